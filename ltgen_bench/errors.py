@@ -1,0 +1,48 @@
+"""The errors a user sees: one sentence that says what was wrong, where, what is allowed and what to do."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class BenchError(Exception):
+    """An error with a message for the user; `exit_code` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class UserError(BenchError):
+    """A mistake in what the user typed or gave. Nothing has been written when it is raised.
+
+    `problems` lists every fault of one file at once, each with its place and its cure.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join([message, *(f"  {problem}" for problem in self.problems)]))
+
+
+class MachineError(BenchError):
+    """The machine could not do it: the disk is full, the memory too small, a loss is no longer finite."""
+
+
+class Interrupted(BenchError):  # noqa: N818  (no error: the user asked for it)
+    """Ctrl-C (130) or SIGTERM (143). What was finished is saved; the message says how to go on."""
+
+    def __init__(self, message: str, exit_code: int = 130) -> None:
+        self.exit_code = exit_code
+        super().__init__(message)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """` Did you mean 'cbdm'?` for a near miss of one of `known`, else an empty string."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" Did you mean '{near[0]}'?" if near else ""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], listing: str = "") -> UserError:
+    """The error for a name that is not among `known`: near match, the full list, and the command that prints it."""
+    names = sorted(known)
+    hint = f"   (ltgen-bench list {listing})" if listing else ""
+    return UserError(f"unknown {kind} '{name}'.{did_you_mean(name, names)} Known: {', '.join(names)}.{hint}")

@@ -1,0 +1,93 @@
+"""Files that appear whole or not at all, the folders of the package and of its cache, and one writer per folder."""
+
+import errno
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ltgen_bench.errors import MachineError, UserError
+
+CACHE_VARIABLE = "LTGEN_BENCH_CACHE"
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, then move it into place: write, fsync, rename.
+
+    Raises `MachineError` when the disk is full; an earlier file at `path` stays as it was.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+        os.close(handle)
+    except OSError as error:
+        raise _machine_error(path, error) from error
+    part = Path(name)
+    try:
+        write(part)
+        part.chmod(0o644)  # mkstemp makes it private to the user
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise _machine_error(path, error) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_whole` for a text file in UTF-8."""
+    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def append_text(path: Path, text: str) -> None:
+    """Add `text` to the end of a file in UTF-8; a full disk is a `MachineError` and may leave a part of it there."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise _machine_error(path, error) from error
+
+
+def _machine_error(path: Path, error: OSError) -> MachineError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return MachineError(f"the disk is full: {path} could not be written. Files written earlier are whole; free "
+                            "some space and repeat the command to go on.")
+    return MachineError(f"{path} could not be written: {error.strerror or error}.")
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Hold the lock of `folder`, so that two commands never write into one run."""
+    lock = FileLock(folder / ".lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"{folder} is being written by another command; wait for it to end, or choose another "
+                        "--seed or --runs folder.") from None
+    except OSError as error:
+        raise _machine_error(folder, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def cache_folder() -> Path:
+    """The one folder for what can be computed or fetched again; LTGEN_BENCH_CACHE moves it."""
+    moved = os.environ.get(CACHE_VARIABLE)
+    if moved:
+        return Path(moved)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "ltgen_bench"
+
+
+def shipped_folder(name: str) -> Path:
+    """`baselines` or `results`: inside the installed package, or beside it in a checkout."""
+    inside = Path(__file__).parent / name
+    return inside if inside.is_dir() else Path(__file__).parents[1] / name
