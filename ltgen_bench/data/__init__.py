@@ -1,0 +1,8 @@
+"""The data room: long-tailed data sets and the balanced sets they are judged against."""
+
+from ltgen_bench.data.catalog import DATASETS
+from ltgen_bench.data.dataset import LongTailDataset
+from ltgen_bench.data.images import ImageSet, SampleSet
+from ltgen_bench.data.load import load_dataset
+
+__all__ = ["DATASETS", "ImageSet", "LongTailDataset", "SampleSet", "load_dataset"]

@@ -1,0 +1,57 @@
+"""Sets of images as plain arrays, and their content hashes."""
+
+import hashlib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from ltgen_bench.errors import UserError
+from ltgen_bench.files import write_whole
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images with labels. `images` is uint8 [N, C, H, W] in 0 ... 255, `labels` int64 [N] in 0 ... K - 1."""
+
+    images: UInt8[np.ndarray, "N C H W"]
+    labels: Int64[np.ndarray, " N"]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: np.ndarray) -> "ImageSet":
+        """The images at `indices` (integers or a mask), in that order."""
+        return ImageSet(self.images[indices], self.labels[indices])
+
+    def content_hash(self) -> str:
+        """SHA-256 over shape, images and labels, in their order: one pixel changed is another hash."""
+        digest = hashlib.sha256(repr(self.images.shape).encode())
+        digest.update(np.ascontiguousarray(self.images).data)
+        digest.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class SampleSet(ImageSet):
+    """Generated images: an `ImageSet` with the seed that each image was drawn from, int64 [N]."""
+
+    seeds: Int64[np.ndarray, " N"]
+
+    def save(self, path: Path) -> None:
+        """Write an npz that any program reads: `images` uint8 [N, H, W, C], `labels`, `seeds`."""
+        images = self.images.transpose(0, 2, 3, 1)
+        write_whole(path, lambda part: np.savez(part, images=images, labels=self.labels, seeds=self.seeds))
+
+    @classmethod
+    def load(cls, path: Path) -> "SampleSet":
+        """Read what `save` wrote. Object arrays are refused, since unpickling them would run code."""
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                images, labels, seeds = stored["images"], stored["labels"], stored["seeds"]
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise UserError(f"{path} is not a file of samples written by ltgen-bench ({error}); delete it and repeat "
+                            "the command to make it again.") from error
+        return cls(np.ascontiguousarray(images.transpose(0, 3, 1, 2)), labels.astype(np.int64), seeds.astype(np.int64))
