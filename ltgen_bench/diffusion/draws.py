@@ -1,0 +1,71 @@
+"""Every random number of a run as a function of (seed, position, name): nothing to store, share or set globally.
+
+A draw does not depend on which other draws were made before it. So methods that differ in one term see the same data,
+time steps and noise at the same seed, and a run that goes on draws what an undisturbed one would have drawn.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+
+def derived_seed(*parts: int | str) -> int:
+    """A seed below 2^63 that depends on all `parts` (the CPU generator uses its lower 32 bits)."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "little") >> 1
+
+
+def image_seed(seed: int, index: int) -> int:
+    """The seed of generated image `index`, below 2^32. Images of one set never share a seed."""
+    return (derived_seed(seed, "image") + index) % 2**32
+
+
+def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A fresh generator on `device`."""
+    return torch.Generator(device=device).manual_seed(seed)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The draws of one training step at `images_seen`, made for the global batch and sliced to [start, stop).
+
+    With several ranks or micro-batches each takes its own slice of the same draw, so their number changes nothing.
+    """
+
+    seed: int
+    images_seen: int
+    global_batch: int
+    device: torch.device
+    start: int = 0
+    stop: int | None = None
+
+    def _generator(self, name: str, device: torch.device | None = None) -> torch.Generator:
+        return generator(derived_seed(self.seed, self.images_seen, name), device or self.device)
+
+    def _slice(self, drawn: Tensor) -> Tensor:
+        return drawn[self.start:self.stop]
+
+    def normal(self, name: str, *shape: int) -> Float[Tensor, "B *shape"]:
+        """Standard normal float32 [B, *shape]."""
+        drawn = torch.randn(self.global_batch, *shape, generator=self._generator(name), device=self.device)
+        return self._slice(drawn)
+
+    def uniform(self, name: str) -> Float[Tensor, " B"]:
+        """Uniform in [0, 1), one number a sample."""
+        return self._slice(torch.rand(self.global_batch, generator=self._generator(name), device=self.device))
+
+    def integers(self, name: str, high: int) -> Int64[Tensor, " B"]:
+        """Uniform in 0 ... high - 1, one number a sample."""
+        drawn = torch.randint(high, (self.global_batch,), generator=self._generator(name), device=self.device)
+        return self._slice(drawn)
+
+    def categorical(self, name: str, weights: Float[Tensor, " K"]) -> Int64[Tensor, " B"]:
+        """Independent classes with probabilities proportional to `weights`, one a sample."""
+        drawn = torch.multinomial(weights, self.global_batch, replacement=True, generator=self._generator(name))
+        return self._slice(drawn)
+
+    def coin(self, name: str, probability: float) -> bool:
+        """One decision for the whole global batch, made on the CPU so that no device is waited for."""
+        return bool(torch.rand((), generator=self._generator(name, torch.device("cpu"))) < probability)

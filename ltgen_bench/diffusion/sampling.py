@@ -1,0 +1,130 @@
+"""Drawing images: labels exactly balanced, one seed an image, fixed chunks that survive an interruption."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from ltgen_bench.config import SampleConfig
+from ltgen_bench.data.images import SampleSet
+from ltgen_bench.diffusion.draws import generator, image_seed
+from ltgen_bench.diffusion.guidance import Denoiser
+from ltgen_bench.diffusion.samplers import SAMPLERS
+from ltgen_bench.errors import MachineError, UserError
+from ltgen_bench.files import write_text
+from ltgen_bench.progress import SILENT, Progress
+
+
+def balanced_labels(num_classes: int, images_per_class: int) -> Int64[np.ndarray, " M"]:
+    """Label of image i is i mod K, so that every prefix of the set is as balanced as it can be."""
+    return np.tile(np.arange(num_classes, dtype=np.int64), images_per_class)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What the chunks of one sample set share."""
+
+    config: SampleConfig
+    image_shape: tuple[int, int, int]
+    labels: Int64[np.ndarray, " M"]
+    device: torch.device
+
+    @property
+    def chunks(self) -> list[range]:
+        """Image numbers of each chunk, aligned to the image index."""
+        size = self.config.batch_size
+        return [range(start, min(start + size, len(self.labels))) for start in range(0, len(self.labels), size)]
+
+    def draw(self, denoiser: Denoiser, numbers: range) -> UInt8[np.ndarray, "B C H W"]:
+        """The images with these numbers. A short last chunk is padded, so that kernels see one batch size."""
+        size = self.config.batch_size
+        padded = [numbers[min(i, len(numbers) - 1)] for i in range(size)] if len(self.labels) >= size else list(numbers)
+        seeds = [image_seed(self.config.seed, number) for number in padded]
+        labels = torch.from_numpy(self.labels[padded]).to(self.device)
+        autocast = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bf16")
+        with torch.inference_mode(), autocast:
+            x_0 = solve(denoiser, labels, seeds, self.image_shape, self.config, self.device)
+        if not torch.isfinite(x_0).all():
+            raise MachineError("the sampler produced values that are not finite; the training may have diverged. Look "
+                               "at the loss curve, or lower omega.")
+        return to_uint8(x_0[:len(numbers)]).cpu().numpy()
+
+
+def solve(denoiser: Denoiser, labels: Int64[Tensor, " B"], seeds: list[int], image_shape: tuple[int, int, int],
+          config: SampleConfig, device: torch.device) -> Float[Tensor, "B C H W"]:
+    """Run the sampler of `config` from noise to x_0 (about -1 ... 1, not clipped).
+
+    Image i draws its initial noise, and at a stochastic sampler all later noise, from its own generator.
+    """
+    sampler = SAMPLERS[config.sampler]
+    scheduler = sampler.make(config.steps)
+    generators = [generator(seed, device) for seed in seeds]
+    x_t = torch.stack([torch.randn(image_shape, generator=g, device=device) for g in generators])
+    extra = {"generator": generators} if sampler.stochastic else {}
+    for t in scheduler.timesteps:
+        times = torch.full((len(seeds),), int(t), dtype=torch.int64, device=device)
+        eps = denoiser(x_t, times, labels)
+        x_t = scheduler.step(eps, t, x_t, **extra).prev_sample
+    return x_t
+
+
+def to_uint8(x_0: Float[Tensor, "B C H W"]) -> UInt8[Tensor, "B C H W"]:
+    """-1 ... 1 to 0 ... 255, rounded, clipped at the ends."""
+    return ((x_0.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+
+def from_uint8(images: UInt8[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+    """0 ... 255 to -1 ... 1 in float32."""
+    return images.float() / 127.5 - 1
+
+
+def sample(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int, int, int], num_classes: int,
+           folder: Path, *, device: torch.device | str = "cpu", progress: Progress = SILENT,
+           stop: Callable[[], None] = lambda: None) -> SampleSet:
+    """Draw `images_per_class` images of every class into `folder`/samples.npz, or read them where they are finished.
+
+    Finished chunks are kept in `folder`/chunks until all are there, so an interrupted call goes on and gives the same
+    bits; a chunk whose file is damaged is drawn again. `stop` is called between chunks and may raise to interrupt.
+    """
+    SAMPLERS[config.sampler].make(config.steps)  # refuses impossible steps before anything is written
+    whole, parts = folder / "samples.npz", folder / "chunks"
+    if whole.is_file():
+        shutil.rmtree(parts, ignore_errors=True)  # there only if the command was killed in between
+        return SampleSet.load(whole)
+    labels = balanced_labels(num_classes, config.images_per_class)
+    seeds = np.array([image_seed(config.seed, number) for number in range(len(labels))], dtype=np.int64)
+    sampling = Sampling(config, image_shape, labels, torch.device(device))
+    files = [parts / f"{chunk.start:08d}.npz" for chunk in sampling.chunks]
+    chunks = [_finished(file, seeds[c.start:c.stop]) for c, file in zip(sampling.chunks, files, strict=True)]
+    done = sum(len(c) for c in chunks if c is not None)
+    write_text(folder / "sampling.json", json.dumps(config.model_dump(mode="json"), indent=1) + "\n")
+    with progress.stage("sample", len(labels), "images", done) as stage:
+        for index, chunk in enumerate(sampling.chunks):
+            if chunks[index] is not None:
+                continue
+            stop()
+            own = slice(chunk.start, chunk.stop)
+            drawn = chunks[index] = SampleSet(sampling.draw(denoiser, chunk), labels[own], seeds[own])
+            drawn.save(files[index])
+            stage.advance(len(chunk), f"{config.sampler} {config.steps}, omega {config.omega:g}")
+    samples = SampleSet(np.concatenate([c.images for c in chunks if c is not None]), labels, seeds)
+    samples.save(whole)
+    shutil.rmtree(parts)
+    return samples
+
+
+def _finished(file: Path, seeds: Int64[np.ndarray, " B"]) -> SampleSet | None:
+    """The chunk that an earlier call drew; None where there is none, it is damaged, or was cut at other places."""
+    if not file.is_file():
+        return None
+    try:
+        chunk = SampleSet.load(file)
+    except UserError:
+        return None
+    return chunk if np.array_equal(chunk.seeds, seeds) else None

@@ -1,0 +1,64 @@
+"""The methods. A new one is one file and one line here, or an entry point of the group `ltgen_bench.methods`."""
+
+import importlib.util
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ltgen_bench.config import MethodConfig, validate
+from ltgen_bench.errors import UserError
+from ltgen_bench.registry import Registry
+
+if TYPE_CHECKING:  # torch takes seconds to import, and a bad name is refused before
+    from ltgen_bench.methods.base import Method
+
+METHODS: "Registry[type[Method]]" = Registry("method", "methods")
+METHODS.add("ddpm", "ltgen_bench.methods.ddpm:DDPM")
+METHODS.add("cfg", "ltgen_bench.methods.cfg:CFG")
+METHODS.add("cbdm", "ltgen_bench.methods.cbdm:CBDM")
+for _point in entry_points(group="ltgen_bench.methods"):
+    METHODS.add(_point.name, _point.value)
+
+
+def method_settings(config: MethodConfig, *, where: str = "the configuration") -> Any:
+    """The validated `Settings` of the named method; an unknown key or a value out of range is a `UserError`."""
+    return validate(METHODS[config.name].Settings, config.settings, where=where, prefix="method.")
+
+
+def normalised(config: MethodConfig, *, where: str = "the configuration") -> MethodConfig:
+    """`config` with only the settings that differ from the method's defaults: equal methods have equal digests."""
+    settings = method_settings(config, where=where).model_dump(mode="json", exclude_defaults=True)
+    return MethodConfig(name=config.name, **settings)
+
+
+def add_method_file(path: Path) -> str:
+    """Register the one `Method` class that a user's file defines, and give its name."""
+    from ltgen_bench.methods.base import Method, Settings
+
+    if not path.is_file():
+        raise UserError(f"--method-file: there is no file {path}.")
+    spec = importlib.util.spec_from_file_location(f"ltgen_bench_user_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"--method-file: {path} is not a Python file (its name must end in .py).")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"--method-file: {path} fails when it is read: {type(error).__name__}: {error}.") from error
+    found = [value for value in vars(module).values()
+             if isinstance(value, type) and issubclass(value, Method) and value.__module__ == spec.name]
+    if len(found) != 1:
+        raise UserError(f"--method-file: {path} defines {len(found)} classes derived from Method; it must define one.")
+    missing = [name for name in ("name", "summary", "source", "Settings") if not hasattr(found[0], name)]
+    if missing or getattr(found[0], "__abstractmethods__", None):
+        missing += sorted(getattr(found[0], "__abstractmethods__", ()))
+        raise UserError(f"--method-file: {path}: class {found[0].__name__} lacks {', '.join(missing)}.")
+    if not (isinstance(found[0].Settings, type) and issubclass(found[0].Settings, Settings)):
+        raise UserError(f"--method-file: {path}: {found[0].__name__}.Settings must be a class derived from "
+                        "ltgen_bench.methods.base.Settings.")
+    if found[0].name in METHODS:
+        raise UserError(f"--method-file: {path}: the name '{found[0].name}' is taken; known: {', '.join(METHODS)}.")
+    METHODS.add(found[0].name, found[0])
+    return found[0].name
