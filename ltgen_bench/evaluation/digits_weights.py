@@ -1,0 +1,42 @@
+"""Make the shipped weights of the digits classifier again: `python -m ltgen_bench.evaluation.digits_weights [FILE]`.
+
+The file holds the classifier of the reference set of `digits-lt`, its recipe, the content hash of that set, and its
+accuracy on the test set. Its SHA-256 is the classifier's id, so a new file is a new protocol.
+"""
+
+import sys
+from pathlib import Path
+
+import click
+
+from ltgen_bench.config import DataConfig
+from ltgen_bench.data import LongTailDataset, load_dataset
+from ltgen_bench.evaluation.classifiers import predict, train_classifier
+from ltgen_bench.evaluation.domain import SHIPPED, file_sha256, save_classifier
+from ltgen_bench.evaluation.metrics.accuracy import label_accuracy
+from ltgen_bench.evaluation.recipes import extractor_recipe
+from ltgen_bench.evaluation.subsets import canonical
+from ltgen_bench.progress import SILENT
+
+
+def make(dataset: LongTailDataset, path: Path) -> float:
+    """Train on `dataset`'s reference, write the weights to `path`, return the accuracy on the test set (0 ... 1)."""
+    recipe = extractor_recipe(dataset.image_shape, dataset.flip)
+    reference = canonical(dataset.reference)
+    with SILENT.stage("classifier", recipe.steps, "steps") as stage:
+        net = train_classifier(reference.images, reference.labels, dataset.num_classes, recipe, device="cpu",
+                               stage=stage)
+    accuracy = label_accuracy(predict(net, dataset.test.images, device="cpu")[1], dataset.test.labels)
+    save_classifier(net, path, recipe, reference.content_hash(), accuracy_test=accuracy)
+    return accuracy
+
+
+def main() -> None:
+    """Write the weights to the path given, or over the shipped file."""
+    path = Path(sys.argv[1]) if len(sys.argv) > 1 else SHIPPED
+    accuracy = make(load_dataset(DataConfig.model_validate({"name": "digits-lt"})), path)
+    click.echo(f"wrote {path}: {accuracy:.2%} of the test images, sha256 {file_sha256(path)}")
+
+
+if __name__ == "__main__":
+    main()

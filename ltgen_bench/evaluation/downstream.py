@@ -1,0 +1,103 @@
+"""What generated images teach: classifiers trained on them and on real ones, asked about real test images.
+
+Three trainings of equally many optimiser steps: the long-tailed real set, the generated set, and the plain union of
+both. The predictions of each are kept as soon as it is trained, so an interrupted evaluation repeats none of them.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from ltgen_bench.data.images import ImageSet
+from ltgen_bench.evaluation.classifiers import predict, train_classifier
+from ltgen_bench.evaluation.measure import NO_CLASSES, Scope
+from ltgen_bench.evaluation.recipes import ClassifierRecipe
+from ltgen_bench.files import write_whole
+from ltgen_bench.progress import Progress
+
+TRAIN_DATA = ("real-lt", "synthetic", "real-lt+synthetic")
+Predictions = Int64[np.ndarray, " N"]
+
+
+def training_sets(real: ImageSet, synthetic: ImageSet) -> dict[str, ImageSet]:
+    """The three training sets by the names of TRAIN_DATA; the union is plain, with no weights."""
+    union = ImageSet(np.concatenate([real.images, synthetic.images]), np.concatenate([real.labels, synthetic.labels]))
+    return dict(zip(TRAIN_DATA, (real, synthetic, union), strict=True))
+
+
+def downstream_predictions(real: ImageSet, synthetic: ImageSet, test: ImageSet, num_classes: int,
+                           recipe: ClassifierRecipe, *, device: str, folders: Mapping[str, Path | None],
+                           progress: Progress) -> dict[str, Predictions]:
+    """Predicted labels of `test` (int64, in its order) by the classifier of each training set.
+
+    `folders` says for each training set where its predictions are kept; None: nowhere.
+    """
+    sets = training_sets(real, synthetic)
+    paths = {name: folder / f"downstream-{prediction_key(sets[name], test, recipe, device)}.safetensors"
+             for name, folder in folders.items() if folder is not None}
+    found = {name: kept for name, path in paths.items() if (kept := _read(path, len(test), progress)) is not None}
+    with progress.stage("downstream", len(sets) * recipe.steps, "steps", done=len(found) * recipe.steps) as stage:
+        for name in (name for name in TRAIN_DATA if name not in found):
+            stage.advance(0, name)
+            train = sets[name]
+            net = train_classifier(train.images, train.labels, num_classes, recipe, device=device, stage=stage)
+            found[name] = predict(net, test.images, device=device)[1].argmax(axis=1)
+            if name in paths:
+                _write(paths[name], found[name])
+    return {name: found[name] for name in TRAIN_DATA}
+
+
+def prediction_key(train: ImageSet, test: ImageSet, recipe: ClassifierRecipe, device: str) -> str:
+    """16 hex digits over what decides the predictions: both sets by content, the recipe, the kind of device."""
+    parts = [train.content_hash(), test.content_hash(), recipe.digest, device.partition(":")[0]]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _write(path: Path, predicted: Predictions) -> None:
+    content = hashlib.sha256(predicted.tobytes()).digest()
+    arrays = {"predicted": predicted, "sha256": np.frombuffer(content, np.uint8)}
+    write_whole(path, lambda part: save_file(arrays, part))
+
+
+def _read(path: Path, count: int, progress: Progress) -> Predictions | None:
+    """What `_write` kept; None where there is nothing, or nothing whole."""
+    if not path.is_file():
+        return None
+    try:
+        kept = load_file(path)
+        predicted, content = kept["predicted"], kept["sha256"].tobytes()
+    except (SafetensorError, OSError, KeyError) as error:
+        progress.say(f"the kept predictions {path.name} cannot be read ({error}); training that classifier again")
+        return None
+    if len(predicted) == count and hashlib.sha256(predicted.tobytes()).digest() == content:
+        return predicted
+    progress.say(f"the kept predictions {path.name} are damaged; training that classifier again")
+    return None
+
+
+def downstream_rows(predictions: Mapping[str, Predictions], labels: Int64[np.ndarray, " N"], scopes: Sequence[Scope],
+                    n_synthetic: int) -> list[dict[str, Any]]:
+    """Rows downstream_accuracy (all, groups) and downstream_recall (classes); protocols come later.
+
+    `n_real` counts the real test images of the scope, `n_generated` the generated images trained on.
+    """
+    rows = []
+    for name, predicted in predictions.items():
+        trained_on = {"train_data": name, "n_generated": None if name == "real-lt" else n_synthetic}
+        for scope in scopes:
+            metric = "downstream_recall" if scope.kind == "class" else "downstream_accuracy"
+            inside = np.isin(labels, scope.classes)
+            row = {"metric": metric, **trained_on, **scope.row}
+            if inside.any():
+                right = float((predicted[inside] == labels[inside]).mean())
+                rows.append({**row, "value": right, "n_real": int(inside.sum())})
+            else:
+                rows.append({**row, "note": NO_CLASSES})
+    return sorted(rows, key=lambda row: row["metric"])  # stable: by metric, then training set, then scope

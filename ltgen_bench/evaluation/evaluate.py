@@ -1,0 +1,162 @@
+"""The door of the evaluation room: samples and a data set in, scores out."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from ltgen_bench.config import EvaluateConfig
+from ltgen_bench.data.dataset import LongTailDataset
+from ltgen_bench.data.images import ImageSet
+from ltgen_bench.errors import UserError
+from ltgen_bench.evaluation.cache import cached_features
+from ltgen_bench.evaluation.extractors import EXTRACTORS, Extractor
+from ltgen_bench.evaluation.measure import Scope, Sides, measure, scopes_of
+from ltgen_bench.evaluation.metrics import METRICS, Metric, Settings, Side
+from ltgen_bench.evaluation.metrics.kid import subset_size
+from ltgen_bench.evaluation.protocol import Protocol, label_policy
+from ltgen_bench.evaluation.recipes import ClassifierRecipe, downstream_recipe
+from ltgen_bench.evaluation.scores import Scores
+from ltgen_bench.evaluation.subsets import canonical
+from ltgen_bench.files import cache_folder
+from ltgen_bench.progress import SILENT, Progress
+
+Row = dict[str, Any]
+
+
+def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig, *, device: str = "cpu",
+             cache: Path | None = None, work: Path | None = None,
+             extractor_weights: Mapping[str, Path] = MappingProxyType({}), progress: Progress = SILENT,
+             sampling: Mapping[str, object] | None = None) -> Scores:
+    """Every measurement that `config` asks for, of `samples` against the real images of `dataset`.
+
+    `cache` keeps features and classifiers by content (default: the cache folder's `features`), `work` the predictions
+    of finished downstream classifiers, so a repeated call goes on and ends with the same bits. `extractor_weights` maps
+    an extractor to a weights file. `sampling["selection"]` says how omega was chosen, where not by the recipe.
+
+    The order of the images changes nothing. Raises `UserError` for an unknown metric or extractor, for samples of
+    another shape, with labels out of range or without an image of some class, and for unusable weights files.
+    """
+    metrics = [METRICS[name] for name in (METRICS if config.metrics is None else dict.fromkeys(config.metrics))]
+    _check_extractors(config, extractor_weights)
+    check_samples(samples, dataset)
+    folder = cache if cache is not None else cache_folder() / "features"
+    generated = canonical(samples)
+    scopes = scopes_of(dataset)
+    selection = str((sampling or {}).get("selection", "recipe"))
+    common = _common_fields(generated, dataset, selection)
+    rows: list[Row] = []
+    protocols: dict[str, dict[str, Any]] = {}
+    weights: dict[str, str] = {}
+    measured = [metric for metric in metrics if "training" not in metric.needs]
+    for name in config.extractors if measured else ():
+        extractor = EXTRACTORS[name].build(dataset, device=device, folder=folder, weights=extractor_weights.get(name),
+                                           progress=progress)
+        weights[name] = extractor.sha256
+        found = _extractor_rows(extractor, measured, generated, dataset, config, scopes, folder, progress)
+        size = subset_size(len(generated), len(_real_sides(dataset, config)[0]))
+        settings = Settings(k=config.k, kid_subset_size=size)
+        of_metric = {metric.name: extractor_protocol(metric, extractor, config, settings, common)
+                     for metric in measured}
+        rows += _stamped(found, extractor.name, of_metric, protocols)
+    trained = [metric for metric in metrics if "training" in metric.needs]
+    if config.downstream and trained:
+        recipe = downstream_recipe(dataset.image_shape, dataset.flip, len(dataset.train), config.downstream_steps)
+        found = _downstream(generated, dataset, recipe, scopes, device, folder, work, progress)
+        of_metric = {metric.name: downstream_protocol(metric, recipe, common) for metric in trained}
+        rows += _stamped([row for row in found if row["metric"] in of_metric], recipe.network, of_metric, protocols)
+    return Scores.from_rows(rows, protocols, weights)
+
+
+def check_samples(samples: ImageSet, dataset: LongTailDataset) -> None:
+    """Refuse samples that cannot be judged against `dataset`: another shape, foreign labels, a class without images."""
+    if samples.images.shape[1:] != dataset.image_shape:
+        given, wanted = (" x ".join(map(str, shape)) for shape in (samples.images.shape[1:], dataset.image_shape))
+        raise UserError(f"the samples are images of {given} (channels, height, width), those of {dataset.name} are "
+                        f"{wanted}; make samples of that size.")
+    if len(samples) and not 0 <= samples.labels.min() <= samples.labels.max() < dataset.num_classes:
+        outside = samples.labels[(samples.labels < 0) | (samples.labels >= dataset.num_classes)]
+        raise UserError(f"the samples have the label {outside[0]}; {dataset.name} has the labels 0 to "
+                        f"{dataset.num_classes - 1}.")
+    counts = np.bincount(samples.labels, minlength=dataset.num_classes)
+    empty = [dataset.class_names[label] for label in np.flatnonzero(counts == 0)]
+    if empty:
+        raise UserError(f"the samples have no image of class {', '.join(empty[:5])}{' ...' if empty[5:] else ''}; "
+                        f"every class of {dataset.name} needs some.")
+
+
+def _check_extractors(config: EvaluateConfig, weights: Mapping[str, Path]) -> None:
+    for name in (*config.extractors, *weights):
+        EXTRACTORS.check(name)
+    unused = [name for name in weights if name not in config.extractors]
+    if unused:
+        raise UserError(f"--extractor-weights {unused[0]}={weights[unused[0]]}: the extractor '{unused[0]}' is not "
+                        f"used; add it to evaluate.extractors (now {', '.join(config.extractors)}), or leave the "
+                        "option out.")
+
+
+def _real_sides(dataset: LongTailDataset, config: EvaluateConfig) -> tuple[ImageSet, ImageSet]:
+    """(the reference, the real images that are not in it)."""
+    train, test = dataset.reference, dataset.test
+    return (train, test) if config.reference == "train" else (test, train)
+
+
+def _extractor_rows(extractor: Extractor, metrics: list[Metric], generated: ImageSet, dataset: LongTailDataset,
+                    config: EvaluateConfig, scopes: list[Scope], folder: Path, progress: Progress) -> list[Row]:
+    """Rows of one extractor: features of the three sets, then every metric that its features and logits allow."""
+    sets = [generated, *(canonical(images) for images in _real_sides(dataset, config))]
+    with progress.stage("features", sum(map(len, sets)), "images") as stage:
+        stage.advance(0, extractor.name)
+        sides = []
+        for images in sets:
+            found = cached_features(images.images, extractor, folder, progress, stage)
+            sides.append(Side(found.features, images.labels, found.logits))
+    possible = [metric for metric in metrics if extractor.class_logits or "class logits" not in metric.needs]
+    with progress.stage("metrics", len(scopes), "scopes") as stage:
+        return measure(possible, Sides(*sides), scopes, Settings(k=config.k), stage)
+
+
+def _downstream(generated: ImageSet, dataset: LongTailDataset, recipe: ClassifierRecipe, scopes: list[Scope],
+                device: str, folder: Path, work: Path | None, progress: Progress) -> list[Row]:
+    from ltgen_bench.evaluation.downstream import downstream_predictions, downstream_rows  # imports torch
+
+    test = canonical(dataset.test)
+    # What the real set teaches is the same for every method, so it is kept beside the features.
+    folders = {"real-lt": folder, "synthetic": work, "real-lt+synthetic": work}
+    predictions = downstream_predictions(canonical(dataset.train), generated, test, dataset.num_classes, recipe,
+                                         device=device, folders=folders, progress=progress)
+    return downstream_rows(predictions, test.labels, scopes, len(generated))
+
+
+def _common_fields(generated: ImageSet, dataset: LongTailDataset, selection: str) -> dict[str, Any]:
+    per_class, labels = label_policy(np.bincount(generated.labels, minlength=dataset.num_classes).tolist())
+    return {"data": dataset.fingerprint, "images_per_class": per_class, "labels": labels, "groups": ("thirds", "count"),
+            "sample_dtype": str(generated.images.dtype), "selection": selection}
+
+
+def extractor_protocol(metric: Metric, extractor: Extractor, config: EvaluateConfig, settings: Settings,
+                       common: Mapping[str, Any]) -> Protocol:
+    """The measurement of `metric` on what `extractor` sees; `common` holds what all measurements share."""
+    on_logits = "features" not in metric.needs
+    fields: dict[str, Any] = {name: getattr(settings, name) for name in metric.settings} | dict(metric.conventions)
+    if "reference" in metric.needs:
+        fields["reference"] = config.reference
+    return Protocol(
+        metric=metric.name, revision=metric.revision, extractor=extractor.name, resize=extractor.resize,
+        weights=extractor.logits_id if on_logits else extractor.weights_id, **fields, **common)
+
+
+def downstream_protocol(metric: Metric, recipe: ClassifierRecipe, common: Mapping[str, Any]) -> Protocol:
+    """The measurement of a downstream metric with classifiers of `recipe`."""
+    return Protocol(metric=metric.name, revision=metric.revision, training=recipe.words, steps=recipe.steps, **common)
+
+
+def _stamped(rows: list[Row], extractor: str, of_metric: Mapping[str, Protocol],
+             protocols: dict[str, dict[str, Any]]) -> list[Row]:
+    """`rows` with their extractor and protocol id; the protocols that occur go into `protocols`."""
+    for row in rows:
+        protocol = of_metric[row["metric"]]
+        protocols[protocol.id] = protocol.describe()
+    return [{**row, "extractor": extractor, "protocol": of_metric[row["metric"]].id} for row in rows]

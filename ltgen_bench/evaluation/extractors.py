@@ -1,0 +1,75 @@
+"""EXTRACTORS: networks that turn images into features. Torch-free: an entry says where its maker lies."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from ltgen_bench.data.dataset import LongTailDataset
+from ltgen_bench.progress import Progress
+from ltgen_bench.registry import Registry
+
+
+class Features(NamedTuple):
+    """What an extractor sees: `features` float32 [N, D], `logits` float32 [N, L] or None where it has no head."""
+
+    features: Float32[np.ndarray, "N D"]
+    logits: Float32[np.ndarray, "N L"] | None
+
+
+@runtime_checkable
+class Extractor(Protocol):
+    """A network ready for use. A call takes one batch of images, uint8 [N, C, H, W] of any size."""
+
+    name: str
+    weights_id: str  # enters the protocol of metrics on features
+    logits_id: str  # enters the protocol of metrics on logits
+    sha256: str  # of the weights as they are; for the record
+    resize: str  # what happens to an image on its way in, in words
+    feature_dim: int
+    has_logits: bool
+    class_logits: bool  # whether logit c belongs to class c of the data set
+    batch_size: int
+
+    def __call__(self, images: UInt8[np.ndarray, "N C H W"]) -> Features: ...
+
+
+class Build(Protocol):
+    """What makes an extractor; `folder` is its cache, `weights` a file of the user's."""
+
+    def __call__(self, dataset: LongTailDataset, *, device: str, folder: Path, weights: Path | None,
+                 progress: Progress) -> Extractor: ...
+
+
+@dataclass(frozen=True)
+class ExtractorKind:
+    """The facts about an extractor, and where its maker lies (`package.module:function`)."""
+
+    name: str
+    title: str
+    summary: str  # one line for listings
+    source: str
+    maker: str
+
+    @property
+    def build(self) -> Build:
+        """The maker itself; asking for it imports torch."""
+        module, _, attribute = self.maker.partition(":")
+        found: Callable[..., Extractor] = getattr(importlib.import_module(module), attribute)
+        return found
+
+
+EXTRACTORS: Registry[ExtractorKind] = Registry("extractor", "metrics")
+EXTRACTORS.add("classifier", ExtractorKind(
+    "classifier", "domain classifier",
+    "a small network trained on the balanced real training set; its scores compare only with each other",
+    "trained here: ResNet-32 (He et al. 2016), or a small CNN up to 16 pixels",
+    "ltgen_bench.evaluation.domain:domain_classifier"))
+EXTRACTORS.add("inception", ExtractorKind(
+    "inception", "Inception-v3",
+    "the FID network of 2015-12-05, 2048 features; weights are fetched or given by --extractor-weights inception=FILE",
+    "torch-fidelity, inception-v3-compat", "ltgen_bench.evaluation.inception:inception"))

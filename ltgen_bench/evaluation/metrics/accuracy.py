@@ -1,0 +1,36 @@
+"""Label accuracy: how many generated images a classifier of the real data sees as the class they were made for."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float, Int64
+
+from ltgen_bench.evaluation.metrics.base import Metric, Result, ScopeKind, Settings, Side
+
+
+def label_accuracy(logits: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, " N"]) -> float:
+    """Share of images whose largest logit is their label's, in 0 ... 1. Needs one image."""
+    assert len(labels) > 0, "a share of nothing"
+    return float((logits.argmax(axis=1) == labels).mean())
+
+
+def _compute(generated: Side, real: Side, settings: Settings, kind: ScopeKind) -> Mapping[str, Result]:
+    assert generated.logits is not None, "the caller gives no rows without logits to this metric"
+    return {"label_accuracy": Result(label_accuracy(generated.logits, generated.labels), n_generated=len(generated))}
+
+
+LABEL_ACCURACY = Metric(
+    name="label_accuracy", title="label accuracy", direction="higher", bounds=(0.0, 1.0), min_images=1,
+    summary="share of generated images that a classifier of the balanced real data assigns to their label",
+    source="the conditional consistency of Ravuri & Vinyals 2019, arXiv:1905.10887, turned round",
+    needs=("class logits",), scopes=("all", "group", "class"), floors=("test",), compute=_compute)
+DOWNSTREAM_ACCURACY = Metric(
+    name="downstream_accuracy", title="downstream accuracy", direction="higher", bounds=(0.0, 1.0), floors=(),
+    summary="accuracy on real test images of a classifier trained on real, generated or both kinds of images",
+    source="CAS: Ravuri & Vinyals 2019, arXiv:1905.10887; equal optimiser steps are this benchmark's",
+    needs=("training",), scopes=("all", "group"))
+DOWNSTREAM_RECALL = Metric(
+    name="downstream_recall", title="downstream recall", direction="higher", bounds=(0.0, 1.0), floors=(),
+    summary="share of a class's real test images that the downstream classifier finds",
+    source="CAS: Ravuri & Vinyals 2019, arXiv:1905.10887; equal optimiser steps are this benchmark's",
+    needs=("training",), scopes=("class",))

@@ -1,0 +1,88 @@
+"""What a metric is: facts about it, and a pure function of features."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from ltgen_bench.evaluation.protocol import SEED
+
+ScopeKind = Literal["all", "group", "class"]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison, real or generated.
+
+    `features` float32 [N, D]; `logits` float32 [N, L] or None where the extractor has none; `labels` int64 [N].
+    """
+
+    features: Float32[np.ndarray, "N D"]
+    labels: Int64[np.ndarray, " N"]
+    logits: Float32[np.ndarray, "N L"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: np.ndarray) -> "Side":
+        """The images at `indices` (integers or a mask), in that order."""
+        return Side(self.features[indices], self.labels[indices], None if self.logits is None else self.logits[indices])
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The numbers inside the metrics' definitions; each enters the protocol of the metrics that use it."""
+
+    k: int = 5
+    is_splits: int = 10
+    kid_subsets: int = 100
+    kid_subset_size: int = 1000
+    kid_degree: int = 3
+    seed: int = SEED
+
+
+@dataclass(frozen=True)
+class Result:
+    """One number with what belongs to it. None as a count: no such images play a part."""
+
+    value: float
+    uncertainty: float = math.nan
+    n_real: int | None = None
+    n_generated: int | None = None
+
+
+Compute = Callable[[Side, Side, Settings, ScopeKind], Mapping[str, Result]]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The facts about one metric. `compute(generated, real, settings, scope kind)` gives results by metric name.
+
+    Metrics with the same `compute` are computed in one call. Downstream metrics have none: they train classifiers.
+    """
+
+    name: str
+    title: str  # how a report heads the column
+    summary: str  # one line for `ltgen-bench list metrics`
+    source: str
+    direction: Literal["lower", "higher"]
+    bounds: tuple[float, float]
+    needs: tuple[str, ...]  # of: features, reference, logits, class logits, training
+    scopes: tuple[ScopeKind, ...]
+    revision: int = 1
+    scale: float = 1.0  # what a report multiplies by
+    min_images: int = 1  # on each side that plays a part; `images_needed` adds what the settings ask for
+    floors: tuple[Literal["half", "test"], ...] = ("half", "test")
+    biased_below: int | None = None  # images; a row with fewer says so, and what the value is at the floor's n
+    settings: tuple[str, ...] = ()  # the fields of Settings that enter its protocol
+    conventions: tuple[tuple[str, str], ...] = ()  # fixed fields of its protocol
+    compute: Compute | None = field(default=None, repr=False)
+
+    def images_needed(self, settings: Settings) -> int:
+        """The fewest images on a side for which this metric is defined."""
+        if "k" in self.settings:
+            return max(self.min_images, settings.k + 1)  # a point's k nearest neighbours besides itself
+        return max(self.min_images, settings.is_splits) if "is_splits" in self.settings else self.min_images

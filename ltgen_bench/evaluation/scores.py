@@ -1,0 +1,97 @@
+"""The scores of one set of samples: one tidy table, and the protocol behind every row."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Self
+
+import pandas as pd
+
+from ltgen_bench.errors import UserError
+from ltgen_bench.files import write_text, write_whole
+
+TEXT, NUMBER, COUNT = "text", "number", "count"
+
+COLUMN_KINDS: dict[str, str] = {
+    "metric": TEXT,  # name in the registry METRICS
+    "extractor": TEXT,  # classifier, inception; of downstream_*: the trained network
+    "train_data": TEXT,  # of downstream_*: real-lt, synthetic, real-lt+synthetic; else empty
+    "protocol": TEXT,  # id of the measurement, 8 hex digits
+    "scope": TEXT,  # all, many@thirds, ..., few@count, class
+    "label": COUNT,  # of scope "class"
+    "class_name": TEXT,  # likewise
+    "value": NUMBER,  # NaN: not available, and `note` says why
+    "uncertainty": NUMBER,  # KID: sd over subsets (all) or jackknife standard error; IS: sd over splits
+    "floor_half": NUMBER,  # the same score, real half against real half
+    "floor_test": NUMBER,  # the same score of held-out real images
+    "n_real": COUNT,  # real images that entered
+    "n_generated": COUNT,  # generated images that entered
+    "note": TEXT,
+}
+COLUMNS = tuple(COLUMN_KINDS)
+_DTYPES = {TEXT: "str", NUMBER: "float64", COUNT: "Int64"}
+_EMPTY: dict[str, Any] = {TEXT: "", NUMBER: float("nan"), COUNT: None}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """`table` has exactly the columns COLUMNS; `protocols` maps each id in it to its description.
+
+    `extractor_weights` maps each extractor that was used to the SHA-256 of its weights.
+    """
+
+    table: pd.DataFrame
+    protocols: dict[str, dict[str, Any]] = field(default_factory=dict)
+    extractor_weights: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Mapping[str, Any]], protocols: Mapping[str, dict[str, Any]],
+                  extractor_weights: Mapping[str, str] = MappingProxyType({})) -> Self:
+        """A table of `rows`, each a mapping of some of COLUMNS; what a row leaves out is empty."""
+        for row in rows:
+            unknown = set(row) - set(COLUMNS)
+            assert not unknown, f"a row of scores has unknown columns: {sorted(unknown)}"
+        columns = {name: pd.Series([row.get(name, _EMPTY[kind]) for row in rows], dtype=_DTYPES[kind])
+                   for name, kind in COLUMN_KINDS.items()}
+        return cls(pd.DataFrame(columns), dict(protocols), dict(extractor_weights))
+
+    def save(self, path: Path) -> None:
+        """Write the table as CSV, and the rest beside it as `<stem>.protocols.json`. Floats keep every digit."""
+        rest = {"protocols": self.protocols, "extractor_weights": self.extractor_weights}
+        write_text(protocols_path(path), json.dumps(rest, indent=2, sort_keys=True) + "\n")
+        write_whole(path, lambda part: self.table.to_csv(part, index=False, lineterminator="\n"))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote; without the file beside it, `protocols` and `extractor_weights` are empty."""
+        try:
+            text = pd.read_csv(path, dtype=str, keep_default_na=False)
+            table = _typed(text)
+        except FileNotFoundError:
+            raise UserError(f"there are no scores at {path}; repeat the command that measures them.") from None
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} is not a table of scores ({error}); delete it and measure again.") from error
+        beside = protocols_path(path)
+        rest = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+        return cls(table, rest.get("protocols", {}), rest.get("extractor_weights", {}))
+
+
+def _typed(text: pd.DataFrame) -> pd.DataFrame:
+    if tuple(text.columns) != COLUMNS:
+        raise ValueError(f"its columns are {', '.join(map(str, text.columns))}")
+    return pd.DataFrame({name: _parsed(text[name], kind) for name, kind in COLUMN_KINDS.items()})
+
+
+def _parsed(cells: "pd.Series[str]", kind: str) -> "pd.Series[Any]":
+    """Cells of a CSV as their column's type, by Python's own reading of numbers, which loses no digit."""
+    if kind == TEXT:
+        return cells.astype("str")
+    read = float if kind == NUMBER else int
+    return pd.Series([read(cell) if cell else _EMPTY[kind] for cell in cells], dtype=_DTYPES[kind])
+
+
+def protocols_path(path: Path) -> Path:
+    """Where `Scores.save(path)` puts the protocols."""
+    return path.with_suffix(".protocols.json")

@@ -1,0 +1,41 @@
+"""Which images meet which: an order that depends on content alone, and draws that keep the classes' shares."""
+
+import hashlib
+
+import numpy as np
+from jaxtyping import Int64
+
+from ltgen_bench.data.images import ImageSet
+
+
+def canonical(images: ImageSet) -> ImageSet:
+    """The images sorted by (label, content hash), so that no later draw depends on the order they came in."""
+    hashes = b"".join(hashlib.sha256(np.ascontiguousarray(image).data).digest()[:16] for image in images.images)
+    keys = np.frombuffer(hashes, dtype=">u8").reshape(-1, 2)
+    order = np.lexsort((keys[:, 1], keys[:, 0], images.labels))
+    return ImageSet(np.ascontiguousarray(images.images[order]), images.labels[order])
+
+
+def stratified_take(labels: Int64[np.ndarray, " N"], count: int, rng: np.random.Generator) -> Int64[np.ndarray, " n"]:
+    """`count` indices without replacement, classes in the shares they have (largest remainders first), ascending."""
+    assert 0 <= count <= len(labels), "more images wanted than there are"
+    classes, sizes = np.unique(labels, return_counts=True)
+    shares = sizes * count / max(len(labels), 1)
+    quota = np.floor(shares).astype(np.int64)
+    remainders = np.argsort(-(shares - quota), kind="stable")[: count - int(quota.sum())]
+    quota[remainders] += 1
+    chosen = [rng.choice(np.flatnonzero(labels == label), size=number, replace=False)
+              for label, number in zip(classes, quota, strict=True)]
+    return np.sort(np.concatenate(chosen)) if chosen else np.empty(0, np.int64)
+
+
+def stratified_halves(labels: Int64[np.ndarray, " N"],
+                      rng: np.random.Generator) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+    """Two disjoint sets of indices with equally many images of every class; the odd one of a class stays out."""
+    first, second = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        half = len(members) // 2
+        first.append(members[:half])
+        second.append(members[half:2 * half])
+    return np.sort(np.concatenate(first)), np.sort(np.concatenate(second))
