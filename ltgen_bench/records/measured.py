@@ -1,0 +1,51 @@
+"""What this code measured, as the files in `results/`: one CSV a data set, and what its protocol ids stand for."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ltgen_bench.errors import UserError
+from ltgen_bench.evaluation.scores import protocols_path
+from ltgen_bench.files import write_text, write_whole
+from ltgen_bench.records.store import ROW_COLUMNS
+
+WHOLE = ["class_label", "class_count", "n_real", "n_generated"]
+NUMBERS = ["value", "uncertainty", "floor_half", "floor_test", "omega", "imbalance_factor"]
+COUNTS = ["seed", "steps", "budget_images", "batch_size", "images_per_class", "sample_seed"]
+
+
+def measured_csv(rows: pd.DataFrame, path: Path, protocols: Mapping[str, Mapping[str, Any]] | None = None) -> Path:
+    """Write `rows` (of `records.rows`) to `path`, floats to the last digit; returns `path`.
+
+    With `protocols` (id -> description), those that occur go to `<path without .csv>.protocols.json` beside it.
+    """
+    write_whole(path, lambda part: rows[ROW_COLUMNS].to_csv(part, index=False, lineterminator="\n"))
+    if protocols is not None:
+        used = {key: protocols[key] for key in sorted(set(rows["protocol"])) if key in protocols}
+        write_text(protocols_path(path), json.dumps(used, indent=1, sort_keys=True, default=str) + "\n")
+    return path
+
+
+def read_measured(path: Path) -> pd.DataFrame:
+    """Read what `measured_csv` wrote, with the types of `records.rows`. A missing or foreign file is a `UserError`."""
+    try:
+        frame = pd.read_csv(path, dtype="str", keep_default_na=False)
+        missing = [name for name in ROW_COLUMNS if name not in frame.columns]
+        if missing:
+            raise UserError(
+                f"{path} is no table of measured results: it has no column '{missing[0]}'. "
+                "ltgen-bench report --update-benchmark writes one."
+            )
+        for name in WHOLE:
+            frame[name] = pd.array([int(text) if text else None for text in frame[name]], dtype="Int64")
+        for name in COUNTS:
+            frame[name] = [int(text) for text in frame[name]]
+        for name in NUMBERS:  # Python's float reads back the very number that repr wrote, whatever pandas' parser does
+            frame[name] = pd.Series([float(text) if text else math.nan for text in frame[name]], dtype="float64")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} could not be read as a table of measured results: {error}.") from error
+    return frame[ROW_COLUMNS]

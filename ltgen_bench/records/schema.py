@@ -1,0 +1,99 @@
+"""What a finished run leaves beside its scores: the entry, the protocols, the cost, the versions and the machine."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from ltgen_bench.config import Part, validate
+from ltgen_bench.errors import UserError
+from ltgen_bench.files import write_text
+
+SCHEMA_VERSION = 1
+RECORD_FILE = "record.json"
+
+
+class Entry(Part):
+    """What is judged, beside method, settings and seed: how the network was made and how its images were drawn."""
+
+    sampler: str
+    steps: int = Field(gt=0, description="network evaluations an image")
+    omega: float = Field(ge=0)
+    sample_seed: int
+    images_per_class: int = Field(gt=0)
+    budget_images: int = Field(gt=0, description="training images seen, with repetition")
+    batch_size: int = Field(gt=0)
+    network: str = Field(description="name of the preset")
+    parameters: int = Field(gt=0)
+    precision: str
+    sample_precision: str
+
+
+class Stage(Part):
+    """What one stage cost."""
+
+    name: Literal["train", "sample", "evaluate"]
+    seconds: float = Field(ge=0)
+    peak_memory_mb: float = Field(ge=0)
+    device: str
+
+
+class RunRecord(Part):
+    """One finished run, as `record.json` holds it. Everything a report needs beside the scores themselves."""
+
+    schema_version: int = Field(SCHEMA_VERSION, ge=1, le=SCHEMA_VERSION)
+    dataset: str
+    method: str
+    settings: dict[str, Any] = Field(description="the method's settings that differ from its defaults")
+    label: str = Field(description="how a report names the row")
+    seed: int = Field(description="training seed")
+    train_digest: str
+    sample_digest: str
+    score_digest: str
+    fingerprint: str
+    imbalance_factor: float | None
+    profile: str
+    class_names: list[str]
+    class_counts: list[int]
+    groups: dict[str, list[int]]
+    entry: Entry
+    protocols: dict[str, dict[str, Any]] = Field(description="protocol id -> what it stands for")
+    extractor_weights: dict[str, str] = Field(description="extractor -> SHA-256 of its weights")
+    stages: list[Stage]
+    versions: dict[str, str]
+    hardware: dict[str, str | int]
+    deterministic: bool
+    started: str
+    finished: str
+    config: dict[str, Any]
+    command: str
+    scores_file: Literal["scores.csv"] = "scores.csv"
+
+    def save(self, folder: Path) -> Path:
+        """Write `record.json` into `folder`, whole or not at all; returns its path."""
+        path = folder / RECORD_FILE
+        write_text(path, json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n")
+        return path
+
+    @classmethod
+    def load(cls, path: Path) -> "RunRecord":
+        """Read a record from its file or its folder. A broken or foreign one is a `UserError` that names its keys."""
+        file = path / RECORD_FILE if path.is_dir() else path
+        try:
+            values = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"there is no record {file}.   (ltgen-bench runs list)") from None
+        except OSError as error:
+            raise UserError(f"the record {file} could not be read: {error.strerror or error}.") from error
+        except ValueError as error:
+            raise UserError(f"{file} is not a record of ltgen-bench: it is not valid JSON ({error}).") from error
+        if not isinstance(values, dict):
+            raise UserError(f"{file} is not a record of ltgen-bench: it holds {type(values).__name__}, not an object.")
+        version = values.get("schema_version")
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise UserError(
+                f"{file} was written by a newer ltgen-bench (schema_version {version}, this one reads up to "
+                f"{SCHEMA_VERSION}); update ltgen-bench to read it."
+            )
+        return validate(cls, values, where=str(file))

@@ -1,0 +1,211 @@
+"""The runs on disk: finding them, naming them, taking one away, and all their scores as one tidy table."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ltgen_bench.config import read_toml
+from ltgen_bench.errors import MachineError, UserError, did_you_mean
+from ltgen_bench.evaluation.scores import COLUMNS, Scores
+from ltgen_bench.files import only_writer
+from ltgen_bench.records.schema import RECORD_FILE, RunRecord
+
+ENTRY_COLUMNS = [
+    "dataset",
+    "method",
+    "label",
+    "seed",
+    "sampler",
+    "steps",
+    "omega",
+    "budget_images",
+    "batch_size",
+    "images_per_class",
+    "sample_seed",
+    "network",
+    "train_digest",
+    "sample_digest",
+    "score_digest",
+    "fingerprint",
+    "imbalance_factor",
+]
+ORIGIN_COLUMNS = ["finished", "versions", "hardware", "command", "run"]
+# An entry has a label (its name in a table) and a score has one (its class): in the rows the second is `class_label`.
+SCORE_COLUMNS = ["class_label" if name == "label" else name for name in COLUMNS]
+ROW_COLUMNS = [*SCORE_COLUMNS, "class_count", *ENTRY_COLUMNS, *ORIGIN_COLUMNS]
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """One set of scores of one run, or a run that is not finished yet (`record` and `score_folder` are then None).
+
+    `state` is training, trained, sampling, sampled or finished; `images_seen` is the newest checkpoint's position.
+    """
+
+    folder: Path
+    state: str
+    images_seen: int | None
+    record: RunRecord | None = None
+    score_folder: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """Data set and folder name, as `runs show` takes them: `digits-lt/cbdm-1a2b3c4d-s0`."""
+        return f"{self.folder.parent.name}/{self.folder.name}"
+
+    @cached_property
+    def scores(self) -> Scores:
+        """The scores, read when first asked for. An unfinished run has none: `UserError`."""
+        if self.record is None or self.score_folder is None:
+            raise UserError(f"{self.folder} has no scores yet ({self.state}); repeat its ltgen-bench run to finish it.")
+        path = self.score_folder / self.record.scores_file
+        if not path.is_file():
+            raise UserError(
+                f"{path} is missing beside its record; repeat the run's command to measure again:\n"
+                f"  {self.record.command}"
+            )
+        return Scores.load(path)
+
+
+def find_runs(runs_dir: Path) -> list[StoredRun]:
+    """Every set of scores and every unfinished run under `runs_dir`, by data set, folder and time of finishing.
+
+    Only `scores/*/record.json` is read, so the copy in the run folder counts nothing twice. A missing folder holds
+    no runs; a broken record is a `UserError` that names its file.
+    """
+    if not runs_dir.is_dir():
+        return []
+    found: list[StoredRun] = []
+    for folder in sorted(path for path in runs_dir.glob("*/*") if path.is_dir()):
+        found += _runs_in(folder)
+    return found
+
+
+def _runs_in(folder: Path) -> list[StoredRun]:
+    files = sorted(folder.glob(f"scores/*/{RECORD_FILE}"))
+    seen = _images_seen(folder)
+    records = [(RunRecord.load(file), file.parent) for file in files]
+    records.sort(key=lambda pair: pair[0].finished)
+    if records:
+        return [StoredRun(folder, "finished", seen, record, scores) for record, scores in records]
+    if seen is None and not (folder / "train").is_dir():
+        return []
+    return [StoredRun(folder, _state(folder, seen), seen)]
+
+
+def _images_seen(folder: Path) -> int | None:
+    """The newest position among `train/checkpoint-<images>.safetensors`; None without a checkpoint."""
+    names = [path.stem.removeprefix("checkpoint-") for path in folder.glob("train/checkpoint-*.safetensors")]
+    return max((int(name) for name in names if name.isdigit()), default=None)
+
+
+def _state(folder: Path, seen: int | None) -> str:
+    if any(folder.glob("samples/*/samples.npz")):
+        return "sampled"
+    if any(path.is_dir() for path in folder.glob("samples/*")):
+        return "sampling"
+    budget = _budget(folder)
+    return "trained" if seen is not None and budget is not None and seen >= budget else "training"
+
+
+def _budget(folder: Path) -> int | None:
+    """`train.budget_images` of the recipe kept in the run folder, when there is one."""
+    recipes = [path for path in (folder / "config.toml", folder / "train" / "config.toml") if path.is_file()]
+    value = read_toml(recipes[0]).get("train", {}).get("budget_images") if recipes else None
+    return value if isinstance(value, int) else None
+
+
+def find_run(runs_dir: Path, name: str) -> StoredRun:
+    """The run called `name`: its folder, its folder's name, `dataset/folder`, or a beginning that only it has.
+
+    Of several sets of scores in one run the newest is returned. No such run, or several: `UserError`.
+    """
+    runs = find_runs(runs_dir)
+    if not runs:
+        raise UserError(f"there are no runs under {runs_dir}; make one with: ltgen-bench run")
+    as_path = Path(name)
+    exact = [run for run in runs if name in (run.folder.name, run.name) or _same(as_path, run.folder)]
+    begins = [run for run in runs if run.folder.name.startswith(name) or run.name.startswith(name)]
+    matches = exact or begins
+    folders = {run.folder for run in matches}
+    if not folders:
+        names = sorted({run.folder.name for run in runs})
+        raise UserError(
+            f"there is no run '{name}' under {runs_dir}.{did_you_mean(name, names)} Known: "
+            f"{', '.join(names)}.   (ltgen-bench runs list)"
+        )
+    if len(folders) > 1:
+        raise UserError(
+            f"'{name}' could be any of {len(folders)} runs: {', '.join(sorted({r.name for r in matches}))}. "
+            "Type more of the name."
+        )
+    return matches[-1]
+
+
+def _same(path: Path, folder: Path) -> bool:
+    return path.exists() and path.resolve() == folder.resolve()
+
+
+def remove_run(run: StoredRun) -> None:
+    """Delete the run's folder with all that is in it. A run that is being written is refused (`UserError`)."""
+    with only_writer(run.folder):
+        pass
+    try:
+        shutil.rmtree(run.folder)
+    except OSError as error:
+        raise MachineError(f"{run.folder} could not be deleted: {error.strerror or error}.") from error
+
+
+def rows(runs: Sequence[StoredRun], runs_dir: Path | None = None) -> pd.DataFrame:
+    """All scores of the finished `runs` as one tidy frame with ROW_COLUMNS: the score, its entry, its origin.
+
+    `label` names the entry, `class_label` the class; `class_count` is the number of training images of a row's class;
+    `run` is the folder, relative to `runs_dir` when given. Unfinished runs are left out; without any finished run the
+    frame is empty and has the same columns.
+    """
+    frames = [_rows_of(run, runs_dir) for run in runs if run.record is not None]
+    frames = [frame for frame in frames if len(frame)]
+    if not frames:
+        return pd.DataFrame(columns=ROW_COLUMNS)
+    return pd.concat(frames, ignore_index=True)
+
+
+def _rows_of(run: StoredRun, runs_dir: Path | None) -> pd.DataFrame:
+    record = run.record
+    assert record is not None
+    table = run.scores.table.copy()
+    counts = dict(enumerate(record.class_counts))
+    table["class_count"] = pd.array(
+        [counts.get(label) if pd.notna(label) else None for label in table["label"]], dtype="Int64"
+    )
+    table = table.rename(columns={"label": "class_label"})
+    values = {
+        **record.entry.model_dump(),
+        **record.model_dump(include=set(ENTRY_COLUMNS)),
+        **_origin(run, record, runs_dir),
+    }
+    for column in [*ENTRY_COLUMNS, *ORIGIN_COLUMNS]:
+        table[column] = values[column]
+    table["imbalance_factor"] = table["imbalance_factor"].astype(float)
+    return table[ROW_COLUMNS]
+
+
+def _origin(run: StoredRun, record: RunRecord, runs_dir: Path | None) -> dict[str, str]:
+    inside = runs_dir is not None and run.folder.is_relative_to(runs_dir)
+    return {
+        "finished": record.finished,
+        "command": record.command,
+        "versions": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
+        "hardware": ", ".join(f"{name}: {value}" for name, value in record.hardware.items()),
+        "run": str(run.folder.relative_to(runs_dir)) if inside and runs_dir is not None else run.name,
+    }
+
+
+def protocols(runs: Sequence[StoredRun]) -> dict[str, dict[str, Any]]:
+    """Protocol id -> its description, over all finished runs."""
+    return {key: text for run in runs if run.record is not None for key, text in run.record.protocols.items()}

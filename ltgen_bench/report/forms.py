@@ -1,0 +1,236 @@
+"""One table in four forms: Markdown, CSV, LaTeX and the terminal."""
+
+import csv
+import io
+import math
+import re
+import textwrap
+from dataclasses import replace
+
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from ltgen_bench.report.layout import Cell, Head, Row, Table
+
+MARKDOWN = re.compile(r"([\\`*_\[\]|~])")
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "±": r"$\pm$",
+    "↓": r"$\downarrow$",
+    "↑": r"$\uparrow$",
+    "·": r"$\cdot$",
+    "†": r"\dag{}",
+    "≥": r"$\geq$",
+    "τ": r"$\tau$",
+    "ω": r"$\omega$",
+    "\N{EN DASH}": "--",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+}
+
+
+def markdown(table: Table, level: int = 3) -> str:
+    """GitHub's Markdown: title, table, notes. Best values are bold, floors in italics; all text is escaped."""
+    heads = [_md(head.title) + (f"<br><sub>{_md(head.under)}</sub>" if head.under else "") for head in table.heads]
+    lines = [
+        f"{'#' * level} {_md(table.title)}",
+        "",
+        _md_row(heads),
+        _md_row(["---:" if head.number else "---" for head in table.heads]),
+    ]
+    lines += [_md_row([_md_cell(cell, row) for cell in row.cells]) for row in table.rows]
+    return "\n".join([*lines, "", *(f"- {_md(note)}" for note in table.notes)]).rstrip() + "\n"
+
+
+def _md_row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _md_cell(cell: Cell, row: Row) -> str:
+    text = _md(cell.text)
+    if not text:
+        return ""
+    return f"**{text}**" if cell.best else f"*{text}*" if row.kind == "floor" else text
+
+
+def _md(text: str) -> str:
+    plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return MARKDOWN.sub(r"\\\1", plain)
+
+
+def comma_separated(table: Table) -> str:
+    """CSV with raw values: for a score its mean, ` sd` and ` n` (seeds) in three columns, unrounded and unscaled.
+
+    The first column tells an entry from a floor. Empty cell: not available.
+    """
+    scores = [head.number and head.score for head in table.heads]
+    header = ["row"]
+    for head, score in zip(table.heads, scores, strict=True):
+        header += [head.key, f"{head.key} sd", f"{head.key} n"] if score else [head.key]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    for row in table.rows:
+        line: list[str] = [row.kind]
+        for cell, score in zip(row.cells, scores, strict=True):
+            line += [_raw(cell.value), _raw(cell.spread), str(cell.n)] if score else [cell.text]
+        writer.writerow(line)
+    return out.getvalue()
+
+
+def _raw(value: float) -> str:
+    return "" if math.isnan(value) else repr(float(value))
+
+
+def latex(table: Table) -> str:
+    """A `tabular` with booktabs rules in a `table`; best values bold, floors in italics, notes below in small print."""
+    align = "".join("r" if head.number else "l" for head in table.heads)
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_tex(table.title)}}}",
+        rf"\begin{{tabular}}{{{align}}}",
+        r"\toprule",
+        _tex_row([_tex(head.title) for head in table.heads]),
+    ]
+    if any(head.under for head in table.heads):
+        lines.append(_tex_row([rf"{{\scriptsize {_tex(head.under)}}}" if head.under else "" for head in table.heads]))
+    lines.append(r"\midrule")
+    for before, row in zip([None, *table.rows], table.rows, strict=False):
+        if row.kind == "floor" and before is not None and before.kind == "entry":
+            lines.append(r"\midrule")
+        lines.append(_tex_row([_tex_cell(cell, row) for cell in row.cells]))
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    if table.notes:
+        lines += ["", r"\smallskip", rf"{{\footnotesize {' '.join(_tex(note) for note in table.notes)}}}"]
+    return "\n".join([*lines, r"\end{table}", ""])
+
+
+def _tex_row(cells: list[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _tex_cell(cell: Cell, row: Row) -> str:
+    text = _tex(cell.text)
+    if not text:
+        return ""
+    return rf"\textbf{{{text}}}" if cell.best else rf"\textit{{{text}}}" if row.kind == "floor" else text
+
+
+def _tex(text: str) -> str:
+    return "".join(LATEX.get(letter, letter) for letter in " ".join(text.split()))
+
+
+def terminal(table: Table, width: int, color: bool = False) -> str:
+    """Text of at most `width` columns. What does not fit is dropped from the right and named below; no cell wraps."""
+    shown, dropped = fold(table, width)
+    out = io.StringIO()
+    console = _console(out, width, color)
+    if table.title:
+        console.print(Text(table.title, style="bold"), soft_wrap=True)
+    console.print(_rich(shown))
+    notes = list(table.notes)
+    if dropped:
+        names = dict.fromkeys(re.sub(r" [↑↓]", "", head.title) for head in dropped)
+        notes.insert(0, f"Not shown for want of width: {', '.join(names)}.")
+    text = "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+    folded = [
+        line
+        for note in notes
+        for line in textwrap.wrap(
+            note, max(20, width - 1), initial_indent=" ", subsequent_indent=" ", break_on_hyphens=False
+        )
+    ]
+    return "\n".join([text, *folded]) + "\n"
+
+
+def fold(table: Table, width: int) -> tuple[Table, list[Head]]:
+    """The table with the leftmost columns that fit into `width`, and the heads of those that were dropped.
+
+    The first column and the first score always stay: columns between them are given up before that score is, and at
+    last the names in the first column are cut short, never a number.
+    """
+    kept = list(range(len(table.heads)))
+    score = next((place for place, head in enumerate(table.heads) if head.number), 0)
+    while _excess(_take(table, kept), width) > 0 and set(kept) != {0, score}:
+        kept.remove(max(place for place in kept if place not in (0, score)))
+    folded = _take(table, kept)
+    excess = _excess(folded, width)
+    return _shorten(folded, excess) if excess > 0 else folded, [
+        head for place, head in enumerate(table.heads) if place not in kept
+    ]
+
+
+def _excess(table: Table, width: int) -> int:
+    console = _console(io.StringIO(), 10_000, False)
+    return Measurement.get(console, console.options, _rich(table)).maximum - width
+
+
+def _shorten(table: Table, excess: int) -> Table:
+    """The names in the first column cut so that the table is `excess` narrower, down to four letters."""
+    longest = max((len(row.cells[0].text) for row in table.rows), default=0)
+    room = max(4, longest - excess)
+    rows = [
+        replace(row, cells=(replace(row.cells[0], text=_cut(row.cells[0].text, room)), *row.cells[1:]))
+        for row in table.rows
+    ]
+    return replace(table, rows=tuple(rows))
+
+
+def _cut(text: str, room: int) -> str:
+    return text if len(text) <= room else text[: room - 1] + "…"
+
+
+def _take(table: Table, places: list[int]) -> Table:
+    rows = [replace(row, cells=tuple(row.cells[place] for place in places)) for row in table.rows]
+    return replace(table, heads=tuple(table.heads[place] for place in places), rows=tuple(rows))
+
+
+def _console(out: io.StringIO, width: int, color: bool) -> Console:
+    return Console(
+        file=out,
+        width=width,
+        color_system="standard" if color else None,
+        force_terminal=color,
+        no_color=not color,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        legacy_windows=False,
+    )
+
+
+def _rich(table: Table) -> RichTable:
+    drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, show_edge=False)
+    two_lines = any(head.under for head in table.heads)
+    for head in table.heads:
+        title = Text(head.title, style="bold")
+        if two_lines:
+            title.append("\n" + head.under.replace(" · ", "\n"), style="not bold dim")
+        drawn.add_column(
+            title, justify="right" if head.number else "left", no_wrap=True, overflow="ellipsis", vertical="bottom"
+        )
+    for before, row in zip([None, *table.rows], table.rows, strict=False):
+        if row.kind == "floor" and before is not None and before.kind == "entry":
+            drawn.add_section()
+        style = {"floor": "dim", "section": "bold"}.get(row.kind, "")
+        drawn.add_row(*(Text(_mark(cell), style="bold green" if cell.best else style) for cell in row.cells))
+    return drawn
+
+
+def _mark(cell: Cell) -> str:
+    """The best value carries a star, so that it is seen without colours too."""
+    return f"{cell.text} *" if cell.best else cell.text

@@ -1,0 +1,70 @@
+"""How scores are printed: title, direction, scale and digits of each metric, in one place for all tables and plots."""
+
+import math
+from dataclasses import dataclass
+
+from ltgen_bench.evaluation.metrics import METRICS
+
+ARROWS = {"lower": "↓", "higher": "↑", "": ""}
+MISSING = "–"  # noqa: RUF001  (an en dash is meant)
+PAPERS_ONLY = {  # metrics that only papers print: title, direction; accuracies stand there in percent
+    "ifid": ("mean per-class FID", "lower"),
+    "fid_clip": ("FID (CLIP)", "lower"),
+    "ifid_clip": ("mean per-class FID (CLIP)", "lower"),
+    "fid_delta_vs_cbdm": ("FID minus FID of CBDM", "lower"),
+    "accuracy": ("accuracy in %", "higher"),
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """How one metric is printed: a raw value times `scale`, with `decimals` digits after the point."""
+
+    title: str
+    direction: str
+    scale: float
+    decimals: int
+
+    @property
+    def heading(self) -> str:
+        """Title and arrow: `FID ↓`."""
+        return f"{self.title} {ARROWS[self.direction]}".strip()
+
+
+def facts(metric: str) -> Facts:
+    """The facts of a registered metric, or of one that only papers print. Fractions get three digits, the rest two."""
+    if metric in PAPERS_ONLY:
+        title, direction = PAPERS_ONLY[metric]
+        return Facts(title, direction, 100.0 if metric == "accuracy" else 1.0, 2)
+    described = METRICS[metric]
+    fraction = described.bounds[1] == 1
+    decimals = max(1, 3 - round(math.log10(described.scale))) if fraction else 2
+    return Facts(described.title, described.direction, float(described.scale), decimals)
+
+
+def show(metric: str, value: float, spread: float = math.nan) -> str:
+    """A score as text, scaled: `12.34`, with a spread `12.34 ± 0.21`, `–` when it is not available."""
+    if math.isnan(value):
+        return MISSING
+    fact = facts(metric)
+    text = f"{value * fact.scale:.{fact.decimals}f}"
+    return text if math.isnan(spread) else f"{text} ± {spread * fact.scale:.{fact.decimals}f}"
+
+
+def metric_order(metric: str) -> int:
+    """Where the metric's column stands: the order of the registry, then those that only papers print."""
+    names = [*METRICS, *PAPERS_ONLY]
+    return names.index(metric) if metric in names else len(names)
+
+
+def count(images: float) -> str:
+    """A number of images in few letters: 441, 44.8k, 14.4M."""
+    for limit, letter in ((1e6, "M"), (1e4, "k")):
+        if images >= limit:
+            return f"{images / (1e3 if letter == 'k' else 1e6):.1f}".removesuffix(".0") + letter
+    return f"{images:.0f}"
+
+
+def listed(names: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,54 @@
+"""One self-contained page: tables, plots, sources. Nothing in it is fetched from elsewhere."""
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from ltgen_bench.report.layout import Table
+from ltgen_bench.report.provenance import machine_lines, protocol_words, run_lines
+
+if TYPE_CHECKING:
+    from ltgen_bench.report.report import Section
+
+FOLDED = ("groups-", "classes-")  # tables that the page keeps closed until they are asked for
+
+
+def page(sections: Sequence["Section"], papers: Sequence[Table], protocols: Mapping[str, Mapping[str, Any]]) -> str:
+    """The page as HTML. Every text is escaped, whatever a run or a leaderboard calls itself."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["sort_value"] = _sort_value
+    shown = [
+        {
+            "name": section.name,
+            "dataset": section.block.dataset,
+            "fingerprint": section.block.fingerprint,
+            "tables": [table for table in section.tables if not table.name.startswith(FOLDED)],
+            "folded": [table for table in section.tables if table.name.startswith(FOLDED)],
+            "plots": [(title, data_uri(path)) for title, path in section.plots.items()],
+            "runs": run_lines(section.records),
+            "machine": machine_lines(section.records),
+            "protocols": [(one, protocol_words(protocols[one])) for one in section.block.protocols if one in protocols],
+        }
+        for section in sections
+    ]
+    return environment.get_template("page.html.j2").render(sections=shown, papers=papers)
+
+
+def data_uri(path: Path) -> str:
+    """A PNG as part of the page."""
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+
+
+def _sort_value(value: float) -> str:
+    """What a column is sorted by; empty for a text cell, which is sorted as text."""
+    return "" if math.isnan(value) else repr(float(value))

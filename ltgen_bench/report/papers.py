@@ -1,0 +1,136 @@
+"""What papers print, as tables of their own: every row with its source, never ranked with what this code measured."""
+
+from typing import Any
+
+import pandas as pd
+
+from ltgen_bench.report.entries import each
+from ltgen_bench.report.layout import Cell, Head, Row, Table
+from ltgen_bench.report.numbers import MISSING, count, facts, metric_order
+
+TITLE = "what papers print; not ranked with the above"
+SECOND_HAND = "†"
+ROW = [
+    "paper_id",
+    "method",
+    "imbalance_factor",
+    "n_samples",
+    "train_steps",
+    "sampler",
+    "guidance",
+    "classifier",
+    "train_data",
+    "second_hand",
+    "evidence",
+    "leaderboard",
+]
+NOTES = (
+    "Every number is the paper's own, measured under that paper's protocol: compare only rows of one paper.",
+    f"{SECOND_HAND} seen only in a secondary source: check it against the paper before quoting it.",
+)
+
+
+def papers_tables(published: pd.DataFrame, title: str = TITLE, name: str = "papers") -> list[Table]:
+    """One table a data set and kind (images, downstream accuracy), rows in the order of the file."""
+    tables = []
+    kinds = published["metric"].eq("accuracy").map({True: "accuracy", False: "images"})
+    for (dataset, kind), part in published.groupby([published["dataset"], kinds], sort=True):
+        tables.append(_table(str(dataset) or "no data set named", str(kind), part, title, name))
+    return tables
+
+
+def _table(dataset: str, kind: str, part: pd.DataFrame, title: str, name: str) -> Table:
+    columns = sorted({(row.metric, row.split) for row in each(part)}, key=_column_order)
+    heads = (
+        Head("method", "method", number=False),
+        Head("paper", "paper_id", number=False),
+        Head("factor", "imbalance_factor", number=False),
+        *(_head(metric, split) for metric, split in columns),
+        Head("protocol", "protocol", number=False),
+        Head("source", "source", number=False),
+    )
+    rows = []
+    for _, own in part.groupby(ROW, sort=False, dropna=False):
+        first = own.iloc[0]
+        cells = [_cell(own[(own["metric"] == metric) & (own["split"] == split)]) for metric, split in columns]
+        mark = f" {SECOND_HAND}" if first["second_hand"] else ""
+        factor = "" if pd.isna(first["imbalance_factor"]) else f"{first['imbalance_factor']:g}"
+        rows.append(
+            Row(
+                (
+                    Cell(_method(first)),
+                    Cell(f"{first['paper_id']}{mark}"),
+                    Cell(factor),
+                    *cells,
+                    Cell(_protocol(first)),
+                    Cell(_source(own)),
+                )
+            )
+        )
+    words = "downstream accuracy" if kind == "accuracy" else "generated images"
+    second_hand = bool(part["second_hand"].any())
+    return Table(
+        f"{name}-{dataset}-{kind}".replace(" ", "-"),
+        f"{dataset}, {words} ({title})",
+        heads,
+        tuple(rows),
+        NOTES if second_hand else NOTES[:1],
+    )
+
+
+def _column_order(column: tuple[str, str]) -> tuple[int, int, str]:
+    metric, split = column
+    splits = ["all", "many", "medium", "few"]
+    return metric_order(metric), splits.index(split) if split in splits else len(splits), split
+
+
+def _head(metric: str, split: str) -> Head:
+    return Head(
+        facts(metric).heading,
+        metric if split == "all" else f"{metric}:{split}",
+        "" if split == "all" else split,
+        score=False,
+    )
+
+
+def _cell(rows: pd.DataFrame) -> Cell:
+    """The printed number, in the unit of the column head; several (other reference or note) stand side by side."""
+    known = rows[rows["value"].notna()]
+    if known.empty:
+        return Cell("" if rows.empty else MISSING)
+    texts = [_printed(row) for row in each(known)]
+    return Cell(" / ".join(texts), float(known["canonical"].iloc[0]), n=len(known))
+
+
+def _printed(row: Any) -> str:
+    """The digits of the paper; a KID or an accuracy printed in another unit is moved to the unit of the head."""
+    factor = row.canonical * facts(row.metric).scale / row.value if row.value else 1.0
+    same = abs(factor - 1) < 1e-9
+    text = row.printed if same else f"{row.value * factor:.10g}"
+    return text if pd.isna(row.value_std) else f"{text} ± {row.value_std * factor:.10g}"
+
+
+def _method(row: pd.Series) -> str:
+    """The paper's name; where it means another method than ours of that name, ours is added."""
+    return f"{row['method']} (here: cfg)" if row["method_key"] == "cfg" else str(row["method"])
+
+
+def _protocol(row: pd.Series) -> str:
+    """What is known of how it was made: images, sampler, omega, training steps."""
+    words = []
+    if pd.notna(row["n_samples"]):
+        words.append(f"{count(row['n_samples'])} images")
+    if row["sampler"]:
+        words.append(row["sampler"])
+    if pd.notna(row["guidance"]):
+        words.append(f"omega {row['guidance']:g}")
+    if pd.notna(row["train_steps"]):
+        words.append(f"{count(row['train_steps'])} steps")
+    words += [row[name] for name in ("classifier", "train_data") if row[name]]
+    return ", ".join(words)
+
+
+def _source(rows: pd.DataFrame) -> str:
+    first = rows.iloc[0]
+    places = "; ".join(dict.fromkeys(place for place in rows["source"] if place)) or str(first["paper_id"])
+    return f"{places}; second-hand ({first['evidence'] or 'secondary source'})" if first["second_hand"] else places

@@ -1,0 +1,45 @@
+"""Where the numbers come from: command, seeds, time, machine and versions, and what each protocol id stands for."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from ltgen_bench.evaluation.protocol import Protocol
+from ltgen_bench.records.schema import RunRecord
+from ltgen_bench.report.numbers import count
+
+
+def run_lines(records: Sequence[RunRecord]) -> list[tuple[str, str]]:
+    """(command, what it took) of each run, in the order of method and seed."""
+    ordered = sorted(records, key=lambda record: (record.label, record.seed, record.finished))
+    return [(record.command, _cost(record)) for record in ordered]
+
+
+def _cost(record: RunRecord) -> str:
+    stages = ", ".join(f"{stage.name} {stage.seconds:.0f} s" for stage in record.stages)
+    peak = max((stage.peak_memory_mb for stage in record.stages), default=0.0)
+    exact = "" if record.deterministic else ", not bit-exact"
+    return (
+        f"seed {record.seed}, {count(record.entry.parameters)} parameters, "
+        f"{count(record.entry.budget_images)} images seen; {stages}; "
+        f"peak memory {peak / 1024:.1f} GiB; finished {record.finished[:10]}{exact}"
+    )
+
+
+def machine_lines(records: Sequence[RunRecord]) -> list[str]:
+    """Hardware and versions, each combination once."""
+    lines = []
+    for record in records:
+        hardware = ", ".join(f"{name} {value}" for name, value in record.hardware.items())
+        versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
+        lines += [f"Hardware: {hardware}.", f"Versions: {versions}."]
+    return sorted(dict.fromkeys(lines))
+
+
+def protocol_words(description: Mapping[str, Any]) -> str:
+    """A protocol in one sentence; one that another version described is given field by field."""
+    try:
+        return Protocol.model_validate(dict(description)).words
+    except ValidationError:
+        return ", ".join(f"{name} {value}" for name, value in description.items()) + "."

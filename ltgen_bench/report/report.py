@@ -1,0 +1,261 @@
+"""The door of this room: everything that `ltgen-bench report` writes and shows."""
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ltgen_bench.data.images import SampleSet
+from ltgen_bench.errors import UserError, did_you_mean
+from ltgen_bench.files import write_text, write_whole
+from ltgen_bench.records.measured import measured_csv
+from ltgen_bench.records.published import published, read_leaderboard
+from ltgen_bench.records.schema import RunRecord
+from ltgen_bench.records.store import StoredRun, find_runs, protocols, rows
+from ltgen_bench.report.entries import Block, blocks, each, measurements
+from ltgen_bench.report.forms import comma_separated, latex, markdown, terminal
+from ltgen_bench.report.layout import Table
+from ltgen_bench.report.page import page
+from ltgen_bench.report.papers import papers_tables
+from ltgen_bench.report.plots import footer, save_plots
+from ltgen_bench.report.provenance import machine_lines, protocol_words, run_lines
+from ltgen_bench.report.sheets import methods_sheet
+from ltgen_bench.report.tables import class_table, comparison_table, downstream_table, group_table, verdict_table
+
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+FORMS: dict[str, Callable[[Table], str]] = {".md": markdown, ".csv": comma_separated, ".tex": latex}
+
+
+@dataclass(frozen=True)
+class Section:
+    """One block of comparable runs with all that was made of it. `name` is its folder."""
+
+    name: str
+    block: Block
+    records: tuple[RunRecord, ...]
+    tables: tuple[Table, ...]
+    plots: dict[str, Path]  # title -> file
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written, and what to show. `papers` are tables of published numbers, never ranked with the sections."""
+
+    out: Path
+    sections: tuple[Section, ...]
+    papers: tuple[Table, ...]
+    rows: pd.DataFrame
+    protocols: dict[str, dict[str, Any]]
+    files: tuple[Path, ...]
+
+    @property
+    def index(self) -> Path:
+        """The page to open in a browser."""
+        return self.out / "index.html"
+
+    def __str__(self) -> str:
+        return self.terminal(shutil.get_terminal_size().columns)
+
+    def terminal(self, width: int, color: bool = False) -> str:
+        """The tables over all classes, by training set and of the papers, as text of at most `width` columns."""
+        shown = [
+            table
+            for section in self.sections
+            for table in section.tables
+            if table.name in ("comparison", "verdicts", "downstream")
+        ]
+        texts = [terminal(table, width, color) for table in [*shown, *self.papers]]
+        return "\n".join(
+            [*texts, f"page      {self.index}\ntables    {self.out / 'tables'}\nplots     {self.out / 'plots'}\n"]
+        )
+
+
+def report(
+    runs_dir: Path,
+    out: Path,
+    *,
+    leaderboards: Sequence[Path] = (),
+    dataset: str | None = None,
+    all_papers: bool = False,
+) -> Report:
+    """Compare the finished runs under `runs_dir` with each other, and show papers' numbers beside them.
+
+    Writes `out/tables/` (Markdown, CSV, LaTeX), `out/plots/` and `out/index.html`. `leaderboards` are further CSVs of
+    published numbers; all are checked before anything is written. `dataset` keeps one data set; papers' numbers are
+    those on the data sets shown, or all with `all_papers`. No runs and no leaderboard: `UserError`.
+    """
+    given = [read_leaderboard(path) for path in leaderboards]
+    known = published()
+    runs = [run for run in find_runs(runs_dir) if run.record is not None]
+    _check_dataset(dataset, runs, [known, *given])
+    runs = [run for run in runs if run.record is not None and dataset in (None, run.record.dataset)]
+    if not runs and not given:
+        where = f" on {dataset}" if dataset else ""
+        raise UserError(
+            f"there are no finished runs{where} under {runs_dir}. Make one with: ltgen-bench run"
+            f"{f' --dataset {dataset}' if dataset else ''}   (or show published numbers alone with --leaderboard FILE)"
+        )
+    table = rows(runs, runs_dir)
+    sections, files = [], []
+    for name, block in _named(blocks(table)):
+        section, written = _write_section(name, block, runs, out)
+        sections.append(section)
+        files += written
+    papers = _papers(known, given, {section.block.dataset for section in sections}, dataset, all_papers)
+    files += _write_tables(papers, out / "tables" / "papers")
+    ids = protocols(runs)
+    write_text(out / "index.html", page(sections, papers, ids))
+    return Report(out, tuple(sections), tuple(papers), table, ids, (*files, out / "index.html"))
+
+
+def _check_dataset(dataset: str | None, runs: Sequence[StoredRun], leaderboards: Iterable[pd.DataFrame]) -> None:
+    names = {run.record.dataset for run in runs if run.record is not None}
+    names |= {name for frame in leaderboards for name in frame["dataset"] if name}
+    if dataset is not None and dataset not in names:
+        raise UserError(
+            f"neither a run nor a published number is on the data set '{dataset}'.{did_you_mean(dataset, names)} "
+            f"Known: {', '.join(sorted(names))}."
+        )
+
+
+def _named(found: Sequence[Block]) -> list[tuple[str, Block]]:
+    """Each block with a name fit for a folder; a second block of a data set gets a number."""
+    named: dict[str, Block] = {}
+    for block in found:
+        base = re.sub(r"[^A-Za-z0-9._-]+", "-", block.dataset).strip("-.") or "dataset"
+        place = 1
+        while (name := base if place == 1 else f"{base}-{place}") in named:
+            place += 1
+        named[name] = block
+    return list(named.items())
+
+
+def _write_section(name: str, block: Block, runs: Sequence[StoredRun], out: Path) -> tuple[Section, list[Path]]:
+    tables = section_tables(block)
+    files = _write_tables(tables, out / "tables" / name)
+    plots = save_plots(block, out / "plots" / name)
+    own = set(block.rows["score_digest"])
+    part = [run for run in runs if run.record is not None and run.record.score_digest in own]
+    sheet = _side_by_side(block, part, out / "plots" / name / "samples.png")
+    if sheet is not None:
+        plots = {"samples of the same seeds": sheet, **plots}
+    records = tuple(run.record for run in part if run.record is not None)
+    return Section(name, block, records, tuple(tables), plots), [*files, *plots.values()]
+
+
+def section_tables(block: Block) -> list[Table]:
+    """Every table of a block: all classes, verdicts, training sets, groups, classes."""
+    tables = [comparison_table(block), verdict_table(block), downstream_table(block)]
+    for rule in ("thirds", "count"):
+        tables += [group_table(block, key, rule) for key in measurements(block.rows, f"few@{rule}")]
+    tables += [class_table(block, key) for key in measurements(block.rows, "class")]
+    return [table for table in tables if table is not None]
+
+
+def _write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:
+    written = []
+    for table in tables:
+        for suffix, form in FORMS.items():
+            path = folder / f"{table.name}{suffix}"
+            write_text(path, form(table))
+            written.append(path)
+    return written
+
+
+def _side_by_side(block: Block, runs: Sequence[StoredRun], path: Path) -> Path | None:
+    """The sheet of methods on the seed that most entries have; entries whose samples are not on disk are left out."""
+    keys = block.rows[["entry", "seed", "sample_digest"]].drop_duplicates()
+    if keys.empty:
+        return None
+    entries_of = {seed: keys.loc[keys["seed"] == seed, "entry"].nunique() for seed in block.seeds}
+    seed = max(block.seeds, key=lambda one: entries_of[one])
+    folders = {run.record.sample_digest: run.folder for run in runs if run.record is not None}
+    samples = {}
+    for row in each(keys[keys["seed"] == seed]):
+        file = folders[row.sample_digest] / "samples" / row.sample_digest / "samples.npz"
+        if file.is_file():
+            samples[str(row.entry)] = SampleSet.load(file)
+    if not samples:
+        return None
+    record = next(run.record for run in runs if run.record is not None)
+    return methods_sheet(samples, record.class_names, record.class_counts, path, f"{footer(block, [])} (shown: {seed})")
+
+
+def _papers(
+    known: pd.DataFrame, given: Sequence[pd.DataFrame], shown: set[str], dataset: str | None, every: bool
+) -> list[Table]:
+    wanted = {dataset} if dataset is not None else shown
+    tables = papers_tables(known if every else known[known["dataset"].isin(wanted)])
+    for place, frame in enumerate(given, start=1):
+        part = frame if dataset is None else frame[frame["dataset"] == dataset]
+        source = frame["leaderboard"].iloc[0] if len(frame) else ""
+        tables += papers_tables(part, f"from {source}; not ranked with the above", f"leaderboard-{place}")
+    return tables
+
+
+def update_benchmark(report: Report, path: Path, *, results: Path | None = None) -> list[Path]:
+    """Put the report's tables between the markers of `path` (BENCHMARK.md) and leave all else as it is.
+
+    The plots are copied to `figures/` in the folder `results` (beside `path` when not given) and shown by a relative
+    path; the rows of each data set go to `<dataset>.csv` there. Returns the files written. Missing markers are a
+    `UserError`, before anything is written.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path} could not be read: {error.strerror or error}.") from error
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise UserError(f"{path} has no place for the results: put one line {BEGIN} and below it one line {END}.")
+    results = path.parent / "results" if results is None else results
+    written = _copy_results(report, results)
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    body = benchmark_markdown(report, os.path.relpath(results / "figures", path.parent))
+    write_text(path, f"{before}{BEGIN}\n\n{body}\n{END}{after}")
+    return [*written, path]
+
+
+def _copy_results(report: Report, results: Path) -> list[Path]:
+    written = []
+    for section in report.sections:
+        for file in section.plots.values():
+            target = results / "figures" / f"{section.name}-{file.name}"
+            write_whole(target, partial(shutil.copyfile, file))
+            written.append(target)
+    for dataset, part in report.rows.groupby("dataset"):
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", str(dataset)).strip("-.")
+        written.append(measured_csv(part, results / f"{name}.csv", report.protocols))
+    return written
+
+
+def benchmark_markdown(report: Report, figures: str) -> str:
+    """The sections as Markdown: tables, plots (in the folder `figures`), commands, machine, versions, protocol ids."""
+    parts: list[str] = []
+    for section in report.sections:
+        parts += [markdown(table) for table in section.tables if _in_benchmark(table)]
+        names = {title: f"{section.name}-{file.name}" for title, file in section.plots.items()}
+        parts += [f"![{title}]({Path(figures, name).as_posix()})\n" for title, name in names.items()]
+        parts.append(_provenance(section, report.protocols))
+    parts += [markdown(table) for table in report.papers]
+    return "\n".join(parts)
+
+
+def _in_benchmark(table: Table) -> bool:
+    return table.name in ("comparison", "verdicts", "downstream") or table.name.startswith(
+        ("groups-fid", "classes-recall")
+    )
+
+
+def _provenance(section: Section, ids: dict[str, dict[str, Any]]) -> str:
+    lines = ["Measured by:", ""]
+    lines += [f"- `{command}`: {cost}." for command, cost in run_lines(section.records)]
+    lines += [f"- {line}" for line in machine_lines(section.records)]
+    lines += ["", "<details><summary>What the protocol ids stand for</summary>", ""]
+    lines += [f"- `{one}`: {protocol_words(ids[one])}" for one in section.block.protocols if one in ids]
+    return "\n".join([*lines, "", "</details>", ""])

@@ -1,0 +1,193 @@
+"""Sheets of generated images and the loss curve: the pictures of single runs, and methods side by side."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int64, UInt8
+from matplotlib.figure import Figure
+
+from ltgen_bench.data.images import ImageSet, SampleSet
+from ltgen_bench.report.numbers import count
+from ltgen_bench.report.plots import save
+
+TILE = 36  # pixels that a small image is enlarged to at least
+GAP = 2
+MAX_CLASSES = 100
+NOT_LOSSES = {
+    "images",
+    "step",
+    "learning_rate",
+    "images_per_second",
+    "gradient_norm",
+    "grad_norm",
+    "seconds",
+    "time",
+    "ema_decay",
+}
+
+
+def sample_sheet(
+    images: UInt8[np.ndarray, "M C H W"],
+    labels: Int64[np.ndarray, " M"],
+    class_names: Sequence[str],
+    class_counts: Sequence[int],
+    path: Path,
+    per_class: int = 10,
+) -> Path:
+    """Write a PNG of generated images: a row a class from head to tail, its name and training images beside it.
+
+    Of more than 100 classes an even choice of 100 is shown. Images are enlarged without smoothing.
+    """
+    order = _head_to_tail(class_counts)
+    return _save_sheet([("", ImageSet(images, labels))], order, class_names, class_counts, per_class, path, "")
+
+
+def methods_sheet(
+    samples: Mapping[str, SampleSet],
+    class_names: Sequence[str],
+    class_counts: Sequence[int],
+    path: Path,
+    footer: str = "",
+    classes: int = 10,
+) -> Path:
+    """Write a PNG with a block of images for each entry (name -> samples), side by side, on the same seeds.
+
+    Image j of a class has the same seed in every block: only images whose (label, seed) all entries have are shown.
+    """
+    order = _head_to_tail(class_counts)
+    chosen = [order[place] for place in np.unique(np.linspace(0, len(order) - 1, classes).round().astype(int))]
+    per_class = max(3, min(10, 30 // len(samples)))
+    return _save_sheet(list(on_same_seeds(samples).items()), chosen, class_names, class_counts, per_class, path, footer)
+
+
+def on_same_seeds(samples: Mapping[str, SampleSet]) -> dict[str, ImageSet]:
+    """The images whose (label, seed) every entry has, in the same order for all."""
+    keys = {name: list(zip(one.labels.tolist(), one.seeds.tolist(), strict=True)) for name, one in samples.items()}
+    common = sorted(set.intersection(*(set(own) for own in keys.values())))
+    found = {name: {key: place for place, key in enumerate(own)} for name, own in keys.items()}
+    places = {name: _places(own, common) for name, own in found.items()}
+    return {name: ImageSet(one.images[places[name]], one.labels[places[name]]) for name, one in samples.items()}
+
+
+def _places(found: dict[tuple[int, int], int], keys: list[tuple[int, int]]) -> Int64[np.ndarray, " n"]:
+    return np.array([found[key] for key in keys], dtype=np.int64)
+
+
+def _head_to_tail(class_counts: Sequence[int]) -> list[int]:
+    order = [int(label) for label in np.argsort(-np.asarray(class_counts), kind="stable")]
+    if len(order) <= MAX_CLASSES:
+        return order
+    return [order[place] for place in np.linspace(0, len(order) - 1, MAX_CLASSES).round().astype(int)]
+
+
+def grid(
+    images: UInt8[np.ndarray, "M C H W"], labels: Int64[np.ndarray, " M"], classes: Sequence[int], per_class: int
+) -> UInt8[np.ndarray, "height width 3"]:
+    """The first `per_class` images of each of `classes` as rows of tiles on white, enlarged by a whole factor."""
+    _, channels, height, width = images.shape
+    factor = max(1, -(-TILE // max(height, width)))
+    tile_h, tile_w = height * factor, width * factor
+    canvas = np.full((len(classes) * (tile_h + GAP) - GAP, per_class * (tile_w + GAP) - GAP, 3), 255, dtype=np.uint8)
+    for row, label in enumerate(classes):
+        for column, image in enumerate(images[labels == label][:per_class]):
+            large = image.repeat(factor, axis=1).repeat(factor, axis=2).transpose(1, 2, 0)
+            top, left = row * (tile_h + GAP), column * (tile_w + GAP)
+            canvas[top : top + tile_h, left : left + tile_w] = large if channels == 3 else large[:, :, :1]
+    return canvas
+
+
+def _save_sheet(
+    blocks: Sequence[tuple[str, ImageSet]],
+    classes: Sequence[int],
+    names: Sequence[str],
+    counts: Sequence[int],
+    per_class: int,
+    path: Path,
+    footer: str,
+) -> Path:
+    """Pixel for pixel: the figure is as large as its tiles, so that nothing is resampled."""
+    grids = [grid(one.images, one.labels, classes, per_class) for _, one in blocks]
+    height, width = grids[0].shape[:2]
+    labels = [f"{names[label]} ({counts[label]:,})" for label in classes]
+    left, top, bottom, between = (
+        14 + 8 * max(len(text) for text in labels),
+        30 if blocks[0][0] else 8,
+        26 if footer else 8,
+        18,
+    )
+    total_w, total_h = left + len(grids) * (width + between) - between + 8, top + height + bottom
+    dpi = 130
+    figure = Figure(figsize=(total_w / dpi, total_h / dpi))
+    for place, ((name, _), canvas) in enumerate(zip(blocks, grids, strict=True)):
+        at = left + place * (width + between)
+        ax = figure.add_axes((at / total_w, bottom / total_h, width / total_w, height / total_h))
+        ax.imshow(canvas, interpolation="nearest", aspect="auto")
+        ax.axis("off")
+        ax.set_title(name, fontsize=8, pad=5)
+    row = height / len(classes)
+    for place, text in enumerate(labels):
+        y = (bottom + height - (place + 0.5) * row) / total_h
+        figure.text((left - 6) / total_w, y, text, ha="right", va="center", fontsize=7)
+    if footer:
+        figure.text(6 / total_w, 8 / total_h, footer, fontsize=5.5, color="0.4")
+    return save(figure, path)
+
+
+def read_log(path: Path) -> pd.DataFrame:
+    """The numbers of a training log (JSON lines) by images seen; a last line cut short by a kill is left out."""
+    records: list[dict[str, Any]] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue  # the process was killed while it wrote this line
+        if isinstance(record, dict) and "images" in record and "loss" in record:
+            records.append({name: value for name, value in record.items() if isinstance(value, int | float)})
+    if not records:
+        return pd.DataFrame(columns=["images", "loss"])
+    return pd.DataFrame(records).drop_duplicates("images", keep="last").sort_values("images").reset_index(drop=True)
+
+
+def loss_data(log: pd.DataFrame) -> pd.DataFrame:
+    """What the loss curve draws: images, term, value, smooth (running mean over a 40th of the log), `loss` first."""
+    terms = ["loss", *(name for name in log.columns if name not in NOT_LOSSES and name != "loss")]
+    window = max(1, len(log) // 40)
+    frames = [
+        pd.DataFrame(
+            {
+                "images": log["images"],
+                "term": term,
+                "value": log[term],
+                "smooth": log[term].rolling(window, min_periods=1).mean(),
+            }
+        )
+        for term in terms
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def loss_curve(log: Path, out: Path) -> Path | None:
+    """Plot loss and its named terms over images seen into `out`; None (and no file) when nothing is logged yet."""
+    numbers = read_log(log)
+    if numbers.empty:
+        return None
+    data = loss_data(numbers)
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    ax = figure.subplots()
+    for term, part in data.groupby("term", sort=False):
+        (line,) = ax.plot(part["images"], part["smooth"], linewidth=1.8 if term == "loss" else 1.2, label=str(term))
+        ax.plot(part["images"], part["value"], color=line.get_color(), linewidth=0.6, alpha=0.25)
+    positive = data["value"][data["value"] > 0]
+    if len(positive) == len(data.dropna()) and math.log10(positive.max() / positive.min()) > 1:
+        ax.set_yscale("log")
+    ax.xaxis.set_major_formatter(lambda value, _: count(value))
+    ax.set(xlabel="training images seen", ylabel="loss")
+    ax.grid(color="0.9", linewidth=0.8)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False, fontsize=8, ncols=3)
+    return save(figure, out)

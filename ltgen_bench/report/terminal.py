@@ -1,0 +1,109 @@
+"""What the terminal shows at the end of a run."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+from ltgen_bench.evaluation.scores import Scores
+from ltgen_bench.records.schema import RunRecord
+from ltgen_bench.records.statistics import ONE_SEED
+from ltgen_bench.report.entries import each, measurements, select
+from ltgen_bench.report.forms import fold, terminal
+from ltgen_bench.report.layout import Cell, Head, Row, Table
+from ltgen_bench.report.numbers import ARROWS, facts, listed, show
+from ltgen_bench.report.tables import CLASSIFIER, GROUPS, TRAINED_ON, Key
+
+SCOPES = ("all", *(f"{group}@thirds" for group in GROUPS))
+DEFAULT_DATASET = "digits-lt"
+
+
+def score_table(record: RunRecord, scores: Scores, console_width: int, color: bool, folder: Path | None = None) -> str:
+    """Every metric over all, many, medium and few classes, its noise floors and protocol ids; where the files are.
+
+    The text has lines of at most `console_width` columns (paths and commands stay in one piece), with ANSI colours
+    when `color`. `folder` is the run folder; without it no paths are named.
+    """
+    table = run_table(record, scores)
+    if any(head.key == "protocol" for head in fold(table, console_width)[1]):
+        table = replace(table, notes=(*table.notes, _protocol_note(scores)))
+    parts = [terminal(table, console_width, color)]
+    if folder is not None:
+        parts.append("".join(f" {name:<9} {path}\n" for name, path in _files(record, folder)))
+    other = "ddpm" if record.method != "ddpm" else "cbdm"
+    dataset = "" if record.dataset == DEFAULT_DATASET else f" --dataset {record.dataset}"
+    parts.append(f" {'next':<9} ltgen-bench run --method {other}{dataset}    then    ltgen-bench report\n")
+    return "".join(parts)
+
+
+def run_table(record: RunRecord, scores: Scores) -> Table:
+    """One run as a table: a row a measurement; value ± the measurement's own uncertainty where it has one."""
+    keys = measurements(scores.table)
+    heads = (
+        Head("", "measurement", number=False),
+        *(Head(scope.partition("@")[0], scope) for scope in SCOPES),
+        Head("floor", "floor_half"),
+        Head("test", "floor_test"),
+        Head("protocol", "protocol", number=False),
+    )
+    rows: list[Row] = []
+    for extractor in dict.fromkeys(key[1] for key in keys):
+        own = [key for key in keys if key[1] == extractor]
+        title = f"downstream ({extractor})" if own[0][2] else f"{extractor} features"
+        rows.append(Row((Cell(title), *(Cell("") for _ in heads[1:])), "section"))
+        rows += [_row(record, scores, key) for key in own]
+    return Table("scores", "", heads, tuple(rows), _notes(record, scores))
+
+
+def _row(record: RunRecord, scores: Scores, key: Key) -> Row:
+    metric, _, _, protocol = key
+    cells = [Cell(_name(record, key))]
+    for scope in SCOPES:
+        part = select(scores.table, key, scope)
+        value = float(part["value"].iloc[0]) if len(part) else math.nan
+        spread = float(part["uncertainty"].iloc[0]) if len(part) and scope == "all" else math.nan
+        cells.append(Cell(show(metric, value, spread) if len(part) else "", value, spread, len(part)))
+    every = select(scores.table, key, "all").iloc[0]
+    for floor in ("floor_half", "floor_test"):
+        value = float(every[floor])
+        cells.append(Cell("" if math.isnan(value) else show(metric, value), value, n=1 - math.isnan(value)))
+    return Row((*cells, Cell(protocol)))
+
+
+def _name(record: RunRecord, key: Key) -> str:
+    """` recall k=5 ↑`, ` accuracy, both ↑`; k stands in the protocol."""
+    fact = facts(key[0])
+    k = record.protocols.get(key[3], {}).get("k")
+    words = fact.title.removeprefix("downstream ") if key[2] else fact.title
+    words += f" k={k}" if k is not None else ""
+    words += f", {TRAINED_ON.get(key[2], key[2])}" if key[2] else ""
+    return f" {words} {ARROWS[fact.direction]}"
+
+
+def _protocol_note(scores: Scores) -> str:
+    """The ids, for a terminal too narrow for their column: no number goes without its protocol."""
+    ids: dict[str, str] = {}
+    for key in measurements(scores.table):
+        ids.setdefault(f"{facts(key[0]).title} ({key[1]})", key[3])
+    return f"Protocols: {', '.join(f'{name} {one}' for name, one in ids.items())}."
+
+
+def _notes(record: RunRecord, scores: Scores) -> tuple[str, ...]:
+    every = scores.table[scores.table["scope"] == "all"]
+    notes = [
+        "floor: real half against real half. test: real held-out images."
+        f" {record.entry.images_per_class} generated images a class."
+    ]
+    if not every[["floor_half", "floor_test"]].notna().any(axis=None):
+        notes = []
+    for note, rows in every[every["note"] != ""].groupby("note", sort=False):
+        names = dict.fromkeys(f"{facts(row.metric).title} ({row.extractor})" for row in each(rows))
+        notes.append(f"{listed(list(names))}: {note}.")
+    notes.append(f"{ONE_SEED} {CLASSIFIER}" if "classifier" in set(every["extractor"]) else ONE_SEED)
+    return tuple(notes)
+
+
+def _files(record: RunRecord, folder: Path) -> list[tuple[str, Path]]:
+    return [
+        ("samples", folder / "samples" / record.sample_digest / "samples.png"),
+        ("scores", folder / record.scores_file),
+    ]
