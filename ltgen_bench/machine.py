@@ -1,0 +1,86 @@
+"""What a run ran on, and what its stages cost."""
+
+import json
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ltgen_bench.errors import UserError
+from ltgen_bench.files import write_text
+
+PACKAGES = ("ltgen-bench", "torch", "torchvision", "diffusers", "torch-fidelity", "numpy", "scipy", "scikit-learn", "pillow")
+
+
+def choose_device(name: str | None = None) -> torch.device:
+    """`name`, or CUDA where there is one, or the CPU. A device that this machine lacks is a `UserError`."""
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"--device {name}: it is cpu, cuda, or cuda:N.") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"--device {name}: it is cpu, cuda, or cuda:N.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"--device {name}: torch sees {torch.cuda.device_count()} CUDA devices here; take --device cpu, or "
+                        "install the CUDA build of torch and a driver.")
+    return device
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the packages whose version can change a number."""
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+def hardware(device: torch.device) -> dict[str, str | int]:
+    """Device, processor, threads and operating system."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+    return {"device": device.type, "device_name": name, "cpu": cpu_name(), "cpu_count": os.cpu_count() or 0,
+            "threads": torch.get_num_threads(), "system": f"{platform.system()} {platform.machine()}"}
+
+
+def cpu_name() -> str:
+    """The processor's own name where the system tells it."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Largest memory so far: allocated on the CUDA device, or resident of this process on the CPU. In 10^6 bytes."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+@contextmanager
+def stage_cost(path: Path, device: torch.device) -> Iterator[None]:
+    """Add the seconds spent inside, also when they end in an interruption, to the JSON file `path`."""
+    begin = time.monotonic()
+    try:
+        yield
+    finally:
+        cost = read_cost(path)
+        cost = {"seconds": round(cost["seconds"] + time.monotonic() - begin, 3), "device": device.type,
+                "peak_memory_mb": round(max(cost["peak_memory_mb"], peak_memory_mb(device)), 1)}
+        write_text(path, json.dumps(cost) + "\n")
+
+
+def read_cost(path: Path) -> dict[str, Any]:
+    """What `stage_cost` wrote; zero seconds where the stage was never entered."""
+    if path.is_file():
+        return dict(json.loads(path.read_text()))
+    return {"seconds": 0.0, "device": "cpu", "peak_memory_mb": 0.0}

@@ -1,0 +1,214 @@
+"""run(config): load -> train -> sample -> evaluate -> record. Whoever reads this file knows the program."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import tomli_w
+import torch
+
+from ltgen_bench.config import RunConfig
+from ltgen_bench.data.dataset import LongTailDataset
+from ltgen_bench.data.load import load_dataset
+from ltgen_bench.diffusion.guidance import Guidance
+from ltgen_bench.diffusion.network import check_network, network_shape
+from ltgen_bench.diffusion.samplers import SAMPLERS
+from ltgen_bench.diffusion.sampling import sample
+from ltgen_bench.errors import UserError
+from ltgen_bench.evaluation.evaluate import evaluate
+from ltgen_bench.evaluation.extractors import EXTRACTORS
+from ltgen_bench.evaluation.metrics import METRICS
+from ltgen_bench.evaluation.scores import Scores
+from ltgen_bench.files import only_writer, write_text
+from ltgen_bench.interrupt import Interruption
+from ltgen_bench.machine import choose_device, hardware, read_cost, stage_cost, versions
+from ltgen_bench.methods import METHODS, normalised
+from ltgen_bench.progress import SILENT, Progress
+from ltgen_bench.records.schema import RECORD_FILE, Entry, RunRecord, Stage
+from ltgen_bench.report.sheets import loss_curve, sample_sheet
+from ltgen_bench.training.loop import Trained, resolve_precision, train
+
+NO_WEIGHTS: Mapping[str, Path] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked configuration with its data, and the folders that its digests name."""
+
+    config: RunConfig
+    dataset: LongTailDataset
+    runs: Path
+
+    @property
+    def train_digest(self) -> str:
+        return self.config.train_digest(self.dataset.fingerprint)
+
+    @property
+    def sample_digest(self) -> str:
+        return self.config.sample_digest(self.train_digest)
+
+    @property
+    def score_digest(self) -> str:
+        return self.config.score_digest(self.sample_digest)
+
+    @property
+    def folder(self) -> Path:
+        """runs/<data set>/<method>-<train digest>-s<seed>"""
+        name = f"{self.config.method.name}-{self.train_digest}-s{self.config.seed}"
+        return self.runs / self.dataset.name / name
+
+    @property
+    def sample_folder(self) -> Path:
+        return self.folder / "samples" / self.sample_digest
+
+    @property
+    def score_folder(self) -> Path:
+        return self.folder / "scores" / self.score_digest
+
+    @property
+    def finished(self) -> bool:
+        """Whether this very run has been made before."""
+        return (self.score_folder / RECORD_FILE).is_file()
+
+    def trained_part(self) -> dict[str, Any]:
+        """What decides the training, as config.toml of the run folder holds it."""
+        values = self.config.model_dump(mode="json", exclude_none=True, include={"seed", "data", "network", "method", "train"})
+        return {**values, "fingerprint": self.dataset.fingerprint}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: where it lies, its record and its scores."""
+
+    plan: Plan
+    record: RunRecord
+    scores: Scores
+
+
+def run(config: RunConfig, *, runs: Path = Path("runs"), data_root: Path = Path("data"), device: str | None = None,
+        extractor_weights: Mapping[str, Path] = NO_WEIGHTS, progress: Progress = SILENT, command: str = "") -> Run:
+    """Take `config` through every stage, or on from wherever an earlier call stopped; a finished run is only read.
+
+    Raises `UserError` before any work for a configuration that cannot run, `Interrupted` on Ctrl-C and SIGTERM,
+    `MachineError` where the machine fails. What was finished before stays whole.
+    """
+    check_names(config)
+    return carry_out(make_plan(config, load_dataset(config.data, data_root=data_root, progress=progress), runs),
+                     device=choose_device(device), extractor_weights=extractor_weights, progress=progress, command=command)
+
+
+def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[str, Path] = NO_WEIGHTS,
+              progress: Progress = SILENT, command: str = "") -> Run:
+    """The stages of a plan, each continued or read where an earlier call left something."""
+    if plan.finished:
+        return read_run(plan)
+    config, dataset, folder = plan.config, plan.dataset, plan.folder
+    started = datetime.now(UTC)
+    with only_writer(folder), Interruption() as interruption:
+        claim(plan)
+        with stage_cost(folder / "train" / "cost.json", device):
+            trained = train(config, dataset, folder / "train", device=device, progress=progress, interruption=interruption)
+            loss_curve(folder / "train" / "log.jsonl", folder / "train" / "loss.png")
+        with stage_cost(plan.sample_folder / "cost.json", device):
+            denoiser = trained.method.denoiser(trained.net, Guidance(config.sample.omega))
+            samples = sample(denoiser, config.sample, dataset.image_shape, dataset.num_classes, plan.sample_folder,
+                             device=device, progress=progress)
+            sample_sheet(samples.images, samples.labels, dataset.class_names, dataset.class_counts,
+                         plan.sample_folder / "samples.png")
+        with stage_cost(plan.score_folder / "cost.json", device):
+            scores = evaluate(samples, dataset, config.evaluate, device=str(device), work=plan.score_folder / "unfinished",
+                              extractor_weights=extractor_weights, progress=progress)
+            scores.save(plan.score_folder / "scores.csv")
+        record = make_record(plan, trained, scores, device, started, command)
+        for place in (folder, plan.score_folder):  # the newest stands in the run folder too; last, the one that counts
+            scores.save(place / "scores.csv")
+            record.save(place)
+    return Run(plan, record, scores)
+
+
+def check_names(config: RunConfig) -> None:
+    """Refuse unknown names before any data are read."""
+    METHODS.check(config.method.name)
+    SAMPLERS.check(config.sample.sampler)
+    for extractor in config.evaluate.extractors:
+        EXTRACTORS.check(extractor)
+    for metric in config.evaluate.metrics or ():
+        METRICS.check(metric)
+
+
+def make_plan(config: RunConfig, dataset: LongTailDataset, runs: Path) -> Plan:
+    """`config` with its method's settings in normal form, checked against the data. `UserError` where it cannot run."""
+    check_names(config)
+    method = normalised(config.method)
+    evaluation = config.evaluate
+    if not dataset.reference_is_balanced:  # nothing balanced to train a reference on but the held-out images
+        evaluation = evaluation.model_copy(update={"reference": "test"})
+    config = config.model_copy(update={"method": method, "evaluate": evaluation})
+    if config.sample.omega > 0 and not METHODS[method.name].has_null_label:
+        raise UserError(f"sample.omega: {config.sample.omega:g} needs a null label, and {method.name} trains none, so its omega "
+                        "is 0; guidance for plain DDPM is the method 'cfg'.")
+    check_network(network_shape(config.network), dataset.image_shape)
+    SAMPLERS[config.sample.sampler].make(config.sample.steps)  # refuses a number of steps that it cannot take
+    return Plan(config, dataset, runs)
+
+
+def claim(plan: Plan) -> None:
+    """Make the run folder this configuration's, or refuse one that is another's and say what differs."""
+    path = plan.folder / "config.toml"
+    wanted = plan.trained_part()
+    if not path.is_file():
+        write_text(path, tomli_w.dumps(wanted))
+        return
+    try:
+        stored = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path} is broken ({error}); delete the folder, or choose another with --runs.") from error
+    mine, theirs = _flat(wanted), _flat(stored)
+    place = ("data.name",)  # the same images may lie in another folder
+    differences = [f"{key}: {theirs.get(key, 'absent')} there, {mine.get(key, 'absent')} now"
+                   for key in sorted(mine.keys() | theirs.keys()) if key not in place and mine.get(key) != theirs.get(key)]
+    if differences:
+        raise UserError(f"{plan.folder} belongs to another configuration; choose another folder with --runs, or remove this "
+                        "one", differences)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat
+
+
+def read_run(plan: Plan) -> Run:
+    """The record and scores of a finished run."""
+    return Run(plan, RunRecord.load(plan.score_folder), Scores.load(plan.score_folder / "scores.csv"))
+
+
+def make_record(plan: Plan, trained: Trained, scores: Scores, device: torch.device, started: datetime,
+                command: str) -> RunRecord:
+    """Everything that a report needs beside the scores."""
+    config, dataset = plan.config, plan.dataset
+    places = {"train": plan.folder / "train", "sample": plan.sample_folder, "evaluate": plan.score_folder}
+    costs = {name: read_cost(place / "cost.json") for name, place in places.items()}
+    costs["train"]["seconds"] = round(trained.seconds, 3)  # of the steps alone, interrupted sessions included
+    stages = [Stage(name=name, **cost) for name, cost in costs.items()]  # type: ignore[arg-type]
+    settings = config.method.settings
+    changed = ", ".join(f"{key}={value}" for key, value in settings.items())
+    entry = Entry(
+        sampler=config.sample.sampler, steps=config.sample.steps, omega=config.sample.omega, sample_seed=config.sample.seed,
+        images_per_class=config.sample.images_per_class, budget_images=trained.images_seen,
+        batch_size=config.train.batch_size, network=config.network.preset, parameters=trained.net.parameter_count,
+        precision=resolve_precision(config.train.precision, device), sample_precision=config.sample.precision)
+    return RunRecord(
+        dataset=dataset.name, method=config.method.name, settings=settings,
+        label=f"{config.method.name} ({changed})" if changed else config.method.name, seed=config.seed,
+        train_digest=plan.train_digest, sample_digest=plan.sample_digest, score_digest=plan.score_digest,
+        fingerprint=dataset.fingerprint, imbalance_factor=dataset.imbalance_factor, profile=dataset.profile,
+        class_names=list(dataset.class_names), class_counts=dataset.class_counts, groups=dataset.groups, entry=entry,
+        protocols=scores.protocols, extractor_weights=scores.extractor_weights, stages=stages, versions=versions(),
+        hardware=hardware(device), deterministic=trained.exact, started=started.isoformat(timespec="seconds"),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"), config=config.model_dump(mode="json"), command=command)

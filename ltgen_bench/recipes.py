@@ -1,0 +1,71 @@
+"""Which recipe a command means: a file, or the shipped one of the method for data like these."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ltgen_bench.config import RunConfig, read_toml, recipe_path
+from ltgen_bench.data.catalog import find_source
+from ltgen_bench.data.sources import image_files
+from ltgen_bench.errors import UserError
+from ltgen_bench.files import shipped_folder
+
+DEFAULT_METHOD, DEFAULT_DATASET = "cbdm", "digits-lt"
+SMALL_IMAGE = 16  # pixels; up to here the recipes of the digits fit
+
+
+def shipped_recipes() -> list[Path]:
+    """All recipes of `baselines/`, by data set and method."""
+    return sorted(shipped_folder("baselines").glob("*/*.toml"))
+
+
+def resolve_recipe(*, recipe: Path | None, method: str | None, dataset: str | None,
+                   overrides: Mapping[str, Any]) -> RunConfig:
+    """The configuration of `recipe`, or of the shipped recipe that fits method and data set, with `overrides` laid over.
+
+    A method without a recipe of its own takes that of `ddpm` for the same data, with its own default settings. Images of
+    the user's own take the digits' recipes up to 16 pixels and CIFAR-10's above.
+    """
+    if recipe is not None:
+        values, where = read_toml(recipe), str(recipe)
+    else:
+        name = method or DEFAULT_METHOD
+        family = recipe_family(dataset or DEFAULT_DATASET)
+        path = recipe_path(family, name)
+        if not path.is_file():
+            path = recipe_path(family, "ddpm")
+        values, where = read_toml(path), f"{family}/{path.name}"
+    if method is not None and values.get("method", {}).get("name") != method:
+        values = {**values, "method": {"name": method}, "reported": [],
+                  "source": f"{where} with the method {method} at its default settings"}
+    if dataset is not None and values.get("data", {}).get("name") != dataset:
+        values = {**values, "data": {"name": dataset}, "reported": [], "source": f"{where} on {dataset}"}
+    return RunConfig.from_values(values, overrides=overrides, where=where)
+
+
+def recipe_family(dataset: str) -> str:
+    """The folder of `baselines/` whose recipes fit a data set."""
+    family = find_source(dataset).recipes
+    return family or ("digits-lt" if image_size(dataset) <= SMALL_IMAGE else "cifar10-lt")
+
+
+def image_size(dataset: str) -> int:
+    """The longer side of the first image of `folder:PATH` or `npz:FILE`, in pixels."""
+    from PIL import Image
+
+    prefix, _, name = dataset.partition(":")
+    path = Path(name).expanduser()
+    try:
+        if prefix == "npz":
+            with np.load(path, allow_pickle=False) as file:
+                key = "train_images" if "train_images" in file.files else "images"
+                shape = file[key].shape
+            return int(max(side for side in shape[1:4] if side not in (1, 3)))
+        first = next(file for folder in sorted((path / "train").iterdir()) if folder.is_dir() for file in image_files(folder))
+        with Image.open(first) as image:
+            return max(image.size)
+    except (OSError, ValueError, KeyError, StopIteration) as error:
+        raise UserError(f"{dataset} has no readable training image ({type(error).__name__}: {error}). A folder is laid out as "
+                        "PATH/train/CLASS/FILE, a file has the arrays train_images and train_labels.") from error
