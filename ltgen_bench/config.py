@@ -5,7 +5,7 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -117,13 +117,13 @@ class RunConfig(Part):
     reported: tuple[Reported, ...] = ()
 
     @classmethod
-    def from_recipe(cls, path: str | Path, *, overrides: Mapping[str, Any] | None = None, **top: Any) -> Self:
+    def from_recipe(cls, path: str | Path, *, overrides: Mapping[str, Any] | None = None, **top: Any) -> "RunConfig":
         """Read a TOML recipe; `overrides` maps dotted keys to values, `top` sets top-level ones (`seed=3`)."""
         return cls.from_values(read_toml(Path(path)), overrides={**(overrides or {}), **top}, where=str(path))
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any], *, overrides: Mapping[str, Any] | None = None,
-                    where: str = "the configuration") -> Self:
+                    where: str = "the configuration") -> "RunConfig":
         """Validate nested `values` after laying dotted `overrides` over them. All faults come in one `UserError`."""
         merged = json.loads(json.dumps(values, default=str))
         for key, value in (overrides or {}).items():

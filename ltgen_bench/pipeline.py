@@ -28,7 +28,7 @@ from ltgen_bench.interrupt import Interruption
 from ltgen_bench.machine import choose_device, hardware, read_cost, stage_cost, versions
 from ltgen_bench.methods import METHODS, normalised
 from ltgen_bench.progress import SILENT, Progress
-from ltgen_bench.records.schema import RECORD_FILE, Entry, RunRecord, Stage
+from ltgen_bench.records.schema import RECORD_FILE, SCHEMA_VERSION, Entry, RunRecord, Stage
 from ltgen_bench.report.sheets import loss_curve, sample_sheet
 from ltgen_bench.training.loop import Trained, resolve_precision, train
 
@@ -204,7 +204,7 @@ def make_record(plan: Plan, trained: Trained, scores: Scores, device: torch.devi
         batch_size=config.train.batch_size, network=config.network.preset, parameters=trained.net.parameter_count,
         precision=resolve_precision(config.train.precision, device), sample_precision=config.sample.precision)
     return RunRecord(
-        dataset=dataset.name, method=config.method.name, settings=settings,
+        schema_version=SCHEMA_VERSION, dataset=dataset.name, method=config.method.name, settings=settings,
         label=f"{config.method.name} ({changed})" if changed else config.method.name, seed=config.seed,
         train_digest=plan.train_digest, sample_digest=plan.sample_digest, score_digest=plan.score_digest,
         fingerprint=dataset.fingerprint, imbalance_factor=dataset.imbalance_factor, profile=dataset.profile,

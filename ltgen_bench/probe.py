@@ -63,7 +63,7 @@ def _seconds_each(call: Callable[[], object], device: torch.device) -> tuple[flo
     begin = time.monotonic()
     call()
     _wait(device)
-    times = []
+    times: list[float] = []
     while len(times) < 3 or (len(times) < 10 and time.monotonic() - begin < PROBE_SECONDS / 2):
         start = time.monotonic()
         call()

@@ -5,9 +5,10 @@ program that imports the library gets unless it asks for more.
 """
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable  # so that the tests can check it where it is an argument
 class Stage(Protocol):
     """One bar: so much done of so much, with a few words beside it."""
 
@@ -15,6 +16,7 @@ class Stage(Protocol):
         """Add `amount` to what is done; `note` replaces the words beside the bar (loss, sampler, ...)."""
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Where stages are shown."""
 

@@ -49,7 +49,7 @@ class SampleSet(ImageSet):
     def load(cls, path: Path) -> "SampleSet":
         """Read what `save` wrote. Object arrays are refused, since unpickling them would run code."""
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 images, labels, seeds = stored["images"], stored["labels"], stored["seeds"]
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise UserError(f"{path} is not a file of samples written by ltgen-bench ({error}); delete it and repeat "

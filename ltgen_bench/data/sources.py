@@ -86,8 +86,8 @@ def load_npz(path: Path) -> RawData:
     Images are uint8, [N, H, W], [N, H, W, C] or [N, C, H, W] with 1 or 3 channels; labels are whole numbers from 0.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays = {key: stored[key] for key in stored.files}
     except FileNotFoundError:
         raise UserError(f"npz:{path}: there is no such file.") from None
     except (AttributeError, TypeError):  # a single array, which np.load gives as it is
@@ -201,7 +201,7 @@ def _decode(file: Path) -> np.ndarray | str:
                 return f"it has {image.mode} pixels; only 8-bit images are read"
             grey = image.mode in ("L", "1")
             array = np.asarray(image.convert("L" if grey else "RGB"))
-    except BROKEN_IMAGE as error:
+    except (*BROKEN_IMAGE, Image.DecompressionBombError) as error:
         return f"it is corrupt or no image ({error})"
     return array[None] if grey else array.transpose(2, 0, 1)
 

@@ -38,6 +38,7 @@ class Extractor(Protocol):
     def __call__(self, images: UInt8[np.ndarray, "N C H W"]) -> Features: ...
 
 
+@runtime_checkable
 class Build(Protocol):
     """What makes an extractor; `folder` is its cache, `weights` a file of the user's."""
 

@@ -9,6 +9,7 @@ import hashlib
 import pickle
 import tempfile
 import urllib.error
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(f"{OPTION}: there is no file {path}; give {FILE_NAME} ({URL_INCEPTION_V3}).")
     try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # A plain pickle; what can be read of it is read, and the rest is refused just below.
+            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+            state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError, OSError) as error:
         raise UserError(f"{OPTION}: {path} was refused, since it is not a plain file of tensors "
                         f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); give {FILE_NAME} "

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any
 
 import pandas as pd
 
@@ -48,7 +48,7 @@ class Scores:
 
     @classmethod
     def from_rows(cls, rows: Sequence[Mapping[str, Any]], protocols: Mapping[str, dict[str, Any]],
-                  extractor_weights: Mapping[str, str] = MappingProxyType({})) -> Self:
+                  extractor_weights: Mapping[str, str] = MappingProxyType({})) -> "Scores":
         """A table of `rows`, each a mapping of some of COLUMNS; what a row leaves out is empty."""
         for row in rows:
             unknown = set(row) - set(COLUMNS)
@@ -64,7 +64,7 @@ class Scores:
         write_whole(path, lambda part: self.table.to_csv(part, index=False, lineterminator="\n"))
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path) -> "Scores":
         """Read what `save` wrote; without the file beside it, `protocols` and `extractor_weights` are empty."""
         try:
             text = pd.read_csv(path, dtype=str, keep_default_na=False)

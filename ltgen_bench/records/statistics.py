@@ -77,15 +77,17 @@ def compare(wide: pd.DataFrame, direction: str, level: float = LEVEL) -> list[Pa
     three common seeds are left out: an empty list means that there is no verdict. `direction` is lower or higher.
     """
     tested: list[tuple[str, str, float, float]] = []
-    for a, b in combinations(wide.columns, 2):
-        both = wide[[a, b]].dropna()
-        if len(both) >= MIN_SEEDS:
-            tested.append((a, b, float((both[a] - both[b]).mean()), paired_p(both[a].tolist(), both[b].tolist())))
+    columns = {str(name): wide[name].to_numpy(dtype=np.float64) for name in wide.columns}
+    for a, b in combinations(columns, 2):
+        both = ~np.isnan(columns[a]) & ~np.isnan(columns[b])
+        if both.sum() >= MIN_SEEDS:
+            x, y = columns[a][both], columns[b][both]
+            tested.append((a, b, float((x - y).mean()), paired_p(x.tolist(), y.tolist())))
     corrected = holm([p for *_, p in tested])
     sign = -1 if direction == "lower" else 1
     return [
-        Pair(a, b, difference, p, float(p_holm), _verdict(sign * difference, p_holm < level))
-        for (a, b, difference, p), p_holm in zip(tested, corrected, strict=True)
+        Pair(a, b, difference, p, p_holm, _verdict(sign * difference, p_holm < level))
+        for (a, b, difference, p), p_holm in zip(tested, corrected.tolist(), strict=True)
     ]
 
 

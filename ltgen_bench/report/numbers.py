@@ -1,6 +1,7 @@
 """How scores are printed: title, direction, scale and digits of each metric, in one place for all tables and plots."""
 
 import math
+import re
 from dataclasses import dataclass
 
 from ltgen_bench.evaluation.metrics import METRICS
@@ -57,12 +58,17 @@ def metric_order(metric: str) -> int:
     return names.index(metric) if metric in names else len(names)
 
 
-def count(images: float) -> str:
+def count(images: int | float) -> str:
     """A number of images in few letters: 441, 44.8k, 14.4M."""
     for limit, letter in ((1e6, "M"), (1e4, "k")):
         if images >= limit:
             return f"{images / (1e3 if letter == 'k' else 1e6):.1f}".removesuffix(".0") + letter
     return f"{images:.0f}"
+
+
+def file_name(text: str) -> str:
+    """`text` as a name for a file or folder: nothing in it leads elsewhere."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "unnamed"
 
 
 def listed(names: list[str]) -> str:

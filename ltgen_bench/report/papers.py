@@ -1,12 +1,13 @@
 """What papers print, as tables of their own: every row with its source, never ranked with what this code measured."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from ltgen_bench.report.entries import each
 from ltgen_bench.report.layout import Cell, Head, Row, Table
-from ltgen_bench.report.numbers import MISSING, count, facts, metric_order
+from ltgen_bench.report.numbers import MISSING, count, facts, file_name, metric_order
 
 TITLE = "what papers print; not ranked with the above"
 SECOND_HAND = "†"
@@ -49,28 +50,14 @@ def _table(dataset: str, kind: str, part: pd.DataFrame, title: str, name: str) -
         Head("protocol", "protocol", number=False),
         Head("source", "source", number=False),
     )
-    rows = []
-    for _, own in part.groupby(ROW, sort=False, dropna=False):
-        first = own.iloc[0]
-        cells = [_cell(own[(own["metric"] == metric) & (own["split"] == split)]) for metric, split in columns]
-        mark = f" {SECOND_HAND}" if first["second_hand"] else ""
-        factor = "" if pd.isna(first["imbalance_factor"]) else f"{first['imbalance_factor']:g}"
-        rows.append(
-            Row(
-                (
-                    Cell(_method(first)),
-                    Cell(f"{first['paper_id']}{mark}"),
-                    Cell(factor),
-                    *cells,
-                    Cell(_protocol(first)),
-                    Cell(_source(own)),
-                )
-            )
-        )
+    groups: dict[tuple[Any, ...], list[Any]] = {}
+    for row in each(part):
+        groups.setdefault(tuple(str(getattr(row, column)) for column in ROW), []).append(row)
+    rows = [_row(own, columns) for own in groups.values()]
     words = "downstream accuracy" if kind == "accuracy" else "generated images"
     second_hand = bool(part["second_hand"].any())
     return Table(
-        f"{name}-{dataset}-{kind}".replace(" ", "-"),
+        file_name(f"{name}-{dataset}-{kind}"),
         f"{dataset}, {words} ({title})",
         heads,
         tuple(rows),
@@ -93,13 +80,30 @@ def _head(metric: str, split: str) -> Head:
     )
 
 
-def _cell(rows: pd.DataFrame) -> Cell:
+def _row(own: Sequence[Any], columns: Sequence[tuple[str, str]]) -> Row:
+    """The results that one paper prints for one method under one protocol."""
+    first = own[0]
+    mark = f" {SECOND_HAND}" if first.second_hand else ""
+    factor = "" if pd.isna(first.imbalance_factor) else f"{first.imbalance_factor:g}"
+    cells = [_cell([row for row in own if (row.metric, row.split) == column]) for column in columns]
+    return Row(
+        (
+            Cell(_method(first)),
+            Cell(f"{first.paper_id}{mark}"),
+            Cell(factor),
+            *cells,
+            Cell(_protocol(first)),
+            Cell(_source(own)),
+        )
+    )
+
+
+def _cell(rows: Sequence[Any]) -> Cell:
     """The printed number, in the unit of the column head; several (other reference or note) stand side by side."""
-    known = rows[rows["value"].notna()]
-    if known.empty:
-        return Cell("" if rows.empty else MISSING)
-    texts = [_printed(row) for row in each(known)]
-    return Cell(" / ".join(texts), float(known["canonical"].iloc[0]), n=len(known))
+    known = [row for row in rows if pd.notna(row.value)]
+    if not known:
+        return Cell(MISSING if rows else "")
+    return Cell(" / ".join(_printed(row) for row in known), float(known[0].canonical), n=len(known))
 
 
 def _printed(row: Any) -> str:
@@ -110,27 +114,25 @@ def _printed(row: Any) -> str:
     return text if pd.isna(row.value_std) else f"{text} ± {row.value_std * factor:.10g}"
 
 
-def _method(row: pd.Series) -> str:
+def _method(row: Any) -> str:
     """The paper's name; where it means another method than ours of that name, ours is added."""
-    return f"{row['method']} (here: cfg)" if row["method_key"] == "cfg" else str(row["method"])
+    return f"{row.method} (here: cfg)" if row.method_key == "cfg" else str(row.method)
 
 
-def _protocol(row: pd.Series) -> str:
-    """What is known of how it was made: images, sampler, omega, training steps."""
-    words = []
-    if pd.notna(row["n_samples"]):
-        words.append(f"{count(row['n_samples'])} images")
-    if row["sampler"]:
-        words.append(row["sampler"])
-    if pd.notna(row["guidance"]):
-        words.append(f"omega {row['guidance']:g}")
-    if pd.notna(row["train_steps"]):
-        words.append(f"{count(row['train_steps'])} steps")
-    words += [row[name] for name in ("classifier", "train_data") if row[name]]
-    return ", ".join(words)
+def _protocol(row: Any) -> str:
+    """What is known of how it was made: images, sampler, omega, training steps, classifier, its training set."""
+    words = [
+        f"{count(int(row.n_samples))} images" if pd.notna(row.n_samples) else "",
+        row.sampler,
+        f"omega {row.guidance:g}" if pd.notna(row.guidance) else "",
+        f"{count(int(row.train_steps))} steps" if pd.notna(row.train_steps) else "",
+        row.classifier,
+        row.train_data,
+    ]
+    return ", ".join(word for word in words if word)
 
 
-def _source(rows: pd.DataFrame) -> str:
-    first = rows.iloc[0]
-    places = "; ".join(dict.fromkeys(place for place in rows["source"] if place)) or str(first["paper_id"])
-    return f"{places}; second-hand ({first['evidence'] or 'secondary source'})" if first["second_hand"] else places
+def _source(rows: Sequence[Any]) -> str:
+    first = rows[0]
+    places = "; ".join(dict.fromkeys(row.source for row in rows if row.source)) or str(first.paper_id)
+    return f"{places}; second-hand ({first.evidence or 'secondary source'})" if first.second_hand else places

@@ -1,7 +1,6 @@
 """The door of this room: everything that `ltgen-bench report` writes and shows."""
 
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from ltgen_bench.records.store import StoredRun, find_runs, protocols, rows
 from ltgen_bench.report.entries import Block, blocks, each, measurements
 from ltgen_bench.report.forms import comma_separated, latex, markdown, terminal
 from ltgen_bench.report.layout import Table
+from ltgen_bench.report.numbers import file_name
 from ltgen_bench.report.page import page
 from ltgen_bench.report.papers import papers_tables
 from ltgen_bench.report.plots import footer, save_plots
@@ -128,7 +128,7 @@ def _named(found: Sequence[Block]) -> list[tuple[str, Block]]:
     """Each block with a name fit for a folder; a second block of a data set gets a number."""
     named: dict[str, Block] = {}
     for block in found:
-        base = re.sub(r"[^A-Za-z0-9._-]+", "-", block.dataset).strip("-.") or "dataset"
+        base = file_name(block.dataset)
         place = 1
         while (name := base if place == 1 else f"{base}-{place}") in named:
             place += 1
@@ -229,7 +229,7 @@ def _copy_results(report: Report, results: Path) -> list[Path]:
             write_whole(target, partial(shutil.copyfile, file))
             written.append(target)
     for dataset, part in report.rows.groupby("dataset"):
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", str(dataset)).strip("-.")
+        name = file_name(str(dataset))
         written.append(measured_csv(part, results / f"{name}.csv", report.protocols))
     return written
 

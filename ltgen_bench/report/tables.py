@@ -91,11 +91,13 @@ def class_table(block: Block, key: Key) -> Table:
         Head("training images", "training_images", score=False),
         *(Head(entry, entry, _under(key)) for entry in block.entries),
     )
+    values = {pair: own["value"] for pair, own in part.groupby(["class_label", "entry"])}
+    none = pd.Series(dtype="float64")
     rows = []
     for one in each(classes):
-        own = part[part["class_label"] == one.class_label]
-        cells = [_cell(key[0], own.loc[own["entry"] == entry, "value"]) for entry in block.entries]
-        rows.append(Row((Cell(str(one.class_name)), Cell(f"{one.class_count}", float(one.class_count), n=1), *cells)))
+        cells = [_cell(key[0], values.get((one.class_label, entry), none)) for entry in block.entries]
+        size = Cell(f"{one.class_count}", float(one.class_count), n=1)
+        rows.append(Row((Cell(str(one.class_name)), size, *cells)))
     title = f"{block.dataset}: {measurement_name(key)} by class"
     return Table(f"classes-{slug(key)}", title, heads, tuple(rows), _seed_notes(block))
 
@@ -243,13 +245,13 @@ def _verdict_notes(block: Block) -> list[str]:
     """What may be concluded: seeds, and in what else than the method the rows differ."""
     notes = list(_seed_notes(block))
     first = block.rows.drop_duplicates("entry")
-    words: list[tuple[str, str, Callable[[float], str]]] = [
+    words: list[tuple[str, str, Callable[[int | float], str]]] = [
         ("budget_images", "images seen", count),
         ("omega", "omega", lambda value: f"{value:g}"),
         ("images_per_class", "images a class", count),
     ]
     unlike = [
-        f"{word} ({listed([show_value(value) for value in sorted(first[column].unique())])})"
+        f"{word} ({listed([show_value(value) for value in sorted(first[column].unique().tolist())])})"
         for column, word, show_value in words
         if first[column].nunique() > 1
     ]
@@ -285,9 +287,12 @@ def _value_notes(block: Block) -> list[str]:
     known = block.rows[block.rows["scope"] == "all"]
     notes = [FLOOR_NOTE] if known[["floor_half", "floor_test"]].notna().any(axis=None) else []
     notes += [CLASSIFIER] if "classifier" in set(block.rows["extractor"]) else []
-    for note, rows in known[known["note"] != ""].groupby("note", sort=False):
+    told = known[known["note"] != ""]
+    # a note may end with a number of its own run in brackets: where runs differ in it, the rest is said once
+    for note, rows in told.groupby(told["note"].str.replace(r" \([^()]*\)$", "", regex=True), sort=False):
         names = dict.fromkeys(f"{facts(row.metric).title} ({row.extractor})" for row in each(rows))
-        notes.append(f"{listed(list(names))}: {note}.")
+        same = rows["note"].nunique() == 1
+        notes.append(f"{listed(list(names))}: {rows['note'].iloc[0] if same else note}.")
     if known["value"].isna().any():
         notes.append(f"{MISSING}: not available.")
     return notes

@@ -81,10 +81,14 @@ def _name(record: RunRecord, key: Key) -> str:
 
 def _protocol_note(scores: Scores) -> str:
     """The ids, for a terminal too narrow for their column: no number goes without its protocol."""
-    ids: dict[str, str] = {}
-    for key in measurements(scores.table):
-        ids.setdefault(f"{facts(key[0]).title} ({key[1]})", key[3])
-    return f"Protocols: {', '.join(f'{name} {one}' for name, one in ids.items())}."
+    by_extractor: dict[str, dict[str, str]] = {}
+    for metric, extractor, _, protocol in measurements(scores.table):
+        by_extractor.setdefault(extractor, {}).setdefault(facts(metric).title.removeprefix("downstream "), protocol)
+    words = [
+        f"{extractor}: {', '.join(f'{title} {one}' for title, one in ids.items())}"
+        for extractor, ids in by_extractor.items()
+    ]
+    return f"Protocols of {'; '.join(words)}."
 
 
 def _notes(record: RunRecord, scores: Scores) -> tuple[str, ...]:

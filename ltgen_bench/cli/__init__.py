@@ -1,0 +1,74 @@
+"""The command line: parse, call the library, print. What takes time to import is imported by the command that needs it."""
+
+import errno
+import sys
+import traceback
+
+import click
+
+from ltgen_bench import __version__
+from ltgen_bench.cli.lists import list_
+from ltgen_bench.cli.report import report
+from ltgen_bench.cli.run import run
+from ltgen_bench.cli.runs import runs
+from ltgen_bench.cli.shared import Commands
+from ltgen_bench.errors import BenchError
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="ltgen-bench")
+def cli() -> None:
+    """Benchmark generative models of images on long-tailed (class-imbalanced) data.
+
+    \b
+    ltgen-bench run                                      train, sample and score CBDM on small digits
+    ltgen-bench run --method ddpm --dataset cifar10-lt   another method, other data
+    ltgen-bench report                                   tables and plots of all runs
+    """
+
+
+for _command in (run, report, list_, runs):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """The program: run a command and turn what went wrong into one sentence and an exit code."""
+    debug = "--debug" in sys.argv[1:]
+    try:
+        code = cli.main(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.Abort:
+        _fail("interrupted", 130)
+    except click.ClickException as error:
+        _fail(error.format_message(), 2, hint=_usage(error))
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of a pipe left; there is nobody to tell
+        sys.exit(141)
+    except BenchError as error:
+        _fail(str(error), error.exit_code, trace=debug)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130, trace=debug)
+    except Exception as error:  # noqa: BLE001  (the last line of defence: what nobody foresaw, still without a traceback)
+        message, code = _unforeseen(error)
+        _fail(message, code, trace=debug)
+
+
+def _usage(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"   ({context.command_path} --help)" if context is not None else ""
+
+
+def _unforeseen(error: Exception) -> tuple[str, int]:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full. What was finished is whole; free some space and repeat the command to go on.", 1
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return (f"out of memory ({error}); take a smaller train.batch_size or sample.batch_size with --set, or a smaller "
+                "--network."), 1
+    return f"unforeseen {type(error).__name__}: {error}   (repeat the command with --debug for the traceback)", 1
+
+
+def _fail(message: str, code: int, hint: str = "", trace: bool = False) -> None:
+    if trace:
+        traceback.print_exc()
+    click.echo(f"{'' if code > 128 else 'error: '}{message}{hint}", err=True)
+    sys.exit(code)

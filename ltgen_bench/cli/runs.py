@@ -1,0 +1,62 @@
+"""`ltgen-bench runs ...`: the runs that are there."""
+
+from pathlib import Path
+
+import click
+
+from ltgen_bench.cli.shared import Commands, debug_option, listing, runs_option
+from ltgen_bench.errors import UserError
+
+
+@click.group(cls=Commands)
+def runs() -> None:
+    """List, show or remove runs."""
+
+
+@runs.command(name="list")
+@runs_option
+@debug_option
+def runs_list(runs: Path) -> None:
+    """All runs, finished or not."""
+    from ltgen_bench.records.store import find_runs
+
+    found = find_runs(runs)
+    if not found:
+        click.echo(f"no runs in {runs}/; make one with: ltgen-bench run")
+        return
+    listing([(str(item.folder.relative_to(runs)), item.state, item.record.finished[:16].replace("T", " ")
+               if item.record else "") for item in found], ("run", "state", "finished"))
+
+
+@runs.command(name="show")
+@click.argument("name")
+@runs_option
+@debug_option
+def runs_show(name: str, runs: Path) -> None:
+    """The scores of a run, by the name of its folder or the beginning of it."""
+    from rich.console import Console
+
+    from ltgen_bench.records.store import find_run
+    from ltgen_bench.report.terminal import score_table
+
+    found, out = find_run(runs, name), Console()
+    if found.record is None:
+        raise UserError(f"{found.folder} is not finished ({found.state}); repeat its command to go on.")
+    click.echo(score_table(found.record, found.scores, out.width, out.is_terminal and not out.no_color, folder=found.folder))
+
+
+@runs.command(name="rm")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@runs_option
+@debug_option
+def runs_rm(name: str, yes: bool, runs: Path) -> None:
+    """Remove a run folder with everything in it."""
+    from ltgen_bench.records.store import find_run, remove_run
+
+    found = find_run(runs, name)
+    if not yes and not click.confirm(f"remove {found.folder} with its training, samples and scores?"):
+        click.echo("nothing removed")
+        return
+    remove_run(found)
+    click.echo(f"removed {found.folder}")

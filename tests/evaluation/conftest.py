@@ -1,0 +1,64 @@
+"""What the tests of the evaluation share: the small data set with one cache, and an extractor that only counts.
+
+Nothing of ltgen_bench is imported at the top: jaxtyping hooks into the imports after this file was read.
+"""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory):
+    """One cache for tests that do not look at caching, so that classifiers are trained once."""
+    return tmp_path_factory.mktemp("features")
+
+
+@pytest.fixture
+def quick_recipes(monkeypatch, use_quick_recipes):
+    """Classifiers of a few steps, where it does not matter how good they are."""
+    use_quick_recipes(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def use_quick_recipes():
+    """`use_quick_recipes(patch)`: the same for fixtures that live longer than a test."""
+    from dataclasses import replace
+
+    from ltgen_bench.evaluation import digits_weights, domain, evaluate, recipes
+
+    def quick_extractor(image_shape, flip):
+        return replace(recipes.extractor_recipe(image_shape, flip), steps=20, batch_size=16)
+
+    def quick_downstream(image_shape, flip, longtail_images, steps=None):
+        recipe = recipes.downstream_recipe(image_shape, flip, longtail_images, steps)
+        return replace(recipe, steps=steps or 15, batch_size=16)
+
+    def use(patch):
+        patch.setattr(domain, "extractor_recipe", quick_extractor)
+        patch.setattr(digits_weights, "extractor_recipe", quick_extractor)
+        patch.setattr(evaluate, "downstream_recipe", quick_downstream)
+
+    return use
+
+
+@pytest.fixture
+def counting_extractor():
+    """An extractor of made-up features (means of rows and columns) that remembers how often it was asked."""
+    from ltgen_bench.evaluation.extractors import Features
+
+    class Counting:
+        name, resize, has_logits, class_logits, batch_size = "counting", "none", True, True, 4
+        feature_dim = 16
+        weights_id = logits_id = "counting-1"
+        sha256 = hashlib.sha256(b"counting").hexdigest()
+        seen = 0
+
+        def __call__(self, images):
+            self.seen += len(images)
+            means = images.astype(np.float32).mean(axis=1) / 255
+            features = np.concatenate([means.mean(axis=1), means.mean(axis=2)], axis=1)
+            return Features(features, features[:, :3])
+
+    return Counting()

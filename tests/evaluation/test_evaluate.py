@@ -1,0 +1,184 @@
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from ltgen_bench.config import EvaluateConfig
+from ltgen_bench.data.images import ImageSet
+from ltgen_bench.errors import UserError
+from ltgen_bench.evaluation import downstream
+from ltgen_bench.evaluation.evaluate import evaluate
+from ltgen_bench.evaluation.extractors import EXTRACTORS
+from ltgen_bench.evaluation.metrics import METRICS
+from ltgen_bench.evaluation.scores import COLUMNS, Scores
+
+pytestmark = pytest.mark.usefixtures("quick_recipes")
+
+
+def configured(**values):
+    return EvaluateConfig.model_validate_json(json.dumps(values))
+
+
+@pytest.fixture(scope="module")
+def samples(make_images):
+    return make_images((12, 12, 12), seed=7)
+
+
+@pytest.fixture(scope="module")
+def scores(samples, tiny_dataset, shared_cache, use_quick_recipes):
+    with pytest.MonkeyPatch.context() as patch:
+        use_quick_recipes(patch)
+        return evaluate(samples, tiny_dataset, configured(), cache=shared_cache)
+
+
+def test_every_metric_has_its_rows_and_every_row_its_protocol(scores):
+    assert tuple(scores.table.columns) == COLUMNS
+    assert list(scores.table["metric"].unique()) == list(METRICS)
+    assert set(scores.table["protocol"]) == set(scores.protocols)
+    for name, rows in scores.table.groupby("metric"):
+        (protocol,) = rows["protocol"].unique()
+        assert scores.protocols[protocol]["metric"] == name
+    assert list(scores.extractor_weights) == ["classifier"]
+    assert len(scores.extractor_weights["classifier"]) == 64
+
+
+def test_a_row_has_a_value_or_says_why_not(scores):
+    missing = scores.table[scores.table["value"].isna()]
+    assert (missing["note"] != "").all()
+    assert set(missing["scope"]) == {"many@count"}
+    few = scores.table[scores.table["scope"] == "class"]
+    assert few["label"].notna().all()
+    assert set(few["class_name"]) == {"class 0", "class 1", "class 2"}
+
+
+def test_downstream_rows_name_their_training_set_and_network(scores):
+    rows = scores.table[scores.table["metric"].str.startswith("downstream")]
+    assert set(rows["train_data"]) == {"real-lt", "synthetic", "real-lt+synthetic"}
+    assert set(rows["extractor"]) == {"cnn-8x8"}
+    assert len(rows) == 3 * (7 + 3)
+
+
+def test_the_order_of_all_images_changes_nothing(scores, samples, tiny_dataset, shared_cache, tmp_path):
+    rng = np.random.default_rng(0)
+
+    def shuffled(images):
+        return images.take(rng.permutation(len(images)))
+
+    dataset = replace(tiny_dataset, reference=shuffled(tiny_dataset.reference), test=shuffled(tiny_dataset.test))
+    again = evaluate(shuffled(samples), dataset, configured(downstream=False), cache=shared_cache)
+    expected = scores.table[~scores.table["metric"].str.startswith("downstream")]
+    columns = [name for name in COLUMNS if name != "protocol"]  # the fingerprint knows the order of the data set
+    pd.testing.assert_frame_equal(again.table[columns], expected[columns], check_exact=True)
+
+
+def test_an_evaluation_interrupted_in_its_second_classifier_ends_with_the_same_bits(
+        scores, samples, tiny_dataset, tmp_path, monkeypatch):
+    real, trained = downstream.train_classifier, []
+
+    def stopping(images, labels, *args, **kwargs):
+        if len(trained) == 1:
+            raise KeyboardInterrupt
+        trained.append(len(labels))
+        return real(images, labels, *args, **kwargs)
+
+    folders = {"cache": tmp_path / "cache", "work": tmp_path / "work"}
+    monkeypatch.setattr(downstream, "train_classifier", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(samples, tiny_dataset, configured(), **folders)
+    monkeypatch.setattr(downstream, "train_classifier", real)
+    again = evaluate(samples, tiny_dataset, configured(), **folders)
+    pd.testing.assert_frame_equal(again.table, scores.table, check_exact=True)
+    assert again.protocols == scores.protocols
+    monkeypatch.setattr(downstream, "train_classifier", stopping)  # and now nothing is trained at all
+    evaluate(samples, tiny_dataset, configured(), **folders)
+
+
+def test_saved_scores_come_back_whole(scores, tmp_path):
+    scores.save(tmp_path / "scores.csv")
+    again = Scores.load(tmp_path / "scores.csv")
+    pd.testing.assert_frame_equal(again.table, scores.table, check_exact=True)
+    assert again.protocols == scores.protocols
+
+
+def test_global_random_states_are_left_as_they_were(samples, tiny_dataset, tmp_path):
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    evaluate(samples, tiny_dataset, configured(), cache=tmp_path)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])
+
+
+def test_only_what_is_asked_for_is_measured(samples, tiny_dataset, shared_cache):
+    found = evaluate(samples, tiny_dataset, configured(metrics=["recall", "fid"], downstream=False), cache=shared_cache)
+    assert list(found.table["metric"].unique()) == ["recall", "fid"]
+    assert len(found.protocols) == 2
+
+
+def test_the_test_set_can_be_the_reference(samples, tiny_dataset, shared_cache):
+    found = evaluate(samples, tiny_dataset, configured(metrics=["fid"], reference="test"), cache=shared_cache)
+    assert found.protocols[found.table["protocol"][0]]["reference"] == "test"
+    assert math.isfinite(found.table["floor_test"][0])
+
+
+def test_unbalanced_samples_are_measured_and_their_protocol_says_so(make_images, tiny_dataset, shared_cache):
+    found = evaluate(make_images((12, 5, 3)), tiny_dataset, configured(metrics=["kid"]), cache=shared_cache)
+    (described,) = found.protocols.values()
+    assert described["labels"] == "unbalanced, 3 to 12 images a class"
+    assert "images_per_class" not in described
+
+
+def test_the_selection_of_omega_enters_the_protocol(samples, tiny_dataset, shared_cache):
+    found = evaluate(samples, tiny_dataset, configured(metrics=["fid"]), cache=shared_cache,
+                     sampling={"selection": "selected-on-half", "omega": 1.5})
+    (described,) = found.protocols.values()
+    assert described["selection"] == "selected-on-half"
+    assert "omega" not in described
+
+
+def test_an_extractor_without_logits_gives_an_inception_score_that_is_not_available(
+        samples, tiny_dataset, shared_cache, counting_extractor, monkeypatch):
+    plain = type(counting_extractor).__call__
+    monkeypatch.setattr(type(counting_extractor), "__call__", lambda self, images: plain(self, images)._replace(logits=None))
+    counting_extractor.has_logits = counting_extractor.class_logits = False
+    kind = type("Kind", (), {"build": staticmethod(lambda *args, **kwargs: counting_extractor)})
+    monkeypatch.setitem(EXTRACTORS._entries, "inception", kind)
+    found = evaluate(samples, tiny_dataset, configured(extractors=["inception"], downstream=False), cache=shared_cache)
+    score = found.table[(found.table["metric"] == "is") & (found.table["scope"] == "all")].iloc[0]
+    assert math.isnan(score["value"])
+    assert score["note"] == "not available: this weights file has no logits"
+    assert "label_accuracy" not in set(found.table["metric"])
+    assert found.table[found.table["metric"] == "fid"]["value"].notna().any()
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda s: ImageSet(s.images[:, :, :4], s.labels), "images of 1 x 4 x 8 .* of tiny are 1 x 8 x 8"),
+    (lambda s: ImageSet(s.images, s.labels + 1), "the label 3; tiny has the labels 0 to 2"),
+    (lambda s: ImageSet(s.images, s.labels - 1), "the label -1"),
+    (lambda s: s.take(s.labels != 1), "no image of class class 1"),
+    (lambda s: s.take(s.labels > 9), "no image of class class 0, class 1, class 2")])
+def test_samples_that_cannot_be_judged_are_refused(samples, tiny_dataset, shared_cache, change, message):
+    with pytest.raises(UserError, match=message):
+        evaluate(change(samples), tiny_dataset, configured(), cache=shared_cache)
+
+
+@pytest.mark.parametrize(("config", "weights", "message"), [
+    ({"metrics": ["fidd"]}, {}, "unknown metric 'fidd'. Did you mean 'fid'"),
+    ({"extractors": ["inceptoin"]}, {}, "unknown extractor 'inceptoin'. Did you mean 'inception'"),
+    ({}, {"incepton": "a.pth"}, "unknown extractor 'incepton'"),
+    ({}, {"inception": "a.pth"}, "the extractor 'inception' is not used; add it")])
+def test_names_that_are_not_known_are_refused_before_any_work(samples, tiny_dataset, tmp_path, config, weights, message):
+    from pathlib import Path
+
+    with pytest.raises(UserError, match=message):
+        evaluate(samples, tiny_dataset, configured(**config), cache=tmp_path,
+                 extractor_weights={name: Path(path) for name, path in weights.items()})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_stage_comes_to_its_end(samples, tiny_dataset, tmp_path, told):
+    evaluate(samples, tiny_dataset, configured(), cache=tmp_path, progress=told)
+    assert [stage["name"] for stage in told.stages] == ["classifier", "features", "metrics", "downstream"]
+    assert all(stage["done"] == stage["total"] for stage in told.stages)

@@ -1,0 +1,147 @@
+"""The contract of every registered metric, on made-up features: a new entry is tested by existing."""
+
+import math
+
+import numpy as np
+import pytest
+
+from ltgen_bench.evaluation.description import describe_extractors, describe_metrics
+from ltgen_bench.evaluation.extractors import EXTRACTORS
+from ltgen_bench.evaluation.measure import NO_CLASSES, NO_LOGITS, Sides, measure, scopes_of
+from ltgen_bench.evaluation.metrics import METRICS, Settings, Side
+from ltgen_bench.evaluation.metrics.fid import frechet_distance
+from ltgen_bench.evaluation.metrics.neighbours import neighbour_scores
+from ltgen_bench.progress import SILENT
+
+COMPUTED = [name for name in METRICS if METRICS[name].compute is not None]
+WORDS = ("features", "reference", "logits", "class logits", "training")
+
+
+def side(counts, seed, *, shift=0.0, width=12, logits=True):
+    """Features around a centre a class; logits that mostly know the class."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(len(counts)), counts).astype(np.int64)
+    centres = np.random.default_rng(99).standard_normal((len(counts), width))
+    features = (centres[labels] + rng.standard_normal((len(labels), width)) + shift).astype(np.float32)
+    votes = rng.standard_normal((len(labels), len(counts))) + 3 * np.eye(len(counts))[labels]
+    return Side(features, labels, votes.astype(np.float32) if logits else None)
+
+
+def rows_of(names, sides, dataset, settings=None):
+    with SILENT.stage("metrics", 1, "scopes") as stage:
+        return measure([METRICS[name] for name in names], sides, scopes_of(dataset), settings or Settings(), stage)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_states_its_facts(name):
+    metric = METRICS[name]
+    assert metric.name == name
+    assert metric.title
+    assert metric.summary
+    assert metric.source
+    assert metric.direction in ("lower", "higher")
+    assert metric.bounds[0] < metric.bounds[1]
+    assert metric.revision >= 1
+    assert metric.scale > 0
+    assert metric.min_images >= 1
+    assert set(metric.needs) <= set(WORDS), "say what it needs in the words of base.Metric"
+    assert metric.needs
+    assert set(metric.scopes) <= {"all", "group", "class"}
+    assert metric.scopes
+    assert all(hasattr(Settings(), field) for field in metric.settings)
+    assert (metric.compute is None) == ("training" in metric.needs)
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 100])
+@pytest.mark.parametrize("name", COMPUTED)
+def test_values_lie_within_the_bounds_in_every_scope(name, num_classes, make_dataset):
+    counts = [8] * num_classes
+    dataset = make_dataset(tuple(range(2 + num_classes, 2, -1)))
+    sides = Sides(side(counts, 0, shift=0.2), side([9] * num_classes, 1), side(counts, 2))
+    metric, rows = METRICS[name], rows_of([name], sides, dataset)
+    kinds = {"all": 1, "group": 6, "class": num_classes}
+    assert len(rows) == sum(kinds[kind] for kind in metric.scopes)
+    assert any(math.isfinite(row.get("value", math.nan)) for row in rows)
+    for row in rows:
+        if row["note"] == NO_CLASSES or row["note"].startswith("not available"):
+            assert "value" not in row
+            continue
+        for column in ("value", "floor_half", "floor_test"):
+            value = row[column]
+            assert math.isnan(value) or metric.bounds[0] - 1e-9 <= value <= metric.bounds[1] + 1e-9
+        assert math.isfinite(row["value"])
+        assert (row["n_real"] is None) == ("reference" not in metric.needs)
+        assert row["n_generated"] > 0
+
+
+@pytest.mark.parametrize("name", COMPUTED)
+def test_a_class_of_one_image_has_a_value_or_a_reason(name, tiny_dataset):
+    rows = rows_of([name], Sides(side([9, 9, 1], 0), side([9, 9, 1], 1), side([9, 9, 1], 2)), tiny_dataset)
+    for row in rows:
+        assert math.isfinite(row.get("value", math.nan)) != row["note"].startswith(("not available", NO_CLASSES)), row
+
+
+@pytest.mark.parametrize("name", COMPUTED)
+def test_real_images_in_the_place_of_generated_ones_score_no_worse_than_shifted_ones(name, tiny_dataset):
+    metric = METRICS[name]
+    real = side([60] * 3, 1)
+    good, bad = (rows_of([name], Sides(generated, real, side([60] * 3, 2)), tiny_dataset)[0]["value"]
+                 for generated in (side([60] * 3, 0), side([60] * 3, 0, shift=4.0)))
+    if "features" in metric.needs:
+        assert good < bad if metric.direction == "lower" else good > bad
+    else:
+        assert good == bad
+
+
+def test_an_empty_group_and_missing_logits_have_their_reasons(tiny_dataset):
+    sides = Sides(*(side([20] * 3, seed, logits=False) for seed in range(3)))
+    rows = rows_of(["fid", "is"], sides, tiny_dataset)
+    assert {row["note"] for row in rows if row["scope"] == "many@count"} == {NO_CLASSES}
+    scores = [row for row in rows if row["metric"] == "is" and row["scope"] != "many@count"]
+    assert scores
+    assert all(row["note"] == NO_LOGITS and "value" not in row for row in scores)
+
+
+def test_too_few_images_say_how_many_are_needed(tiny_dataset):
+    rows = rows_of(["recall"], Sides(side([4] * 3, 0), side([9] * 3, 1), side([9] * 3, 2)), tiny_dataset)
+    notes = {row["scope"]: row["note"] for row in rows}
+    assert notes["class"] == "not available: needs n >= 6 images, has 4 generated"
+    assert notes["all"] == ""
+
+
+def test_scopes_hold_their_own_classes_only(tiny_dataset):
+    generated, real, held_out = (side([30, 20, 25], seed) for seed in range(3))
+    rows = rows_of(["fid", "recall"], Sides(generated, real, held_out), tiny_dataset)
+    (few,) = (row for row in rows if row["metric"] == "fid" and row["scope"] == "few@thirds")
+    inside = [np.isin(part.labels, tiny_dataset.groups["few@thirds"]) for part in (generated, real)]
+    assert few["value"] == frechet_distance(generated.features[inside[0]], real.features[inside[1]])
+    (middle,) = (row for row in rows if row["scope"] == "class" and row["label"] == 1)
+    expected = neighbour_scores(generated.features[generated.labels == 1], real.features[real.labels == 1], 5).recall
+    assert middle["value"] == expected
+    assert middle["class_name"] == "class 1"
+
+
+def test_fid_of_few_images_says_so_and_gives_its_value_at_the_floors_size(tiny_dataset):
+    same = Sides(side([30] * 3, 0), side([40] * 3, 1), side([30] * 3, 2))
+    row = rows_of(["fid"], same, tiny_dataset)[0]
+    assert row["note"].startswith("mostly bias: n < 2048 (")
+    assert row["note"].endswith("at the floor's n = 60)")
+    assert row["floor_half"] > 0.5 * row["value"]
+    far = rows_of(["fid"], Sides(side([30] * 3, 0, shift=9.0), same.real, same.held_out), tiny_dataset)[0]
+    assert far["note"].startswith("partly bias: n < 2048")
+
+
+def test_the_floors_are_the_score_of_real_images(tiny_dataset):
+    sides = Sides(side([30] * 3, 0, shift=3.0), side([40] * 3, 1), side([30] * 3, 2))
+    row = rows_of(["fid"], sides, tiny_dataset)[0]
+    assert row["floor_test"] == frechet_distance(sides.held_out.features, sides.real.features)
+    assert row["floor_half"] < 0.2 * row["value"]
+    accuracy = rows_of(["label_accuracy"], sides, tiny_dataset)[0]
+    assert math.isnan(accuracy["floor_half"])
+    assert accuracy["floor_test"] > 0.9
+
+
+def test_listings_describe_everything_that_is_registered():
+    assert [row["name"] for row in describe_metrics()] == list(METRICS)
+    assert [row["name"] for row in describe_extractors()] == list(EXTRACTORS)
+    assert all(all(row.values()) for row in (*describe_metrics(), *describe_extractors()))

@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+import torch
+from torch_fidelity.metric_prc import prc_features_to_metric
+
+from ltgen_bench.evaluation.metrics.base import Side
+from ltgen_bench.evaluation.metrics.neighbours import NeighbourScores, equal_counts, neighbour_scores
+
+
+def features(count: int, seed: int, shift: float = 0.0, width: int = 8) -> np.ndarray:
+    return (np.random.default_rng(seed).standard_normal((count, width)) + shift).astype(np.float32)
+
+
+def by_loops(generated: np.ndarray, real: np.ndarray, k: int) -> NeighbourScores:
+    """The four definitions, point by point."""
+    generated, real = generated.astype(np.float64), real.astype(np.float64)
+
+    def reach(points: np.ndarray) -> list[float]:
+        return [sorted(np.linalg.norm(points - point, axis=1))[k] for point in points]
+
+    around_real, around_generated = reach(real), reach(generated)
+    distance = [[float(np.linalg.norm(g - r)) for r in real] for g in generated]
+    hits = [[distance[i][j] <= around_real[j] for j in range(len(real))] for i in range(len(generated))]
+    return NeighbourScores(
+        precision=float(np.mean([any(row) for row in hits])),
+        recall=float(np.mean([any(distance[i][j] <= around_generated[i] for i in range(len(generated)))
+                              for j in range(len(real))])),
+        density=sum(map(sum, hits)) / (k * len(generated)),
+        coverage=float(np.mean([any(row[j] for row in hits) for j in range(len(real))])))
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+@pytest.mark.parametrize(("generated", "real", "width"), [(40, 40, 8), (25, 60, 8), (30, 30, 600)])
+def test_all_four_agree_with_their_definitions(generated: int, real: int, width: int, k: int) -> None:
+    first, second = features(generated, 0, width=width), features(real, 1, shift=0.2, width=width)
+    assert neighbour_scores(first, second, k) == pytest.approx(by_loops(first, second, k))
+
+
+@pytest.mark.parametrize("k", [3, 5])
+def test_precision_and_recall_are_torch_fidelitys(k: int) -> None:
+    first, second = features(300, 0), features(250, 1, shift=0.5)
+    expected = prc_features_to_metric(torch.from_numpy(first), torch.from_numpy(second), prc_neighborhood=k,
+                                      verbose=False)
+    scores = neighbour_scores(first, second, k)
+    assert (scores.precision, scores.recall) == pytest.approx((expected["precision"], expected["recall"]))
+
+
+@pytest.mark.parametrize("block", [1, 7, 64])
+def test_the_block_size_changes_nothing(block: int) -> None:
+    first, second = features(90, 0), features(80, 1)
+    assert neighbour_scores(first, second, 5, block=block) == neighbour_scores(first, second, 5)
+
+
+def test_a_collapsed_generator_has_high_precision_and_low_recall() -> None:
+    real = features(200, 0, width=3)
+    collapsed = np.zeros((200, 3), np.float32) + features(200, 1, width=3) * 1e-3
+    scores = neighbour_scores(collapsed, real, 5)
+    assert scores.precision > 0.95
+    assert scores.recall < 0.05
+    assert scores.coverage < 0.2
+
+
+def test_a_scattered_generator_has_low_precision_and_high_recall() -> None:
+    real = features(200, 0, width=3) * 0.05
+    scores = neighbour_scores(features(200, 1, width=3) * 3, real, 5)
+    assert scores.precision < 0.1
+    assert scores.recall > 0.95
+
+
+def test_copies_lie_in_balls_without_extent() -> None:
+    copies = np.repeat(features(4, 0) + 1000, 5, axis=0)  # far from 0, where rounding is worst; each reach is 0
+    assert neighbour_scores(copies, copies, 3) == pytest.approx((1.0, 1.0, 5 / 3, 1.0))
+
+
+def test_equal_distributions_reach_the_coverage_that_is_expected_of_them() -> None:
+    n, k = 400, 5
+    expected = 1 - np.prod([(n - 1 - i) / (2 * n - 1 - i) for i in range(k)])  # statistics of exchangeable points
+    found = np.mean([neighbour_scores(features(n, 2 * s), features(n, 2 * s + 1), k).coverage for s in range(10)])
+    assert found == pytest.approx(expected, abs=0.015)
+
+
+def test_the_larger_side_is_cut_to_the_smaller_in_equal_shares_of_its_classes() -> None:
+    many, few = np.repeat([0, 1], [60, 30]), np.repeat([0, 1], [10, 20])
+    sides = Side(features(90, 0), many.astype(np.int64)), Side(features(30, 1), few.astype(np.int64))
+    first, second = equal_counts(*sides, seed=0)
+    assert np.bincount(first.labels).tolist() == [20, 10]
+    assert np.bincount(second.labels).tolist() == [10, 20]

@@ -1,0 +1,59 @@
+"""Killed without warning in each stage and repeated, a run ends with the same bytes."""
+
+import subprocess
+import sys
+
+import pytest
+
+from ltgen_bench.pipeline import run
+
+# Each kills the process, as a power cut would, at its third call.
+KILL_AT = {
+    "train": "ltgen_bench.training.checkpoint.save_checkpoint",
+    "sample": "ltgen_bench.diffusion.sampling.Sampling.draw",
+    "features": "ltgen_bench.evaluation.cache.write_whole",
+    "downstream": "ltgen_bench.evaluation.downstream.train_classifier",
+}
+
+DRIVER = """
+import importlib, os, signal, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(2)
+from ltgen_bench.config import RunConfig
+from ltgen_bench.pipeline import run
+from ltgen_bench.training import checkpoint, loop
+
+loop.CHECKPOINT_SECONDS = 0.0
+loop.Session.save_if_due = loop.Session.save
+path, runs, recipe = sys.argv[1:]
+parts = path.split(".")
+owner = importlib.import_module(".".join(parts[:3]))
+for name in parts[3:-1]:
+    owner = getattr(owner, name)
+original, calls = getattr(owner, parts[-1]), []
+
+def deadly(*args, **kwargs):
+    calls.append(1)
+    if len(calls) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(*args, **kwargs)
+
+setattr(owner, parts[-1], deadly)
+if parts[-1] == "save_checkpoint":
+    loop.save_checkpoint = deadly
+run(RunConfig.from_recipe(recipe), runs=Path(runs), device="cpu")
+"""
+
+
+@pytest.mark.parametrize("stage", KILL_AT)
+def test_a_run_killed_in_any_stage_ends_with_the_same_bytes(stage, tiny_run, undisturbed, result_files, tmp_path, monkeypatch):
+    monkeypatch.setenv("LTGEN_BENCH_CACHE", str(tmp_path / "cache"))  # features must be made here, not found
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(tiny_run().to_toml())
+    killed = subprocess.run([sys.executable, "-c", DRIVER, KILL_AT[stage], str(tmp_path / "runs"), str(recipe)],
+                            capture_output=True, text=True, check=False)
+    assert killed.returncode == -9, killed.stderr
+    again = run(tiny_run(), runs=tmp_path / "runs", device="cpu")
+    for mine, theirs in zip(result_files(again), result_files(undisturbed), strict=True):
+        assert mine == theirs

@@ -1,0 +1,186 @@
+"""The whole line on tiny digits: what is left behind, what is used again, what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ltgen_bench.errors import UserError
+from ltgen_bench.pipeline import carry_out, claim, make_plan, run
+
+
+def test_a_run_leaves_everything_in_its_folder(undisturbed):
+    folder = undisturbed.plan.folder
+    assert folder.name == f"cbdm-{undisturbed.record.train_digest}-s0"
+    assert folder.parent.name == "digits-lt"
+    for place in (folder, undisturbed.plan.score_folder):
+        assert (place / "record.json").is_file()
+        assert (place / "scores.csv").is_file()
+    with np.load(undisturbed.plan.sample_folder / "samples.npz") as samples:
+        assert samples["images"].shape == (120, 8, 8, 1)
+        assert samples["images"].dtype == np.uint8
+        assert np.bincount(samples["labels"]).tolist() == [12] * 10
+        assert len(np.unique(samples["seeds"])) == 120
+    for picture in (undisturbed.plan.sample_folder / "samples.png", folder / "train" / "loss.png"):
+        with Image.open(picture) as image:
+            image.verify()
+    assert not list(folder.rglob("*.part")), "no unfinished file stays behind"
+    assert not list(folder.rglob("chunks"))
+
+
+def test_the_record_says_what_was_run_and_what_it_cost(undisturbed):
+    record = undisturbed.record
+    assert record.entry.budget_images == 200
+    assert record.entry.omega == 0.5
+    assert record.class_counts == [131, 93, 67, 48, 34, 24, 17, 12, 9, 6]
+    assert {stage.name for stage in record.stages} == {"train", "sample", "evaluate"}
+    assert all(stage.seconds > 0 and stage.peak_memory_mb > 10 for stage in record.stages)
+    assert {"torch", "diffusers", "torch-fidelity", "ltgen-bench"} <= record.versions.keys()
+    assert record.hardware["threads"] >= 1
+    assert record.deterministic
+    assert len(record.extractor_weights["classifier"]) == 64
+    assert record.config["train"]["batch_size"] == 16
+
+
+def test_every_score_names_a_protocol_of_the_record(undisturbed):
+    table = undisturbed.scores.table
+    assert set(table["protocol"]) == set(undisturbed.record.protocols)
+    assert {"fid", "is", "kid", "precision", "recall", "density", "coverage", "label_accuracy", "downstream_accuracy",
+            "downstream_recall"} == set(table["metric"])
+    recalls = table[(table.metric == "recall") & (table.scope == "class")]
+    assert recalls["label"].tolist() == list(range(10))
+    assert (recalls["n_real"] == recalls["n_generated"]).all(), "recall of a class is measured at equal counts"
+
+
+def test_a_finished_run_is_read_and_not_made_again(undisturbed, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("a finished run was made again")
+
+    for name in ("train", "sample", "evaluate"):
+        monkeypatch.setattr(f"ltgen_bench.pipeline.{name}", refuse)
+    again = run(undisturbed.plan.config, runs=undisturbed.plan.runs, device="cpu")
+    assert again.record == undisturbed.record
+    assert again.scores.table.equals(undisturbed.scores.table)
+
+
+def test_another_omega_samples_anew_from_the_same_training(undisturbed, tiny_run, tmp_path, monkeypatch):
+    import shutil
+
+    shutil.copytree(undisturbed.plan.runs, tmp_path / "runs")
+    steps = []
+    monkeypatch.setattr("ltgen_bench.training.loop.Trainer.step", lambda self: steps.append(1))
+    other = run(tiny_run(**{"sample.omega": 2.0}), runs=tmp_path / "runs", device="cpu")
+    assert not steps, "training was not repeated"
+    assert other.plan.train_digest == undisturbed.plan.train_digest
+    assert other.plan.sample_folder.name != undisturbed.plan.sample_folder.name
+    assert (tmp_path / "runs" / "digits-lt" / undisturbed.plan.folder.name / "scores" / undisturbed.record.score_digest
+            / "record.json").is_file(), "the earlier scores stay"
+
+
+def test_other_metrics_use_the_same_samples(undisturbed, tiny_run, tmp_path, monkeypatch):
+    import shutil
+
+    shutil.copytree(undisturbed.plan.runs, tmp_path / "runs")
+    monkeypatch.setattr("ltgen_bench.diffusion.sampling.Sampling.draw", None)
+    other = run(tiny_run(**{"evaluate.metrics": ["fid"], "evaluate.downstream": False}), runs=tmp_path / "runs", device="cpu")
+    assert set(other.scores.table["metric"]) == {"fid"}
+    merged = other.scores.table.merge(undisturbed.scores.table, on=["metric", "extractor", "scope", "protocol"])
+    assert (merged["value_x"] == merged["value_y"]).all()
+    assert len(merged) == 7
+
+
+def test_guidance_without_a_null_label_is_refused(tiny_run, tiny_dataset, tmp_path):
+    with pytest.raises(UserError, match=r"omega: 0.5 needs a null label, and ddpm trains none.*'cfg'"):
+        make_plan(tiny_run(**{"method.name": "ddpm"}), tiny_dataset, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("override", "sentence"), [
+    ({"method.name": "cdbm"}, "unknown method 'cdbm'. Did you mean 'cbdm'"),
+    ({"sample.sampler": "ddimm"}, "unknown sampler 'ddimm'. Did you mean 'ddim'"),
+    ({"evaluate.metrics": ["fidd"]}, "unknown metric 'fidd'. Did you mean 'fid'"),
+    ({"evaluate.extractors": ["inceptoin"]}, "unknown extractor 'inceptoin'. Did you mean 'inception'"),
+    ({"data.name": "digts-lt"}, "unknown data set 'digts-lt'. Did you mean 'digits-lt'"),
+    ({"sample.sampler": "ddim", "sample.steps": 30}, "divide 1000; 30 does not"),
+    ({"method.tua": 1.0}, "method.tua: unknown setting. Did you mean 'tau'"),
+    ({"network.channels": [8, 16, 16, 16, 16]}, "must be multiples of 16, and the images are 8 x 8"),
+])
+def test_what_cannot_run_is_refused_before_anything_is_written(tiny_run, tmp_path, override, sentence):
+    with pytest.raises(UserError) as refused:
+        run(tiny_run(**override), runs=tmp_path / "runs", device="cpu")
+    assert sentence in str(refused.value)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_settings_at_their_defaults_are_the_same_run(tiny_run, tiny_dataset, tmp_path):
+    spelled = make_plan(tiny_run(**{"method.tau": 1, "method.label_drop": 0.1}), tiny_dataset, tmp_path)
+    plain = make_plan(tiny_run(), tiny_dataset, tmp_path)
+    assert spelled.folder == plain.folder
+    assert make_plan(tiny_run(**{"method.tau": 2.0}), tiny_dataset, tmp_path).folder != plain.folder
+
+
+def test_a_folder_of_another_configuration_is_refused_with_the_differences(tiny_run, tiny_dataset, tmp_path):
+    mine = make_plan(tiny_run(), tiny_dataset, tmp_path)
+    claim(mine)
+    claim(mine)  # its own again
+    theirs = mine.folder / "config.toml"
+    theirs.write_text(theirs.read_text().replace("batch_size = 16", "batch_size = 64"))
+    before = theirs.read_text()
+    with pytest.raises(UserError) as refused:
+        claim(mine)
+    assert "belongs to another configuration" in str(refused.value)
+    assert refused.value.problems == ("train.batch_size: 64 there, 16 now",)
+    assert theirs.read_text() == before
+
+
+def test_unbalanced_training_images_are_judged_against_the_test_set(make_images, tiny_run, tmp_path):
+    from ltgen_bench.data.dataset import LongTailDataset
+
+    tail = make_images((40, 20, 5))
+    natural = LongTailDataset("own", tail, tail, make_images((9, 9, 9), seed=3), ("a", "b", "c"), False)
+    assert make_plan(tiny_run(), natural, tmp_path).config.evaluate.reference == "test"
+
+
+def test_two_commands_do_not_write_into_one_run(tiny_run, tiny_dataset, tmp_path):
+    from ltgen_bench.files import only_writer
+
+    plan = make_plan(tiny_run(), tiny_dataset, tmp_path)
+    with only_writer(plan.folder), pytest.raises(UserError, match="being written by another command"):
+        carry_out(plan, device=__import__("torch").device("cpu"))
+
+
+def test_a_second_machine_with_other_threads_is_said_and_recorded(tiny_run, tmp_path, told, two_threads, monkeypatch):
+    import torch
+
+    from ltgen_bench.errors import Interrupted
+    from ltgen_bench.training import loop
+
+    step = loop.Trainer.step
+
+    def stop_after_four(self):
+        if self.images_seen >= 64:
+            raise Interrupted("here")
+        return step(self)
+
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(loop.Session, "save_if_due", loop.Session.save)
+    monkeypatch.setattr(loop.Trainer, "step", stop_after_four)
+    with pytest.raises(Interrupted):
+        run(tiny_run(), runs=tmp_path, device="cpu")
+    monkeypatch.setattr(loop.Trainer, "step", step)
+    torch.set_num_threads(1)
+    finished = run(tiny_run(), runs=tmp_path, device="cpu", progress=told)
+    assert any("continuing at 64 of 200 images" in message for message in told.messages)
+    assert any("threads 1 instead of 2" in message for message in told.messages)
+    assert not finished.record.deterministic
+
+
+def test_the_config_file_reads_back_as_written(undisturbed):
+    import tomllib
+
+    stored = tomllib.loads((undisturbed.plan.folder / "config.toml").read_text())
+    assert stored["fingerprint"] == undisturbed.record.fingerprint
+    assert stored["train"]["budget_images"] == 200
+    record = json.loads((undisturbed.plan.folder / "record.json").read_text())
+    assert record["config"]["train"] == {**stored["train"]}

@@ -1,0 +1,70 @@
+"""Shipped recipes are valid and complete, and a command finds the one it means."""
+
+import numpy as np
+import pytest
+
+from ltgen_bench.config import RunConfig
+from ltgen_bench.data.catalog import DATASETS
+from ltgen_bench.diffusion.samplers import SAMPLERS
+from ltgen_bench.errors import UserError
+from ltgen_bench.methods import METHODS, method_settings
+from ltgen_bench.recipes import image_size, resolve_recipe, shipped_recipes
+
+
+@pytest.mark.parametrize("path", shipped_recipes(), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_shipped_recipe_is_what_its_place_says(path):
+    config = RunConfig.from_recipe(path)
+    assert config.data.name == path.parent.name
+    assert config.method.name == path.stem
+    assert config.source, "it says where its values come from"
+    method_settings(config.method)
+    SAMPLERS[config.sample.sampler].make(config.sample.steps)
+    assert config.sample.omega == 0 or METHODS[config.method.name].has_null_label
+    assert all(number.source for number in config.reported)
+
+
+def test_every_method_has_a_recipe_for_every_long_tailed_data_set():
+    there = {(path.parent.name, path.stem) for path in shipped_recipes()}
+    wanted = {(data, method) for data in DATASETS if data.endswith("-lt") for method in METHODS}
+    assert wanted <= there
+
+
+def test_the_methods_of_one_data_set_share_budget_network_and_count():
+    for data in ("digits-lt", "cifar10-lt"):
+        configs = [RunConfig.from_recipe(path) for path in shipped_recipes() if path.parent.name == data]
+        assert len({(c.train.budget_images, c.train.batch_size, c.network, c.sample.images_per_class, c.sample.sampler,
+                     c.sample.steps) for c in configs}) == 1
+
+
+def test_no_option_means_cbdm_on_digits():
+    config = resolve_recipe(recipe=None, method=None, dataset=None, overrides={})
+    assert (config.method.name, config.data.name) == ("cbdm", "digits-lt")
+
+
+def test_options_are_laid_over_the_recipe():
+    config = resolve_recipe(recipe=None, method="cfg", dataset="cifar100-lt", overrides={"sample.omega": 2.5, "seed": 7})
+    assert (config.sample.omega, config.seed, config.train.budget_images) == (2.5, 7, 12_800_000)
+
+
+def test_another_method_on_a_recipe_of_ones_own_drops_the_settings_of_the_first(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text('[method]\nname = "cbdm"\ntau = 3.0\n[train]\nbatch_size = 7\n')
+    config = resolve_recipe(recipe=path, method="ddpm", dataset=None, overrides={})
+    assert config.method.settings == {}
+    assert config.train.batch_size == 7
+
+
+@pytest.mark.parametrize(("size", "preset"), [(8, "digits"), (16, "digits"), (32, "ddpm"), (64, "ddpm")])
+def test_images_of_ones_own_take_the_recipe_of_their_size(tmp_path, size, preset):
+    path = tmp_path / "own.npz"
+    np.savez(path, images=np.zeros((4, size, size, 3), np.uint8), labels=np.array([0, 0, 1, 1]))
+    assert image_size(f"npz:{path}") == size
+    config = resolve_recipe(recipe=None, method="cbdm", dataset=f"npz:{path}", overrides={})
+    assert config.network.preset == preset
+    assert config.data.name == f"npz:{path}"
+    assert config.reported == (), "what papers print for CIFAR-10 is not said of other images"
+
+
+def test_an_empty_folder_is_refused_in_words(tmp_path):
+    with pytest.raises(UserError, match="has no readable training image"):
+        resolve_recipe(recipe=None, method="cbdm", dataset=f"folder:{tmp_path}", overrides={})

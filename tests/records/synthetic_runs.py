@@ -1,0 +1,215 @@
+"""Made-up runs on disk, for the tests of records and report: deterministic, small, and of the shape of real ones."""
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from ltgen_bench.data.groups import all_groups
+from ltgen_bench.data.images import SampleSet
+from ltgen_bench.evaluation.scores import Scores
+from ltgen_bench.records.schema import Entry, RunRecord, Stage
+
+COUNTS = [131, 94, 67, 48, 35, 25, 18, 13, 9, 6]
+NAMES = [str(digit) for digit in range(10)]
+CLASSIFIER_METRICS = ("fid", "is", "kid", "precision", "recall", "density", "coverage", "label_accuracy")
+QUALITY = {"ddpm": 0.0, "cfg": 0.5, "cbdm": 1.0}
+NO_LOGITS = "not available: this weights file has no logits"
+
+
+def protocol_id(metric, extractor, variant="a"):
+    return f"{zlib.crc32(f'{metric}/{extractor}/{variant}'.encode()):08x}"
+
+
+def describe(metric, extractor, variant):
+    k = {"k": 5 if variant == "a" else 3} if metric in ("precision", "recall", "density", "coverage") else {}
+    return {"metric": metric, "extractor": extractor, "selection": "recipe" if variant == "a" else "fixed", **k}
+
+
+def score_rows(method="cbdm", seed=0, *, variant="a", inception=False, counts=COUNTS, names=NAMES, spread=0.01):
+    """Rows for `Scores.from_rows`: higher QUALITY gives better scores, noise of relative size `spread` by seed."""
+    rng = np.random.default_rng([seed, zlib.crc32(method.encode())])
+    better = QUALITY.get(method, 0.2)
+    base = {
+        "fid": 30 - 10 * better,
+        "is": 6 + better,
+        "kid": 0.02 - 0.008 * better,
+        "precision": 0.7 + 0.1 * better,
+        "recall": 0.5 + 0.15 * better,
+        "density": 0.8 + 0.1 * better,
+        "coverage": 0.6 + 0.15 * better,
+        "label_accuracy": 0.85 + 0.1 * better,
+    }
+    rows = []
+
+    def add(metric, extractor, scope, value, **more):
+        noisy = value * (1 + spread * rng.standard_normal()) if value == value else value
+        rows.append(
+            {
+                "metric": metric,
+                "extractor": extractor,
+                "protocol": protocol_id(metric, extractor, variant),
+                "scope": scope,
+                "value": noisy,
+                **more,
+            }
+        )
+
+    groups = all_groups(list(counts))
+    for extractor in ("classifier", "inception") if inception else ("classifier",):
+        for metric in CLASSIFIER_METRICS if extractor == "classifier" else ("fid", "is", "kid"):
+            if extractor == "inception" and metric == "is":
+                add(metric, extractor, "all", float("nan"), note=NO_LOGITS)
+                continue
+            value = base[metric] * (2 if extractor == "inception" and metric == "fid" else 1)
+            floors = (
+                {}
+                if metric in ("is", "label_accuracy")
+                else {
+                    "floor_half": value * 0.1 if metric in ("fid", "kid") else 0.9,
+                    "floor_test": value * 0.12 if metric in ("fid", "kid") else 0.88,
+                }
+            )
+            note = "mostly bias: n < 2048" if extractor == "inception" and metric == "fid" else ""
+            add(
+                metric,
+                extractor,
+                "all",
+                value,
+                n_real=1347,
+                n_generated=1000,
+                note=note,
+                **floors,
+                uncertainty=value * 0.05 if metric in ("kid", "is") else float("nan"),
+            )
+            for place, (scope, members) in enumerate(groups.items()):
+                factor = 1 + 0.2 * (place % 3) * (1 if metric in ("fid", "kid") else -0.5)
+                if members:
+                    add(metric, extractor, scope, value * factor, n_real=400, n_generated=300, **floors)
+                else:
+                    add(metric, extractor, scope, float("nan"), note="no classes in this group")
+            if metric in ("kid", "recall", "coverage", "label_accuracy"):
+                for label, name in enumerate(names):
+                    add(
+                        metric,
+                        extractor,
+                        "class",
+                        value * (1 - 0.4 * label / len(names) * (1 - 0.6 * better)),
+                        label=label,
+                        class_name=name,
+                        n_real=100,
+                        n_generated=100,
+                    )
+    for train_data, level in (
+        ("real-lt", 0.8),
+        ("synthetic", 0.7 + 0.1 * better),
+        ("real-lt+synthetic", 0.85 + 0.05 * better),
+    ):
+        add("downstream_accuracy", "cnn-8x8", "all", level, train_data=train_data, n_real=450)
+        for place, group in enumerate(groups):
+            add("downstream_accuracy", "cnn-8x8", group, level * (1.05 - 0.1 * (place % 3)), train_data=train_data)
+        for label, name in enumerate(names):
+            add(
+                "downstream_recall",
+                "cnn-8x8",
+                "class",
+                min(1.0, level * (1.1 - 0.03 * label)),
+                train_data=train_data,
+                label=label,
+                class_name=name,
+                n_real=45,
+            )
+    return rows
+
+
+def make_record(
+    method="cbdm",
+    seed=0,
+    *,
+    dataset="digits-lt",
+    omega=1.0,
+    budget=44_800,
+    steps=20,
+    variant="a",
+    label=None,
+    finished="2026-01-02T03:04:05+00:00",
+    inception=False,
+    counts=COUNTS,
+    names=NAMES,
+    fingerprint="0123456789abcdef",
+    train_digest=None,
+    images_per_class=100,
+):
+    train = train_digest or f"{zlib.crc32(f'{method}/{budget}/{label}'.encode()):08x}"
+    sample = f"{zlib.crc32(f'{train}/{seed}/{omega}/{steps}/{images_per_class}'.encode()):08x}"
+    score = f"{zlib.crc32(f'{sample}/{variant}/{inception}'.encode()):08x}"
+    rows = score_rows(method, seed, variant=variant, inception=inception, counts=counts, names=names)
+    return RunRecord(
+        dataset=dataset,
+        method=method,
+        settings={},
+        label=label or method,
+        seed=seed,
+        train_digest=train,
+        sample_digest=sample,
+        score_digest=score,
+        fingerprint=fingerprint,
+        imbalance_factor=20.0,
+        profile="exp",
+        class_names=list(names),
+        class_counts=list(counts),
+        groups=all_groups(list(counts)),
+        entry=Entry(
+            sampler="dpm-solver++",
+            steps=steps,
+            omega=omega,
+            sample_seed=0,
+            images_per_class=images_per_class,
+            budget_images=budget,
+            batch_size=64,
+            network="digits",
+            parameters=1_234_567,
+            precision="float32",
+            sample_precision="float32",
+        ),
+        protocols={row["protocol"]: describe(row["metric"], row["extractor"], variant) for row in rows},
+        extractor_weights={"classifier": "ab" * 32},
+        stages=[
+            Stage(name="train", seconds=80.0, peak_memory_mb=700.0, device="cpu"),
+            Stage(name="sample", seconds=10.5, peak_memory_mb=600.0, device="cpu"),
+            Stage(name="evaluate", seconds=20.0, peak_memory_mb=900.0, device="cpu"),
+        ],
+        versions={"ltgen-bench": "0.1.0", "torch": "2.14.0"},
+        hardware={"device": "cpu", "cpu": "Some CPU", "threads": 2},
+        deterministic=True,
+        started="2026-01-02T03:00:00+00:00",
+        finished=finished,
+        config={"seed": seed},
+        command=f"ltgen-bench run --method {method} --seed {seed}",
+    )
+
+
+def write_run(runs_dir: Path, method="cbdm", seed=0, *, samples=True, **settings):
+    """A whole run folder; returns (folder, record)."""
+    record = make_record(method, seed, **settings)
+    kept = {name: settings[name] for name in ("variant", "inception", "counts", "names") if name in settings}
+    folder = runs_dir / record.dataset / f"{method}-{record.train_digest}-s{seed}"
+    scores = folder / "scores" / record.score_digest
+    Scores.from_rows(score_rows(method, seed, **kept), record.protocols).save(scores / "scores.csv")
+    record.save(scores)
+    (folder / "train").mkdir(parents=True, exist_ok=True)
+    (folder / "train" / "checkpoint-44800.safetensors").write_bytes(b"")
+    if samples:
+        make_samples(seed, len(record.class_names)).save(folder / "samples" / record.sample_digest / "samples.npz")
+    return folder, record
+
+
+def make_samples(seed=0, classes=10, per_class=12):
+    """Blots of 8 x 8 whose place and brightness tell their class."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(classes), per_class)
+    images = rng.integers(0, 60, (len(labels), 1, 8, 8))
+    for image, label in zip(images, labels, strict=True):
+        image[0, label % 8, :] += 120
+        image[0, :, (label * 3) % 8] += 75
+    return SampleSet(images.astype(np.uint8), labels.astype(np.int64), np.arange(len(labels), dtype=np.int64))

@@ -1,0 +1,180 @@
+import csv
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ltgen_bench.errors import UserError
+from ltgen_bench.files import shipped_folder
+from ltgen_bench.records.published import REQUIRED, method_key, published, read_leaderboard, read_papers
+
+PUBLISHED = shipped_folder("results") / "published"
+ROW = dict(zip(REQUIRED, ("mine", "CBDM", "cifar100-lt", "100", "all", "fid", "5.81"), strict=True))
+
+
+def leaderboard(path, *rows, header=None):
+    names = header or list(dict.fromkeys(name for row in rows for name in row))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    path.write_text(out.getvalue(), encoding="utf-8")
+    return path
+
+
+def problems(path):
+    with pytest.raises(UserError) as caught:
+        read_leaderboard(path)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "count"), [("generation.csv", 562), ("downstream.csv", 222)])
+def test_every_published_row_loads(name, count):
+    frame = read_leaderboard(PUBLISHED / name)
+    raw = pd.read_csv(PUBLISHED / name, dtype="str", keep_default_na=False)
+    assert len(frame) == count == len(raw)
+    assert frame["printed"].tolist() == raw["value"].tolist()
+    assert frame["value"].tolist() == [float(text) for text in raw["value"]]
+    assert frame["row"].tolist() == list(range(2, count + 2))
+    assert frame["second_hand"].tolist() == (raw["secondary"] == "yes").tolist()
+    steps = [None if not text else int(text) for text in raw["steps"]]
+    assert [None if pd.isna(value) else value for value in frame["train_steps"]] == steps
+    assert "steps" not in frame
+
+
+def test_published_numbers_are_those_of_both_files_and_every_paper_is_known():
+    frame = published()
+    assert len(frame) == 562 + 222
+    assert set(frame["paper_id"]) <= set(read_papers().index)
+    counted = read_papers()[["rows_generation", "rows_downstream"]].astype(int).sum(axis=1)
+    assert frame["paper_id"].value_counts().to_dict() == {name: n for name, n in counted.items() if n}
+
+
+def test_units_of_papers_become_ours():
+    frame = published()
+    kid = frame[frame["metric"] == "kid"]
+    ratio = kid["canonical"] / kid["value"]
+    assert np.allclose(ratio[kid["unit_note"].str.startswith("x1e-3")], 1e-3)
+    assert np.allclose(ratio[~kid["unit_note"].str.startswith("x1e-3")], 1)
+    assert frame.loc[frame["metric"] == "accuracy", "canonical"].between(0, 1).all()
+    assert frame.loc[frame["metric"] == "recall", "canonical"].between(0, 1).all()
+
+
+@pytest.mark.parametrize(
+    ("method", "guidance", "key"),
+    [
+        ("DDPM", 1.5, "cfg"),
+        ("DDPM", float("nan"), "ddpm"),
+        ("DDPM", 0.0, "ddpm"),
+        ("CBDM", 1.6, "cbdm"),
+        ("CBDM (tau=1)", 1.0, "cbdm"),
+        ("T2H", 1.5, "oc"),
+        ("OCLT", 1.5, "oc"),
+        ("CM", 1.5, "cm"),
+        ("StyleGAN2-ADA + gSR", float("nan"), "stylegan2-ada-gsr"),
+        (
+            "DDPM (unconditional, PyTorch re-implementation)",
+            float("nan"),
+            "ddpm-unconditional-pytorch-re-implementation",
+        ),
+    ],
+)
+def test_papers_names_become_keys_like_the_registrys(method, guidance, key):
+    assert method_key(method, guidance) == key
+
+
+def test_a_small_leaderboard_of_the_needed_columns_is_enough(tmp_path):
+    frame = read_leaderboard(leaderboard(tmp_path / "mine.csv", ROW, {**ROW, "metric": "is", "value": ""}))
+    assert frame["value"].tolist()[0] == 5.81
+    assert np.isnan(frame["value"].tolist()[1])
+    assert frame["leaderboard"].tolist() == ["mine.csv"] * 2
+    assert frame["notes"].tolist() == ["", ""]
+
+
+def test_a_mark_of_byte_order_and_blank_rows_do_no_harm(tmp_path):
+    path = leaderboard(tmp_path / "mine.csv", ROW)
+    path.write_text("\ufeff" + path.read_text() + ",,,,,,\n\n", encoding="utf-8")
+    assert len(read_leaderboard(path)) == 1
+
+
+def test_all_problems_of_a_file_come_at_once_with_row_column_and_cure(tmp_path):
+    path = leaderboard(
+        tmp_path / "theirs.csv", ROW, {**ROW, "split": "few", "value": "n/a"}, {**ROW, "metric": "fidd"}, ROW
+    )
+    text = problems(path)
+    assert text.splitlines()[0] == f"{path} has 3 problems"
+    assert "row 3, value: 'n/a' is not a number (leave the cell empty when it is missing)" in text
+    assert "row 4, metric: unknown metric 'fidd'. Did you mean 'fid'? Known: accuracy, coverage" in text
+    assert "rows 2 and 5 are the same result twice" in text
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("value", "inf", "row 2, value: 'inf' is not a number"),
+        ("value", "1_0", "row 2, value: '1_0' is not a number"),
+        ("value", "5,81", "row 2, value: '5,81' is not a number"),
+        ("n_samples", "50k", "row 2, n_samples: '50k' is not a number"),
+        ("n_samples", "10.5", "row 2, n_samples: '10.5' is not a whole number"),
+        ("steps", "0", "row 2, steps: '0' is below 1"),
+        ("guidance", "-1", "row 2, guidance: '-1' is below 0"),
+        ("imbalance_factor", "0.01", "row 2, imbalance_factor: '0.01' is below 1"),
+        ("value_std", "-0.1", "row 2, value_std: '-0.1' is below 0"),
+        ("secondary", "maybe", "row 2, secondary: 'maybe' is neither yes nor no"),
+        ("method", "", "row 2, method: the cell is empty, and is needed"),
+    ],
+)
+def test_each_bad_cell_is_named(tmp_path, column, value, message):
+    assert message in problems(leaderboard(tmp_path / "x.csv", {**ROW, column: value}))
+
+
+def test_a_missing_an_unknown_and_a_doubled_column_are_named(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("paper_id,method,dataset,imbalance_factor,split,metric,valu,method\n")
+    text = problems(path)
+    assert "row 1: the column 'value' is missing" in text
+    assert "row 1: unknown column 'valu'. Did you mean 'value'? Known: paper_id" in text
+    assert "row 1: the column 'method' is there twice" in text
+
+
+def test_a_row_of_another_length_is_named(tmp_path):
+    path = leaderboard(tmp_path / "x.csv", ROW)
+    path.write_text(path.read_text() + "mine,CBDM, with ADA,cifar100-lt,100,all,fid,5.46\n")
+    assert "row 3: 8 cells where the header has 7 (put a text with a comma into double quotes)" in problems(path)
+
+
+@pytest.mark.parametrize(("mark", "name"), [(";", "semicolons"), ("\t", "tabs")])
+def test_other_separators_are_named(tmp_path, mark, name):
+    (tmp_path / "x.csv").write_text(mark.join(REQUIRED) + "\n")
+    assert f"row 1: the columns are separated by {name}; separate them by commas" in problems(tmp_path / "x.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty; its first row must name the columns: paper_id, method"),
+        (b"\n \n", "is empty"),
+        (b"\xff\xfe\x00a", "is not a text file in UTF-8"),
+        (b"a,b\0c\n", "is not a CSV file"),
+        (b'paper_id,"method\nx', "is not a CSV file"),
+    ],
+)
+def test_a_file_that_is_no_csv_says_what_it_is(tmp_path, content, message):
+    (tmp_path / "x.csv").write_bytes(content)
+    assert message in problems(tmp_path / "x.csv")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    assert "there is no leaderboard file" in problems(tmp_path / "x.csv")
+
+
+def test_rows_that_differ_only_in_how_a_number_is_written_are_one_result(tmp_path):
+    path = leaderboard(tmp_path / "x.csv", {**ROW, "guidance": "1.50"}, {**ROW, "guidance": "1.5", "value": "6"})
+    assert "rows 2 and 3 are the same result twice" in problems(path)
+
+
+def test_another_training_set_or_classifier_is_another_result(tmp_path):
+    one = {**ROW, "metric": "accuracy", "train_data": "synthetic", "classifier": "ResNet-32"}
+    path = leaderboard(tmp_path / "x.csv", one, {**one, "train_data": "real-lt"}, {**one, "classifier": "ResNet-10"})
+    assert len(read_leaderboard(path)) == 3

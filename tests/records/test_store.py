@@ -1,0 +1,159 @@
+import re
+
+import pandas as pd
+import pytest
+from synthetic_runs import COUNTS, make_record, write_run
+
+from ltgen_bench.errors import UserError
+from ltgen_bench.evaluation.scores import COLUMNS
+from ltgen_bench.files import only_writer
+from ltgen_bench.records.measured import measured_csv, read_measured
+from ltgen_bench.records.store import ROW_COLUMNS, find_run, find_runs, protocols, remove_run, rows
+
+
+@pytest.fixture
+def runs_dir(tmp_path):
+    folder = tmp_path / "runs"
+    write_run(folder, "cbdm", 0)
+    write_run(folder, "ddpm", 0)
+    write_run(folder, "ddpm", 1)
+    return folder
+
+
+def test_no_folder_holds_no_runs(tmp_path):
+    assert find_runs(tmp_path / "runs") == []
+
+
+def test_every_set_of_scores_is_found_once_though_the_record_is_copied_to_the_run_folder(runs_dir):
+    folder, record = write_run(runs_dir, "cbdm", 0, variant="b", finished="2026-02-01T00:00:00+00:00")
+    record.save(folder)
+    found = find_runs(runs_dir)
+    assert [run.state for run in found] == ["finished"] * 4
+    assert len({run.score_folder for run in found}) == 4
+    assert {run.record.method for run in found} == {"cbdm", "ddpm"}
+
+
+def touch(path, text=""):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_unfinished_runs_tell_their_state_and_how_far_they_came(tmp_path):
+    base = tmp_path / "digits-lt"
+    touch(base / "a-1-s0" / "train" / "log.jsonl")
+    touch(base / "b-1-s0" / "train" / "checkpoint-512.safetensors")
+    touch(base / "b-1-s0" / "train" / "checkpoint-2048.safetensors")
+    touch(base / "c-1-s0" / "train" / "checkpoint-100.safetensors")
+    touch(base / "c-1-s0" / "config.toml", "[train]\nbudget_images = 100\n")
+    touch(base / "d-1-s0" / "train" / "checkpoint-100.safetensors")
+    touch(base / "d-1-s0" / "samples" / "12345678" / "shard-0.npz")
+    touch(base / "e-1-s0" / "train" / "checkpoint-100.safetensors")
+    touch(base / "e-1-s0" / "samples" / "12345678" / "samples.npz")
+    touch(base / "no run" / "notes.txt")
+    found = {run.folder.name[0]: (run.state, run.images_seen) for run in find_runs(tmp_path)}
+    assert found == {
+        "a": ("training", None),
+        "b": ("training", 2048),
+        "c": ("trained", 100),
+        "d": ("sampling", 100),
+        "e": ("sampled", 100),
+    }
+    (run, *_) = find_runs(tmp_path)
+    with pytest.raises(UserError, match=r"has no scores yet \(training\)"):
+        run.scores  # noqa: B018  (reading it is what raises)
+
+
+def test_a_broken_record_is_named(runs_dir):
+    record = next(runs_dir.glob("*/*/scores/*/record.json"))
+    record.write_text("{}")
+    with pytest.raises(UserError, match=re.escape(str(record))):
+        find_runs(runs_dir)
+
+
+def test_missing_scores_say_which_command_makes_them_again(runs_dir):
+    run = find_runs(runs_dir)[0]
+    (run.score_folder / "scores.csv").unlink()
+    with pytest.raises(UserError, match=r"scores\.csv is missing beside its record.*\n  ltgen-bench run --method cbdm"):
+        run.scores  # noqa: B018  (reading it is what raises)
+
+
+def test_a_run_is_found_by_name_beginning_data_set_and_path(runs_dir):
+    folder = next(runs_dir.glob("digits-lt/cbdm-*"))
+    for name in (folder.name, "cb", f"digits-lt/{folder.name}", str(folder)):
+        assert find_run(runs_dir, name).folder == folder
+
+
+def test_of_several_scores_the_newest_is_shown(runs_dir):
+    write_run(runs_dir, "cbdm", 0, variant="b", finished="2027-01-01T00:00:00+00:00")
+    assert find_run(runs_dir, "cbdm").record.finished.startswith("2027")
+
+
+def test_an_unclear_or_unknown_name_is_refused_with_what_there_is(runs_dir, tmp_path):
+    with pytest.raises(UserError, match=r"'ddpm' could be any of 2 runs: digits-lt/ddpm-.*-s0, digits-lt/ddpm-.*-s1"):
+        find_run(runs_dir, "ddpm")
+    name = next(runs_dir.glob("digits-lt/cbdm-*")).name
+    with pytest.raises(UserError, match=f"there is no run 'x{name}'.*Did you mean '{name}'"):
+        find_run(runs_dir, f"x{name}")
+    with pytest.raises(UserError, match=r"there are no runs under .*ltgen-bench run"):
+        find_run(tmp_path / "elsewhere", "cbdm")
+
+
+def test_a_removed_run_is_gone_and_a_busy_one_stays(runs_dir):
+    run = find_run(runs_dir, "cbdm")
+    with only_writer(run.folder), pytest.raises(UserError, match="is being written"):
+        remove_run(run)
+    assert run.folder.is_dir()
+    remove_run(run)
+    assert not run.folder.exists()
+    assert len(find_runs(runs_dir)) == 2
+
+
+def test_rows_hold_score_entry_and_origin(runs_dir):
+    runs = find_runs(runs_dir)
+    table = rows(runs, runs_dir)
+    assert list(table.columns) == ROW_COLUMNS
+    assert len(table) == sum(len(run.scores.table) for run in runs)
+    assert set(ROW_COLUMNS) >= set(COLUMNS)  # `label` is there twice in meaning: the class is `class_label`
+    first = table[(table["method"] == "ddpm") & (table["seed"] == 1)].iloc[0]
+    assert (first["label"], first["sampler"], first["steps"], first["omega"]) == ("ddpm", "dpm-solver++", 20, 1.0)
+    assert first["run"].startswith("digits-lt/ddpm-")
+    assert first["versions"] == "ltgen-bench 0.1.0, torch 2.14.0"
+    classes = table[(table["scope"] == "class") & (table["metric"] == "recall") & (table["run"] == first["run"])]
+    assert classes["class_count"].tolist() == COUNTS
+    assert table.loc[table["scope"] == "all", "class_count"].isna().all()
+
+
+def test_rows_of_nothing_have_the_same_columns():
+    assert list(rows([]).columns) == ROW_COLUMNS
+    assert rows([]).empty
+
+
+def test_the_measured_csv_reads_back_exactly(runs_dir, tmp_path):
+    runs = find_runs(runs_dir)
+    table = rows(runs, runs_dir)
+    path = measured_csv(table, tmp_path / "results" / "digits-lt.csv", {**protocols(runs), "unused00": {}})
+    pd.testing.assert_frame_equal(read_measured(path), table, check_exact=True, check_dtype=False)
+    assert read_measured(path)["value"].tolist()[:50] == table["value"].tolist()[:50]
+    beside = path.with_suffix(".protocols.json").read_text()
+    assert "unused00" not in beside
+    assert all(one in beside for one in set(table["protocol"]))
+
+
+def test_a_class_called_nan_stays_a_class(tmp_path):
+    write_run(tmp_path, "cbdm", 0, names=["nan", "null", "", *"3456789"])
+    table = rows(find_runs(tmp_path), tmp_path)
+    back = read_measured(measured_csv(table, tmp_path / "x.csv"))
+    assert back["class_name"].tolist() == table["class_name"].tolist()
+    assert {"nan", "null"} <= set(back["class_name"])
+
+
+def test_a_foreign_csv_is_no_measured_table(tmp_path):
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match="is no table of measured results: it has no column 'metric'"):
+        read_measured(tmp_path / "x.csv")
+    with pytest.raises(UserError, match="could not be read"):
+        read_measured(tmp_path / "y.csv")
+
+
+def test_protocols_of_all_runs_are_gathered(runs_dir):
+    assert protocols(find_runs(runs_dir)) == make_record().protocols

@@ -1,0 +1,260 @@
+import json
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from PIL import Image
+from synthetic_runs import COUNTS, NAMES, make_samples, write_run
+
+from ltgen_bench.data.images import SampleSet
+from ltgen_bench.records.store import find_runs, rows
+from ltgen_bench.report import plots, sheets
+from ltgen_bench.report.entries import blocks, measurements
+
+
+def key_of(block, metric, train_data="", scope="class"):
+    return next(key for key in measurements(block.rows, scope) if (key[0], key[2]) == (metric, train_data))
+
+
+def axes():
+    return Figure().subplots()
+
+
+def test_class_data_are_means_over_seeds_from_head_to_tail(three_block):
+    data = plots.class_data(three_block, key_of(three_block, "recall"))
+    assert list(data.columns) == ["entry", "class_name", "class_count", "value"]
+    assert data["entry"].unique().tolist() == ["cbdm", "cfg", "ddpm"]
+    cfg = data[data["entry"] == "cfg"]
+    assert cfg["class_count"].tolist() == COUNTS
+    raw = three_block.rows
+    of_class = raw[
+        (raw["entry"] == "cfg") & (raw["metric"] == "recall") & (raw["scope"] == "class") & (raw["class_label"] == 4)
+    ]
+    assert cfg.loc[cfg["class_name"] == "4", "value"].item() == pytest.approx(of_class["value"].mean())
+
+
+def test_the_class_plot_has_a_line_an_entry_on_a_logarithmic_axis(three_block):
+    data = plots.class_data(three_block, key_of(three_block, "recall"))
+    colors = plots.palette(three_block)
+    ax = plots.draw_classes(data, axes(), colors=colors, ylabel="recall ↑")
+    drawn = [line for line in ax.lines if len(line.get_xdata())]
+    assert len(drawn) == 3
+    assert ax.get_xscale() == "log"
+    assert (ax.get_ylabel(), ax.get_xlabel()) == ("recall ↑", "training images of the class (tail to head)")
+    for line, name in zip(drawn, three_block.entries, strict=True):
+        own = data[data["entry"] == name].sort_values("class_count")
+        assert np.allclose(line.get_xdata(), own["class_count"])
+        assert np.allclose(line.get_ydata(), own["value"])
+        assert to_rgb(line.get_color()) == pytest.approx(colors[name])
+    labels = [label.get_text() for label in ax.get_xticklabels()]
+    assert {"6", "131"} <= set(labels)
+
+
+def test_class_sizes_that_lie_close_together_do_not_crowd_the_axis(tmp_path):
+    counts = [500 - 4 * n for n in range(100)]
+    write_run(tmp_path, "cbdm", 0, counts=counts, names=[f"c{n}" for n in range(100)], samples=False)
+    (block,) = blocks(rows(find_runs(tmp_path)))
+    ax = plots.draw_classes(
+        plots.class_data(block, key_of(block, "recall")), axes(), colors=plots.palette(block), ylabel=""
+    )
+    ticks = ax.get_xticks()
+    assert len(ticks) < 12
+    assert (np.diff(np.log(ticks)) > np.log(1.2)).all()
+
+
+def test_the_downstream_plot_shows_the_real_training_set_as_a_dashed_line(three_block):
+    figure = plots.class_figure(three_block, key_of(three_block, "downstream_recall", "synthetic"))
+    (ax,) = figure.axes
+    dashed = [line for line in ax.lines if line.get_linestyle() == "--"]
+    assert [line.get_label() for line in dashed] == ["trained on real-lt"]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["cbdm", "cfg", "ddpm", "trained on real-lt"]
+
+
+def test_group_data_are_scaled_and_have_their_floor(three_block):
+    data = plots.group_data(three_block)
+    kid = data[(data["panel"] == "KID x1e3 ↓ (classifier)") & (data["entry"] == "ddpm")]
+    raw = three_block.rows
+    few = raw[
+        (raw["metric"] == "kid")
+        & (raw["extractor"] == "classifier")
+        & (raw["scope"] == "few@thirds")
+        & (raw["entry"] == "ddpm")
+    ]
+    assert kid.loc[kid["group"] == "few", "value"].item() == pytest.approx(1000 * few["value"].mean())
+    assert kid.loc[kid["group"] == "few", "floor"].item() == pytest.approx(1000 * few["floor_half"].iloc[0])
+    assert not data["panel"].str.contains("real-lt").any()
+
+
+def test_bars_stand_for_groups_and_keep_their_entrys_colour_in_every_panel(three_seeds, tmp_path):
+    write_run(tmp_path, "aaa", 0, inception=False)  # has no panel of Inception's
+    for method in ("cbdm", "ddpm"):
+        write_run(tmp_path, method, 0, inception=True)
+    (block,) = blocks(rows(find_runs(tmp_path)))
+    data, colors = plots.group_data(block), plots.palette(block)
+    panel = data[data["panel"] == "FID ↓ (inception)"]
+    ax = plots.draw_groups(panel, axes(), colors=colors)
+    bars = dict(zip(("cbdm", "ddpm"), ax.containers, strict=True))
+    heights = [patch.get_height() for patch in bars["ddpm"].patches]
+    assert heights == pytest.approx(panel.loc[panel["entry"] == "ddpm", "value"].tolist())
+    grey = np.mean(to_rgb(bars["ddpm"].patches[0].get_facecolor()))
+    assert grey == pytest.approx(np.mean(colors["ddpm"]), abs=0.12)  # seaborn takes some saturation out
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["many", "medium", "few"]
+    assert ax.get_title() == "FID ↓\n(inception)"
+
+
+def test_fid_against_recall_has_a_dot_a_run(three_block):
+    data = plots.fid_recall_data(three_block, "classifier")
+    assert len(data) == 9
+    ax = plots.draw_fid_recall(data, axes(), colors=plots.palette(three_block), extractor="classifier")
+    assert sum(len(dots.get_offsets()) for dots in ax.collections) == 9
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("FID ↓ (classifier)", "recall ↑ (classifier)")
+    assert plots.fid_recall_data(three_block, "inception").empty  # it has no recall
+
+
+def test_downstream_bars_are_means_and_labelled(three_block):
+    data = plots.downstream_data(three_block)
+    assert data["train_data"].unique().tolist() == ["real-lt", "synthetic", "both"]
+    ax = plots.draw_downstream(data, axes(), colors=plots.palette(three_block))
+    means = data.groupby(["entry", "train_data"])["value"].mean()
+    for entry, bars in zip(three_block.entries, ax.containers, strict=True):
+        for patch, name in zip(bars.patches, ("real-lt", "synthetic", "both"), strict=True):
+            assert patch.get_height() == pytest.approx(means[entry, name])
+    texts = {text.get_text() for text in ax.texts}
+    assert {f"{value:.3f}" for value in means} == texts
+
+
+def test_every_plot_says_data_set_fingerprint_protocols_and_seeds(three_block):
+    fid, recall = (key_of(three_block, metric, scope="all")[3] for metric in ("fid", "recall"))
+    figure = plots.fid_recall_figure(three_block, "classifier")
+    text = " ".join(figure.get_supxlabel().split())
+    assert text == f"digits-lt · fingerprint 0123456789abcdef · protocols {fid}, {recall} · seeds 0, 1, 2"
+
+
+def test_nothing_is_cut_off_or_overlaps(three_block):
+    for figure in (
+        plots.group_figure(three_block),
+        plots.downstream_figure(three_block),
+        plots.class_figure(three_block, key_of(three_block, "recall")),
+    ):
+        figure.draw_without_rendering()
+        frame = figure.bbox
+        (legend,) = figure.legends
+        boxes = [ax.get_tightbbox() for ax in figure.axes]
+        for box in [*boxes, legend.get_window_extent()]:
+            assert box.x0 >= frame.x0 - 1
+            assert box.x1 <= frame.x1 + 1
+            assert box.y1 <= frame.y1 + 1
+        for i, box in enumerate(boxes):
+            assert not any(box.overlaps(other) for other in boxes[i + 1 :])
+            assert not box.overlaps(legend.get_window_extent())
+
+
+def test_all_plots_are_written_and_are_pictures(three_block, tmp_path):
+    made = plots.save_plots(three_block, tmp_path)
+    assert {path.name for path in made.values()} == {
+        "recall-by-class-classifier.png",
+        "downstream-recall-by-class-synthetic.png",
+        "downstream-recall-by-class-both.png",
+        "groups.png",
+        "fid-recall-classifier.png",
+        "downstream.png",
+    }
+    for path in made.values():
+        with Image.open(path) as picture:
+            assert picture.width > 500
+    again = plots.save(plots.fid_recall_figure(three_block, "classifier"), tmp_path / "again.png")
+    assert again.read_bytes() == made["FID against recall (classifier)"].read_bytes()
+
+
+def test_a_grid_shows_the_first_images_of_each_class_enlarged_without_smoothing():
+    images = np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1).repeat(8, axis=2).repeat(8, axis=3)
+    labels = np.array([0, 1, 0, 1, 1, 0])
+    canvas = sheets.grid(images, labels, [1, 0], 2)
+    tile, gap = 40, sheets.GAP
+    assert canvas.shape == (2 * tile + gap, 2 * tile + gap, 3)
+    assert (canvas[:tile, :tile] == 1).all()
+    assert (canvas[:tile, tile + gap :] == 3).all()
+    assert (canvas[tile + gap :, tile + gap :] == 2).all()
+    assert (canvas[tile : tile + gap] == 255).all()
+
+
+def test_a_class_with_too_few_images_leaves_white_tiles():
+    canvas = sheets.grid(np.zeros((1, 3, 32, 32), np.uint8), np.array([0]), [0, 1], 2)
+    assert (canvas[:64, :64] == 0).all()
+    assert (canvas[:, 66:] == 255).all()
+    assert (canvas[66:] == 255).all()
+
+
+def test_the_sheet_of_a_run_is_pixel_for_pixel(tmp_path):
+    samples = make_samples()
+    path = sheets.sample_sheet(samples.images, samples.labels, NAMES, COUNTS, tmp_path / "samples.png")
+    expected = sheets.grid(samples.images, samples.labels, list(range(10)), 10)
+    with Image.open(path) as picture:
+        drawn = np.asarray(picture.convert("RGB"))
+    left = drawn.shape[1] - expected.shape[1] - 8
+    assert np.abs(drawn[8 : 8 + expected.shape[0], left : left + expected.shape[1]].astype(int) - expected).max() <= 1
+
+
+def test_a_sheet_of_many_classes_picks_a_hundred_from_head_to_tail():
+    order = sheets._head_to_tail([1000 - n for n in range(365)])
+    assert len(order) == 100
+    assert (order[0], order[-1]) == (0, 364)
+    assert sheets._head_to_tail([5, 9, 9, 1]) == [1, 2, 0, 3]
+
+
+def test_methods_are_compared_on_the_images_of_the_same_label_and_seed():
+    a = make_samples(0)
+    order = np.random.default_rng(0).permutation(len(a))
+    shuffled = SampleSet(a.images[order] // 2, a.labels[order], a.seeds[order])
+    fewer = shuffled.take(np.arange(60))
+    b = SampleSet(fewer.images, fewer.labels, shuffled.seeds[:60])
+    both = sheets.on_same_seeds({"a": a, "b": b})
+    assert len(both["a"]) == len(both["b"]) == 60
+    assert (both["a"].labels == both["b"].labels).all()
+    assert (both["a"].images // 2 == both["b"].images).all()
+
+
+def test_the_sheet_of_methods_has_a_titled_block_each(tmp_path, monkeypatch):
+    kept = []
+    monkeypatch.setattr(sheets, "save", lambda figure, path: kept.append(figure) or path)
+    sheets.methods_sheet(
+        {"ddpm": make_samples(0), "cbdm": make_samples(1)}, NAMES, COUNTS, tmp_path / "x.png", "digits-lt"
+    )
+    (figure,) = kept
+    assert [ax.get_title() for ax in figure.axes] == ["ddpm", "cbdm"]
+    texts = [text.get_text() for text in figure.texts]
+    assert texts[:2] == ["0 (131)", "1 (94)"]
+    assert texts[-1] == "digits-lt"
+
+
+def write_log(path, steps, broken=""):
+    lines = [
+        json.dumps(
+            {"images": 64 * n, "loss": 1.0 / n, "diffusion": 0.5 / n, "learning_rate": 1e-3, "images_per_second": 9.0}
+        )
+        for n in range(1, steps + 1)
+    ]
+    path.write_text("\n".join(lines) + "\n" + broken)
+    return path
+
+
+def test_the_loss_curve_reads_terms_and_ignores_a_line_cut_short(tmp_path):
+    log = sheets.read_log(write_log(tmp_path / "log.jsonl", 100, '{"images": 6464, "lo'))
+    assert len(log) == 100
+    data = sheets.loss_data(log)
+    assert data["term"].unique().tolist() == ["loss", "diffusion"]
+    loss = data[data["term"] == "loss"]
+    assert loss["value"].tolist() == [1.0 / n for n in range(1, 101)]
+    assert loss["smooth"].tolist()[4] == pytest.approx(np.mean([1 / 4, 1 / 5]))
+
+
+def test_the_loss_curve_is_a_picture_and_nothing_logged_is_none(tmp_path):
+    out = sheets.loss_curve(write_log(tmp_path / "log.jsonl", 50), tmp_path / "loss.png")
+    with Image.open(out) as picture:
+        assert picture.size == (832, 468)
+    (tmp_path / "empty.jsonl").write_text("")
+    assert sheets.loss_curve(tmp_path / "empty.jsonl", tmp_path / "none.png") is None
+    assert not (tmp_path / "none.png").exists()
+    assert sheets.loss_curve(write_log(tmp_path / "one.jsonl", 1), tmp_path / "one.png") is not None

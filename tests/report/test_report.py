@@ -1,0 +1,238 @@
+import base64
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pytest
+from synthetic_runs import write_run
+
+from ltgen_bench.errors import UserError
+from ltgen_bench.files import shipped_folder
+from ltgen_bench.records.measured import read_measured
+from ltgen_bench.report.forms import comma_separated, latex, markdown
+from ltgen_bench.report.report import BEGIN, END, report, update_benchmark
+
+LEADERBOARD = "paper_id,method,dataset,imbalance_factor,split,metric,value\nmine,<b>mine</b>,digits-lt,20,all,fid,1.5\n"
+
+
+@pytest.fixture(scope="module")
+def made(three_seeds, tmp_path_factory):
+    return report(three_seeds, tmp_path_factory.mktemp("report"))
+
+
+def test_every_table_is_written_in_three_forms(made):
+    (section,) = made.sections
+    for table in section.tables:
+        base = made.out / "tables" / "digits-lt" / table.name
+        assert base.with_name(f"{table.name}.md").read_text() == markdown(table)
+        assert base.with_name(f"{table.name}.csv").read_text() == comma_separated(table)
+        assert base.with_name(f"{table.name}.tex").read_text() == latex(table)
+    names = [table.name for table in section.tables]
+    assert len(names) == len(set(names))
+    assert {
+        "comparison",
+        "verdicts",
+        "downstream",
+        "groups-fid-classifier-thirds",
+        "groups-recall-classifier-count",
+        "classes-recall-classifier",
+        "classes-downstream_recall-cnn-8x8-synthetic",
+    } <= set(names)
+
+
+def test_all_files_are_there_and_listed(made):
+    there = {path for path in made.out.rglob("*") if path.is_file()}
+    assert there == set(made.files)
+    assert made.index in there
+    assert (made.out / "plots" / "digits-lt" / "samples.png") in there
+
+
+def test_the_terminal_shows_tables_and_where_the_page_is(made):
+    text = made.terminal(100)
+    assert "digits-lt: all classes" in text
+    assert "wins / ties / losses" in text
+    assert f"page      {made.index}" in text
+    assert "\x1b" not in text
+    assert str(made).startswith("digits-lt: all classes")
+
+
+@pytest.fixture
+def no_plots(monkeypatch):
+    """Drawing takes most of the time of a report; tests of other things go without."""
+    monkeypatch.setattr("ltgen_bench.report.report.save_plots", lambda block, folder: {})
+
+
+class Page(HTMLParser):
+    """What a browser would fetch, run or show of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.sources, self.tags, self.open = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.sources += [value for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
+        if tag not in ("meta", "br", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_one_well_formed_file_that_fetches_nothing(made):
+    text = made.index.read_text()
+    page = Page(text)
+    assert page.open == []
+    assert all(source.startswith(("data:image/png;base64,", "#")) for source in page.sources)
+    assert not re.search(r"url\(|@import|https?://", re.sub(r"base64,[A-Za-z0-9+/=]*", "", text))
+    pictures = [source for source in page.sources if source.startswith("data:")]
+    assert len(pictures) == len(made.sections[0].plots)
+    assert base64.b64decode(pictures[0].partition(",")[2]).startswith(b"\x89PNG")
+    assert 'name="viewport"' in text
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_the_page_escapes_whatever_things_are_called(tmp_path, no_plots):
+    write_run(tmp_path / "runs", "cbdm", 0, label="<script>alert(1)</script>", names=["<i>", '"', "&", *"3456789"])
+    (tmp_path / "theirs.csv").write_text(LEADERBOARD)
+    text = report(tmp_path / "runs", tmp_path / "out", leaderboards=[tmp_path / "theirs.csv"]).index.read_text()
+    page = Page(text)
+    assert page.tags.count("script") == 1
+    assert "i" not in page.tags
+    assert "b" not in page.tags
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+
+
+def test_no_runs_say_what_to_type(tmp_path):
+    with pytest.raises(
+        UserError, match=r"there are no finished runs under .*\. Make one with: ltgen-bench run .*--leaderboard FILE"
+    ):
+        report(tmp_path / "runs", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_published_numbers_alone_can_be_shown(tmp_path):
+    path = shipped_folder("results") / "published" / "downstream.csv"
+    made = report(tmp_path / "runs", tmp_path / "out", leaderboards=[path], dataset="cifar10-lt")
+    assert made.sections == ()
+    assert {table.name for table in made.papers} >= {"leaderboard-1-cifar10-lt-accuracy", "papers-cifar10-lt-images"}
+    assert "from downstream.csv; not ranked with the above" in made.terminal(100)
+    assert Page(made.index.read_text()).open == []
+
+
+def test_a_bad_leaderboard_is_refused_before_anything_is_written(three_seeds, tmp_path):
+    (tmp_path / "good.csv").write_text(LEADERBOARD)
+    (tmp_path / "bad.csv").write_text(LEADERBOARD.replace("1.5", "good"))
+    with pytest.raises(UserError, match=r"bad\.csv has 1 problem\n  row 2, value: 'good' is not a number"):
+        report(three_seeds, tmp_path / "out", leaderboards=[tmp_path / "good.csv", tmp_path / "bad.csv"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_only_papers_on_the_shown_data_sets_stand_beside_unless_all_are_wanted(tmp_path, no_plots):
+    write_run(tmp_path / "runs", "cbdm", 0, dataset="cifar100-lt", samples=False)
+    few = report(tmp_path / "runs", tmp_path / "few")
+    assert {table.name for table in few.papers} == {"papers-cifar100-lt-images", "papers-cifar100-lt-accuracy"}
+    every = report(tmp_path / "runs", tmp_path / "all", all_papers=True)
+    assert len(every.papers) > 15
+
+
+def test_an_unknown_data_set_is_answered_with_the_near_one(three_seeds, tmp_path):
+    with pytest.raises(UserError, match=r"on the data set 'digit-lt'\. Did you mean 'digits-lt'\?"):
+        report(three_seeds, tmp_path / "out", dataset="digit-lt")
+    with pytest.raises(
+        UserError, match=r"no finished runs on cifar10-lt under .* ltgen-bench run --dataset cifar10-lt"
+    ):
+        report(three_seeds, tmp_path / "out", dataset="cifar10-lt")
+
+
+def test_unlike_protocols_and_odd_names_get_folders_of_their_own(tmp_path, no_plots):
+    write_run(tmp_path / "runs", "cbdm", 0, samples=False)
+    write_run(tmp_path / "runs", "ddpm", 0, variant="b", samples=False)
+    made = report(tmp_path / "runs", tmp_path / "out")
+    assert [section.name for section in made.sections] == ["digits-lt", "digits-lt-2"]
+    assert [section.block.entries for section in made.sections] in ([["cbdm"], ["ddpm"]], [["ddpm"], ["cbdm"]])
+    assert "samples.png" not in {path.name for path in made.files}
+
+
+def test_the_name_of_a_data_set_leads_no_file_elsewhere(tmp_path, no_plots):
+    (tmp_path / "theirs.csv").write_text(LEADERBOARD.replace("digits-lt", "../../x y"))
+    made = report(tmp_path / "runs", tmp_path / "out", leaderboards=[tmp_path / "theirs.csv"])
+    assert all(path.resolve().is_relative_to(tmp_path / "out") for path in made.files)
+    assert set(tmp_path.iterdir()) == {tmp_path / "theirs.csv", tmp_path / "out"}
+
+
+BENCHMARK = f"# Benchmark\n\nRules.\n\n{BEGIN}\nold numbers\n{END}\n\nMore.\n"
+
+
+@pytest.fixture
+def benchmark(tmp_path):
+    (tmp_path / "BENCHMARK.md").write_text(BENCHMARK)
+    return tmp_path / "BENCHMARK.md"
+
+
+def test_only_what_stands_between_the_markers_changes_and_twice_is_as_once(made, benchmark):
+    written = update_benchmark(made, benchmark)
+    text = benchmark.read_text()
+    assert text.startswith(f"# Benchmark\n\nRules.\n\n{BEGIN}\n")
+    assert text.endswith(f"{END}\n\nMore.\n")
+    assert "old numbers" not in text
+    assert all(path.is_file() for path in written)
+    update_benchmark(made, benchmark)
+    assert benchmark.read_text() == text
+
+
+def test_the_benchmark_tells_command_seeds_hardware_versions_and_protocols(made, benchmark):
+    update_benchmark(made, benchmark)
+    text = benchmark.read_text()
+    for method in ("ddpm", "cfg", "cbdm"):
+        for seed in range(3):
+            said = f"seed {seed}, 1.2M parameters, 44.8k images seen; train 80 s"
+            assert f"- `ltgen-bench run --method {method} --seed {seed}`: {said}" in text
+    assert "- Hardware: device cpu, cpu Some CPU, threads 2." in text
+    assert "- Versions: ltgen-bench 0.1.0, torch 2.14.0." in text
+    assert all(f"- `{one}`: " in text for one in made.sections[0].block.protocols)
+
+
+def test_every_picture_of_the_benchmark_lies_where_it_points(made, benchmark):
+    update_benchmark(made, benchmark)
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]*)\)", benchmark.read_text())
+    assert len(pictures) == len(made.sections[0].plots)
+    assert all(link.startswith("results/figures/digits-lt-") for link in pictures)
+    assert all((benchmark.parent / link).is_file() for link in pictures)
+
+
+def test_the_measured_rows_are_kept_beside_the_benchmark(made, benchmark):
+    update_benchmark(made, benchmark)
+    back = read_measured(benchmark.parent / "results" / "digits-lt.csv")
+    assert back["value"].tolist() == pytest.approx(made.rows["value"].tolist(), nan_ok=True, rel=0)
+    assert (benchmark.parent / "results" / "digits-lt.protocols.json").is_file()
+
+
+@pytest.mark.parametrize("text", ["no markers", f"{END}\n{BEGIN}", f"{BEGIN}{BEGIN}{END}"])
+def test_missing_markers_are_an_error_before_anything_is_written(made, tmp_path, text):
+    path = tmp_path / "BENCHMARK.md"
+    path.write_text(text)
+    with pytest.raises(UserError, match="has no place for the results: put one line <!-- results:begin -->"):
+        update_benchmark(made, path)
+    assert path.read_text() == text
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_benchmark_file_that_is_not_there_is_named(made, tmp_path):
+    with pytest.raises(UserError, match=r"BENCHMARK\.md could not be read"):
+        update_benchmark(made, tmp_path / "BENCHMARK.md")
+
+
+def test_records_and_report_import_no_torch():
+    code = (
+        "import sys, pkgutil, importlib\n"
+        "import ltgen_bench.records, ltgen_bench.report\n"
+        "for room in (ltgen_bench.records, ltgen_bench.report):\n"
+        "    for module in pkgutil.iter_modules(room.__path__, room.__name__ + '.'):\n"
+        "        importlib.import_module(module.name)\n"
+        "print(sorted({'torch', 'diffusers', 'torchvision', 'torch_fidelity'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

@@ -1,0 +1,384 @@
+import csv
+import io
+import math
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rich.cells import cell_len
+from synthetic_runs import COUNTS, NO_LOGITS, make_record, score_rows, write_run
+
+from ltgen_bench.evaluation.scores import Scores
+from ltgen_bench.records.published import published
+from ltgen_bench.records.statistics import FEW_SEEDS, ONE_SEED
+from ltgen_bench.records.store import find_runs, rows
+from ltgen_bench.report.entries import blocks, measurements
+from ltgen_bench.report.forms import comma_separated, fold, latex, markdown, terminal
+from ltgen_bench.report.layout import Cell, Head, Row, Table
+from ltgen_bench.report.numbers import MISSING, count, facts, listed, show
+from ltgen_bench.report.papers import papers_tables
+from ltgen_bench.report.tables import BEST, class_table, comparison_table, downstream_table, group_table, verdict_table
+from ltgen_bench.report.terminal import score_table
+
+
+def column(table, start, under=""):
+    """The cells of the first column whose head begins so, floors left out, by the row's first cell."""
+    place = next(i for i, head in enumerate(table.heads) if head.title.startswith(start) and under in head.under)
+    return {row.cells[0].text: row.cells[place] for row in table.rows if row.kind == "entry"}
+
+
+def key_of(block, metric, extractor="classifier", train_data="", scope="all"):
+    return next(key for key in measurements(block.rows, scope) if key[:3] == (metric, extractor, train_data))
+
+
+def test_a_cell_is_the_mean_and_sd_over_seeds(three_block):
+    rows_of = three_block.rows
+    values = rows_of[
+        (rows_of["metric"] == "fid")
+        & (rows_of["extractor"] == "classifier")
+        & (rows_of["scope"] == "all")
+        & (rows_of["entry"] == "cfg")
+    ]["value"]
+    cell = column(comparison_table(three_block), "FID", "classifier")["cfg"]
+    assert cell.value == pytest.approx(np.mean(values))
+    assert cell.spread == pytest.approx(np.std(values, ddof=1))
+    assert cell.text == f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}"
+    assert cell.n == 3
+
+
+def test_heads_carry_arrow_extractor_and_protocol_id(three_block):
+    table = comparison_table(three_block)
+    fid = key_of(three_block, "fid")
+    head = next(head for head in table.heads if head.title == "FID ↓")
+    assert head.under == f"classifier · {fid[3]}"
+    assert head.key == f"fid:classifier:{fid[3]}"
+    scores = [head for head in table.heads if head.number]
+    assert all(re.search(r"[↑↓]", head.title) for head in scores)
+    assert all(re.search(r"[0-9a-f]{8}$", head.under) for head in scores)
+
+
+def test_one_seed_marks_nothing_and_says_so(one_block):
+    table = comparison_table(one_block)
+    assert not any(cell.best for row in table.rows for cell in row.cells)
+    assert ONE_SEED in table.notes
+    assert all("±" not in cell.text for row in table.rows for cell in row.cells)
+    assert verdict_table(one_block) is None
+
+
+def test_two_seeds_give_a_spread_and_still_no_verdict(tmp_path):
+    for method in ("ddpm", "cbdm"):
+        for seed in (0, 1):
+            write_run(tmp_path, method, seed)
+    (block,) = blocks(rows(find_runs(tmp_path)))
+    table = comparison_table(block)
+    assert FEW_SEEDS in table.notes
+    assert not any(cell.best for row in table.rows for cell in row.cells)
+    assert "±" in column(table, "FID")["cbdm"].text
+
+
+def test_three_seeds_mark_what_a_paired_test_carries(three_block):
+    table = comparison_table(three_block)
+    fid = column(table, "FID", "classifier")
+    assert (fid["cbdm"].best, fid["cfg"].best, fid["ddpm"].best) == (True, False, False)
+    assert not any(cell.best for cell in column(table, "downstream accuracy ↑, real-lt").values())
+    assert BEST in table.notes
+
+
+def test_what_all_rows_share_is_a_note_and_what_differs_a_column_and_a_warning(three_block):
+    table = comparison_table(three_block)
+    assert [head.title for head in table.heads[:2]] == ["method", "omega"]
+    assert table.notes[0] == "All rows: sampler dpm-solver++ 20, images seen 44.8k, seed 0, 1, 2."
+    assert (
+        "The rows also differ in omega (0 and 1): a difference between them is not the method's alone." in table.notes
+    )
+
+
+def test_budgets_and_samplers_that_differ_are_named(tmp_path):
+    write_run(tmp_path, "cbdm", 0, budget=44_800)
+    write_run(tmp_path, "ddpm", 0, budget=14_400_000, steps=50)
+    (block,) = blocks(rows(find_runs(tmp_path)))
+    notes = " ".join(comparison_table(block).notes)
+    assert (
+        "The rows also differ in images seen (44.8k and 14.4M) and sampler (dpm-solver++ 20 and dpm-solver++ 50)"
+        in notes
+    )
+
+
+def test_noise_floors_stand_below_with_their_kind(three_block):
+    floors = [row for row in comparison_table(three_block).rows if row.kind == "floor"]
+    assert [row.cells[0].text for row in floors] == ["floor: real halves", "floor: real test"]
+    fid = next(i for i, head in enumerate(comparison_table(three_block).heads) if head.title == "FID ↓")
+    assert [row.cells[fid].text for row in floors] == ["2.00", "2.40"]
+
+
+def test_a_value_that_is_not_available_is_no_number_and_its_reason_is_told(three_block):
+    table = comparison_table(three_block)
+    assert {cell.text for cell in column(table, "IS", "inception").values()} == {MISSING}
+    assert f"IS (inception): {NO_LOGITS}." in table.notes
+    assert "FID (inception): mostly bias: n < 2048." in table.notes
+    csv_rows = list(csv.DictReader(io.StringIO(comma_separated(table))))
+    name = key_of(three_block, "is", "inception")
+    assert {row[f"is:inception:{name[3]}"] for row in csv_rows} == {""}
+
+
+def test_a_note_with_a_number_of_its_run_is_told_once_without_it(one_block):
+    marked = one_block.rows.copy()
+    fid = (marked["metric"] == "fid") & (marked["scope"] == "all")
+    marked.loc[fid, "note"] = [f"partly bias: n < 2048 ({entry} at n = 671)" for entry in marked.loc[fid, "entry"]]
+    notes = comparison_table(replace(one_block, rows=marked)).notes
+    assert [note for note in notes if "bias" in note] == ["FID (classifier): partly bias: n < 2048."]
+
+
+def test_groups_have_a_column_each_and_empty_ones_are_named(tmp_path):
+    write_run(tmp_path, "cbdm", 0, counts=[131 - n for n in range(10)])
+    (block,) = blocks(rows(find_runs(tmp_path)))
+    thirds = group_table(block, key_of(block, "fid"))
+    assert [head.title for head in thirds.heads] == ["method", "all ↓", "many ↓", "medium ↓", "few ↓"]
+    by_count = group_table(block, key_of(block, "fid"), "count")
+    assert column(by_count, "few")["cbdm"].text == MISSING
+    assert by_count.notes[0] == "No classes in medium@count and few@count."
+
+
+def test_classes_stand_from_head_to_tail_with_their_images(three_block):
+    table = class_table(three_block, key_of(three_block, "recall", scope="class"))
+    assert [row.cells[1].text for row in table.rows] == [str(n) for n in sorted(COUNTS, reverse=True)]
+    assert [head.title for head in table.heads] == ["class", "training images", "cbdm", "cfg", "ddpm"]
+    recall = [row.cells[2].value for row in table.rows]
+    assert recall[0] > recall[-1]
+
+
+def test_downstream_has_a_column_for_each_training_set(three_block):
+    table = downstream_table(three_block)
+    assert [head.title for head in table.heads] == [
+        "method",
+        *(["real-lt ↑"] * 2),
+        *(["synthetic ↑"] * 2),
+        *(["both ↑"] * 2),
+    ]
+    assert [head.under.split(" · ")[0] for head in table.heads[1:3]] == ["cnn-8x8", "few"]
+
+
+def test_verdicts_count_wins_ties_and_losses(three_block):
+    fid = column(verdict_table(three_block), "FID", "classifier")
+    assert {name: cell.text for name, cell in fid.items()} == {
+        "cbdm": "2 / 0 / 0",
+        "cfg": "1 / 0 / 1",
+        "ddpm": "0 / 0 / 2",
+    }
+
+
+NASTY = Table(
+    "nasty",
+    "100 % <b>_x_ & $y$ | #1~^\\{}",
+    (Head("a|b", "a", number=False), Head("FID ↓", "fid", "c_1 · ff")),
+    (
+        Row((Cell("<script>*x*</script> _|_"), Cell("1.50 ± 0.10", 1.5, 0.1, 3, best=True))),
+        Row((Cell("R&D 50%"), Cell(MISSING))),
+        Row((Cell("floor"), Cell("0.1", 0.1, n=1)), "floor"),
+    ),
+    ("n < 5 & more_so",),
+)
+
+
+def test_markdown_escapes_what_would_format_or_break_a_cell():
+    text = markdown(NASTY)
+    body = [line for line in text.splitlines() if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in body} == {3}
+    assert "<script>" not in text
+    assert r"&lt;script&gt;\*x\*&lt;/script&gt; \_\|\_" in text
+    assert "**1.50 ± 0.10**" in text
+    assert "*floor*" in text
+
+
+def test_latex_escapes_everything_special_and_balances_its_braces():
+    text = latex(NASTY)
+    assert r"100 \% \textless{}b\textgreater{}\_x\_ \& \$y\$" in text
+    assert r"\#1\textasciitilde{}\textasciicircum{}\textbackslash{}\{\}" in text
+    assert r"\textbf{1.50 $\pm$ 0.10}" in text
+    bare = re.sub(r"\\[{}]", "", text)
+    assert bare.count("{") == bare.count("}")
+    for line in text.splitlines():
+        if line.endswith(r"\\"):
+            assert len(re.findall(r"(?<!\\)&", line)) == 1
+    assert not re.search(r"[↓↑±·]", text)
+
+
+def test_csv_keeps_raw_values_and_tells_floors_apart():
+    lines = list(csv.DictReader(io.StringIO(comma_separated(NASTY))))
+    assert [line["row"] for line in lines] == ["entry", "entry", "floor"]
+    assert lines[0]["a"] == "<script>*x*</script> _|_"
+    assert (lines[0]["fid"], lines[0]["fid sd"], lines[0]["fid n"]) == ("1.5", "0.1", "3")
+    assert (lines[1]["fid"], lines[1]["fid n"]) == ("", "0")
+
+
+@pytest.mark.parametrize("form", [markdown, latex])
+def test_all_forms_print_the_same_numbers(three_block, form):
+    table = comparison_table(three_block)
+    text = form(table).replace(r"$\pm$", "±")
+    raw = list(csv.DictReader(io.StringIO(comma_separated(table))))
+    for row, line in zip(table.rows, raw, strict=True):
+        for head, cell in zip(table.heads, row.cells, strict=True):
+            if head.number and not math.isnan(cell.value):
+                assert cell.text in text
+                assert float(line[head.key]) == cell.value
+                metric = head.key.partition(":")[0]
+                assert cell.text.startswith(show(metric, float(line[head.key])))
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+@pytest.mark.parametrize("color", [False, True])
+def test_no_cell_wraps_at_any_width(three_block, width, color):
+    for table in (comparison_table(three_block), downstream_table(three_block), verdict_table(three_block)):
+        text = re.sub(r"\x1b\[[0-9;]*m", "", terminal(table, width, color))
+        lines = text.splitlines()
+        assert all(cell_len(line) <= width for line in lines if not line.startswith(table.title))
+        rule = next(i for i, line in enumerate(lines) if set(line.strip()) == {"─"})
+        body = [line for line in lines[rule + 1 : rule + 5] if line.strip()]
+        names = [row.cells[0].text for row in table.rows if row.kind == "entry"]
+        assert [line.split("  ")[0].strip() for line in body[:3]] == names
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_columns_are_dropped_from_the_right_and_named(three_block, width):
+    table = comparison_table(three_block)
+    shown, dropped = fold(table, width)
+    score = next(i for i, head in enumerate(table.heads) if head.number)
+    kept = [head.key for head in shown.heads]
+    assert table.heads[0].key in kept
+    assert table.heads[score].key in kept
+    others = [head.key for place, head in enumerate(table.heads) if place not in (0, score)]
+    assert [key for key in kept if key in others] == others[: len(kept) - 2]
+    assert len(shown.heads) + len(dropped) == len(table.heads)
+    if dropped:
+        said = " ".join(terminal(table, width).split())
+        assert re.sub(r" [↑↓]", "", dropped[-1].title) in said.split("Not shown for want of width:")[1]
+
+
+def test_a_number_is_never_cut_short_but_a_long_name_is():
+    table = Table(
+        "x",
+        "x",
+        (Head("method", "m", number=False), Head("FID ↓", "fid")),
+        (
+            Row(
+                (
+                    Cell("a method with a very long name indeed, longer than the terminal"),
+                    Cell("123.45 ± 0.67", 123.45, 0.67, 3),
+                )
+            ),
+        ),
+    )
+    text = terminal(table, 30)
+    assert "123.45 ± 0.67" in text
+    assert "…" in text
+    assert max(len(line) for line in text.splitlines()) <= 30
+
+
+def test_plain_text_has_no_escape_codes_and_coloured_text_has(three_block):
+    table = comparison_table(three_block)
+    assert "\x1b" not in terminal(table, 100)
+    assert "\x1b[" in terminal(table, 100, color=True)
+    assert "20.06 ± 0.13 *" in terminal(table, 100) or " *" in terminal(table, 100)
+
+
+def run_table_text(width, **more):
+    record = make_record("cbdm", 0, inception=True, **more)
+    scores = Scores.from_rows(score_rows("cbdm", 0, inception=True), record.protocols)
+    return score_table(record, scores, width, False)
+
+
+def test_the_table_of_a_run_has_every_metric_group_floor_and_id():
+    text = run_table_text(120)
+    head = text.splitlines()[0].split()
+    assert head == ["all", "many", "medium", "few", "floor", "test", "protocol"]
+    for name in ("FID ↓", "IS ↑", "KID x1e3 ↓", "recall k=5 ↑", "label accuracy ↑", "accuracy, synthetic ↑"):
+        (line, *_) = [line for line in text.splitlines() if line.startswith(f" {name}  ")]
+        assert re.search(r"[0-9a-f]{8}$", line)
+    assert re.search(r"^ KID x1e3 ↓ +\d+\.\d\d ± \d+\.\d\d ", text, re.MULTILINE)
+    assert "classifier features" in text
+    assert "downstream (cnn-8x8)" in text
+    assert ONE_SEED in text
+    assert f"IS (inception): {NO_LOGITS}." in text
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_the_table_of_a_run_folds_and_keeps_its_protocol_ids(width):
+    text = run_table_text(width)
+    table = text[: text.index(" next ")]
+    assert max(cell_len(line) for line in table.splitlines()) <= width
+    said = " ".join(text.split())
+    assert "Protocols of classifier: FID " in said
+    ids = {row["protocol"] for row in score_rows("cbdm", 0, inception=True) if row["scope"] == "all"}
+    assert all(one in said for one in ids)
+
+
+def test_a_run_says_where_its_files_are_and_what_to_type_next(tmp_path):
+    record = make_record("ddpm", 0, dataset="cifar10-lt")
+    scores = Scores.from_rows(score_rows("ddpm", 0), record.protocols)
+    text = score_table(record, scores, 40, False, folder=tmp_path)
+    assert f"samples   {tmp_path / 'samples' / record.sample_digest / 'samples.png'}\n" in text
+    assert f"scores    {tmp_path / 'scores.csv'}\n" in text
+    assert "ltgen-bench run --method cbdm --dataset cifar10-lt    then    ltgen-bench report" in text
+
+
+def test_scores_are_printed_with_the_scale_and_digits_of_their_metric():
+    assert show("kid", 0.01234) == "12.34"
+    assert show("kid", 0.01234, 0.001) == "12.34 ± 1.00"
+    assert show("recall", 0.5) == "0.500"
+    assert show("fid", math.nan) == MISSING
+    assert facts("ifid").heading == "mean per-class FID ↓"
+    assert [count(n) for n in (441, 44_800, 50_000, 14_400_000)] == ["441", "44.8k", "50k", "14.4M"]
+    assert listed(["a", "b", "c"]) == "a, b and c"
+
+
+@pytest.fixture(scope="module")
+def papers():
+    frame = published()
+    return {table.name: table for table in papers_tables(frame[frame["dataset"] == "cifar100-lt"])}
+
+
+def test_papers_numbers_stand_as_printed_with_source_and_second_hand_mark(papers):
+    table = papers["papers-cifar100-lt-images"]
+    found = [row for row in table.rows if row.cells[0].text == "CBDM" and row.cells[1].text == "coral †"]
+    assert [row.cells[3].text for row in found] == ["6.02"]
+    assert "second-hand (third-party-note)" in found[0].cells[-1].text
+    assert "arXiv:2506.15933" in found[0].cells[-1].text
+    own = next(row for row in table.rows if row.cells[1].text == "contentstyle")
+    assert "second-hand" not in own.cells[-1].text
+    assert any("†" in note for note in table.notes)
+
+
+def test_ddpm_with_guidance_is_shown_as_our_cfg(papers):
+    names = {row.cells[0].text for row in papers["papers-cifar100-lt-images"].rows if row.cells[1].text == "cm †"}
+    assert "DDPM (here: cfg)" in names
+    assert "DDPM" not in names
+
+
+def test_every_published_number_is_in_the_tables_once():
+    frame = published()
+    cells = [
+        text
+        for table in papers_tables(frame)
+        for row in table.rows
+        for head, cell in zip(table.heads, row.cells, strict=True)
+        if head.number
+        for text in cell.text.split(" / ")
+        if text
+    ]
+    assert len(cells) == len(frame)
+
+
+def test_kid_of_papers_is_moved_to_one_unit(papers):
+    table = papers["papers-cifar100-lt-images"]
+    place = next(i for i, head in enumerate(table.heads) if head.key == "kid")
+    texts = {
+        (row.cells[0].text, row.cells[1].text): row.cells[place].text for row in table.rows if row.cells[place].text
+    }
+    assert texts[("CBDM", "cm †")] == "3.6"  # printed raw as 0.0036
+    assert texts[("StyleGAN2-ADA", "contentstyle")] == "5.3"  # printed in units of 1e-3
+
+
+def test_a_table_of_the_wrong_shape_cannot_be_made():
+    with pytest.raises(ValueError, match="a row of 1 cells under 2 heads"):
+        Table("x", "x", (Head("a", "a"), Head("b", "b")), (Row((Cell("1"),)),))

@@ -1,0 +1,196 @@
+"""The walls of the house: who imports whom, nothing global and random, nothing printed, everything documented."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ltgen_bench
+
+PACKAGE = Path(ltgen_bench.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# A room imports only rooms before it. Rooms of one line do not know each other, except the foundation among itself.
+ORDER = [
+    ("errors", "registry", "progress", "files", "interrupt"), ("config",), ("data",), ("diffusion",), ("methods",),
+    ("training",), ("evaluation",), ("records",), ("report",), ("machine", "recipes", "console"), ("pipeline",), ("probe",),
+    ("cli",),
+]
+LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
+# the door of the library; it may hand out what lies above
+DOORS = {"__init__", "__main__"}
+SEEDING = {("diffusion/network.py", "build_network"), ("training/loop.py", "step")}  # the loop forks the generator around
+
+
+def name_of(path):
+    return str(path.relative_to(PACKAGE))
+
+
+def room_of(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(tree):
+    """(room, line) of every import of this package, also of those inside functions."""
+    for node in ast.walk(tree):
+        modules = []
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: a relative import; write the whole name"
+            modules = [f"{node.module}.{alias.name}" if node.module == "ltgen_bench" else node.module for alias in node.names]
+        elif isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        for module in modules:
+            parts = module.split(".")
+            if parts[0] == "ltgen_bench" and len(parts) > 1 and parts[1] != "__version__":
+                yield parts[1], node.lineno
+
+
+def dotted(node):
+    """`np.random.seed` of a name or attribute chain, else an empty string."""
+    parts = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
+
+
+def calls(tree, function=None):
+    """(dotted name, enclosing function, node) of every call."""
+    for node in ast.iter_child_nodes(tree):
+        inside = node.name if isinstance(node, ast.FunctionDef) else function
+        if isinstance(node, ast.Call):
+            yield dotted(node.func), inside, node
+        yield from calls(node, inside)
+
+
+@pytest.fixture(scope="module")
+def trees():
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+
+
+def test_every_room_has_its_place_in_the_order():
+    assert {room_of(path) for path in FILES} - DOORS <= set(LEVEL)
+
+
+def test_a_room_imports_only_what_stands_before_it(trees):
+    wrong = []
+    for path, tree in trees.items():
+        own = room_of(path)
+        for room, line in imported_rooms(tree):
+            allowed = own in DOORS or room == own or LEVEL[room] < LEVEL[own] or (LEVEL[room], LEVEL[own]) == (0, 0)
+            if not allowed:
+                wrong.append(f"{name_of(path)}:{line} imports {room}")
+    assert wrong == []
+
+
+def test_methods_know_nothing_of_training_and_training_nothing_of_evaluation(trees):
+    for path, tree in trees.items():
+        rooms = {room for room, _ in imported_rooms(tree)}
+        if room_of(path) == "methods":
+            assert "training" not in rooms
+        if room_of(path) == "training":
+            assert "evaluation" not in rooms
+
+
+def test_nothing_global_and_random_is_called(trees):
+    local = {"Generator", "PCG64", "RandomState", "SeedSequence", "default_rng", "Random"}
+    wrong = []
+    for path, tree in trees.items():
+        for name, function, node in calls(tree):
+            parts = name.split(".")
+            numpy_global = parts[:2] in (["np", "random"], ["numpy", "random"]) and parts[-1] not in local
+            python_global = parts[0] == "random" and len(parts) == 2 and parts[-1] not in local
+            torch_seed = name in ("torch.manual_seed", "torch.seed", "torch.cuda.manual_seed_all",
+                                  "torch.default_generator.manual_seed", "torch.random.manual_seed")
+            if numpy_global or python_global or (torch_seed and not forked(path, tree, function)):
+                wrong.append(f"{name_of(path)}:{node.lineno} {name}")
+    assert wrong == []
+
+
+def forked(path, tree, function):
+    """Whether the function seeds torch inside `fork_rng`, or is the training step, which the loop forks around."""
+    if (name_of(path), function) in SEEDING:
+        return True
+    return any(name == "torch.random.fork_rng" and inside == function for name, inside, _ in calls(tree))
+
+
+def test_random_numbers_of_torch_come_from_a_generator(trees):
+    """`torch.randn(...)` without `generator=` would draw from the global one."""
+    drawing = {"randn", "rand", "randint", "randperm", "multinomial", "bernoulli", "normal"}
+    wrong = []
+    for path, tree in trees.items():
+        for name, function, node in calls(tree):
+            given = {keyword.arg for keyword in node.keywords}
+            if name.startswith("torch.") and name.split(".")[-1] in drawing and "generator" not in given \
+                    and not forked(path, tree, function):
+                wrong.append(f"{name_of(path)}:{node.lineno} {name}")
+    assert wrong == []
+
+
+def test_generators_of_numpy_are_made_with_a_seed(trees):
+    made = {"np.random.default_rng", "np.random.RandomState", "np.random.PCG64", "random.Random"}
+    wrong = [f"{name_of(path)}:{node.lineno}" for path, tree in trees.items() for name, _, node in calls(tree)
+             if name in made and not node.args and not node.keywords]
+    assert wrong == []
+
+
+def test_the_library_never_prints(trees):
+    wrong = [f"{name_of(path)}:{node.lineno}" for path, tree in trees.items() for name, _, node in calls(tree)
+             if name in ("print", "sys.stdout.write", "sys.stderr.write") and room_of(path) != "cli"]
+    assert wrong == []
+
+
+def public(tree):
+    """Public functions, classes and methods; left out: one-line properties, a module's `forward`, what is inside functions."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            yield node
+            if isinstance(node, ast.ClassDef):
+                yield from (inner for inner in node.body if isinstance(inner, ast.FunctionDef)
+                            and not inner.name.startswith("_") and not plain(inner))
+
+
+def plain(method):
+    """A property of one line, whose name says it all, or torch's own `forward`."""
+    properties = ("property", "cached_property")
+    short = len(method.body) == 1 and any(dotted(decorator) in properties for decorator in method.decorator_list)
+    return short or method.name == "forward"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_everything_public_is_documented(path, trees):
+    tree = trees[path]
+    assert ast.get_docstring(tree) or not tree.body, f"{name_of(path)} has no docstring"
+    missing = [f"{name_of(path)}:{node.lineno} {node.name}" for node in public(tree) if not ast.get_docstring(node)]
+    assert missing == []
+
+
+def test_no_file_grows_far_over_three_hundred_lines():
+    lines = {name_of(path): len(path.read_text().splitlines()) for path in FILES if room_of(path) != "cli"}
+    assert {name: count for name, count in lines.items() if count > 320} == {}
+
+
+@pytest.mark.parametrize(("statement", "unwanted"), [
+    ("import ltgen_bench", ("torch", "diffusers", "pandas", "sklearn")),
+    ("import ltgen_bench.config", ("torch", "diffusers", "pandas", "sklearn")),
+    ("from ltgen_bench.data import DATASETS, load_dataset; list(DATASETS)", ("torch", "torchvision", "diffusers", "sklearn")),
+    ("from ltgen_bench.methods import METHODS; list(METHODS); METHODS.check('cbdm')", ("torch", "diffusers")),
+    ("from ltgen_bench.diffusion.samplers import SAMPLERS; SAMPLERS['ddim'].summary", ("diffusers",)),
+    ("from ltgen_bench.data import DATASETS\ntry: DATASETS['x']\nexcept Exception: pass", ("torch",)),
+])
+def test_names_are_known_without_the_heavy_libraries(statement, unwanted):
+    program = f"import sys\n{statement}\nprint([name for name in {unwanted!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("room", ["records", "report"])
+def test_records_and_report_start_without_torch(room):
+    modules = [".".join(("ltgen_bench", *path.relative_to(PACKAGE).with_suffix("").parts)) for path in FILES
+               if room_of(path) == room and path.stem != "__init__"]
+    program = f"import sys, importlib\n[importlib.import_module(m) for m in {modules!r}]\n" \
+              "print([name for name in ('torch', 'diffusers', 'torch_fidelity') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,79 @@
+"""Registries: names in order, near matches, duplicates refused, entries imported when they are asked for."""
+
+import sys
+
+import pytest
+
+from ltgen_bench.errors import BenchError, Interrupted, MachineError, UserError, did_you_mean, unknown_name
+from ltgen_bench.registry import Registry
+
+
+@pytest.fixture
+def fruit():
+    registry = Registry("fruit", "fruits")
+    registry.add("pear", 1)
+    registry.add("apple", 2)
+    return registry
+
+
+def test_names_keep_the_order_in_which_they_were_added(fruit):
+    assert list(fruit) == ["pear", "apple"]
+    assert len(fruit) == 2
+    assert "apple" in fruit
+    assert "plum" not in fruit
+
+
+def test_an_entry_is_given_by_its_name(fruit):
+    assert fruit["pear"] == 1
+    assert fruit.check("apple") == "apple"
+
+
+@pytest.mark.parametrize("look_up", [lambda r: r["aple"], lambda r: r.check("aple")])
+def test_an_unknown_name_is_answered_with_the_near_match_all_names_and_the_command(fruit, look_up):
+    with pytest.raises(UserError) as caught:
+        look_up(fruit)
+    assert str(caught.value) == ("unknown fruit 'aple'. Did you mean 'apple'? Known: apple, pear."
+                                 "   (ltgen-bench list fruits)")
+
+
+def test_a_name_like_nothing_known_gets_no_near_match(fruit):
+    with pytest.raises(UserError, match=r"^unknown fruit 'xyz'\. Known: apple, pear\."):
+        fruit["xyz"]
+
+
+def test_a_second_entry_of_one_name_is_refused_with_both_owners(fruit):
+    with pytest.raises(ValueError, match=r"the fruit 'pear' is registered twice: 1 and 3"):
+        fruit.add("pear", 3)
+    assert fruit["pear"] == 1
+
+
+def test_an_entry_given_as_a_place_is_imported_only_when_asked_for(tmp_path, monkeypatch):
+    (tmp_path / "late_fruit.py").write_text("plum = object()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    registry = Registry("fruit", "fruits")
+    registry.add("plum", "late_fruit:plum")
+    assert list(registry) == ["plum"]
+    assert registry.check("plum") == "plum"
+    assert "late_fruit" not in sys.modules
+    plum = registry["plum"]
+    assert plum is sys.modules["late_fruit"].plum
+    assert registry["plum"] is plum
+    del sys.modules["late_fruit"]
+
+
+def test_exit_codes_tell_whose_mistake_it_was():
+    assert (BenchError("a").exit_code, UserError("a").exit_code, MachineError("a").exit_code) == (1, 2, 1)
+    assert Interrupted("a").exit_code == 130
+    assert Interrupted("a", 143).exit_code == 143
+
+
+def test_a_user_error_lists_every_problem_on_its_own_line():
+    error = UserError("mine.toml has 2 problems", ["a: one", "b: two"])
+    assert str(error) == "mine.toml has 2 problems\n  a: one\n  b: two"
+    assert error.problems == ("a: one", "b: two")
+
+
+def test_near_matches_are_only_given_when_near():
+    assert did_you_mean("cdbm", ["cbdm", "cfg"]) == " Did you mean 'cbdm'?"
+    assert did_you_mean("zzzz", ["cbdm", "cfg"]) == ""
+    assert str(unknown_name("thing", "x", ["b", "a"])) == "unknown thing 'x'. Known: a, b."
