@@ -27,6 +27,10 @@ class Registry(Generic[T]):
             raise ValueError(f"the {self.kind} '{name}' is registered twice: {self._entries[name]!r} and {entry!r}")
         self._entries[name] = entry
 
+    def remove(self, name: str) -> None:
+        """Take an entry out again, for a program that adds its own for a while."""
+        del self._entries[self.check(name)]
+
     def check(self, name: str) -> str:
         """`name` itself when it is registered; else a `UserError` with the near match and the full list."""
         if name not in self._entries:

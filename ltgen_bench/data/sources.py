@@ -85,17 +85,7 @@ def load_npz(path: Path) -> RawData:
 
     Images are uint8, [N, H, W], [N, H, W, C] or [N, C, H, W] with 1 or 3 channels; labels are whole numbers from 0.
     """
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in stored.files}
-    except FileNotFoundError:
-        raise UserError(f"npz:{path}: there is no such file.") from None
-    except (AttributeError, TypeError):  # a single array, which np.load gives as it is
-        raise UserError(f"npz:{path} is a single array; write images and labels into one file with "
-                        "numpy.savez.") from None
-    # object arrays are pickles, and pickles run code
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"npz:{path} is not a readable npz of plain arrays ({error}).") from error
+    arrays = _read_npz(path)
     arrays = {("train_" + key if key in ("images", "labels") else key): value for key, value in arrays.items()}
     test_keys = ("test_images", "test_labels") if {"test_images", "test_labels"} & arrays.keys() else ()
     for key in ("train_images", "train_labels", *test_keys):
@@ -116,6 +106,29 @@ def load_npz(path: Path) -> RawData:
             raise UserError(f"npz:{path}: {part}_labels has the label {highest} and there are {len(names)} classes, "
                             f"so labels go from 0 to {len(names) - 1}.")
     return RawData(train, test, names)
+
+
+def load_samples(path: Path) -> ImageSet:
+    """`images` and `labels` of an npz, in the layouts of `load_npz`: what any model may hand in to be scored."""
+    arrays = _read_npz(path)
+    for key in ("images", "labels"):
+        if key not in arrays:
+            raise UserError(f"npz:{path} has no array '{key}'; it has: {', '.join(sorted(arrays)) or 'nothing'}.")
+    return _checked(arrays["images"], arrays["labels"], f"npz:{path}")
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            return {key: stored[key] for key in stored.files}
+    except FileNotFoundError:
+        raise UserError(f"npz:{path}: there is no such file.") from None
+    except (AttributeError, TypeError):  # a single array, which np.load gives as it is
+        raise UserError(f"npz:{path} is a single array; write images and labels into one file with "
+                        "numpy.savez.") from None
+    # object arrays are pickles, and pickles run code
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"npz:{path} is not a readable npz of plain arrays ({error}).") from error
 
 
 def stratified_split(images: ImageSet) -> tuple[ImageSet, ImageSet]:

@@ -184,7 +184,8 @@ def _side_by_side(block: Block, runs: Sequence[StoredRun], path: Path) -> Path |
     if not samples:
         return None
     record = next(run.record for run in runs if run.record is not None)
-    return methods_sheet(samples, record.class_names, record.class_counts, path, f"{footer(block, [])} (shown: {seed})")
+    shown = f" (shown: {seed})" if len(block.seeds) > 1 else ""
+    return methods_sheet(samples, record.class_names, record.class_counts, path, f"{footer(block, [])}{shown}")
 
 
 def _papers(

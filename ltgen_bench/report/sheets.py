@@ -155,7 +155,9 @@ def read_log(path: Path) -> pd.DataFrame:
 
 def loss_data(log: pd.DataFrame) -> pd.DataFrame:
     """What the loss curve draws: images, term, value, smooth (running mean over a 40th of the log), `loss` first."""
-    terms = ["loss", *(name for name in log.columns if name not in NOT_LOSSES and name != "loss")]
+    # a method with one term logs it beside the loss; the same line twice would say nothing
+    named = [name for name in log.columns if name not in NOT_LOSSES and name != "loss"]
+    terms = ["loss", *(name for name in named if not log[name].equals(log["loss"].rename(name)))]
     window = max(1, len(log) // 40)
     frames = [
         pd.DataFrame(
@@ -189,5 +191,6 @@ def loss_curve(log: Path, out: Path) -> Path | None:
     ax.set(xlabel="training images seen", ylabel="loss")
     ax.grid(color="0.9", linewidth=0.8)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False, fontsize=8, ncols=3)
+    if data["term"].nunique() > 1:
+        ax.legend(frameon=False, fontsize=8, ncols=3)
     return save(figure, out)

@@ -31,13 +31,13 @@ def test_a_network_gives_64_features_and_a_logit_a_class(name, shape, parameters
 
 
 def test_training_learns_the_stripes_and_leaves_the_global_generator_alone(make_images):
-    before = torch.get_rng_state(), np.random.get_state()[1].copy(), torch.get_num_threads()
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), torch.get_num_threads()  # noqa: NPY002
     far = (20, 0, 0, 20, 0, 0, 20)  # bars further apart than a crop moves them
     train, test = make_images(far), make_images(far, seed=9)
     net = trained(ImageSet(train.images, train.labels // 3))
     assert (predict(net, test.images, device="cpu")[1].argmax(axis=1) == test.labels // 3).mean() > 0.95
     assert torch.equal(torch.get_rng_state(), before[0])
-    assert np.array_equal(np.random.get_state()[1], before[1])
+    assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
     assert torch.get_num_threads() == before[2]
 
 

@@ -105,10 +105,10 @@ def test_saved_scores_come_back_whole(scores, tmp_path):
 
 
 def test_global_random_states_are_left_as_they_were(samples, tiny_dataset, tmp_path):
-    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     evaluate(samples, tiny_dataset, configured(), cache=tmp_path)
     assert torch.equal(torch.get_rng_state(), before[0])
-    assert np.array_equal(np.random.get_state()[1], before[1])
+    assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
 
 
 def test_only_what_is_asked_for_is_measured(samples, tiny_dataset, shared_cache):

@@ -29,7 +29,7 @@ def side(counts, seed, *, shift=0.0, width=12, logits=True):
 
 def rows_of(names, sides, dataset, settings=None):
     with SILENT.stage("metrics", 1, "scopes") as stage:
-        return measure([METRICS[name] for name in names], sides, scopes_of(dataset), settings or Settings(), stage)
+        return measure([METRICS[name] for name in names], sides, scopes_of(dataset), settings or Settings(kid_subsets=10), stage)
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -13,8 +13,8 @@ from ltgen_bench.evaluation.recipes import downstream_recipe
 COMMON = {"data": "0123456789abcdef", "images_per_class": 100, "labels": "exactly balanced",
           "groups": ("thirds", "count"), "sample_dtype": "uint8", "selection": "recipe"}
 LITERALS = {
-    "fid": "9ca33e81", "is": "20099f34", "kid": "9241f715", "precision": "35e5ca03", "recall": "a349e183", "density": "59017427",
-    "coverage": "675ef5ec", "label_accuracy": "5a2497ee", "downstream_accuracy": "4e90b311",
+    "fid": "9ca33e81", "is": "20099f34", "kid": "9241f715", "precision": "35e5ca03", "recall": "a349e183",
+    "density": "59017427", "coverage": "675ef5ec", "label_accuracy": "5a2497ee", "downstream_accuracy": "4e90b311",
     "downstream_recall": "ce8880d7"}
 
 

@@ -250,6 +250,11 @@ def test_the_loss_curve_reads_terms_and_ignores_a_line_cut_short(tmp_path):
     assert loss["smooth"].tolist()[4] == pytest.approx(np.mean([1 / 4, 1 / 5]))
 
 
+def test_a_term_that_is_the_whole_loss_is_drawn_once(tmp_path):
+    log = sheets.read_log(write_log(tmp_path / "log.jsonl", 20))
+    assert sheets.loss_data(log.assign(diffusion=log["loss"]))["term"].unique().tolist() == ["loss"]
+
+
 def test_the_loss_curve_is_a_picture_and_nothing_logged_is_none(tmp_path):
     out = sheets.loss_curve(write_log(tmp_path / "log.jsonl", 50), tmp_path / "loss.png")
     with Image.open(out) as picture:

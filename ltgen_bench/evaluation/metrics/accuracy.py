@@ -22,7 +22,7 @@ def _compute(generated: Side, real: Side, settings: Settings, kind: ScopeKind) -
 LABEL_ACCURACY = Metric(
     name="label_accuracy", title="label accuracy", direction="higher", bounds=(0.0, 1.0), min_images=1,
     summary="share of generated images that a classifier of the balanced real data assigns to their label",
-    source="the conditional consistency of Ravuri & Vinyals 2019, arXiv:1905.10887, turned round",
+    source="GAN-test: Shmelkov et al. 2018, arXiv:1807.09499",
     needs=("class logits",), scopes=("all", "group", "class"), floors=("test",), compute=_compute)
 DOWNSTREAM_ACCURACY = Metric(
     name="downstream_accuracy", title="downstream accuracy", direction="higher", bounds=(0.0, 1.0), floors=(),

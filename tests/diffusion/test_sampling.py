@@ -1,0 +1,221 @@
+"""Image i is image i: whatever the order, an interruption, a damaged file, or (nearly) the batch size."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from ltgen_bench.config import SampleConfig
+from ltgen_bench.data.images import SampleSet
+from ltgen_bench.diffusion.draws import generator, image_seed
+from ltgen_bench.diffusion.guidance import Guidance, guided
+from ltgen_bench.diffusion.samplers import SAMPLERS
+from ltgen_bench.diffusion.sampling import Sampling, balanced_labels, from_uint8, sample, solve, to_uint8
+from ltgen_bench.errors import Interrupted, MachineError, UserError
+
+SHAPE = (1, 8, 8)
+STEPS = {"ddpm": 10, "ddim": 10, "dpm-solver++": 5}
+
+
+@pytest.fixture(scope="module")
+def denoiser(make_network):
+    return guided(make_network(SHAPE, 3).eval(), Guidance(0.5), 3)
+
+
+def config(sampler="ddpm", **more):
+    return SampleConfig(**{"sampler": sampler, "steps": STEPS[sampler], "images_per_class": 5, "batch_size": 4, **more})
+
+
+def equal(a, b):
+    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ("images", "labels", "seeds"))
+
+
+@pytest.fixture(scope="module", params=STEPS)
+def undisturbed(request, denoiser, tmp_path_factory):
+    """(configuration, samples) of one whole call: 15 images in chunks of 4, 4, 4 and 3."""
+    return config(request.param), sample(denoiser, config(request.param), SHAPE, 3, tmp_path_factory.mktemp("whole"))
+
+
+class TestTheSet:
+    def test_labels_are_exactly_balanced_and_so_is_every_prefix(self, undisturbed):
+        labels = undisturbed[1].labels
+        assert labels.tolist() == [0, 1, 2] * 5
+        assert np.ptp(np.bincount(labels[:8], minlength=3)) <= 1
+
+    def test_every_image_has_its_own_recorded_seed(self, undisturbed):
+        assert undisturbed[1].seeds.tolist() == [image_seed(0, i) for i in range(15)]
+        assert len(set(undisturbed[1].seeds.tolist())) == 15
+
+    def test_images_are_bytes_of_the_right_shape_and_all_different(self, undisturbed):
+        images = undisturbed[1].images
+        assert images.shape == (15, *SHAPE)
+        assert images.dtype == np.uint8
+        assert len({image.tobytes() for image in images}) == 15
+
+    def test_an_image_can_be_drawn_again_from_its_seed_alone(self, undisturbed, denoiser):
+        """The loop written out, one image at a time, with the padding of its chunk left away."""
+        settings, samples = undisturbed
+        for i in (0, 6, 14):
+            scheduler = SAMPLERS[settings.sampler].make(settings.steps)
+            own = generator(int(samples.seeds[i]))
+            x = torch.randn(SHAPE, generator=own)[None]
+            extra = {"generator": [own]} if settings.sampler == "ddpm" else {}
+            with torch.no_grad():
+                for t in scheduler.timesteps:
+                    eps = denoiser(x, t[None], torch.tensor([int(samples.labels[i])]))
+                    x = scheduler.step(eps, t, x, **extra).prev_sample
+            expected = np.rint((np.clip(x.numpy()[0], -1, 1) + 1) * 127.5)
+            assert np.abs(samples.images[i].astype(int) - expected).max() <= 1
+
+    def test_the_seed_of_the_set_makes_other_images(self, undisturbed, denoiser, tmp_path):
+        settings = undisturbed[0].model_copy(update={"seed": 1})
+        other = sample(denoiser, settings, SHAPE, 3, tmp_path)
+        assert not (other.images == undisturbed[1].images).all(axis=(1, 2, 3)).any()
+
+
+class TestGoingOn:
+    @pytest.mark.parametrize("order", [(3, 1, 0, 2), (2, 3, 0, 1)])
+    def test_chunks_give_the_same_bits_in_any_order(self, undisturbed, denoiser, order):
+        settings, whole = undisturbed
+        sampling = Sampling(settings, SHAPE, balanced_labels(3, 5), torch.device("cpu"))
+        assert [len(chunk) for chunk in sampling.chunks] == [4, 4, 4, 3]
+        for number in order:
+            chunk = sampling.chunks[number]
+            assert np.array_equal(sampling.draw(denoiser, chunk), whole.images[chunk.start:chunk.stop])
+
+    @pytest.mark.parametrize("after", [0, 1, 3])
+    def test_an_interrupted_call_goes_on_and_gives_the_same_bits(self, undisturbed, denoiser, tmp_path, told, after):
+        settings, whole = undisturbed
+        calls = []
+
+        def stop():
+            calls.append(1)
+            if len(calls) > after:
+                raise Interrupted("stopped")
+
+        with pytest.raises(Interrupted):
+            sample(denoiser, settings, SHAPE, 3, tmp_path, stop=stop)
+        assert len(list((tmp_path / "chunks").glob("*.npz"))) == after
+        assert not (tmp_path / "samples.npz").exists()
+        assert equal(sample(denoiser, settings, SHAPE, 3, tmp_path, progress=told), whole)
+        assert told.stages[0]["done"] == 15
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["samples.npz", "sampling.json"]
+
+    @pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[:len(b) // 2], lambda b: b"text"])
+    def test_a_damaged_chunk_is_drawn_again(self, undisturbed, denoiser, tmp_path, damage):
+        settings, whole = undisturbed
+        self.two_chunks(denoiser, settings, tmp_path)
+        chunk = tmp_path / "chunks" / "00000004.npz"
+        chunk.write_bytes(damage(chunk.read_bytes()))
+        assert equal(sample(denoiser, settings, SHAPE, 3, tmp_path), whole)
+
+    def test_chunks_of_another_batch_size_or_seed_are_not_taken_for_ours(self, undisturbed, denoiser, tmp_path):
+        settings, whole = undisturbed
+        self.two_chunks(denoiser, settings.model_copy(update={"batch_size": 2}), tmp_path)
+        assert equal(sample(denoiser, settings, SHAPE, 3, tmp_path), whole)
+        self.two_chunks(denoiser, settings.model_copy(update={"seed": 1}), tmp_path / "b")
+        assert equal(sample(denoiser, settings, SHAPE, 3, tmp_path / "b"), whole)
+
+    def two_chunks(self, denoiser, settings, folder):
+        calls = []
+
+        def stop():
+            calls.append(1)
+            if len(calls) > 2:
+                raise Interrupted("stopped")
+
+        with pytest.raises(Interrupted):
+            sample(denoiser, settings, SHAPE, 3, folder, stop=stop)
+
+    def test_a_finished_set_is_read_and_not_drawn_again(self, undisturbed, denoiser, tmp_path):
+        settings, whole = undisturbed
+        sample(denoiser, settings, SHAPE, 3, tmp_path)
+        (tmp_path / "chunks").mkdir()  # as if the command had been killed before it tidied up
+
+        def never(*args):
+            pytest.fail("the network was asked again")
+
+        assert equal(sample(never, settings, SHAPE, 3, tmp_path, stop=never), whole)
+        assert not (tmp_path / "chunks").exists()
+
+    def test_the_settings_stand_beside_the_samples(self, denoiser, tmp_path):
+        sample(denoiser, config(), SHAPE, 3, tmp_path)
+        assert json.loads((tmp_path / "sampling.json").read_text()) == config().model_dump(mode="json")
+        assert isinstance(SampleSet.load(tmp_path / "samples.npz"), SampleSet)
+
+
+class TestBatchSize:
+    @pytest.mark.parametrize("size", [1, 3, 7, 15, 40])
+    def test_another_batch_size_changes_no_image_by_more_than_one_grey_level(self, undisturbed, denoiser, tmp_path, size):
+        settings, whole = undisturbed
+        other = sample(denoiser, settings.model_copy(update={"batch_size": size}), SHAPE, 3, tmp_path)
+        assert np.array_equal(other.seeds, whole.seeds)
+        assert np.abs(other.images.astype(int) - whole.images.astype(int)).max() <= 1
+
+    def test_a_short_last_chunk_is_padded_so_that_the_network_sees_one_size(self, tmp_path):
+        seen = []
+
+        def denoiser(x_t, t, labels):
+            seen.append(len(x_t))
+            return torch.zeros_like(x_t)
+
+        sample(denoiser, config("ddim"), SHAPE, 3, tmp_path)
+        assert set(seen) == {4}
+        assert len(seen) == 4 * STEPS["ddim"]
+
+    def test_fewer_images_than_a_chunk_are_not_padded(self, tmp_path):
+        seen = set()
+
+        def denoiser(x_t, t, labels):
+            seen.add(len(x_t))
+            return torch.zeros_like(x_t)
+
+        sample(denoiser, config("ddim", batch_size=100), SHAPE, 3, tmp_path)
+        assert seen == {15}
+
+
+class TestSolving:
+    def test_noise_at_every_step_is_each_images_own(self, denoiser):
+        """Image 1 is the same whoever stands before it in the batch."""
+        labels = torch.tensor([0, 1])
+        with torch.no_grad():
+            first = solve(denoiser, labels, [11, 22], SHAPE, config(), torch.device("cpu"))
+            second = solve(denoiser, labels, [99, 22], SHAPE, config(), torch.device("cpu"))
+        assert torch.equal(first[1], second[1])
+        assert not torch.allclose(first[0], second[0])
+
+    def test_the_global_generator_is_not_used(self, denoiser, tmp_path):
+        before = torch.get_rng_state()
+        sample(denoiser, config(images_per_class=1), SHAPE, 3, tmp_path)
+        assert torch.equal(torch.get_rng_state(), before)
+
+    def test_bf16_is_near_float32_but_the_steps_are_float32(self, denoiser, tmp_path):
+        exact = sample(denoiser, config("ddim"), SHAPE, 3, tmp_path / "a")
+        rough = sample(denoiser, config("ddim", precision="bf16"), SHAPE, 3, tmp_path / "b")
+        difference = np.abs(exact.images.astype(int) - rough.images.astype(int))
+        assert 0 < difference.mean() < 8
+
+    def test_values_that_are_not_finite_stop_the_sampling(self, tmp_path):
+        with pytest.raises(MachineError, match="not finite; the training may have diverged"):
+            sample(lambda x, t, labels: x * float("nan"), config("ddim"), SHAPE, 3, tmp_path)
+        assert not (tmp_path / "samples.npz").exists()
+
+    @pytest.mark.parametrize("bad", [{"sampler": "ddmp"}, {"steps": 30}])
+    def test_an_unknown_sampler_or_an_impossible_number_of_steps_writes_nothing(self, tmp_path, bad):
+        settings = config().model_copy(update=bad)
+        with pytest.raises(UserError):
+            sample(lambda *a: pytest.fail("asked"), settings, SHAPE, 3, tmp_path / "new")
+        assert not (tmp_path / "new").exists()
+
+
+class TestBytes:
+    def test_bytes_and_floats_are_inverse(self):
+        levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+        floats = from_uint8(levels)
+        assert (floats.min(), floats.max(), floats.dtype) == (-1, 1, torch.float32)
+        assert torch.equal(to_uint8(floats), levels)
+
+    def test_values_are_rounded_and_clipped_at_the_ends(self):
+        x = torch.tensor([-3.0, -1.0, -1 + 0.6 / 127.5, 1 - 0.6 / 127.5, 1.0, 7.0]).view(1, 1, 2, 3)
+        assert to_uint8(x).flatten().tolist() == [0, 0, 1, 254, 255, 255]

@@ -1,0 +1,136 @@
+"""A method of the user's own in one file: what it may be, and a sentence for every mistake; settings of methods."""
+
+import pytest
+
+from ltgen_bench.config import MethodConfig
+from ltgen_bench.errors import UserError
+from ltgen_bench.methods import METHODS, add_method_file, method_settings, normalised
+
+WHOLE = '''
+"""A method of my own."""
+
+from pydantic import Field
+
+from ltgen_bench.methods.base import Loss, Method, Settings
+
+
+class MineSettings(Settings):
+    power: float = Field(2.0, gt=0)
+
+
+class Mine(Method):
+    name = "mine"
+    summary = "another power of the error"
+    source = "nobody"
+    has_null_label = False
+    Settings = MineSettings
+
+    def loss(self, net, batch, draws):
+        x_t, t, noise = self.noised(batch, draws)
+        total = (net(x_t, t, batch.labels, batch.augment) - noise).abs().pow(self.settings.power).mean()
+        return Loss(total, {"error": total.detach()})
+'''
+
+
+@pytest.fixture
+def methods(monkeypatch):
+    """The registry, put back afterwards."""
+    monkeypatch.setattr(METHODS, "_entries", dict(METHODS._entries))
+    return METHODS
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text, name="mine.py"):
+        (tmp_path / name).write_text(text)
+        return tmp_path / name
+
+    return write
+
+
+class TestAWholeFile:
+    def test_it_is_registered_under_its_name(self, methods, written):
+        assert add_method_file(written(WHOLE)) == "mine"
+        assert methods["mine"].summary == "another power of the error"
+        assert method_settings(MethodConfig(name="mine", power=3.0)).power == 3.0
+
+    def test_it_trains_and_samples_like_any_other(self, methods, written, make_config, tiny_dataset, tmp_path):
+        from ltgen_bench.diffusion.guidance import Guidance
+        from ltgen_bench.diffusion.sampling import sample
+        from ltgen_bench.training.loop import train
+
+        add_method_file(written(WHOLE))
+        config = make_config({"method.name": "mine", "method.power": 1.5, "train.budget_images": 16})
+        trained = train(config, tiny_dataset, tmp_path / "train")
+        assert trained.images_seen == 16
+        assert '"error"' in (tmp_path / "train" / "log.jsonl").read_text()
+        denoiser = trained.method.denoiser(trained.net, Guidance(0.0))
+        assert len(sample(denoiser, config.sample, tiny_dataset.image_shape, 3, tmp_path / "samples")) == 9
+
+    def test_a_mistake_in_its_settings_is_explained_like_any_other(self, methods, written):
+        add_method_file(written(WHOLE))
+        with pytest.raises(UserError) as caught:
+            method_settings(MethodConfig(name="mine", power=-1.0, pwer=2), where="mine.toml")
+        assert caught.value.problems == ("method.power: -1.0 is not a number above 0.",
+                                         "method.pwer: unknown setting. Did you mean 'power'? Known: power.")
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(("text", "sentence"), [
+        ("x = 1\n", "defines 0 classes derived from Method; it must define one"),
+        ("from ltgen_bench.methods.cfg import CFG\n", "defines 0 classes derived from Method"),
+        (WHOLE + "\nclass Second(Mine):\n    name = 'second'\n", "defines 2 classes derived from Method"),
+        (WHOLE.replace('    name = "mine"\n', ""), "class Mine lacks name"),
+        (WHOLE.replace('    source = "nobody"\n', "").replace("    Settings = MineSettings\n", ""),
+         "class Mine lacks source, Settings"),
+        (WHOLE.replace("def loss", "def lose"), "class Mine lacks loss"),
+        (WHOLE.replace("Settings = MineSettings", "Settings = dict"), r"Mine\.Settings must be a class derived from"),
+        (WHOLE.replace("Settings = MineSettings", "Settings = {'power': 2}"), r"Mine\.Settings must be a class"),
+        (WHOLE.replace('"mine"', '"cbdm"'), "the name 'cbdm' is taken; known: ddpm, cfg, cbdm"),
+        ("def broken(:\n", "fails when it is read: SyntaxError"),
+        ("import no_such_module\n", "fails when it is read: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("1 / 0\n", "fails when it is read: ZeroDivisionError"),
+    ])
+    def test_each_has_its_sentence(self, methods, written, text, sentence):
+        before = list(methods)
+        with pytest.raises(UserError, match=rf"--method-file: .*mine\.py:? {sentence}"):
+            add_method_file(written(text))
+        assert list(methods) == before
+
+    def test_a_missing_file_and_one_that_is_no_python(self, methods, written, tmp_path):
+        with pytest.raises(UserError, match=r"--method-file: there is no file .*absent\.py"):
+            add_method_file(tmp_path / "absent.py")
+        with pytest.raises(UserError, match="is not a Python file"):
+            add_method_file(written(WHOLE, "mine.txt"))
+
+
+class TestSettings:
+    def test_every_fault_of_a_method_is_told_with_its_key(self):
+        config = MethodConfig(name="cbdm", tua=1, tau=-1.0, label_drop=2, label_drop_unit="pixel")
+        with pytest.raises(UserError) as caught:
+            method_settings(config, where="mine.toml")
+        assert sorted(caught.value.problems) == [
+            "method.label_drop: 2 is not a number of at least 0 and of at most 1.",
+            "method.label_drop_unit: 'pixel' is not one of 'batch' or 'sample'.",
+            "method.tau: -1.0 is not a number of at least 0.",
+            "method.tua: unknown setting. Did you mean 'tau'? Known: label_drop, label_drop_unit, tau, gamma, "
+            "auxiliary_labels.",
+        ]
+
+    def test_an_unknown_method_is_answered_with_the_near_match(self):
+        with pytest.raises(UserError, match=r"unknown method 'cdbm'\. Did you mean 'cbdm'\? Known: cbdm, cfg, ddpm\."):
+            method_settings(MethodConfig(name="cdbm"))
+
+    def test_defaults_are_the_public_codes(self):
+        settings = method_settings(MethodConfig(name="cbdm"))
+        assert settings.model_dump() == {"tau": 1.0, "gamma": 0.25, "auxiliary_labels": "train-frequency",
+                                         "label_drop": 0.1, "label_drop_unit": "batch"}
+
+    def test_equal_methods_are_equal_once_normalised(self):
+        written_out = MethodConfig(name="cbdm", tau=1, gamma=0.25, label_drop=0.1)
+        assert normalised(written_out) == MethodConfig(name="cbdm")
+        assert normalised(MethodConfig(name="cbdm", tau=2)).settings == {"tau": 2.0}
+
+    def test_the_dropped_share_can_be_everything_or_nothing(self):
+        for share in (0, 1, 0.5):
+            assert method_settings(MethodConfig(name="cfg", label_drop=share)).label_drop == share
