@@ -91,6 +91,8 @@ class EvaluateConfig(Part):
     metrics: tuple[str, ...] | None = Field(default=None, description="all of them when absent")
     reference: Literal["train", "test"] = Field(default="train", description="balanced training or held-out test set")
     k: int = Field(default=5, gt=0, description="nearest neighbours of precision, recall, density and coverage")
+    reference_per_class: int | None = Field(default=None, gt=0, description="real images of each class; all when absent")
+    classifier_steps: int | None = Field(default=None, gt=0, description="of the extractor; its own when absent")
     downstream: bool = Field(default=True, description="train classifiers on the images")
     downstream_steps: int | None = Field(default=None, gt=0, description="of each classifier; its own when absent")
 

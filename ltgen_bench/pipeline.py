@@ -19,7 +19,7 @@ from ltgen_bench.diffusion.network import check_network, network_shape
 from ltgen_bench.diffusion.samplers import SAMPLERS
 from ltgen_bench.diffusion.sampling import sample
 from ltgen_bench.errors import UserError
-from ltgen_bench.evaluation.evaluate import evaluate
+from ltgen_bench.evaluation.evaluate import check_extractors, evaluate
 from ltgen_bench.evaluation.extractors import EXTRACTORS
 from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.evaluation.scores import Scores
@@ -108,6 +108,7 @@ def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[st
         return read_run(plan)
     config, dataset, folder = plan.config, plan.dataset, plan.folder
     started = datetime.now(UTC)
+    check_extractors(dataset, config.evaluate, extractor_weights=extractor_weights, progress=progress)
     with only_writer(folder), Interruption() as interruption:
         claim(plan)
         with stage_cost(folder / "train" / "cost.json", device):

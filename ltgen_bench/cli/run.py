@@ -1,6 +1,7 @@
 """`ltgen-bench run`: train a method, sample from it, score the images."""
 
 import json
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -73,7 +74,7 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
     _header(plan, chosen, progress.console)
     known = plan.finished
     try:
-        result = carry_out(plan, device=chosen, extractor_weights=weights, progress=progress, command=_command())
+        result = carry_out(plan, device=chosen, extractor_weights=weights, progress=progress, command=_recorded())
     except Interrupted as stopped:
         raise Interrupted(f"{stopped}. To go on: {_command()}", stopped.exit_code) from None
     if as_json:
@@ -146,6 +147,11 @@ def _plan(config: "RunConfig", data_root: Path, runs: Path, device: str | None, 
 def _command() -> str:
     """The command as typed, without the path of the program."""
     return shlex.join(["ltgen-bench", *sys.argv[1:]])
+
+
+def _recorded() -> str:
+    """The command for the record, which is published: absolute paths are cut to their last part."""
+    return re.sub(r"(?<![\w.])(?:~|/)[^\s'\"]*/([^\s'\"/]+)", r".../\1", _command())
 
 
 def _about(dataset: "LongTailDataset") -> str:

@@ -51,7 +51,7 @@ class DomainClassifier:
         return Features(*predict(self._net, images, device=self._device))
 
 
-def domain_classifier(dataset: LongTailDataset, *, device: str, folder: Path, weights: Path | None,
+def domain_classifier(dataset: LongTailDataset, *, device: str, folder: Path, weights: Path | None, steps: int | None,
                       progress: Progress) -> DomainClassifier:
     """The classifier of `dataset`'s reference: the shipped one, one kept in `folder`, or one trained now."""
     if weights is not None:
@@ -59,9 +59,9 @@ def domain_classifier(dataset: LongTailDataset, *, device: str, folder: Path, we
                         "and takes no weights file; leave this option out.")
     reference = canonical(dataset.reference)
     content = reference.content_hash()
-    recipe = extractor_recipe(dataset.image_shape, dataset.flip)
+    recipe = extractor_recipe(dataset.image_shape, dataset.flip, steps)
     shape = dataset.image_shape[0], dataset.num_classes
-    if shipped_for(SHIPPED) == content:
+    if shipped_for(SHIPPED) == content and steps is None:
         sha256 = file_sha256(SHIPPED)
         return DomainClassifier(_loaded(SHIPPED, *shape, device), f"shipped-{sha256[:16]}", sha256, device)
     path = folder / f"classifier-{recipe.digest}-{content[:16]}.safetensors"

@@ -16,10 +16,10 @@ from ltgen_bench.evaluation.extractors import EXTRACTORS, Extractor
 from ltgen_bench.evaluation.measure import Scope, Sides, measure, scopes_of
 from ltgen_bench.evaluation.metrics import METRICS, Metric, Settings, Side
 from ltgen_bench.evaluation.metrics.kid import subset_size
-from ltgen_bench.evaluation.protocol import Protocol, label_policy
+from ltgen_bench.evaluation.protocol import SEED, Protocol, label_policy
 from ltgen_bench.evaluation.recipes import ClassifierRecipe, downstream_recipe
 from ltgen_bench.evaluation.scores import Scores
-from ltgen_bench.evaluation.subsets import canonical
+from ltgen_bench.evaluation.subsets import canonical, of_each_class
 from ltgen_bench.files import cache_folder
 from ltgen_bench.progress import SILENT, Progress
 
@@ -53,7 +53,7 @@ def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig
     measured = [metric for metric in metrics if "training" not in metric.needs]
     for name in config.extractors if measured else ():
         extractor = EXTRACTORS[name].build(dataset, device=device, folder=folder, weights=extractor_weights.get(name),
-                                           progress=progress)
+                                           steps=config.classifier_steps, progress=progress)
         weights[name] = extractor.sha256
         found = _extractor_rows(extractor, measured, generated, dataset, config, scopes, folder, progress)
         size = subset_size(len(generated), len(_real_sides(dataset, config)[0]))
@@ -87,6 +87,21 @@ def check_samples(samples: ImageSet, dataset: LongTailDataset) -> None:
                         f"every class of {dataset.name} needs some.")
 
 
+def check_extractors(dataset: LongTailDataset, config: EvaluateConfig, *, cache: Path | None = None,
+                     extractor_weights: Mapping[str, Path] = MappingProxyType({}), progress: Progress = SILENT) -> None:
+    """Make sure that the extractors can be had, before hours are spent on images for them.
+
+    Weights that come from elsewhere are fetched, or the user's file is read and checked. Raises `UserError` or
+    `MachineError` as `evaluate` would.
+    """
+    _check_extractors(config, extractor_weights)
+    folder = cache if cache is not None else cache_folder() / "features"
+    for kind in (EXTRACTORS[name] for name in config.extractors):
+        if kind.fetched:
+            kind.build(dataset, device="cpu", folder=folder, weights=extractor_weights.get(kind.name), steps=None,
+                       progress=progress)
+
+
 def _check_extractors(config: EvaluateConfig, weights: Mapping[str, Path]) -> None:
     for name in (*config.extractors, *weights):
         EXTRACTORS.check(name)
@@ -98,8 +113,10 @@ def _check_extractors(config: EvaluateConfig, weights: Mapping[str, Path]) -> No
 
 
 def _real_sides(dataset: LongTailDataset, config: EvaluateConfig) -> tuple[ImageSet, ImageSet]:
-    """(the reference, the real images that are not in it)."""
+    """(the reference, the real images that are not in it), each cut to the wanted number a class."""
     train, test = dataset.reference, dataset.test
+    if config.reference_per_class is not None:
+        train, test = (of_each_class(part, config.reference_per_class, np.random.default_rng(SEED)) for part in (train, test))
     return (train, test) if config.reference == "train" else (test, train)
 
 
@@ -142,7 +159,7 @@ def extractor_protocol(metric: Metric, extractor: Extractor, config: EvaluateCon
     on_logits = "features" not in metric.needs
     fields: dict[str, Any] = {name: getattr(settings, name) for name in metric.settings} | dict(metric.conventions)
     if "reference" in metric.needs:
-        fields["reference"] = config.reference
+        fields |= {"reference": config.reference, "reference_per_class": config.reference_per_class}
     return Protocol(
         metric=metric.name, revision=metric.revision, extractor=extractor.name, resize=extractor.resize,
         weights=extractor.logits_id if on_logits else extractor.weights_id, **fields, **common)

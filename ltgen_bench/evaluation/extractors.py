@@ -40,9 +40,9 @@ class Extractor(Protocol):
 
 @runtime_checkable
 class Build(Protocol):
-    """What makes an extractor; `folder` is its cache, `weights` a file of the user's."""
+    """What makes an extractor; `folder` is its cache, `weights` a file of the user's, `steps` of one that is trained."""
 
-    def __call__(self, dataset: LongTailDataset, *, device: str, folder: Path, weights: Path | None,
+    def __call__(self, dataset: LongTailDataset, *, device: str, folder: Path, weights: Path | None, steps: int | None,
                  progress: Progress) -> Extractor: ...
 
 
@@ -55,6 +55,7 @@ class ExtractorKind:
     summary: str  # one line for listings
     source: str
     maker: str
+    fetched: bool = False  # whether its weights come from elsewhere, so that they may be missing
 
     @property
     def build(self) -> Build:
@@ -73,4 +74,4 @@ EXTRACTORS.add("classifier", ExtractorKind(
 EXTRACTORS.add("inception", ExtractorKind(
     "inception", "Inception-v3",
     "the FID network of 2015-12-05, 2048 features; weights are fetched or given by --extractor-weights inception=FILE",
-    "torch-fidelity, inception-v3-compat", "ltgen_bench.evaluation.inception:inception"))
+    "torch-fidelity, inception-v3-compat", "ltgen_bench.evaluation.inception:inception", fetched=True))

@@ -59,9 +59,9 @@ class Inception:
         return Features(outputs[0], outputs[1] if self.has_logits else None)
 
 
-def inception(dataset: LongTailDataset, *, device: str, folder: Path, weights: Path | None,
+def inception(dataset: LongTailDataset, *, device: str, folder: Path, weights: Path | None, steps: int | None,
               progress: Progress) -> Inception:
-    """Inception-v3 from the file `weights`, from an earlier download, or fetched now into `folder`."""
+    """Inception-v3 from the file `weights`, from an earlier download, or fetched now into `folder`. It is never trained."""
     if dataset.image_shape[0] not in (1, 3):
         raise UserError(f"the extractor 'inception' takes grey or RGB images, and {dataset.name} has "
                         f"{dataset.image_shape[0]} channels; use the extractor 'classifier'.")

@@ -28,6 +28,7 @@ class Protocol(BaseModel):
     sample_dtype: str = "uint8"
     selection: Literal["recipe", "fixed", "selected-on-half"] = "recipe"  # how omega was chosen
     reference: Literal["train", "test"] | None = None
+    reference_per_class: int | None = None  # real images of each class, drawn with `SEED`; None: all of them
     extractor: str | None = None
     weights: str | None = None  # the extractor's weights, or the recipe and data they were made from
     resize: str | None = None
@@ -59,7 +60,8 @@ class Protocol(BaseModel):
         parts = [f"{self.metric} (revision {self.revision}) of {images}, {self.labels}, {self.sample_dtype}"]
         if self.reference:
             where = {"train": "the balanced training set", "test": "the held-out test set"}[self.reference]
-            parts.append(f"against {where}")
+            part = f"{self.reference_per_class} images a class of " if self.reference_per_class else ""
+            parts.append(f"against {part}{where}")
         if self.extractor:
             parts.append(f"on {self.extractor} features (weights {self.weights}, {self.resize})")
         if self.training:

@@ -42,11 +42,14 @@ def network_for(image_shape: tuple[int, int, int]) -> str:
     return "cnn-8x8" if max(image_shape[1:]) <= SMALL_IMAGE else "resnet-32"
 
 
-def extractor_recipe(image_shape: tuple[int, int, int], flip: bool) -> ClassifierRecipe:
-    """The classifier whose features judge samples: trained once for a data set, on its balanced real reference."""
+def extractor_recipe(image_shape: tuple[int, int, int], flip: bool, steps: int | None = None) -> ClassifierRecipe:
+    """The classifier whose features judge samples: trained once for a data set, on its balanced real reference.
+
+    Where `steps` is None it is 600 for the small CNN and 2,000 for ResNet-32, 5 passes over CIFAR.
+    """
     if network_for(image_shape) == "cnn-8x8":
-        return ClassifierRecipe("cnn-8x8", steps=600, flip=flip, padding=1)
-    return ClassifierRecipe("resnet-32", steps=2000, flip=flip, padding=4)  # 5 passes over CIFAR
+        return ClassifierRecipe("cnn-8x8", steps=steps or 600, flip=flip, padding=1)
+    return ClassifierRecipe("resnet-32", steps=steps or 2000, flip=flip, padding=4)
 
 
 def downstream_recipe(image_shape: tuple[int, int, int], flip: bool, longtail_images: int,

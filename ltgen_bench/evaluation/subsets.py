@@ -29,6 +29,13 @@ def stratified_take(labels: Int64[np.ndarray, " N"], count: int, rng: np.random.
     return np.sort(np.concatenate(chosen)) if chosen else np.empty(0, np.int64)
 
 
+def of_each_class(images: ImageSet, count: int, rng: np.random.Generator) -> ImageSet:
+    """At most `count` images of every class without replacement, in canonical order; smaller classes whole."""
+    images = canonical(images)
+    kept = [rng.permutation(np.flatnonzero(images.labels == label))[:count] for label in np.unique(images.labels)]
+    return images.take(np.sort(np.concatenate(kept)))
+
+
 def stratified_halves(labels: Int64[np.ndarray, " N"],
                       rng: np.random.Generator) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
     """Two disjoint sets of indices with equally many images of every class; the odd one of a class stays out."""

@@ -1,6 +1,7 @@
 """One contract for everything registered: a new method, data set or sampler is tested by existing."""
 
 import copy
+import json
 
 import numpy as np
 import pytest
@@ -140,7 +141,7 @@ class TestMethods:
     def test_the_loop_trains_it_and_the_loss_falls(self, kind, make_config, tiny_dataset, tmp_path):
         config = make_config({"method.name": kind.name, "train.budget_images": 1600, "train.batch_size": 16})
         trained = train(config, tiny_dataset, tmp_path)
-        losses = [line["loss"] for line in map(__import__("json").loads, (tmp_path / "log.jsonl").read_text().splitlines())]
+        losses = [line["loss"] for line in map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())]
         assert trained.images_seen == 1600
         assert np.mean(losses[-10:]) < 0.75 * np.mean(losses[:10])
 

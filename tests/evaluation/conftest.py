@@ -28,8 +28,8 @@ def use_quick_recipes():
 
     from ltgen_bench.evaluation import digits_weights, domain, evaluate, recipes
 
-    def quick_extractor(image_shape, flip):
-        return replace(recipes.extractor_recipe(image_shape, flip), steps=20, batch_size=16)
+    def quick_extractor(image_shape, flip, steps=None):
+        return replace(recipes.extractor_recipe(image_shape, flip, steps), steps=steps or 20, batch_size=16)
 
     def quick_downstream(image_shape, flip, longtail_images, steps=None):
         recipe = recipes.downstream_recipe(image_shape, flip, longtail_images, steps)

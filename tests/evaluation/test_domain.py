@@ -12,7 +12,7 @@ from ltgen_bench.progress import SILENT
 
 
 def build(dataset, folder, progress=SILENT, weights=None):
-    return domain_classifier(dataset, device="cpu", folder=folder, weights=weights, progress=progress)
+    return domain_classifier(dataset, device="cpu", folder=folder, weights=weights, steps=None, progress=progress)
 
 
 @pytest.fixture(scope="module")

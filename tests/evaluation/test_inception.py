@@ -56,7 +56,7 @@ def extractor(whole, make_dataset, tmp_path_factory):
 
 
 def build(dataset, weights, folder, progress=SILENT):
-    return inception(dataset, device="cpu", folder=folder, weights=weights, progress=progress)
+    return inception(dataset, device="cpu", folder=folder, weights=weights, steps=None, progress=progress)
 
 
 def test_features_and_logits_are_torch_fidelitys(extractor, whole, make_images):

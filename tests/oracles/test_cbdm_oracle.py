@@ -81,7 +81,7 @@ def slow_cbdm(net, batch, settings, problem, draws):
     return {name: value / len(t) for name, value in (("mse", mse), ("pull", pull), ("pull_auxiliary", pull_auxiliary))}
 
 
-@pytest.mark.parametrize("settings", settings_grid(), ids=lambda s: f"{s.label_drop_unit}-{s.auxiliary_labels}-{s.tau:g}")
+@pytest.mark.parametrize("settings", list(settings_grid()), ids=lambda s: f"{s.label_drop_unit}-{s.auxiliary_labels}-{s.tau:g}")
 def test_the_loss_is_that_of_the_slow_version(settings, make_network, batch, problem):
     net = make_network(SHAPE, 3)
     seen = set()

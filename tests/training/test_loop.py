@@ -1,0 +1,416 @@
+"""The loop: one step by hand, going on bit for bit, stopping well, and schedules that count images."""
+
+import json
+import math
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from ltgen_bench.diffusion.draws import Draws, derived_seed
+from ltgen_bench.diffusion.network import build_network
+from ltgen_bench.errors import Interrupted, MachineError, UserError
+from ltgen_bench.interrupt import Interruption
+from ltgen_bench.methods import METHODS
+from ltgen_bench.methods.base import Batch, Loss, Method, Settings
+from ltgen_bench.training import loop
+from ltgen_bench.training.batches import DataOrder
+from ltgen_bench.training.checkpoint import checkpoint_path, checkpoints, load_checkpoint
+from ltgen_bench.training.loop import Trainer, build_method, resolve_precision, train
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def methods(monkeypatch):
+    monkeypatch.setattr(METHODS, "_entries", dict(METHODS._entries))
+    return METHODS
+
+
+def final(folder):
+    """All tensors of the newest checkpoint: weights, EMA, Adam."""
+    tensors, info = load_checkpoint(checkpoints(folder)[0])
+    return tensors, info["images_seen"]
+
+
+def same(a, b):
+    (first, seen), (second, also) = final(a), final(b)
+    return seen == also and first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+class StopAfter(Interruption):
+    """As if a signal had come during the step that ends at `images`."""
+
+    def __init__(self, trainer_images, monkeypatch, number=signal.SIGINT):
+        super().__init__()
+        step, interruption = Trainer.step, self
+
+        def watched(self):
+            loss = step(self)
+            if self.images_seen >= trainer_images:
+                interruption.requested = number
+            return loss
+
+        monkeypatch.setattr(Trainer, "step", watched)
+
+
+def stop_at(images, config, dataset, folder, number=signal.SIGINT):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Interrupted) as caught:
+        train(config, dataset, folder, interruption=StopAfter(images, patch, number))
+    return caught.value
+
+
+class TestOneStep:
+    def test_two_steps_equal_two_steps_written_by_hand(self, make_config, tiny_dataset):
+        """Adam (Kingma and Ba, algorithm 1), clipping, warm-up and average, with plain tensors in float64 where they add."""
+        config = make_config({"train.clip_norm": 0.5, "train.warmup_images": 32, "train.ema_rampup": 0.0})
+        method = build_method(config, tiny_dataset, CPU)
+        trainer = Trainer(config, tiny_dataset, method, CPU)
+        net = build_network(config.network, (1, 8, 8), 3, seed=derived_seed(0, "weights"))
+        parameters = list(net.parameters())
+        average = [p.detach().clone() for p in parameters]
+        m, v = [torch.zeros_like(p) for p in parameters], [torch.zeros_like(p) for p in parameters]
+        order = DataOrder(tiny_dataset.train.labels, 0)
+        for step in (1, 2):
+            draws = Draws(0, 8 * (step - 1), 8, CPU)
+            numbers = order.at(8 * (step - 1), 8)
+            batch = Batch(torch.from_numpy(tiny_dataset.train.images[numbers]).float() / 127.5 - 1,
+                          torch.from_numpy(tiny_dataset.train.labels[numbers]))
+            net.zero_grad()
+            loss = method.loss(net, batch, draws).total
+            loss.backward()
+            norm = math.sqrt(sum(p.grad.double().square().sum().item() for p in parameters))
+            assert norm > 0.5  # so that clipping is seen
+            rate = 2e-3 * min(1, 8 * step / 32)
+            d = 0.5 ** (8 / 40)
+            with torch.no_grad():
+                for i, p in enumerate(parameters):
+                    g = p.grad * (0.5 / norm)
+                    m[i] = 0.9 * m[i] + 0.1 * g
+                    v[i] = 0.999 * v[i] + 0.001 * g * g
+                    p -= rate * (m[i] / (1 - 0.9**step)) / ((v[i] / (1 - 0.999**step)).sqrt() + 1e-8)
+                    average[i] = d * average[i] + (1 - d) * p
+            assert trainer.step().total.item() == pytest.approx(loss.item(), rel=1e-5)
+        for (name, p), hand, mean in zip(trainer.net.named_parameters(), parameters, average, strict=True):
+            assert torch.allclose(p, hand, atol=2e-6), name
+        for p, mean in zip(trainer.ema.net.parameters(), average, strict=True):
+            assert torch.allclose(p, mean, atol=2e-6)
+
+    def test_the_learning_rate_counts_images(self, make_config, tiny_dataset):
+        rates = []
+        for size in (4, 8, 16):
+            config = make_config({"train.batch_size": size, "train.warmup_images": 160, "train.learning_rate": 1.0})
+            trainer = Trainer(config, tiny_dataset, build_method(config, tiny_dataset, CPU), CPU)
+            rates.append([trainer.learning_rate(seen) for seen in (16, 80, 160, 10_000)])
+        assert rates == [[0.1, 0.5, 1.0, 1.0]] * 3
+
+    def test_without_warm_up_the_rate_is_full_from_the_start(self, make_config, tiny_dataset):
+        config = make_config({"train.warmup_images": 0})
+        trainer = Trainer(config, tiny_dataset, build_method(config, tiny_dataset, CPU), CPU)
+        assert trainer.learning_rate(1) == 2e-3
+        trainer.step()
+        assert trainer.optimizer.param_groups[0]["lr"] == 2e-3
+
+    def test_the_null_row_stays_zero_in_weights_and_average(self, make_config, tiny_dataset, tmp_path):
+        train(make_config({"method.name": "cfg", "method.label_drop": 0.5}), tiny_dataset, tmp_path)
+        tensors, _ = final(tmp_path)
+        for prefix in ("net", "ema"):
+            assert (tensors[f"{prefix}.label_embedding.weight"][3] == 0).all()
+            assert (tensors[f"{prefix}.label_embedding.weight"][:3] != 0).all()
+
+
+class TestBudget:
+    @pytest.mark.parametrize(("budget", "steps"), [(60, 8), (64, 8), (5, 1), (65, 9)])
+    def test_it_is_spent_to_the_image_with_a_smaller_last_batch(self, make_config, tiny_dataset, tmp_path, methods,
+                                                               budget, steps):
+        sizes = note_batches(methods)
+        trained = train(make_config({"train.budget_images": budget, "method.name": "noting"}), tiny_dataset, tmp_path)
+        assert trained.images_seen == budget
+        assert sum(sizes) == budget
+        assert len(sizes) == steps
+        assert sizes[:-1] == [8] * (steps - 1)
+
+    def test_the_bar_goes_to_its_end_and_the_loss_stands_beside_it(self, make_config, tiny_dataset, tmp_path, told):
+        train(make_config(), tiny_dataset, tmp_path, progress=told)
+        [stage] = told.stages
+        assert (stage["name"], stage["total"], stage["done"], stage["unit"]) == ("train", 60, 60, "images")
+        assert stage["note"].startswith("loss 0.") or stage["note"].startswith("loss 1.")
+
+    def test_a_finished_training_is_read_and_not_repeated(self, make_config, tiny_dataset, tmp_path, methods, told):
+        sizes = note_batches(methods)
+        config = make_config({"method.name": "noting"})
+        first = train(config, tiny_dataset, tmp_path)
+        sizes.clear()
+        again = train(config, tiny_dataset, tmp_path, progress=told)
+        assert sizes == []
+        assert told.stages == []
+        assert again.seconds == pytest.approx(first.seconds)
+        for a, b in zip(first.net.parameters(), again.net.parameters(), strict=True):
+            assert torch.equal(a, b)
+
+
+def note_batches(methods):
+    """Register the method `noting` and give the list in which it notes the sizes of its batches."""
+    sizes = []
+
+    class Noting(Method):
+        name = "noting"
+        summary = source = "test"
+        Settings = Settings
+
+        def loss(self, net, batch, draws):
+            sizes.append(len(batch.labels))
+            x_t, t, noise = self.noised(batch, draws)
+            total = (net(x_t, t, batch.labels) - noise).square().mean()
+            return Loss(total, {"mse": total.detach()})
+
+    methods.add("noting", Noting)
+    return sizes
+
+
+class TestGoingOn:
+    @pytest.mark.parametrize("method", ["ddpm", "cfg", "cbdm"])
+    @pytest.mark.parametrize("precision", ["float32", "bf16"])
+    def test_interrupted_and_resumed_equals_undisturbed_bit_for_bit(self, make_config, make_dataset, tmp_path, method,
+                                                                    precision):
+        """60 images in batches of 8: the last one is odd. Dropout is on, images are mirrored."""
+        dataset = make_dataset(flip=True)
+        config = make_config({"method.name": method, "network.dropout": 0.3, "train.precision": precision})
+        train(config, dataset, tmp_path / "whole")
+        for images in (8, 24, 56):
+            error = stop_at(images, config, dataset, tmp_path / "pieces")
+            assert f"stopped at {images} of 60 images; the position is saved" in str(error)
+            assert final(tmp_path / "pieces")[1] == images
+        trained = train(config, dataset, tmp_path / "pieces")
+        assert trained.exact
+        assert same(tmp_path / "whole", tmp_path / "pieces")
+
+    def test_checkpoints_at_every_step_change_nothing(self, make_config, tiny_dataset, tmp_path, monkeypatch):
+        train(make_config(), tiny_dataset, tmp_path / "few")
+        monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+        monkeypatch.setattr(loop.Session, "save_if_due", loop.Session.save)
+        train(make_config(), tiny_dataset, tmp_path / "many")
+        assert same(tmp_path / "few", tmp_path / "many")
+        assert [path.name for path in checkpoints(tmp_path / "many")] == [
+            checkpoint_path(tmp_path, seen).name for seen in (60, 56)]
+
+    def test_the_seed_decides(self, make_config, tiny_dataset, tmp_path):
+        for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+            train(make_config(seed=seed), tiny_dataset, tmp_path / name)
+        assert same(tmp_path / "a", tmp_path / "b")
+        assert not same(tmp_path / "a", tmp_path / "c")
+
+    def test_a_damaged_newest_checkpoint_costs_only_the_steps_since_the_one_before(self, make_config, tiny_dataset,
+                                                                                  tmp_path, told):
+        train(make_config(), tiny_dataset, tmp_path / "whole")
+        for images in (16, 40):
+            stop_at(images, make_config(), tiny_dataset, tmp_path / "pieces")
+        newest = checkpoint_path(tmp_path / "pieces", 40)
+        newest.write_bytes(newest.read_bytes()[:1000])
+        train(make_config(), tiny_dataset, tmp_path / "pieces", progress=told)
+        assert "going back to the one before" in told.messages[0]
+        assert told.messages[1] == "continuing at 16 of 60 images"
+        assert same(tmp_path / "whole", tmp_path / "pieces")
+
+    def test_another_number_of_threads_is_said_aloud(self, make_config, tiny_dataset, tmp_path, told, two_threads):
+        stop_at(16, make_config(), tiny_dataset, tmp_path)
+        now = torch.get_num_threads()
+        torch.set_num_threads(now + 1)
+        trained = train(make_config(), tiny_dataset, tmp_path, progress=told)
+        assert not trained.exact
+        assert f"the machine is not what it was (threads {now + 1} instead of {now})" in told.messages[1]
+
+    def test_the_log_is_cut_back_to_the_checkpoint(self, make_config, tiny_dataset, tmp_path):
+        stop_at(24, make_config(), tiny_dataset, tmp_path)
+        with (tmp_path / "log.jsonl").open("a") as log:
+            log.write('{"images": 32, "loss": 1.0}\n{"images": 40, "lo')  # after the checkpoint, and half a line
+        train(make_config(), tiny_dataset, tmp_path)
+        lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+        assert [line["images"] for line in lines] == [8, 16, 24, 32, 40, 48, 56, 60]
+
+    def test_a_log_without_a_checkpoint_is_begun_afresh(self, make_config, tiny_dataset, tmp_path):
+        (tmp_path / "log.jsonl").write_text('{"images": 8}\n')
+        train(make_config(), tiny_dataset, tmp_path)
+        assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 8
+
+    def test_the_callers_random_numbers_go_on_as_if_nothing_had_happened(self, make_config, tiny_dataset, tmp_path):
+        before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+        train(make_config({"network.dropout": 0.3}), tiny_dataset, tmp_path)
+        assert torch.equal(torch.get_rng_state(), before[0])
+        assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
+
+
+class TestStopping:
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_a_signal_saves_the_position_and_ends_with_its_code(self, make_config, tiny_dataset, tmp_path, methods,
+                                                               number, code):
+        class Signalled(METHODS["ddpm"]):
+            name = "signalled"
+
+            def loss(self, net, batch, draws):
+                if draws.images_seen == 16:
+                    signal.raise_signal(number)
+                return super().loss(net, batch, draws)
+
+        methods.add("signalled", Signalled)
+        with Interruption() as interruption, pytest.raises(Interrupted, match="stopped at 24 of 60 images") as caught:
+            train(make_config({"method.name": "signalled"}), tiny_dataset, tmp_path, interruption=interruption)
+        assert caught.value.exit_code == code
+        assert final(tmp_path)[1] == 24
+
+    def test_a_signal_while_the_last_checkpoint_is_written_is_not_lost(self, make_config, tiny_dataset, tmp_path,
+                                                                      monkeypatch):
+        save = loop.Session.save
+
+        def signalled(self):
+            signal.raise_signal(signal.SIGINT)
+            save(self)
+
+        monkeypatch.setattr(loop.Session, "save", signalled)
+        with Interruption() as interruption, pytest.raises(Interrupted):
+            train(make_config(), tiny_dataset, tmp_path, interruption=interruption)
+        assert final(tmp_path)[1] == 60
+
+    @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+    def test_a_loss_that_is_not_finite_names_the_step_and_the_last_checkpoint_stays(
+            self, make_config, tiny_dataset, tmp_path, methods, monkeypatch, bad):
+        class Diverging(METHODS["ddpm"]):
+            name = "diverging"
+
+            def loss(self, net, batch, draws):
+                loss = super().loss(net, batch, draws)
+                return Loss(loss.total * (bad if draws.images_seen == 32 else 1.0), loss.terms)
+
+        methods.add("diverging", Diverging)
+        monkeypatch.setattr(loop.Session, "save_if_due", loop.Session.save)
+        with pytest.raises(MachineError, match=rf"not finite at step 4 \(32 images seen\): loss {bad}\. The last good"):
+            train(make_config({"method.name": "diverging"}), tiny_dataset, tmp_path)
+        tensors, seen = final(tmp_path)
+        assert seen == 32
+        assert all(tensor.isfinite().all() for tensor in tensors.values())
+        with pytest.raises(MachineError, match="at step 4"):  # going on from there names the same step
+            train(make_config({"method.name": "diverging"}), tiny_dataset, tmp_path)
+
+    def test_a_gradient_that_is_not_finite_under_a_finite_loss_is_never_saved(self, make_config, tiny_dataset, tmp_path,
+                                                                             methods, monkeypatch):
+        class Steep(METHODS["ddpm"]):
+            name = "steep"
+
+            def loss(self, net, batch, draws):
+                loss = super().loss(net, batch, draws)
+                infinite = (net.unet.conv_in.weight * 0).abs().sqrt().sum()  # 0, with the slope of sqrt at 0
+                return Loss(loss.total + (infinite if draws.images_seen == 16 else 0), loss.terms)
+
+        methods.add("steep", Steep)
+        monkeypatch.setattr(loop.Session, "save_if_due", loop.Session.save)
+        with pytest.raises(MachineError, match="the weights are not finite after 24 images seen"):
+            train(make_config({"method.name": "steep"}), tiny_dataset, tmp_path)
+        assert final(tmp_path)[1] == 16
+
+    def test_a_full_disk_leaves_the_earlier_checkpoint_whole(self, make_config, tiny_dataset, tmp_path, monkeypatch):
+        stop_at(16, make_config(), tiny_dataset, tmp_path)
+
+        def full(path, write):
+            raise MachineError("the disk is full")
+
+        monkeypatch.setattr("ltgen_bench.training.checkpoint.write_whole", full)
+        with pytest.raises(MachineError, match="the disk is full"):
+            train(make_config(), tiny_dataset, tmp_path)
+        assert final(tmp_path)[1] == 16
+
+    def test_a_mistake_in_the_methods_settings_is_the_users(self, make_config, tiny_dataset, tmp_path):
+        with pytest.raises(UserError, match=r"method\.tua: unknown setting"):
+            train(make_config({"method.name": "cbdm", "method.tua": 1}), tiny_dataset, tmp_path / "new")
+        assert not (tmp_path / "new").exists()
+
+
+class TestLog:
+    def test_each_line_has_images_losses_rate_and_speed(self, make_config, tiny_dataset, tmp_path):
+        train(make_config({"method.name": "cbdm"}), tiny_dataset, tmp_path)
+        lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+        for line in lines:
+            assert {"images", "loss", "mse", "learning_rate", "images_per_second", "seconds"} <= set(line)
+        assert lines[0]["learning_rate"] == pytest.approx(1e-3)
+        assert lines[-1]["learning_rate"] == pytest.approx(2e-3)
+
+    def test_a_line_is_the_mean_over_its_steps_and_of_the_steps_that_have_a_term(self, make_config, tiny_dataset, tmp_path,
+                                                                                methods):
+        class Counting(METHODS["ddpm"]):
+            name = "counting"
+
+            def loss(self, net, batch, draws):
+                step = draws.images_seen // 8
+                zero = super().loss(net, batch, draws).total * 0
+                now_and_then = {"sometimes": torch.tensor(7.0)} if step == 1 else {}
+                return Loss(zero + step, {"mse": torch.tensor(1.0), **now_and_then})
+
+        methods.add("counting", Counting)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(loop, "LOG_POINTS", 2)
+            train(make_config({"method.name": "counting", "train.budget_images": 64}), tiny_dataset, tmp_path)
+        lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+        assert [(line["images"], line["loss"]) for line in lines] == [(32, 1.5), (64, 5.5)]
+        assert lines[0]["sometimes"] == 7.0
+        assert "sometimes" not in lines[1]
+
+
+class TestHooks:
+    def test_every_hook_of_a_method_is_used(self, make_config, tiny_dataset, tmp_path, methods):
+        used = []
+
+        class Hooked(METHODS["ddpm"]):
+            name = "hooked"
+            augment_dim = 2
+
+            def prepare(self, dataset):
+                used.append(("prepare", dataset.name))
+
+            def adapt_network(self, net):
+                net.added = torch.nn.Linear(2, 2)
+                return net
+
+            def extra_modules(self):
+                return torch.nn.ModuleDict({"head": torch.nn.Linear(16, 1)})
+
+            def class_weights(self):
+                return torch.tensor([0.0, 0.0, 1.0])
+
+            def transform_batch(self, batch, draws):
+                return Batch(-batch.x_0, batch.labels, torch.ones(len(batch.labels), 2))
+
+            def loss(self, net, batch, draws):
+                used.append(("labels", set(batch.labels.tolist())))
+                used.append(("augment", batch.augment.tolist()[0]))
+                return super().loss(net, batch, draws)
+
+        methods.add("hooked", Hooked)
+        config = make_config({"method.name": "hooked", "train.budget_images": 16})
+        train(config, tiny_dataset, tmp_path)
+        assert used[0] == ("prepare", "tiny")
+        assert ("labels", {2}) in used
+        assert ("augment", [1.0, 1.0]) in used
+        names = set(final(tmp_path)[0])
+        assert {"net.added.weight", "ema.added.weight", "extra.head.weight", "net.augment_embedding.weight"} <= names
+
+    def test_fine_tuning_starts_from_the_average_of_another_run(self, make_config, tiny_dataset, tmp_path, methods):
+        train(make_config(), tiny_dataset, tmp_path / "first")
+
+        class Tuned(METHODS["ddpm"]):
+            name = "tuned"
+
+            def initial_weights(self):
+                return checkpoints(tmp_path / "first")[0]
+
+        methods.add("tuned", Tuned)
+        config = make_config({"method.name": "tuned"})
+        trainer = Trainer(config, tiny_dataset, build_method(config, tiny_dataset, CPU), CPU)
+        stored, _ = final(tmp_path / "first")
+        for name, value in trainer.net.state_dict().items():
+            assert torch.equal(value, stored[f"ema.{name}"])
+
+
+def test_precision_is_taken_as_given_and_auto_is_one_of_the_two():
+    assert resolve_precision("float32", CPU) == "float32"
+    assert resolve_precision("bf16", CPU) == "bf16"
+    assert resolve_precision("auto", CPU) in ("float32", "bf16")
