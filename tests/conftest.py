@@ -47,16 +47,6 @@ def no_network():
     socket.socket.connect = connect
 
 
-@pytest.fixture
-def two_threads():
-    """torch's number of threads, put back afterwards."""
-    import torch
-
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="session")
 def make_images():
     """`make_images(counts, shape)`: an `ImageSet` with that many images of each class, in mixed order.

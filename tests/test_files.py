@@ -151,21 +151,21 @@ class TestInterruption:
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
     def test_inside_deferred_it_is_noted_for_the_loop_to_act_on(self, number, code):
         with Interruption() as interruption:
-            with pytest.raises(Interrupted, match="saved at 3") as caught, interruption.deferred():
+            with pytest.raises(Interrupted, match="saved at 3") as caught, interruption.deferred():  # noqa: PT012
                 signal.raise_signal(number)
                 assert interruption.requested == number
                 interruption.stop("saved at 3")
             assert caught.value.exit_code == code
 
     def test_a_second_signal_does_not_wait(self):
-        with Interruption() as interruption, pytest.raises(Interrupted), interruption.deferred():
+        with Interruption() as interruption, pytest.raises(Interrupted), interruption.deferred():  # noqa: PT012
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
             pytest.fail("went on after the second signal")
 
     def test_a_signal_that_the_loop_did_not_see_stops_when_it_ends(self):
         after = []
-        with pytest.raises(Interrupted), Interruption() as interruption:
+        with pytest.raises(Interrupted), Interruption() as interruption:  # noqa: PT012
             with interruption.deferred():
                 signal.raise_signal(signal.SIGINT)
                 after.append("the last step ended")
@@ -173,7 +173,7 @@ class TestInterruption:
         assert after == ["the last step ended"]
 
     def test_an_error_inside_deferred_is_not_replaced(self):
-        with Interruption() as interruption, pytest.raises(ZeroDivisionError), interruption.deferred():
+        with Interruption() as interruption, pytest.raises(ZeroDivisionError), interruption.deferred():  # noqa: PT012
             signal.raise_signal(signal.SIGINT)
             raise ZeroDivisionError
 

@@ -50,8 +50,8 @@ class SampleSet(ImageSet):
         """Read what `save` wrote. Object arrays are refused, since unpickling them would run code."""
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                images, labels, seeds = stored["images"], stored["labels"], stored["seeds"]
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+                images, labels, seeds = stored["images"].transpose(0, 3, 1, 2), stored["labels"], stored["seeds"]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
             raise UserError(f"{path} is not a file of samples written by ltgen-bench ({error}); delete it and repeat "
                             "the command to make it again.") from error
-        return cls(np.ascontiguousarray(images.transpose(0, 3, 1, 2)), labels.astype(np.int64), seeds.astype(np.int64))
+        return cls(np.ascontiguousarray(images), labels.astype(np.int64), seeds.astype(np.int64))

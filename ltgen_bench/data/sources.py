@@ -16,6 +16,7 @@ from ltgen_bench.progress import Progress
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 BROKEN_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)  # what Pillow raises
+HIGHEST_LABEL = 65_535
 NAMED = 5  # how many of many faulty files an error names
 
 
@@ -120,7 +121,7 @@ def load_samples(path: Path) -> ImageSet:
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            return {key: stored[key] for key in stored.files}
+            arrays = {key: stored[key] for key in stored.files}
     except FileNotFoundError:
         raise UserError(f"npz:{path}: there is no such file.") from None
     except (AttributeError, TypeError):  # a single array, which np.load gives as it is
@@ -129,6 +130,10 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
     # object arrays are pickles, and pickles run code
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"npz:{path} is not a readable npz of plain arrays ({error}).") from error
+    for key, value in arrays.items():
+        if not isinstance(value, np.ndarray):  # a file in the archive that is no array comes as its bytes
+            raise UserError(f"npz:{path} is not a readable npz of plain arrays ('{key}' is none).")
+    return arrays
 
 
 def stratified_split(images: ImageSet) -> tuple[ImageSet, ImageSet]:
@@ -164,9 +169,9 @@ def _checked(images: np.ndarray, labels: np.ndarray, where: str) -> ImageSet:
     if labels.min() < 0:
         raise UserError(f"{where}: the label {int(labels.min())} of image {int(labels.argmin())} is outside the range; "
                         "labels start at 0.")
-    if labels.max() >= len(labels):  # so some class between must be empty; nobody meant to have that many
+    if labels.max() > HIGHEST_LABEL:
         raise UserError(f"{where}: the label {int(labels.max())} of image {int(labels.argmax())} is outside the range; "
-                        f"labels number the classes from 0 without gaps, and there are {len(labels)} images.")
+                        f"labels number the classes from 0, and end at {HIGHEST_LABEL} at most.")
     return ImageSet(np.ascontiguousarray(images), labels.astype(np.int64))
 
 

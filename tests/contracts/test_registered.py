@@ -139,10 +139,10 @@ class TestMethods:
         assert seen == ({0, 1, 2, 3} if kind.has_null_label else {0, 1, 2})
 
     def test_the_loop_trains_it_and_the_loss_falls(self, kind, make_config, tiny_dataset, tmp_path):
-        config = make_config({"method.name": kind.name, "train.budget_images": 1600, "train.batch_size": 16})
+        config = make_config({"method.name": kind.name, "train.budget_images": 960, "train.batch_size": 16})
         trained = train(config, tiny_dataset, tmp_path)
         losses = [line["loss"] for line in map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())]
-        assert trained.images_seen == 1600
+        assert trained.images_seen == 960
         assert np.mean(losses[-10:]) < 0.75 * np.mean(losses[:10])
 
 

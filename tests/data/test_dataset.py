@@ -168,8 +168,9 @@ class TestCatalogue:
         with pytest.raises(UserError, match="a path is missing after the colon"):
             find_source(name)
 
-    @pytest.mark.parametrize(("name", "short"), [("digits-lt", "digits-lt"), ("folder:/data/cifar10-jpeg/", "folder-cifar10-jpeg"),
-                                                 ("npz:/data/mine.npz", "npz-mine"), ("folder:..", "folder-")])
+    @pytest.mark.parametrize(("name", "short"), [
+        ("digits-lt", "digits-lt"), ("folder:/data/cifar10-jpeg/", "folder-cifar10-jpeg"), ("npz:/data/mine.npz", "npz-mine"),
+        ("folder:..", "folder-")])
     def test_names_fit_a_folder(self, name, short):
         assert short_name(name).startswith(short)
         assert "/" not in short_name(name)

@@ -1,5 +1,7 @@
 """Class counts, indices and groups: literal totals, and the public rule computed independently."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -69,7 +71,7 @@ class TestCounts:
         counts = class_counts(n_max, classes, factor, profile)
         assert len(counts) == classes
         assert counts[0] == n_max
-        assert all(a >= b >= 1 for a, b in zip(counts, counts[1:], strict=False))
+        assert all(a >= b >= 1 for a, b in pairwise(counts))
         assert abs(counts[-1] - n_max / factor) <= 1
 
 

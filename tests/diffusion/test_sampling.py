@@ -15,7 +15,7 @@ from ltgen_bench.diffusion.sampling import Sampling, balanced_labels, from_uint8
 from ltgen_bench.errors import Interrupted, MachineError, UserError
 
 SHAPE = (1, 8, 8)
-STEPS = {"ddpm": 10, "ddim": 10, "dpm-solver++": 5}
+STEPS = {"ddpm": 5, "ddim": 4, "dpm-solver++": 3}
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ class TestTheSet:
 
 
 class TestGoingOn:
-    @pytest.mark.parametrize("order", [(3, 1, 0, 2), (2, 3, 0, 1)])
+    @pytest.mark.parametrize("order", [(3, 1, 0, 2)])
     def test_chunks_give_the_same_bits_in_any_order(self, undisturbed, denoiser, order):
         settings, whole = undisturbed
         sampling = Sampling(settings, SHAPE, balanced_labels(3, 5), torch.device("cpu"))
@@ -84,7 +84,7 @@ class TestGoingOn:
             chunk = sampling.chunks[number]
             assert np.array_equal(sampling.draw(denoiser, chunk), whole.images[chunk.start:chunk.stop])
 
-    @pytest.mark.parametrize("after", [0, 1, 3])
+    @pytest.mark.parametrize("after", [0, 3])
     def test_an_interrupted_call_goes_on_and_gives_the_same_bits(self, undisturbed, denoiser, tmp_path, told, after):
         settings, whole = undisturbed
         calls = []
@@ -146,7 +146,7 @@ class TestGoingOn:
 
 
 class TestBatchSize:
-    @pytest.mark.parametrize("size", [1, 3, 7, 15, 40])
+    @pytest.mark.parametrize("size", [1, 7, 40])
     def test_another_batch_size_changes_no_image_by_more_than_one_grey_level(self, undisturbed, denoiser, tmp_path, size):
         settings, whole = undisturbed
         other = sample(denoiser, settings.model_copy(update={"batch_size": size}), SHAPE, 3, tmp_path)

@@ -19,7 +19,7 @@ from ltgen_bench.methods.label_drop import LabelDropSettings, drop_labels
 
 COUNTS = (20, 9, 4)
 SHAPE = (1, 8, 8)
-BATCH = 16
+BATCH = 8
 
 
 def draws(position=0, batch=BATCH, seed=0):
@@ -28,7 +28,7 @@ def draws(position=0, batch=BATCH, seed=0):
 
 @pytest.fixture(scope="module")
 def batch(make_images):
-    images = make_images((8, 5, 3), SHAPE)
+    images = make_images((4, 3, 1), SHAPE)
     return Batch(torch.from_numpy(images.images).float() / 127.5 - 1, torch.from_numpy(images.labels))
 
 
@@ -85,7 +85,7 @@ def slow_cbdm(net, batch, settings, problem, draws):
 def test_the_loss_is_that_of_the_slow_version(settings, make_network, batch, problem):
     net = make_network(SHAPE, 3)
     seen = set()
-    for position in (0, 16, 64):
+    for position in (0, 8, 32):
         with torch.no_grad():
             loss = CBDM(settings, problem).loss(net, batch, draws(position))
             expected = slow_cbdm(net, batch, settings, problem, draws(position))
@@ -100,7 +100,7 @@ def test_the_loss_is_that_of_the_slow_version(settings, make_network, batch, pro
 def test_tau_0_is_cfg(make_network, batch, problem):
     net = make_network(SHAPE, 3)
     for unit in ("batch", "sample"):
-        for position in range(0, 160, 16):
+        for position in range(0, 80, 8):
             drop = {"label_drop": 0.5, "label_drop_unit": unit}
             cbdm = CBDM(CBDMSettings(tau=0.0, **drop), problem).loss(net, batch, draws(position))
             cfg = CFG(LabelDropSettings(**drop), problem).loss(net, batch, draws(position))
@@ -108,7 +108,7 @@ def test_tau_0_is_cfg(make_network, batch, problem):
 
 
 def test_tau_0_is_cfg_bit_for_bit_where_the_batch_size_does_not_matter(batch, problem):
-    for position in range(0, 160, 16):
+    for position in range(0, 80, 8):
         nets = ByLabel(), ByLabel()
         losses = (CBDM(CBDMSettings(tau=0.0), problem).loss(nets[0], batch, draws(position)),
                   CFG(LabelDropSettings(), problem).loss(nets[1], batch, draws(position)))
@@ -196,7 +196,7 @@ class TestLabelDrop:
         settings = LabelDropSettings(label_drop=0.1)
         fell = 0
         for step in range(2000):
-            labels, dropped = drop_labels(batch.labels, 3, settings, draws(16 * step))
+            labels, dropped = drop_labels(batch.labels, 3, settings, draws(8 * step))
             assert torch.equal(labels, torch.full_like(labels, 3) if dropped else batch.labels)
             fell += dropped
         assert stats.binomtest(fell, 2000, 0.1).pvalue > 1e-3
@@ -205,22 +205,22 @@ class TestLabelDrop:
         settings = LabelDropSettings(label_drop=0.1, label_drop_unit="sample")
         masks = []
         for step in range(500):
-            labels, mask = drop_labels(batch.labels, 3, settings, draws(16 * step))
+            labels, mask = drop_labels(batch.labels, 3, settings, draws(8 * step))
             assert torch.equal(labels == 3, mask)
             assert torch.equal(labels[~mask], batch.labels[~mask])
             masks.append(mask)
         masks = torch.stack(masks)
         assert stats.binomtest(int(masks.sum()), masks.numel(), 0.1).pvalue > 1e-3
-        assert 0 < masks.float().mean(1).std() < 0.15  # a batch is hardly ever dropped whole
+        assert 0 < masks.float().mean(1).std() < 0.2  # a batch is hardly ever dropped whole
 
     @pytest.mark.parametrize("method", [CFG, CBDM])
     def test_both_methods_drop_the_same_batches_at_the_same_seed(self, method, batch, problem):
         dropped = []
         for step in range(100):
             net = ByLabel()
-            method(method.Settings(label_drop=0.3), problem).loss(net, batch, draws(16 * step))
+            method(method.Settings(label_drop=0.3), problem).loss(net, batch, draws(8 * step))
             dropped.append(bool((net.calls[0][:BATCH] == 3).all()))
-        assert dropped == [draws(16 * step).coin("label-drop", 0.3) for step in range(100)]
+        assert dropped == [draws(8 * step).coin("label-drop", 0.3) for step in range(100)]
         assert 10 < sum(dropped) < 50
 
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from ltgen_bench.pipeline import run
 
@@ -19,14 +20,14 @@ DRIVER = """
 import importlib, os, signal, sys
 from pathlib import Path
 import torch
-torch.set_num_threads(2)
+torch.set_num_threads(int(sys.argv[4]))
 from ltgen_bench.config import RunConfig
 from ltgen_bench.pipeline import run
 from ltgen_bench.training import checkpoint, loop
 
 loop.CHECKPOINT_SECONDS = 0.0
 loop.Session.save_if_due = loop.Session.save
-path, runs, recipe = sys.argv[1:]
+path, runs, recipe = sys.argv[1:4]
 parts = path.split(".")
 owner = importlib.import_module(".".join(parts[:3]))
 for name in parts[3:-1]:
@@ -51,8 +52,8 @@ def test_a_run_killed_in_any_stage_ends_with_the_same_bytes(stage, tiny_run, und
     monkeypatch.setenv("LTGEN_BENCH_CACHE", str(tmp_path / "cache"))  # features must be made here, not found
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(tiny_run().to_toml())
-    killed = subprocess.run([sys.executable, "-c", DRIVER, KILL_AT[stage], str(tmp_path / "runs"), str(recipe)],
-                            capture_output=True, text=True, check=False)
+    arguments = [KILL_AT[stage], str(tmp_path / "runs"), str(recipe), str(torch.get_num_threads())]
+    killed = subprocess.run([sys.executable, "-c", DRIVER, *arguments], capture_output=True, text=True, check=False)
     assert killed.returncode == -9, killed.stderr
     again = run(tiny_run(), runs=tmp_path / "runs", device="cpu")
     for mine, theirs in zip(result_files(again), result_files(undisturbed), strict=True):

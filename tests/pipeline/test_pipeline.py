@@ -166,6 +166,7 @@ def test_a_second_machine_with_other_threads_is_said_and_recorded(tiny_run, tmp_
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(loop.Session, "save_if_due", loop.Session.save)
     monkeypatch.setattr(loop.Trainer, "step", stop_after_four)
+    torch.set_num_threads(2)
     with pytest.raises(Interrupted):
         run(tiny_run(), runs=tmp_path, device="cpu")
     monkeypatch.setattr(loop.Trainer, "step", step)
