@@ -136,10 +136,13 @@ class RunConfig(Part):
         """The whole recipe, defaults included, ready to be saved as a file. Absent values are left out."""
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
 
-    def train_digest(self, fingerprint: str) -> str:
-        """8 hex digits over data (by content), network, method, training. The seed stands beside it in the folder."""
-        return digest({"data": fingerprint, "network": _set(self.network), "method": _set(self.method),
-                       "train": _set(self.train)})
+    def train_digest(self, fingerprint: str, code: str = "") -> str:
+        """8 hex digits over data (by content), network, method and training. The seed stands beside it in the folder.
+
+        `code` is the content hash of a method's own file, for methods that do not come with the package.
+        """
+        parts = {"data": fingerprint, "network": _set(self.network), "method": _set(self.method), "train": _set(self.train)}
+        return digest({**parts, "code": code} if code else parts)
 
     def sample_digest(self, train_digest: str) -> str:
         """Chained: the training it belongs to, its seed, and everything about sampling."""

@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 
 from rich.console import Console
-from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.text import Text
 
@@ -24,11 +24,11 @@ class _Count(ProgressColumn):
 
 
 class _BarStage:
-    def __init__(self, bars: Bars, task: int) -> None:
+    def __init__(self, bars: Bars, task: TaskID) -> None:
         self.bars, self.task = bars, task
 
     def advance(self, amount: int, note: str = "") -> None:
-        self.bars.update(self.task, advance=amount, note=note)  # type: ignore[arg-type]
+        self.bars.update(self.task, advance=amount, note=note)
 
 
 class _LineStage:
@@ -56,8 +56,8 @@ class _LineStage:
 class TerminalProgress:
     """The `Progress` of the command line."""
 
-    def __init__(self, console: Console, quiet: bool = False) -> None:
-        self.console, self.quiet = console, quiet
+    def __init__(self, console: Console) -> None:
+        self.console = console
 
     def say(self, message: str) -> None:
         """One plain line."""
@@ -82,7 +82,6 @@ class TerminalProgress:
     @contextmanager
     def _lines(self, name: str, total: int, unit: str, done: int) -> Iterator[Stage]:
         stage = _LineStage(self.console, name, total, unit, done)
-        with nullcontext():
-            yield stage
+        yield stage
         if stage.told > stage.start:
             stage.tell()

@@ -45,7 +45,7 @@ class Plan:
 
     @property
     def train_digest(self) -> str:
-        return self.config.train_digest(self.dataset.fingerprint)
+        return self.config.train_digest(self.dataset.fingerprint, METHODS[self.config.method.name].code_digest)
 
     @property
     def sample_digest(self) -> str:

@@ -67,7 +67,7 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
     weights = _weights(extractor_weights)
     plan, chosen, progress, out = _plan(config, data_root, runs, device, threads)
     if dry_run:
-        _dry_run(plan, chosen, out)
+        _dry_run(plan, chosen)
         return
     from ltgen_bench.pipeline import carry_out
 
@@ -181,7 +181,7 @@ def _show(result: "Run", known: bool, out: "Console") -> None:
     click.echo(score_table(record, result.scores, out.width, color, folder=folder))
 
 
-def _dry_run(plan: "Plan", device: Any, out: "Console") -> None:
+def _dry_run(plan: "Plan", device: Any) -> None:
     from datetime import timedelta
 
     from ltgen_bench.probe import estimate

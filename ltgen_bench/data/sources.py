@@ -46,10 +46,13 @@ def load_cifar(name: str, data_root: Path, progress: Progress) -> RawData:
     kind = getattr(datasets, name)
     if not (data_root / kind.base_folder).is_dir() and not (data_root / kind.filename).is_file():
         progress.say(f"fetching {kind.filename} into {data_root}/")
+    new_folder = not data_root.exists()
     try:
         parts = [kind(root=str(data_root), train=train, download=True) for train in (True, False)]
     except (OSError, RuntimeError, http.client.HTTPException) as error:  # no network, wrong checksum, broken download
         archive = data_root / kind.filename
+        if new_folder and data_root.is_dir() and not any(data_root.iterdir()):
+            data_root.rmdir()  # torchvision made it for nothing
         found = f"{archive} has another checksum" if archive.is_file() else f"{name} is not under {data_root}/"
         raise UserError(f"{found} and could not be downloaded ({error}).\n"
                         f"       Put {kind.filename} (md5 {kind.tgz_md5}) into {data_root}/, or name its folder "

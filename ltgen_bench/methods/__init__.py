@@ -1,5 +1,6 @@
 """The methods. A new one is one file and one line here, or an entry point of the group `ltgen_bench.methods`."""
 
+import hashlib
 import importlib.util
 import sys
 from importlib.metadata import entry_points
@@ -33,7 +34,10 @@ def normalised(config: MethodConfig, *, where: str = "the configuration") -> Met
 
 
 def add_method_file(path: Path) -> str:
-    """Register the one `Method` class that a user's file defines, and give its name."""
+    """Register the one `Method` class that a user's file defines, and give its name.
+
+    The content of the file is part of what was trained: an edited method does not continue the runs of the earlier one.
+    """
     from ltgen_bench.methods.base import Method, Settings
 
     if not path.is_file():
@@ -60,5 +64,6 @@ def add_method_file(path: Path) -> str:
                         "ltgen_bench.methods.base.Settings.")
     if found[0].name in METHODS:
         raise UserError(f"--method-file: {path}: the name '{found[0].name}' is taken; known: {', '.join(METHODS)}.")
+    found[0].code_digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
     METHODS.add(found[0].name, found[0])
     return found[0].name

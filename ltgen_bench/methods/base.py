@@ -71,6 +71,7 @@ class Method(ABC):
     extra_forwards: ClassVar[str] = "0"  # network passes a training step beyond DDPM's one
     has_null_label: ClassVar[bool] = True  # whether training teaches the network "no label", which guidance needs
     augment_dim: ClassVar[int] = 0  # length of the condition vector that `transform_batch` gives
+    code_digest: ClassVar[str] = ""  # of the file of a user's method, so that an edited one is another training
     Settings: ClassVar[type[Settings]]
 
     def __init__(self, settings: Any, problem: Problem) -> None:

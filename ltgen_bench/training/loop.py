@@ -15,7 +15,7 @@ from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.diffusion.draws import Draws, derived_seed
 from ltgen_bench.diffusion.network import ConditionalUNet, build_network
 from ltgen_bench.diffusion.schedule import Schedule
-from ltgen_bench.errors import MachineError
+from ltgen_bench.errors import MachineError, UserError
 from ltgen_bench.files import append_text, write_text
 from ltgen_bench.interrupt import Interruption
 from ltgen_bench.methods import METHODS, method_settings
@@ -135,7 +135,8 @@ def train(config: RunConfig, dataset: LongTailDataset, folder: Path, *, device: 
     method = build_method(config, dataset, device)
     method.prepare(dataset)
     trainer = Trainer(config, dataset, method, device)
-    session = Session(trainer, folder, progress)
+    run = f"{config.train_digest(dataset.fingerprint, method.code_digest)}-s{config.seed}"
+    session = Session(trainer, folder, progress, run)
     session.go_on()
     budget = config.train.budget_images
     forked = [device] if device.type == "cuda" else []
@@ -149,13 +150,14 @@ def train(config: RunConfig, dataset: LongTailDataset, folder: Path, *, device: 
                     interruption.stop(f"stopped at {trainer.images_seen:,} of {budget:,} images; the position is saved")
                 session.save_if_due()
             session.save()
-    return Trained(method, trainer.ema.net, trainer.images_seen, session.seconds, session.info["exact"])
+    net = trainer.ema.net.to(memory_format=torch.channels_last)  # forward passes alone: a quarter faster on a CPU too
+    return Trained(method, net, trainer.images_seen, session.seconds, session.info["exact"])
 
 
 class Session:
     """The bookkeeping around the steps: what is read from the device now and then, logged, and saved."""
 
-    def __init__(self, trainer: Trainer, folder: Path, progress: Progress) -> None:
+    def __init__(self, trainer: Trainer, folder: Path, progress: Progress, run: str) -> None:
         self.trainer, self.folder, self.progress = trainer, folder, progress
         self.sync_every = 1 if trainer.device.type == "cpu" else 50
         self.log_every = max(trainer.train.batch_size, trainer.train.budget_images // LOG_POINTS)
@@ -164,7 +166,7 @@ class Session:
         self.seconds, self.read_until, self.shown, self.logged, self.next_log = 0.0, 0, 0, 0, self.log_every
         self.resumed = self.saved = self.clock = time.monotonic()
         self.interval = CHECKPOINT_SECONDS
-        self.info = self._machine()
+        self.info = {"run": run, **self._machine()}
 
     def _machine(self) -> dict[str, Any]:
         """What decides the bits beside the configuration."""
@@ -180,6 +182,9 @@ class Session:
             (self.folder / "log.jsonl").unlink(missing_ok=True)
             return
         tensors, info = found
+        if info.get("run", self.info["run"]) != self.info["run"]:
+            raise UserError(f"{self.folder} holds the training {info['run']}, and this one is {self.info['run']}: data, network, "
+                            "method, training or seed differ; choose another folder.")
         changed = [f"{key} {self.info[key]} instead of {info[key]}"
                    for key in ("device", "threads", "torch", "precision") if info[key] != self.info[key]]
         budget, seen = self.trainer.train.budget_images, info["images_seen"]

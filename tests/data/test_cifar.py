@@ -113,6 +113,7 @@ def test_without_a_network_the_error_names_file_checksum_and_what_to_do(kind, tm
     assert message.startswith(f"{kind.__name__} is not under {tmp_path / 'data'}/ and could not be downloaded (")
     assert f"Put {kind.filename} (md5 {kind.tgz_md5}) into {tmp_path / 'data'}/" in message
     assert message.endswith("or name its folder with --data-root.")
+    assert not (tmp_path / "data").exists(), "no empty folder stays behind"
 
 
 def test_a_download_with_another_checksum_is_refused(tmp_path, monkeypatch):

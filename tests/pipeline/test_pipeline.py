@@ -166,7 +166,6 @@ def test_a_second_machine_with_other_threads_is_said_and_recorded(tiny_run, tmp_
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(loop.Session, "save_if_due", loop.Session.save)
     monkeypatch.setattr(loop.Trainer, "step", stop_after_four)
-    torch.set_num_threads(2)
     with pytest.raises(Interrupted):
         run(tiny_run(), runs=tmp_path, device="cpu")
     monkeypatch.setattr(loop.Trainer, "step", step)
@@ -185,3 +184,21 @@ def test_the_config_file_reads_back_as_written(undisturbed):
     assert stored["train"]["budget_images"] == 200
     record = json.loads((undisturbed.plan.folder / "record.json").read_text())
     assert record["config"]["train"] == {**stored["train"]}
+
+
+def test_an_edited_method_file_is_another_training(tmp_path, tiny_run, tiny_dataset):
+    from ltgen_bench.methods import METHODS, add_method_file
+
+    code = ("from ltgen_bench.methods.ddpm import DDPM\n\n\nclass Mine(DDPM):\n    \"\"\"Mine.\"\"\"\n\n"
+            "    name = 'mine'\n    weight = {weight}\n")
+    folders = []
+    for weight in (1, 2):
+        (tmp_path / "mine.py").write_text(code.format(weight=weight))
+        add_method_file(tmp_path / "mine.py")
+        try:
+            plan = make_plan(tiny_run(**{"method.name": "mine", "sample.omega": 0.0}), tiny_dataset, tmp_path)
+            folders.append(plan.folder)
+        finally:
+            METHODS.remove("mine")
+    assert folders[0] != folders[1]
+    assert folders[0].parent == folders[1].parent

@@ -420,3 +420,11 @@ def test_precision_is_taken_as_given_and_auto_is_one_of_the_two():
     assert resolve_precision("float32", CPU) == "float32"
     assert resolve_precision("bf16", CPU) == "bf16"
     assert resolve_precision("auto", CPU) in ("float32", "bf16")
+
+
+def test_a_folder_of_another_training_is_refused(make_config, tiny_dataset, tmp_path):
+    train(make_config(), tiny_dataset, tmp_path)
+    with pytest.raises(UserError, match="data, network, method, training or seed differ"):
+        train(make_config({"train.learning_rate": 1e-3}), tiny_dataset, tmp_path)
+    with pytest.raises(UserError, match="-s1"):
+        train(make_config(seed=1), tiny_dataset, tmp_path)
