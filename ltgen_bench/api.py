@@ -15,9 +15,9 @@ from ltgen_bench.pipeline import NO_WEIGHTS
 from ltgen_bench.progress import SILENT, Progress
 
 
-def evaluate(samples: str | Path | ImageSet, dataset: str | LongTailDataset = "digits-lt", *, config: EvaluateConfig | None = None,
-             data_root: str | Path = "data", device: str | None = None, extractor_weights: Mapping[str, Path] = NO_WEIGHTS,
-             progress: Progress = SILENT) -> Scores:
+def evaluate(samples: str | Path | ImageSet, dataset: str | LongTailDataset = "digits-lt", *,
+             config: EvaluateConfig | None = None, data_root: str | Path = "data", device: str | None = None,
+             extractor_weights: Mapping[str, Path] = NO_WEIGHTS, progress: Progress = SILENT) -> Scores:
     """Score `samples` of any model against the real images of `dataset`.
 
     `samples` is an `ImageSet`, or an npz with `images` (uint8 [N, H, W, C], [N, H, W] or [N, C, H, W]) and `labels`

@@ -121,7 +121,7 @@ def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[st
             sample_sheet(samples.images, samples.labels, dataset.class_names, dataset.class_counts,
                          plan.sample_folder / "samples.png")
         with stage_cost(plan.score_folder / "cost.json", device):
-            scores = evaluate(samples, dataset, config.evaluate, device=str(device), work=plan.score_folder / "unfinished",
+            scores = evaluate(samples, dataset, config.evaluate, device=str(device), work=plan.sample_folder / "downstream",
                               extractor_weights=extractor_weights, progress=progress)
             scores.save(plan.score_folder / "scores.csv")
         record = make_record(plan, trained, scores, device, started, command)

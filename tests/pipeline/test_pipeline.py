@@ -83,11 +83,12 @@ def test_other_metrics_use_the_same_samples(undisturbed, tiny_run, tmp_path, mon
 
     shutil.copytree(undisturbed.plan.runs, tmp_path / "runs")
     monkeypatch.setattr("ltgen_bench.diffusion.sampling.Sampling.draw", None)
-    other = run(tiny_run(**{"evaluate.metrics": ["fid"], "evaluate.downstream": False}), runs=tmp_path / "runs", device="cpu")
-    assert set(other.scores.table["metric"]) == {"fid"}
-    merged = other.scores.table.merge(undisturbed.scores.table, on=["metric", "extractor", "scope", "protocol"])
+    monkeypatch.setattr("ltgen_bench.evaluation.downstream.train_classifier", None)  # its predictions stay with the samples
+    other = run(tiny_run(**{"evaluate.metrics": ["fid", "downstream_accuracy"]}), runs=tmp_path / "runs", device="cpu")
+    assert set(other.scores.table["metric"]) == {"fid", "downstream_accuracy"}
+    merged = other.scores.table.merge(undisturbed.scores.table, on=["metric", "extractor", "train_data", "scope", "protocol"])
     assert (merged["value_x"] == merged["value_y"]).all()
-    assert len(merged) == 7
+    assert len(merged[merged.metric == "fid"]) == 7
 
 
 def test_guidance_without_a_null_label_is_refused(tiny_run, tiny_dataset, tmp_path):
