@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, the folders of the package and of its cache, and one writer per folder."""
 
 import errno
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -58,6 +59,12 @@ def _machine_error(path: Path, error: OSError) -> MachineError:
         return MachineError(f"the disk is full: {path} could not be written. Files written earlier are whole; free "
                             "some space and repeat the command to go on.")
     return MachineError(f"{path} could not be written: {error.strerror or error}.")
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -19,14 +19,14 @@ from ltgen_bench.diffusion.network import check_network, network_shape
 from ltgen_bench.diffusion.samplers import SAMPLERS
 from ltgen_bench.diffusion.sampling import sample
 from ltgen_bench.errors import UserError
-from ltgen_bench.evaluation.evaluate import check_extractors, evaluate
+from ltgen_bench.evaluation.evaluate import check_extractors, evaluate, fitted
 from ltgen_bench.evaluation.extractors import EXTRACTORS
 from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.evaluation.scores import Scores
-from ltgen_bench.files import only_writer, write_text
+from ltgen_bench.files import file_sha256, only_writer, write_text
 from ltgen_bench.interrupt import Interruption
-from ltgen_bench.machine import choose_device, hardware, read_cost, stage_cost, versions
-from ltgen_bench.methods import METHODS, normalised
+from ltgen_bench.machine import choose_device, exact_float32, hardware, read_cost, stage_cost, versions
+from ltgen_bench.methods import METHODS, normalised, spelled_out
 from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.records.schema import RECORD_FILE, SCHEMA_VERSION, Entry, RunRecord, Stage
 from ltgen_bench.report.sheets import loss_curve, sample_sheet
@@ -74,10 +74,16 @@ class Plan:
         """Whether this very run has been made before."""
         return (self.score_folder / RECORD_FILE).is_file()
 
+    @property
+    def spelled_out(self) -> RunConfig:
+        """The configuration with every setting of the method, also those at their defaults: what is printed and kept."""
+        return self.config.model_copy(update={"method": spelled_out(self.config.method)})
+
     def trained_part(self) -> dict[str, Any]:
         """What decides the training, as config.toml of the run folder holds it."""
-        values = self.config.model_dump(mode="json", exclude_none=True, include={"seed", "data", "network", "method", "train"})
-        return {**values, "fingerprint": self.dataset.fingerprint}
+        parts = {"seed", "data", "network", "method", "train"}
+        return {**self.spelled_out.model_dump(mode="json", exclude_none=True, include=parts),
+                "fingerprint": self.dataset.fingerprint}
 
 
 @dataclass(frozen=True)
@@ -104,8 +110,9 @@ def run(config: RunConfig, *, runs: Path = Path("runs"), data_root: Path = Path(
 def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[str, Path] = NO_WEIGHTS,
               progress: Progress = SILENT, command: str = "") -> Run:
     """The stages of a plan, each continued or read where an earlier call left something."""
-    if plan.finished:
+    if plan.finished and _same_weights(plan, extractor_weights):
         return read_run(plan)
+    exact_float32(device)
     config, dataset, folder = plan.config, plan.dataset, plan.folder
     started = datetime.now(UTC)
     check_extractors(dataset, config.evaluate, extractor_weights=extractor_weights, progress=progress)
@@ -131,6 +138,12 @@ def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[st
     return Run(plan, record, scores)
 
 
+def _same_weights(plan: Plan, given: Mapping[str, Path]) -> bool:
+    """Whether the finished scores were measured with the weights files that are `given` now."""
+    stored = RunRecord.load(plan.score_folder).extractor_weights
+    return all(stored.get(name) == file_sha256(path) for name, path in given.items())
+
+
 def check_names(config: RunConfig) -> None:
     """Refuse unknown names before any data are read."""
     METHODS.check(config.method.name)
@@ -145,10 +158,7 @@ def make_plan(config: RunConfig, dataset: LongTailDataset, runs: Path) -> Plan:
     """`config` with its method's settings in normal form, checked against the data. `UserError` where it cannot run."""
     check_names(config)
     method = normalised(config.method)
-    evaluation = config.evaluate
-    if not dataset.reference_is_balanced:  # nothing balanced to train a reference on but the held-out images
-        evaluation = evaluation.model_copy(update={"reference": "test"})
-    config = config.model_copy(update={"method": method, "evaluate": evaluation})
+    config = config.model_copy(update={"method": method, "evaluate": fitted(config.evaluate, dataset)})
     if config.sample.omega > 0 and not METHODS[method.name].has_null_label:
         raise UserError(f"sample.omega: {config.sample.omega:g} needs a null label, and {method.name} trains none, so its omega "
                         "is 0; guidance for plain DDPM is the method 'cfg'.")
@@ -169,9 +179,10 @@ def claim(plan: Plan) -> None:
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path} is broken ({error}); delete the folder, or choose another with --runs.") from error
     mine, theirs = _flat(wanted), _flat(stored)
-    place = ("data.name",)  # the same images may lie in another folder
-    differences = [f"{key}: {theirs.get(key, 'absent')} there, {mine.get(key, 'absent')} now"
-                   for key in sorted(mine.keys() | theirs.keys()) if key not in place and mine.get(key) != theirs.get(key)]
+    # The fingerprint speaks for the data: equal images may lie elsewhere, or be asked for in other words. A setting that
+    # one side lacks was added since with a default, and changes no training.
+    differences = [f"{key}: {theirs[key]} there, {mine[key]} now" for key in sorted(mine.keys() & theirs.keys())
+                   if not key.startswith("data.") and mine[key] != theirs[key]]
     if differences:
         raise UserError(f"{plan.folder} belongs to another configuration; choose another folder with --runs, or remove this "
                         "one", differences)
@@ -212,4 +223,5 @@ def make_record(plan: Plan, trained: Trained, scores: Scores, device: torch.devi
         class_names=list(dataset.class_names), class_counts=dataset.class_counts, groups=dataset.groups, entry=entry,
         protocols=scores.protocols, extractor_weights=scores.extractor_weights, stages=stages, versions=versions(),
         hardware=hardware(device), deterministic=trained.exact, started=started.isoformat(timespec="seconds"),
-        finished=datetime.now(UTC).isoformat(timespec="seconds"), config=config.model_dump(mode="json"), command=command)
+        finished=datetime.now(UTC).isoformat(timespec="seconds"), config=plan.spelled_out.model_dump(mode="json"),
+        command=command)

@@ -35,7 +35,8 @@ def estimate(plan: Plan, device: torch.device) -> Estimate:
     before = peak_memory_mb(device)
     small = device.type == "cpu" and config.train.batch_size > CPU_BATCH
     batch = CPU_BATCH if small else config.train.batch_size
-    shrunk = config.model_copy(update={"train": config.train.model_copy(update={"batch_size": batch})})
+    whole = {"batch_size": batch, "budget_images": 10**12}  # so that no probed step is cut short by the end of the budget
+    shrunk = config.model_copy(update={"train": config.train.model_copy(update=whole)})
     method = build_method(config, dataset, device)
     method.prepare(dataset)
     trainer = Trainer(shrunk, dataset, method, device)

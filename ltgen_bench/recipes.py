@@ -4,11 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ltgen_bench.config import RunConfig, read_toml, recipe_path
 from ltgen_bench.data.catalog import find_source
-from ltgen_bench.data.sources import image_files
+from ltgen_bench.data.sources import BROKEN_IMAGE, image_files, load_npz
 from ltgen_bench.errors import UserError
 from ltgen_bench.files import shipped_folder
 
@@ -37,12 +35,18 @@ def resolve_recipe(*, recipe: Path | None, method: str | None, dataset: str | No
         if not path.is_file():
             path = recipe_path(family, "ddpm")
         values, where = read_toml(path), f"{family}/{path.name}"
-    if method is not None and values.get("method", {}).get("name") != method:
+    if method is not None and _name_in(values, "method") != method:
         values = {**values, "method": {"name": method}, "reported": [],
                   "source": f"{where} with the method {method} at its default settings"}
-    if dataset is not None and values.get("data", {}).get("name") != dataset:
+    if dataset is not None and _name_in(values, "data") != dataset:
         values = {**values, "data": {"name": dataset}, "reported": [], "source": f"{where} on {dataset}"}
     return RunConfig.from_values(values, overrides=overrides, where=where)
+
+
+def _name_in(values: Mapping[str, Any], table: str) -> Any:
+    """`name` of a table of the recipe; None where it is not there, or the table is no table."""
+    part = values.get(table)
+    return part.get("name") if isinstance(part, Mapping) else None
 
 
 def recipe_family(dataset: str) -> str:
@@ -57,15 +61,12 @@ def image_size(dataset: str) -> int:
 
     prefix, _, name = dataset.partition(":")
     path = Path(name).expanduser()
+    if prefix == "npz":
+        return max(load_npz(path).train.images.shape[2:])
     try:
-        if prefix == "npz":
-            with np.load(path, allow_pickle=False) as file:
-                key = "train_images" if "train_images" in file.files else "images"
-                shape = file[key].shape
-            return int(max(side for side in shape[1:4] if side not in (1, 3)))
         first = next(file for folder in sorted((path / "train").iterdir()) if folder.is_dir() for file in image_files(folder))
         with Image.open(first) as image:
             return max(image.size)
-    except (OSError, ValueError, KeyError, StopIteration) as error:
+    except (*BROKEN_IMAGE, StopIteration, Image.DecompressionBombError) as error:
         raise UserError(f"{dataset} has no readable training image ({type(error).__name__}: {error}). A folder is laid out as "
-                        "PATH/train/CLASS/FILE, a file has the arrays train_images and train_labels.") from error
+                        "PATH/train/CLASS/FILE.") from error

@@ -160,3 +160,14 @@ def told():
             yield Bar()
 
     return Told()
+
+
+@pytest.fixture
+def two_threads():
+    """torch with two threads for one test."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)

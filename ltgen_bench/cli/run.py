@@ -162,7 +162,8 @@ def _about(dataset: "LongTailDataset") -> str:
 def _header(plan: "Plan", device: Any, console: "Console") -> None:
     import torch
 
-    where = f"{device}, {torch.get_num_threads()} threads" if device.type == "cpu" else str(device)
+    threads = torch.get_num_threads()
+    where = f"{device}, {threads} thread{'s' if threads > 1 else ''}" if device.type == "cpu" else str(device)
     config = plan.config
     for line in (f"ltgen-bench {__version__}  {config.method.name} on {_about(plan.dataset)}  {where}, seed {config.seed}",
                  f"run folder  {plan.folder}"):
@@ -184,10 +185,11 @@ def _show(result: "Run", known: bool, out: "Console") -> None:
 def _dry_run(plan: "Plan", device: Any) -> None:
     from datetime import timedelta
 
+    from ltgen_bench.diffusion.network import network_shape
     from ltgen_bench.probe import estimate
 
     dataset, sample = plan.dataset, plan.config.sample
-    click.echo(plan.config.to_toml())
+    click.echo(plan.spelled_out.to_toml())
     groups = {name.partition("@")[0]: len(classes) for name, classes in dataset.groups.items() if name.endswith("@thirds")}
     counts = dataset.class_counts
     shown = ", ".join(map(str, counts if len(counts) <= 20 else [*counts[:10], "...", *counts[-5:]]))
@@ -197,6 +199,10 @@ def _dry_run(plan: "Plan", device: Any) -> None:
     found = estimate(plan, device)
     train, draw = (timedelta(seconds=round(s)) for s in (found.train_seconds, found.sample_seconds))
     images = sample.images_per_class * dataset.num_classes
+    shape = network_shape(plan.config.network)
+    channels, attention = (", ".join(map(str, numbers)) for numbers in (shape.channels, shape.attention))
+    click.echo(f"# network      channels {channels}; residual blocks a level {shape.blocks}; levels with attention "
+               f"{attention or 'none'}; dropout {shape.dropout:g}")
     click.echo(f"# parameters   {found.parameters:,}")
     click.echo(f"# training     about {train} on this {device} at {found.train_images_per_second:,.1f} images/s")
     click.echo(f"# sampling     about {draw} for {images:,} images")

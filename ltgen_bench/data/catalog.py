@@ -1,5 +1,6 @@
 """The data sets that have a name, and the two forms for a user's own."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,4 +71,4 @@ def find_source(name: str) -> DataSource:
 def short_name(name: str) -> str:
     """A name fit for a folder and a table: `folder:/data/cifar10-jpeg/` becomes `folder-cifar10-jpeg`."""
     prefix, colon, path = name.partition(":")
-    return f"{prefix}-{Path(path).resolve().name.removesuffix('.npz')}" if colon else name
+    return f"{prefix}-{Path(os.path.abspath(path)).name.removesuffix('.npz')}" if colon else name  # noqa: PTH100  (`..` goes, links stay)

@@ -100,10 +100,14 @@ def sample(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int, int
     labels = balanced_labels(num_classes, config.images_per_class)
     seeds = np.array([image_seed(config.seed, number) for number in range(len(labels))], dtype=np.int64)
     sampling = Sampling(config, image_shape, labels, torch.device(device))
+    about, facts = folder / "sampling.json", {**config.model_dump(mode="json"), **_machine(sampling.device)}
+    if parts.is_dir() and not (about.is_file() and json.loads(about.read_text()) == facts):
+        progress.say("the chunks drawn so far are of another machine or number of threads; drawing them again")
+        shutil.rmtree(parts)
     files = [parts / f"{chunk.start:08d}.npz" for chunk in sampling.chunks]
     chunks = [_finished(file, seeds[c.start:c.stop]) for c, file in zip(sampling.chunks, files, strict=True)]
     done = sum(len(c) for c in chunks if c is not None)
-    write_text(folder / "sampling.json", json.dumps(config.model_dump(mode="json"), indent=1) + "\n")
+    write_text(about, json.dumps(facts, indent=1) + "\n")
     with progress.stage("sample", len(labels), "images", done) as stage:
         for index, chunk in enumerate(sampling.chunks):
             if chunks[index] is not None:
@@ -117,6 +121,12 @@ def sample(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int, int
     samples.save(whole)
     shutil.rmtree(parts)
     return samples
+
+
+def _machine(device: torch.device) -> dict[str, str | int]:
+    """What decides the bits of a chunk beside the configuration and the weights."""
+    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    return {"device": kind, "threads": torch.get_num_threads(), "torch": torch.__version__}
 
 
 def _finished(file: Path, seeds: Int64[np.ndarray, " B"]) -> SampleSet | None:

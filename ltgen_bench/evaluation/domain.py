@@ -4,7 +4,6 @@ For the digits its weights ship with the package, so its id is the same on every
 once, kept in the cache folder, and named by the recipe and the images that they were made from.
 """
 
-import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -25,7 +24,7 @@ from ltgen_bench.evaluation.extractors import Features
 from ltgen_bench.evaluation.networks import FEATURES
 from ltgen_bench.evaluation.recipes import ClassifierRecipe, extractor_recipe
 from ltgen_bench.evaluation.subsets import canonical
-from ltgen_bench.files import write_whole
+from ltgen_bench.files import file_sha256, write_whole
 from ltgen_bench.progress import Progress
 
 SHIPPED = Path(__file__).parent / "weights" / "digits.safetensors"
@@ -97,12 +96,6 @@ def stored_facts(path: Path) -> dict[str, Any]:
 def shipped_for(path: Path) -> str | None:
     """Content hash of the reference that the weights at `path` were trained on; None without the file."""
     return stored_facts(path).get("reference")
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _loaded(path: Path, channels: int, num_classes: int, device: str) -> nn.Module:

@@ -39,6 +39,7 @@ def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig
     The order of the images changes nothing. Raises `UserError` for an unknown metric or extractor, for samples of
     another shape, with labels out of range or without an image of some class, and for unusable weights files.
     """
+    config = fitted(config, dataset)
     metrics = [METRICS[name] for name in (METRICS if config.metrics is None else dict.fromkeys(config.metrics))]
     _check_extractors(config, extractor_weights)
     check_samples(samples, dataset)
@@ -68,6 +69,14 @@ def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig
         of_metric = {metric.name: downstream_protocol(metric, recipe, common) for metric in trained}
         rows += _stamped([row for row in found if row["metric"] in of_metric], recipe.network, of_metric, protocols)
     return Scores.from_rows(rows, protocols, weights)
+
+
+def fitted(config: EvaluateConfig, dataset: LongTailDataset) -> EvaluateConfig:
+    """`config` with the held-out images as the reference where the training images are not balanced.
+
+    Samples have exactly balanced labels, so a long-tailed reference would measure the shares of the classes.
+    """
+    return config if dataset.reference_is_balanced else config.model_copy(update={"reference": "test"})
 
 
 def check_samples(samples: ImageSet, dataset: LongTailDataset) -> None:
@@ -113,11 +122,14 @@ def _check_extractors(config: EvaluateConfig, weights: Mapping[str, Path]) -> No
 
 
 def _real_sides(dataset: LongTailDataset, config: EvaluateConfig) -> tuple[ImageSet, ImageSet]:
-    """(the reference, the real images that are not in it), each cut to the wanted number a class."""
+    """(the reference, held-out real images), each cut to the wanted number a class.
+
+    Where the test set is itself the reference, nothing is held out, and there is no floor of held-out images.
+    """
     train, test = dataset.reference, dataset.test
     if config.reference_per_class is not None:
         train, test = (of_each_class(part, config.reference_per_class, np.random.default_rng(SEED)) for part in (train, test))
-    return (train, test) if config.reference == "train" else (test, train)
+    return (train, test) if config.reference == "train" else (test, test.take(np.empty(0, np.int64)))
 
 
 def _extractor_rows(extractor: Extractor, metrics: list[Metric], generated: ImageSet, dataset: LongTailDataset,
@@ -126,8 +138,11 @@ def _extractor_rows(extractor: Extractor, metrics: list[Metric], generated: Imag
     sets = [generated, *(canonical(images) for images in _real_sides(dataset, config))]
     with progress.stage("features", sum(map(len, sets)), "images") as stage:
         stage.advance(0, extractor.name)
-        sides = []
+        sides: list[Side] = []
         for images in sets:
+            if not len(images):
+                sides.append(sides[-1].take(np.empty(0, np.int64)))
+                continue
             found = cached_features(images.images, extractor, folder, progress, stage)
             sides.append(Side(found.features, images.labels, found.logits))
     possible = [metric for metric in metrics if extractor.class_logits or "class logits" not in metric.needs]

@@ -21,8 +21,8 @@ from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, Featu
 
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.errors import MachineError, UserError
-from ltgen_bench.evaluation.domain import file_sha256
 from ltgen_bench.evaluation.extractors import Features
+from ltgen_bench.files import file_sha256
 from ltgen_bench.progress import Progress
 
 FILE_NAME = URL_INCEPTION_V3.rpartition("/")[2]

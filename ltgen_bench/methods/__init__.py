@@ -33,6 +33,11 @@ def normalised(config: MethodConfig, *, where: str = "the configuration") -> Met
     return MethodConfig(name=config.name, **settings)
 
 
+def spelled_out(config: MethodConfig) -> MethodConfig:
+    """`config` with every setting of the method, also those at their defaults."""
+    return MethodConfig(name=config.name, **method_settings(config).model_dump(mode="json"))
+
+
 def add_method_file(path: Path) -> str:
     """Register the one `Method` class that a user's file defines, and give its name.
 

@@ -23,7 +23,7 @@ def _cost(record: RunRecord) -> str:
     return (
         f"seed {record.seed}, {count(record.entry.parameters)} parameters, "
         f"{count(record.entry.budget_images)} images seen; {stages}; "
-        f"peak memory {peak / 1024:.1f} GiB; finished {record.finished[:10]}{exact}"
+        f"peak memory {peak / 1000:.1f} GB; finished {record.finished[:10]}{exact}"
     )
 
 

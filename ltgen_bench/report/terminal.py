@@ -1,6 +1,7 @@
 """What the terminal shows at the end of a run."""
 
 import math
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +31,8 @@ def score_table(record: RunRecord, scores: Scores, console_width: int, color: bo
     if folder is not None:
         parts.append("".join(f" {name:<9} {path}\n" for name, path in _files(record, folder)))
     other = "ddpm" if record.method != "ddpm" else "cbdm"
-    dataset = "" if record.dataset == DEFAULT_DATASET else f" --dataset {record.dataset}"
+    name = record.config.get("data", {}).get("name", record.dataset)  # folder:PATH as it was typed
+    dataset = "" if name == DEFAULT_DATASET else f" --dataset {shlex.quote(name)}"
     parts.append(f" {'next':<9} ltgen-bench run --method {other}{dataset}    then    ltgen-bench report\n")
     return "".join(parts)
 
@@ -109,5 +111,5 @@ def _notes(record: RunRecord, scores: Scores) -> tuple[str, ...]:
 def _files(record: RunRecord, folder: Path) -> list[tuple[str, Path]]:
     return [
         ("samples", folder / "samples" / record.sample_digest / "samples.png"),
-        ("scores", folder / record.scores_file),
+        ("scores", folder / "scores" / record.score_digest / record.scores_file),
     ]

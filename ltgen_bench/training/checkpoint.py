@@ -43,7 +43,9 @@ def save_checkpoint(folder: Path, tensors: dict[str, Tensor], info: dict[str, An
             raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
 
     write_whole(path, write)
-    for old in checkpoints(folder)[KEEP:]:
+    # later positions are of a checkpoint that could not be read: training went back behind it
+    gone = [other for other in checkpoints(folder) if other > path]
+    for old in gone + checkpoints(folder)[len(gone) + KEEP:]:
         old.unlink()
     return path
 

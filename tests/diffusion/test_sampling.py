@@ -141,7 +141,29 @@ class TestGoingOn:
 
     def test_the_settings_stand_beside_the_samples(self, denoiser, tmp_path):
         sample(denoiser, config(), SHAPE, 3, tmp_path)
-        assert json.loads((tmp_path / "sampling.json").read_text()) == config().model_dump(mode="json")
+        stored = json.loads((tmp_path / "sampling.json").read_text())
+        assert config().model_dump(mode="json").items() <= stored.items()
+        assert stored["threads"] == torch.get_num_threads()
+
+    def test_chunks_of_another_number_of_threads_are_drawn_again(self, undisturbed, denoiser, tmp_path, told, monkeypatch):
+        settings, whole = undisturbed
+        draw, drawn = Sampling.draw, []
+
+        def two_then_stop(self, denoiser, numbers):
+            if len(drawn) == 2:
+                raise Interrupted("here")
+            drawn.append(numbers)
+            return draw(self, denoiser, numbers)
+
+        monkeypatch.setattr(Sampling, "draw", two_then_stop)
+        with pytest.raises(Interrupted):
+            sample(denoiser, settings, SHAPE, 3, tmp_path)
+        monkeypatch.setattr(Sampling, "draw", draw)
+        about = tmp_path / "sampling.json"
+        about.write_text(about.read_text().replace('"threads": 1', '"threads": 64'))
+        assert equal(sample(denoiser, settings, SHAPE, 3, tmp_path, progress=told), whole)
+        assert any("number of threads" in message for message in told.messages)
+        assert told.stages[-1]["done"] == 15
         assert isinstance(SampleSet.load(tmp_path / "samples.npz"), SampleSet)
 
 

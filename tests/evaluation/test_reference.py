@@ -39,3 +39,17 @@ def test_missing_weights_are_noticed_before_any_work(tiny_dataset, tmp_path, mon
     with pytest.raises(UserError, match=r"bad\.pth"):
         check_extractors(tiny_dataset, EvaluateConfig(extractors=("inception",)), cache=tmp_path,
                          extractor_weights={"inception": tmp_path / "bad.pth"})
+
+
+def test_a_long_tailed_reference_gives_way_to_the_test_set_and_has_no_test_floor(make_images, tmp_path, quick_recipes):
+    from ltgen_bench.data.dataset import LongTailDataset
+
+    tail = make_images((40, 20, 5))
+    natural = LongTailDataset("own", tail, tail, make_images((9, 9, 9), seed=3), ("a", "b", "c"), False)
+    config = EvaluateConfig(metrics=("fid",), downstream=False)
+    scores = evaluate(make_images((12, 12, 12), seed=5), natural, config, cache=tmp_path)
+    every = scores.table[scores.table.scope == "all"].iloc[0]
+    assert scores.protocols[every["protocol"]]["reference"] == "test"
+    assert every["n_real"] == 27
+    assert np.isnan(every["floor_test"])
+    assert every["value"] >= 0

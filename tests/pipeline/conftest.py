@@ -41,14 +41,3 @@ def result_files():
             (run.plan.score_folder / "scores.csv").read_text()
 
     return read
-
-
-@pytest.fixture
-def two_threads():
-    """torch with two threads for one test."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)

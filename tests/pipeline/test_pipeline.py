@@ -203,3 +203,30 @@ def test_an_edited_method_file_is_another_training(tmp_path, tiny_run, tiny_data
             METHODS.remove("mine")
     assert folders[0] != folders[1]
     assert folders[0].parent == folders[1].parent
+
+
+def test_the_datas_default_factor_said_aloud_is_the_same_run(undisturbed, tiny_run, tmp_path):
+    import shutil
+
+    shutil.copytree(undisturbed.plan.runs, tmp_path / "runs")
+    said = run(tiny_run(**{"data.imbalance_factor": 20.0, "evaluate.metrics": ["fid"]}), runs=tmp_path / "runs", device="cpu")
+    assert said.plan.train_digest == undisturbed.plan.train_digest
+
+
+def test_a_setting_added_since_with_a_default_orphans_no_folder(tiny_run, tiny_dataset, tmp_path):
+    plan = make_plan(tiny_run(), tiny_dataset, tmp_path)
+    claim(plan)
+    stored = plan.folder / "config.toml"
+    text = stored.read_text()
+    assert "gamma = 0.25" in text, "every setting of the method is written, also at its default"
+    stored.write_text(text.replace("gamma = 0.25\n", ""))
+    claim(plan)
+
+
+def test_scores_of_another_weights_file_are_not_shown(undisturbed, tmp_path):
+    from ltgen_bench.pipeline import _same_weights
+
+    weights = tmp_path / "weights.pth"
+    weights.write_bytes(b"others")
+    assert _same_weights(undisturbed.plan, {})
+    assert not _same_weights(undisturbed.plan, {"classifier": weights})

@@ -35,3 +35,8 @@ def test_a_probe_leaves_the_callers_random_numbers_alone(tiny_run, tiny_dataset,
     before = torch.random.get_rng_state()
     estimate(make_plan(tiny_run(), tiny_dataset, tmp_path), torch.device("cpu"))
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_budget_smaller_than_the_probe_is_estimated_too(tiny_run, tiny_dataset, tmp_path):
+    found = estimate(make_plan(tiny_run(**{"train.budget_images": 5}), tiny_dataset, tmp_path), torch.device("cpu"))
+    assert found.train_seconds == pytest.approx(5 / found.train_images_per_second)

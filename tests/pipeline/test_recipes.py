@@ -57,7 +57,7 @@ def test_another_method_on_a_recipe_of_ones_own_drops_the_settings_of_the_first(
 @pytest.mark.parametrize(("size", "preset"), [(8, "digits"), (16, "digits"), (32, "ddpm"), (64, "ddpm")])
 def test_images_of_ones_own_take_the_recipe_of_their_size(tmp_path, size, preset):
     path = tmp_path / "own.npz"
-    np.savez(path, images=np.zeros((4, size, size, 3), np.uint8), labels=np.array([0, 0, 1, 1]))
+    np.savez(path, images=np.zeros((8, size, size, 3), np.uint8), labels=np.arange(8) % 2)
     assert image_size(f"npz:{path}") == size
     config = resolve_recipe(recipe=None, method="cbdm", dataset=f"npz:{path}", overrides={})
     assert config.network.preset == preset
@@ -68,3 +68,19 @@ def test_images_of_ones_own_take_the_recipe_of_their_size(tmp_path, size, preset
 def test_an_empty_folder_is_refused_in_words(tmp_path):
     with pytest.raises(UserError, match="has no readable training image"):
         resolve_recipe(recipe=None, method="cbdm", dataset=f"folder:{tmp_path}", overrides={})
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:200], lambda data: b"", lambda data: b"\x93NUMPY" + data[6:]])
+def test_a_broken_file_of_arrays_is_refused_in_words(tmp_path, damage):
+    path = tmp_path / "own.npz"
+    np.savez(path, images=np.zeros((4, 8, 8), np.uint8), labels=np.array([0, 0, 1, 1]))
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(UserError, match=r"own\.npz"):
+        resolve_recipe(recipe=None, method="cbdm", dataset=f"npz:{path}", overrides={})
+
+
+def test_a_recipe_whose_tables_are_none_is_refused_in_words(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text('method = "cbdm"\ndata = "digits-lt"\n')
+    with pytest.raises(UserError, match=r"own\.toml has 1 problem"):
+        resolve_recipe(recipe=path, method="cfg", dataset=None, overrides={})

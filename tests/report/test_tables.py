@@ -318,7 +318,7 @@ def test_a_run_says_where_its_files_are_and_what_to_type_next(tmp_path):
     scores = Scores.from_rows(score_rows("ddpm", 0), record.protocols)
     text = score_table(record, scores, 40, False, folder=tmp_path)
     assert f"samples   {tmp_path / 'samples' / record.sample_digest / 'samples.png'}\n" in text
-    assert f"scores    {tmp_path / 'scores.csv'}\n" in text
+    assert f"scores    {tmp_path / 'scores' / record.score_digest / 'scores.csv'}\n" in text
     assert "ltgen-bench run --method cbdm --dataset cifar10-lt    then    ltgen-bench report" in text
 
 

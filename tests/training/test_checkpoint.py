@@ -175,3 +175,14 @@ def test_names_are_cut_at_their_prefix():
     tensors = {"ema.a": torch.zeros(1), "ema.b.c": torch.ones(1), "net.a": torch.zeros(1)}
     assert list(with_prefix(tensors, "ema.")) == ["a", "b.c"]
     assert copy.copy(tensors).keys() == tensors.keys()
+
+
+def test_checkpoints_ahead_of_the_newest_go_first(tmp_path):
+    """After going back behind damaged files, what is written now is what must stay."""
+    from ltgen_bench.training.checkpoint import checkpoint_path, checkpoints, save_checkpoint
+
+    for images in (80, 90):
+        checkpoint_path(tmp_path, images).write_bytes(b"damaged")
+    for images in (10, 20, 30):
+        save_checkpoint(tmp_path, {"x": torch.zeros(1)}, {"images_seen": images})
+    assert checkpoints(tmp_path) == [checkpoint_path(tmp_path, 30), checkpoint_path(tmp_path, 20)]
