@@ -112,7 +112,7 @@ class TestOneWriter:
         with pytest.raises(RuntimeError), only_writer(tmp_path):
             raise RuntimeError
         with only_writer(tmp_path):
-            assert True
+            assert (tmp_path / ".lock").is_file()
 
     def test_two_folders_have_two_writers(self, tmp_path):
         with only_writer(tmp_path / "a"), only_writer(tmp_path / "b"):
