@@ -20,14 +20,13 @@ from ltgen_bench.diffusion.samplers import SAMPLERS
 from ltgen_bench.diffusion.sampling import sample
 from ltgen_bench.errors import UserError
 from ltgen_bench.evaluation.evaluate import check_extractors, evaluate, fitted
-from ltgen_bench.evaluation.extractors import EXTRACTORS
-from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.files import file_sha256, only_writer, write_text
 from ltgen_bench.interrupt import Interruption
 from ltgen_bench.machine import choose_device, exact_float32, hardware, read_cost, stage_cost, versions
 from ltgen_bench.methods import METHODS, normalised, spelled_out
 from ltgen_bench.progress import SILENT, Progress
+from ltgen_bench.recipes import check_names
 from ltgen_bench.records.schema import RECORD_FILE, SCHEMA_VERSION, Entry, RunRecord, Stage
 from ltgen_bench.report.sheets import loss_curve, sample_sheet
 from ltgen_bench.training.loop import Trained, resolve_precision, train
@@ -130,7 +129,6 @@ def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[st
         with stage_cost(plan.score_folder / "cost.json", device):
             scores = evaluate(samples, dataset, config.evaluate, device=str(device), work=plan.sample_folder / "downstream",
                               extractor_weights=extractor_weights, progress=progress)
-            scores.save(plan.score_folder / "scores.csv")
         record = make_record(plan, trained, scores, device, started, command)
         for place in (folder, plan.score_folder):  # the newest stands in the run folder too; last, the one that counts
             scores.save(place / "scores.csv")
@@ -142,16 +140,6 @@ def _same_weights(plan: Plan, given: Mapping[str, Path]) -> bool:
     """Whether the finished scores were measured with the weights files that are `given` now."""
     stored = RunRecord.load(plan.score_folder).extractor_weights
     return all(stored.get(name) == file_sha256(path) for name, path in given.items())
-
-
-def check_names(config: RunConfig) -> None:
-    """Refuse unknown names before any data are read."""
-    METHODS.check(config.method.name)
-    SAMPLERS.check(config.sample.sampler)
-    for extractor in config.evaluate.extractors:
-        EXTRACTORS.check(extractor)
-    for metric in config.evaluate.metrics or ():
-        METRICS.check(metric)
 
 
 def make_plan(config: RunConfig, dataset: LongTailDataset, runs: Path) -> Plan:

@@ -7,8 +7,12 @@ from typing import Any
 from ltgen_bench.config import RunConfig, read_toml, recipe_path
 from ltgen_bench.data.catalog import find_source
 from ltgen_bench.data.sources import BROKEN_IMAGE, image_files, load_npz
+from ltgen_bench.diffusion.samplers import SAMPLERS
 from ltgen_bench.errors import UserError
+from ltgen_bench.evaluation.extractors import EXTRACTORS
+from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.files import shipped_folder
+from ltgen_bench.methods import METHODS
 
 DEFAULT_METHOD, DEFAULT_DATASET = "cbdm", "digits-lt"
 SMALL_IMAGE = 16  # pixels; up to here the recipes of the digits fit
@@ -47,6 +51,16 @@ def _name_in(values: Mapping[str, Any], table: str) -> Any:
     """`name` of a table of the recipe; None where it is not there, or the table is no table."""
     part = values.get(table)
     return part.get("name") if isinstance(part, Mapping) else None
+
+
+def check_names(config: RunConfig) -> None:
+    """Refuse unknown names before torch is imported or any data are read."""
+    METHODS.check(config.method.name)
+    SAMPLERS.check(config.sample.sampler)
+    for extractor in config.evaluate.extractors:
+        EXTRACTORS.check(extractor)
+    for metric in config.evaluate.metrics or ():
+        METRICS.check(metric)
 
 
 def recipe_family(dataset: str) -> str:

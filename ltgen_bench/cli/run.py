@@ -120,22 +120,18 @@ def _plan(config: "RunConfig", data_root: Path, runs: Path, device: str | None, 
     from rich.console import Console
 
     from ltgen_bench.console import TerminalProgress
-    from ltgen_bench.diffusion.samplers import SAMPLERS
-    from ltgen_bench.evaluation.extractors import EXTRACTORS
+    from ltgen_bench.recipes import check_names
 
-    SAMPLERS.check(config.sample.sampler)
-    for name in config.evaluate.extractors:
-        EXTRACTORS.check(name)
+    check_names(config)
     progress = TerminalProgress(Console(stderr=True))
     import torch
 
     from ltgen_bench.data.load import load_dataset
     from ltgen_bench.machine import choose_device
-    from ltgen_bench.pipeline import check_names, make_plan
+    from ltgen_bench.pipeline import make_plan
 
     if threads is not None:
         torch.set_num_threads(threads)
-    check_names(config)
     chosen = choose_device(device)
     dataset = load_dataset(config.data, data_root=data_root, progress=progress)
     plan = make_plan(config, dataset, runs)
