@@ -3,18 +3,18 @@
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from ltgen_bench.errors import UserError, did_you_mean
+from ltgen_bench.errors import UserError
 from ltgen_bench.files import shipped_folder
+from ltgen_bench.validation import validate
 
-M = TypeVar("M", bound=BaseModel)
-
+PROFILE = r"^(exp|step|pareto:[0-9]+([.][0-9]+)?)$"
 DIGEST_SCHEMA = 1  # grows only when the meaning of an existing value changes; a new setting with a default needs none
 
 
@@ -27,12 +27,20 @@ class Part(BaseModel):
 class DataConfig(Part):
     """Which images, and how many of each class."""
 
-    name: str = Field(default="digits-lt", description="a catalogue name, folder:PATH or npz:FILE")
+    name: str = Field(default="digits-lt", description="a catalogue name, folder:PATH, npz:FILE or hub:NAME")
     imbalance_factor: Annotated[float, Field(ge=1)] | Literal["natural"] | None = Field(
         default=None,
         description="largest / smallest class count; the data set's own when absent, 'natural' keeps all images")
-    profile: Literal["exp", "step"] = Field(default="exp", description="how the counts fall from head to tail")
+    profile: str = Field(default="exp", pattern=PROFILE, description="how the class counts fall: exp, step or pareto:ALPHA")
     split_seed: int = Field(default=0, ge=0, lt=2**32, description="seed of the draw within each class")
+    class_order: int | None = Field(
+        default=None, ge=0, lt=2**32, description="seed of the order from head to tail; by label when absent")
+    split: str | None = Field(default=None, description="a manifest file that says which images train, instead of a draw")
+    index_list: str | None = Field(default=None, description="a published list of training images, lines of PATH LABEL")
+    test_list: str | None = Field(default=None, description="likewise of the test images")
+    image_size: Literal[32, 64, 128] | None = Field(
+        default=None, description="image files are cut to their centre square and resized to this; as they are when absent")
+    columns: tuple[str, str] | None = Field(default=None, description="image and label columns of hub:NAME; found when absent")
 
 
 class NetworkConfig(Part):
@@ -73,12 +81,14 @@ class TrainConfig(Part):
 
 
 class SampleConfig(Part):
-    """How images are drawn from the trained network. Labels are exactly balanced."""
+    """How images are drawn from the trained network."""
 
     sampler: str = "ddpm"
     steps: int = Field(default=1000, gt=0, le=1000, description="network evaluations an image")
     omega: float = Field(default=0.0, ge=0, description="eps = cond + omega (cond - null); 0 is no guidance")
     images_per_class: int = Field(default=500, gt=0)
+    labels: Literal["balanced", "uniform"] = Field(
+        default="balanced", description="exactly images_per_class of each, or as many in all, each label drawn at random")
     batch_size: int = Field(default=250, gt=0, description="images of one fixed chunk")
     seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the initial noise")
     precision: Literal["float32", "bf16"] = "float32"
@@ -89,8 +99,18 @@ class EvaluateConfig(Part):
 
     extractors: tuple[str, ...] = Field(default=("classifier",), min_length=1)
     metrics: tuple[str, ...] | None = Field(default=None, description="all of them when absent")
-    reference: Literal["train", "test"] = Field(default="train", description="balanced training or held-out test set")
+    protocol: str | None = Field(default=None, description="the preset whose rules these are; it marks the result")
+    reference: Literal["train", "test", "longtail"] = Field(
+        default="train", description="balanced training set, held-out test set, or the long-tailed training set itself")
+    half: Literal["selection", "report"] | None = Field(
+        default=None, description="half of the reference: one to choose settings on, the other to report; all when absent")
+    selection: Literal["recipe", "fixed", "selected-on-half"] = Field(
+        default="recipe", description="how omega, steps and checkpoint were chosen")
+    images: Annotated[int, Field(gt=0)] | Literal["train"] | None = Field(
+        default=None, description="generated images that count, in equal shares of the classes; 'train': as many of each "
+        "class as the training set has; all when absent")
     k: int = Field(default=5, gt=0, description="nearest neighbours of precision, recall, density and coverage")
+    edge: Literal["<=", "<"] = Field(default="<=", description="whether the edge belongs to a nearest-neighbour ball")
     reference_per_class: int | None = Field(default=None, gt=0, description="real images of each class; all when absent")
     classifier_steps: int | None = Field(default=None, gt=0, description="of the extractor; its own when absent")
     downstream: bool = Field(default=True, description="train classifiers on the images")
@@ -207,101 +227,3 @@ def parse_setting(text: str) -> tuple[str, Any]:
     except tomllib.TOMLDecodeError:
         parsed = value
     return key.strip(), parsed
-
-
-def validate(model: type[M], values: Mapping[str, Any], *, where: str, prefix: str = "") -> M:
-    """`model` from `values`, or one `UserError` with every fault: key path, what was given, what is allowed."""
-    try:
-        # through JSON, whose strict mode reads a list where a tuple is meant
-        return model.model_validate_json(json.dumps(values, default=str))
-    except ValidationError as error:
-        problems = [prefix + problem for problem in _explain_all(model, [dict(fault) for fault in error.errors()])]
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise UserError(f"{where} has {count}", problems) from None
-
-
-ALLOWED = {
-    "int_type": "a whole number", "int_from_float": "a whole number", "float_type": "a number", "string_type": "a text",
-    "bool_type": "true or false", "tuple_type": "a list", "finite_number": "a finite number",
-    "model_type": "a table of settings", "model_attributes_type": "a table of settings",
-}
-BOUNDS = {"gt": "above {}", "ge": "of at least {}", "lt": "below {}", "le": "of at most {}"}
-
-
-def _explain_all(model: type[BaseModel], faults: list[dict[str, Any]]) -> list[str]:
-    """One sentence for each value at fault. What the alternatives of a union say of one value becomes one sentence."""
-    by_value: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for fault in faults:
-        by_value.setdefault(_value_path(model, fault), []).append(fault)
-    # a list whose entries are at fault counts as too short as well: only the entries are named
-    bogus = [path for path, own in by_value.items() if own[0]["type"] == "too_short"
-             and any(other[:len(path)] == path and other != path for other in by_value)]
-    return [_explain(model, path, own) for path, own in by_value.items() if path not in bogus]
-
-
-def _explain(model: type[BaseModel], path: tuple[str, ...], faults: list[dict[str, Any]]) -> str:
-    key, kind, given = ".".join(path), faults[0]["type"], faults[0].get("input")
-    if kind == "extra_forbidden":
-        known = list(_field_model(model, path[:-1]).model_fields)
-        return f"{key}: unknown setting.{did_you_mean(path[-1], known)} Known: {', '.join(known)}."
-    if kind == "missing":
-        return f"{key}: is needed and not given."
-    alternatives = [_allowed(fault, _bounds(model, path)) for fault in faults]
-    if None in alternatives:
-        return f"{key}: {given!r}: {faults[0]['msg']}."
-    return f"{key}: {given!r} is not {' or '.join(str(allowed) for allowed in alternatives)}."
-
-
-def _allowed(fault: dict[str, Any], bounds: str) -> str | None:
-    """What would have been right, as the end of "is not ..."; None where pydantic's own words must do."""
-    kind, context = fault["type"], fault.get("ctx", {})
-    if kind == "literal_error":
-        expected = str(context["expected"])
-        return f"one of {expected}" if " or " in expected else expected
-    if kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
-        return f"a number {bounds}"
-    if kind == "too_short":
-        return f"long enough (at least {context['min_length']} {'entry' if context['min_length'] == 1 else 'entries'})"
-    return f"{ALLOWED[kind]} {bounds}".strip() if kind in ALLOWED else None
-
-
-def _value_path(model: type[BaseModel], fault: dict[str, Any]) -> tuple[str, ...]:
-    """The key path of the value at fault, without the names that pydantic gives the alternatives of a union."""
-    path = tuple(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        return path
-    known = [depth for depth, part in enumerate(path)
-             if part.isdigit() or part in _field_model(model, path[:depth]).model_fields]
-    return path[:known[-1] + 1] if known else path
-
-
-def _field_model(model: type[BaseModel], path: Sequence[str]) -> type[BaseModel]:
-    """The model that owns the last key of `path`, as far as the path goes through models and lists of models."""
-    for name in path:
-        if name.isdigit():
-            continue
-        field = model.model_fields.get(name)
-        inner = [t for t in (field.annotation, *get_args(field.annotation))
-                 if isinstance(t, type) and issubclass(t, BaseModel)] if field is not None else []
-        if not inner:
-            break
-        model = inner[0]
-    return model
-
-
-def _bounds(model: type[BaseModel], path: Sequence[str]) -> str:
-    """`above 0 and below 1`, from the constraints of the field at `path`."""
-    names = [part for part in path if not part.isdigit()]
-    field = None
-    for depth in range(len(names)):
-        field = _field_model(model, names[:depth]).model_fields.get(names[depth], field)
-    if field is None:
-        return ""
-    constraints = list(field.metadata)
-    for alternative in get_args(field.annotation):  # of a union, each perhaps Annotated with its own
-        for info in getattr(alternative, "__metadata__", ()):
-            constraints += getattr(info, "metadata", ())
-    words = []
-    for constraint in constraints:
-        words += [text.format(getattr(constraint, name)) for name, text in BOUNDS.items() if hasattr(constraint, name)]
-    return " and ".join(words)

@@ -14,7 +14,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A room imports only rooms before it. Rooms of one line do not know each other, except the foundation among itself.
 ORDER = [
-    ("errors", "registry", "progress", "files", "interrupt"), ("config",), ("data",), ("diffusion",), ("methods",),
+    ("errors", "registry", "progress", "files", "interrupt", "validation"), ("config",), ("data",), ("diffusion",), ("methods",),
     ("training",), ("evaluation",), ("records",), ("report",), ("machine", "recipes", "console"), ("pipeline",), ("probe", "api"),
     ("cli",),
 ]

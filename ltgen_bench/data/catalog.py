@@ -5,7 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ltgen_bench.data.sources import RawData, load_cifar, load_digits, load_folder, load_npz
+from ltgen_bench.config import DataConfig
+from ltgen_bench.data.raw import RawData
+from ltgen_bench.data.sources import load_cifar, load_digits, load_folder, load_npz
 from ltgen_bench.errors import UserError, unknown_name
 from ltgen_bench.progress import Progress
 from ltgen_bench.registry import Registry
@@ -18,10 +20,18 @@ class DataSource:
     summary: str
     source: str
     licence: str
-    load: Callable[[Path, Progress], RawData]
+    load: Callable[[DataConfig, Path, Progress], RawData]
     flip: bool
     recipes: str | None  # the folder of baselines/ whose recipes fit; None: by the size of the images
     imbalance_factor: float | None = None
+    content: str = ""  # what the images are called without a tail, the same for `cifar10` and `cifar10-lt`; in manifests
+    image_shape: tuple[int, int, int] | None = None  # (channels, height, width) where all images have one
+    class_names: tuple[str, ...] = ()  # where they are known before the files are read
+    num_classes: int | None = None
+    checksums: tuple[tuple[str, str], ...] = ()  # published files and what they hash to, as "md5:..."
+    # Recompute what the files hash to: (config, data root, progress, take changed files as they are now) -> what was found,
+    # a line each; a difference is a `UserError`.
+    verify: Callable[[DataConfig, Path, Progress, bool], list[str]] | None = None
 
 
 CIFAR_SOURCE = "Krizhevsky, 2009, https://www.cs.toronto.edu/~kriz/cifar.html"
@@ -32,15 +42,15 @@ for _suffix, _factor, _words in (("", None, "balanced"), ("-lt", 20.0, "exponent
     DATASETS.add(f"digits{_suffix}", DataSource(
         f"8 x 8 handwritten digits, 10 classes, {_words}; ships with scikit-learn",
         "Alpaydin and Kaynak, 1998, UCI Optical Recognition of Handwritten Digits", "CC BY 4.0",
-        lambda root, progress: load_digits(), flip=False, recipes="digits-lt", imbalance_factor=_factor))
+        lambda config, root, progress: load_digits(), flip=False, recipes="digits-lt", imbalance_factor=_factor))
 for _suffix, _factor, _words in (("", None, "balanced"), ("-lt", 100.0, "exponential long tail, imbalance factor 100")):
     DATASETS.add(f"cifar10{_suffix}", DataSource(
         f"32 x 32 photographs, 10 classes, {_words}; fetched by torchvision", CIFAR_SOURCE, CIFAR_LICENCE,
-        lambda root, progress: load_cifar("CIFAR10", root, progress), flip=True, recipes="cifar10-lt",
+        lambda config, root, progress: load_cifar("CIFAR10", root, progress), flip=True, recipes="cifar10-lt",
         imbalance_factor=_factor))
     DATASETS.add(f"cifar100{_suffix}", DataSource(
         f"32 x 32 photographs, 100 classes, {_words}; fetched by torchvision", CIFAR_SOURCE, CIFAR_LICENCE,
-        lambda root, progress: load_cifar("CIFAR100", root, progress), flip=True, recipes="cifar100-lt",
+        lambda config, root, progress: load_cifar("CIFAR100", root, progress), flip=True, recipes="cifar100-lt",
         imbalance_factor=_factor))
 
 OWN_FORMS = {  # a user's own data, written PREFIX:PATH
@@ -63,8 +73,8 @@ def find_source(name: str) -> DataSource:
     place = Path(path).expanduser()
     if prefix == "folder":
         return DataSource(OWN_FORMS[prefix], str(place), "the user's",
-                          lambda root, progress: load_folder(place, progress), flip=True, recipes=None)
-    return DataSource(OWN_FORMS[prefix], str(place), "the user's", lambda root, progress: load_npz(place),
+                          lambda config, root, progress: load_folder(place, progress), flip=True, recipes=None)
+    return DataSource(OWN_FORMS[prefix], str(place), "the user's", lambda config, root, progress: load_npz(place),
                       flip=True, recipes=None)
 
 

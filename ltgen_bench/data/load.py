@@ -8,7 +8,7 @@ from ltgen_bench.config import DataConfig
 from ltgen_bench.data.catalog import find_source, short_name
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.longtail import class_counts, select_indices
-from ltgen_bench.data.sources import RawData
+from ltgen_bench.data.raw import RawData
 from ltgen_bench.errors import UserError
 from ltgen_bench.progress import SILENT, Progress
 
@@ -20,7 +20,7 @@ def load_dataset(config: DataConfig, *, data_root: Path = Path("data"), progress
     that are missing, corrupt or of different sizes, labels out of range, and a class without images.
     """
     source = find_source(config.name)
-    raw = source.load(data_root, progress)
+    raw = source.load(config, data_root, progress)
     _check_classes(raw, config.name)
     factor = source.imbalance_factor if config.imbalance_factor is None else config.imbalance_factor
     train = raw.train

@@ -5,12 +5,12 @@ import struct
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ltgen_bench.data.images import ImageSet
+from ltgen_bench.data.raw import RawData, stratified_split
 from ltgen_bench.errors import UserError
 from ltgen_bench.progress import Progress
 
@@ -18,15 +18,6 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tif
 BROKEN_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)  # what Pillow raises
 HIGHEST_LABEL = 65_535
 NAMED = 5  # how many of many faulty files an error names
-
-
-@dataclass(frozen=True)
-class RawData:
-    """A data set as it comes, before a long tail is cut: training and test images and the names of the classes."""
-
-    train: ImageSet
-    test: ImageSet
-    class_names: tuple[str, ...]
 
 
 def load_digits() -> RawData:
@@ -137,22 +128,6 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         if not isinstance(value, np.ndarray):  # a file in the archive that is no array comes as its bytes
             raise UserError(f"npz:{path} is not a readable npz of plain arrays ('{key}' is none).")
     return arrays
-
-
-def stratified_split(images: ImageSet) -> tuple[ImageSet, ImageSet]:
-    """Three quarters of each class for training, one for testing; seed 0."""
-    from sklearn.model_selection import train_test_split
-
-    counts = np.bincount(images.labels)
-    rarest = int(counts.argmin())
-    too_few = UserError(f"class {rarest} has {counts[rarest]} of {len(images)} images, too few to hold a quarter of it "
-                        "out for testing; add images, or give a test part.")
-    if counts.min() < 2 or len(images) < 4 * len(counts):
-        raise too_few
-    train, test = train_test_split(np.arange(len(images)), test_size=0.25, random_state=0, stratify=images.labels)
-    if len(np.unique(images.labels[test])) < len(counts):  # a rare class can fall through the rounding
-        raise too_few
-    return images.take(train), images.take(test)
 
 
 def _checked(images: np.ndarray, labels: np.ndarray, where: str) -> ImageSet:

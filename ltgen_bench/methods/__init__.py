@@ -7,9 +7,10 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ltgen_bench.config import MethodConfig, validate
+from ltgen_bench.config import MethodConfig
 from ltgen_bench.errors import UserError
 from ltgen_bench.registry import Registry
+from ltgen_bench.validation import validate
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a bad name is refused before
     from ltgen_bench.methods.base import Method

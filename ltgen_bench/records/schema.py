@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ltgen_bench.config import Part, validate
+from ltgen_bench.config import Part
 from ltgen_bench.errors import UserError
 from ltgen_bench.files import write_text
+from ltgen_bench.validation import validate
 
 SCHEMA_VERSION = 1
 RECORD_FILE = "record.json"
@@ -28,6 +29,7 @@ class Entry(Part):
     parameters: int = Field(gt=0)
     precision: str
     sample_precision: str
+    labels: str = Field(default="balanced", description="of the generated images: balanced, or uniform (each drawn at random)")
 
 
 class Stage(Part):
@@ -52,6 +54,9 @@ class RunRecord(Part):
     sample_digest: str
     score_digest: str
     fingerprint: str
+    split: str = Field(default="", description="16 hex digits of the manifest that says which images train")
+    preset: str = Field(default="", description="the paper's or the benchmark's rules that the scores were asked to follow")
+    departures: list[str] = Field(default=[], description="where the measurement is not what the preset asks for")
     imbalance_factor: float | None
     profile: str
     class_names: list[str]

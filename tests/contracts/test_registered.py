@@ -8,8 +8,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from ltgen_bench.config import DataConfig
 from ltgen_bench.data import DATASETS, LongTailDataset
-from ltgen_bench.data.sources import RawData
+from ltgen_bench.data.raw import RawData
 from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.diffusion.guidance import Guidance
 from ltgen_bench.diffusion.samplers import SAMPLERS
@@ -199,7 +200,7 @@ class TestDatasets:
     def test_what_it_loads_is_bytes_in_channels_first_with_every_class(self, name, tmp_path):
         if name.startswith("cifar"):
             pytest.skip("needs a download; test_cifar.py reads generated files of the same layout")
-        raw = DATASETS[name].load(tmp_path, SILENT)
+        raw = DATASETS[name].load(DataConfig(name=name), tmp_path, SILENT)
         assert isinstance(raw, RawData)
         for part in (raw.train, raw.test):
             assert part.images.dtype == np.uint8
