@@ -1,31 +1,52 @@
 """The library's front: score any images with one call. `run`, `RunConfig` and the readers stand beside it in `ltgen_bench`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ltgen_bench.config import DataConfig, EvaluateConfig
+from ltgen_bench.config import DataConfig, EvaluateConfig, SampleConfig
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.data.load import load_dataset
-from ltgen_bench.data.sources import load_samples
+from ltgen_bench.data.npz import load_samples
 from ltgen_bench.evaluation.evaluate import evaluate as measure
+from ltgen_bench.evaluation.evaluate import weights_for
+from ltgen_bench.evaluation.presets import PRESETS, rules_of
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.machine import choose_device
 from ltgen_bench.pipeline import NO_WEIGHTS
 from ltgen_bench.progress import SILENT, Progress
 
 
-def evaluate(samples: str | Path | ImageSet, dataset: str | LongTailDataset = "digits-lt", *,
-             config: EvaluateConfig | None = None, data_root: str | Path = "data", device: str | None = None,
-             extractor_weights: Mapping[str, Path] = NO_WEIGHTS, progress: Progress = SILENT) -> Scores:
+def evaluate(samples: str | Path | ImageSet, dataset: str | LongTailDataset = "digits-lt", *, protocol: str | None = None,
+             config: EvaluateConfig | None = None, sampling: SampleConfig | None = None, data_root: str | Path = "data",
+             device: str | None = None, extractor_weights: Mapping[str, Path] = NO_WEIGHTS,
+             progress: Progress = SILENT) -> Scores:
     """Score `samples` of any model against the real images of `dataset`.
 
     `samples` is an `ImageSet`, or an npz with `images` (uint8 [N, H, W, C], [N, H, W] or [N, C, H, W]) and `labels`
-    (whole numbers from 0). `dataset` is a catalogue name, folder:PATH, npz:FILE, or a loaded data set. Raises `UserError`
-    for images of another shape or dtype, labels out of range, or a class without images.
+    (whole numbers from 0). `dataset` is a catalogue name, folder:PATH, npz:FILE, or a loaded data set.
+
+    `protocol` names a preset (`cbdm-paper`), whose rules hold where `config` states nothing else; `Scores.departures` says
+    where the result is not the preset's, and the rows of several rules stand in one table, apart by their protocol id.
+    `sampling=SampleConfig(labels="uniform")` says that the labels were drawn at random.
+
+    Raises `UserError` for an unknown preset, images of another shape or dtype, labels out of range, or a class without
+    images.
     """
+    config = config or EvaluateConfig()
+    rules = rules_of(config if protocol is None else config.model_copy(update={"protocol": PRESETS.check(protocol)}))
     images = samples if isinstance(samples, ImageSet) else load_samples(Path(samples))
     if isinstance(dataset, str):
         dataset = load_dataset(DataConfig(name=dataset), data_root=Path(data_root), progress=progress)
-    return measure(images, dataset, config or EvaluateConfig(), device=str(choose_device(device)),
-                   extractor_weights=extractor_weights, progress=progress)
+    parts = score(images, dataset, rules, sampling=sampling, device=device, extractor_weights=extractor_weights,
+                  progress=progress)
+    return parts[0] if len(parts) == 1 else Scores.joined(parts)
+
+
+def score(images: ImageSet, dataset: LongTailDataset, rules: Sequence[EvaluateConfig], *, sampling: SampleConfig | None = None,
+          device: str | None = None, extractor_weights: Mapping[str, Path] = NO_WEIGHTS,
+          progress: Progress = SILENT) -> list[Scores]:
+    """The scores of `images` under each of `rules` (`presets.rules_of`), which share the weights files."""
+    files = weights_for(rules, extractor_weights)
+    return [measure(images, dataset, rule, device=str(choose_device(device)), extractor_weights=own, progress=progress,
+                    sampling=sampling) for rule, own in zip(rules, files, strict=True)]

@@ -40,6 +40,7 @@ class DataConfig(Part):
     test_list: str | None = Field(default=None, description="likewise of the test images")
     image_size: Literal[32, 64, 128] | None = Field(
         default=None, description="image files are cut to their centre square and resized to this; as they are when absent")
+    flip: bool | None = Field(default=None, description="mirror images in training; as the data set allows when absent")
     columns: tuple[str, str] | None = Field(default=None, description="image and label columns of hub:NAME; found when absent")
 
 

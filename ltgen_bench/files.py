@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from ltgen_bench.errors import MachineError, UserError
 
 CACHE_VARIABLE = "LTGEN_BENCH_CACHE"
+LOCK_FILE = ".lock"
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -54,6 +55,22 @@ def append_text(path: Path, text: str) -> None:
         raise _machine_error(path, error) from error
 
 
+def write_at(path: Path, offset: int, data: bytes | memoryview) -> None:
+    """Overwrite bytes inside a file that is there, and have them on the disk before returning.
+
+    Raises `MachineError` when the disk is full. Where this stops halfway the bytes are old, new or a mixture: what tells
+    which must be written after it.
+    """
+    try:
+        with path.open("r+b") as file:
+            file.seek(offset)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise _machine_error(path, error) from error
+
+
 def _machine_error(path: Path, error: OSError) -> MachineError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return MachineError(f"the disk is full: {path} could not be written. Files written earlier are whole; free "
@@ -70,13 +87,32 @@ def file_sha256(path: Path) -> str:
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
     """Hold the lock of `folder`, so that two commands never write into one run."""
-    lock = FileLock(folder / ".lock")
+    lock = FileLock(folder / LOCK_FILE)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
         raise UserError(f"{folder} is being written by another command; wait for it to end, or choose another "
                         "--seed or --runs folder.") from None
+    except OSError as error:
+        raise _machine_error(folder, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def turn_to_write(folder: Path, say: Callable[[str], object]) -> Iterator[None]:
+    """Hold the lock of a folder of the cache; where another command holds it, say so and wait for that to end."""
+    lock = FileLock(folder / LOCK_FILE)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            say(f"another command is writing {folder}; waiting for it")
+            lock.acquire()
     except OSError as error:
         raise _machine_error(folder, error) from error
     try:

@@ -11,6 +11,7 @@ from typing import Any
 import tomli_w
 import torch
 
+from ltgen_bench.commands import dotted
 from ltgen_bench.config import RunConfig
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.load import load_dataset
@@ -20,6 +21,7 @@ from ltgen_bench.diffusion.samplers import SAMPLERS
 from ltgen_bench.diffusion.sampling import sample
 from ltgen_bench.errors import UserError
 from ltgen_bench.evaluation.evaluate import check_extractors, evaluate, fitted
+from ltgen_bench.evaluation.presets import rules_of
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.files import file_sha256, only_writer, write_text
 from ltgen_bench.interrupt import Interruption
@@ -98,10 +100,12 @@ def run(config: RunConfig, *, runs: Path = Path("runs"), data_root: Path = Path(
         extractor_weights: Mapping[str, Path] = NO_WEIGHTS, progress: Progress = SILENT, command: str = "") -> Run:
     """Take `config` through every stage, or on from wherever an earlier call stopped; a finished run is only read.
 
+    With `evaluate.protocol` the scores are those of that preset; one of several rules is a `UserError` (`rescore` takes it).
     Raises `UserError` before any work for a configuration that cannot run, `Interrupted` on Ctrl-C and SIGTERM,
     `MachineError` where the machine fails. What was finished before stays whole.
     """
     check_names(config)
+    rules_of(config.evaluate)  # refuses an unknown preset before data are read
     return carry_out(make_plan(config, load_dataset(config.data, data_root=data_root, progress=progress), runs),
                      device=choose_device(device), extractor_weights=extractor_weights, progress=progress, command=command)
 
@@ -109,12 +113,14 @@ def run(config: RunConfig, *, runs: Path = Path("runs"), data_root: Path = Path(
 def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[str, Path] = NO_WEIGHTS,
               progress: Progress = SILENT, command: str = "") -> Run:
     """The stages of a plan, each continued or read where an earlier call left something."""
-    if plan.finished and _same_weights(plan, extractor_weights):
+    if plan.finished and same_weights(plan.score_folder, extractor_weights):
         return read_run(plan)
     exact_float32(device)
     config, dataset, folder = plan.config, plan.dataset, plan.folder
     started = datetime.now(UTC)
     check_extractors(dataset, config.evaluate, extractor_weights=extractor_weights, progress=progress)
+    if config.evaluate.half is not None:
+        dataset.half(config.evaluate.half)  # refuses classes that are too small, before hours of training
     with only_writer(folder), Interruption() as interruption:
         claim(plan)
         with stage_cost(folder / "train" / "cost.json", device):
@@ -128,17 +134,22 @@ def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[st
                          plan.sample_folder / "samples.png")
         with stage_cost(plan.score_folder / "cost.json", device):
             scores = evaluate(samples, dataset, config.evaluate, device=str(device), work=plan.sample_folder / "downstream",
-                              extractor_weights=extractor_weights, progress=progress)
+                              extractor_weights=extractor_weights, progress=progress, sampling=config.sample)
         record = make_record(plan, trained, scores, device, started, command)
-        for place in (folder, plan.score_folder):  # the newest stands in the run folder too; last, the one that counts
-            scores.save(place / "scores.csv")
-            record.save(place)
+        keep(folder, record, scores)
     return Run(plan, record, scores)
 
 
-def _same_weights(plan: Plan, given: Mapping[str, Path]) -> bool:
+def keep(folder: Path, record: RunRecord, scores: Scores) -> None:
+    """Write what was measured into a run folder, where the newest stands, and last into the folder of its score digest."""
+    for place in (folder, folder / "scores" / record.score_digest):
+        scores.save(place / record.scores_file)
+        record.save(place)
+
+
+def same_weights(score_folder: Path, given: Mapping[str, Path]) -> bool:
     """Whether the finished scores were measured with the weights files that are `given` now."""
-    stored = RunRecord.load(plan.score_folder).extractor_weights
+    stored = RunRecord.load(score_folder).extractor_weights
     return all(stored.get(name) == file_sha256(path) for name, path in given.items())
 
 
@@ -146,7 +157,11 @@ def make_plan(config: RunConfig, dataset: LongTailDataset, runs: Path) -> Plan:
     """`config` with its method's settings in normal form, checked against the data. `UserError` where it cannot run."""
     check_names(config)
     method = normalised(config.method)
-    config = config.model_copy(update={"method": method, "evaluate": fitted(config.evaluate, dataset)})
+    rules = rules_of(config.evaluate)
+    if len(rules) > 1:
+        raise UserError(f"evaluate.protocol: {config.evaluate.protocol} has {len(rules)} rules, and a run is measured under one; "
+                        f"run without it, then ltgen-bench evaluate RUN --protocol {config.evaluate.protocol}")
+    config = config.model_copy(update={"method": method, "evaluate": fitted(rules[0], dataset)})
     if config.sample.omega > 0 and not METHODS[method.name].has_null_label:
         raise UserError(f"sample.omega: {config.sample.omega:g} needs a null label, and {method.name} trains none, so its omega "
                         "is 0; guidance for plain DDPM is the method 'cfg'.")
@@ -166,7 +181,7 @@ def claim(plan: Plan) -> None:
         stored = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path} is broken ({error}); delete the folder, or choose another with --runs.") from error
-    mine, theirs = _flat(wanted), _flat(stored)
+    mine, theirs = dotted(wanted), dotted(stored)
     # The fingerprint speaks for the data: equal images may lie elsewhere, or be asked for in other words. A setting that
     # one side lacks was added since with a default, and changes no training.
     differences = [f"{key}: {theirs[key]} there, {mine[key]} now" for key in sorted(mine.keys() & theirs.keys())
@@ -174,13 +189,6 @@ def claim(plan: Plan) -> None:
     if differences:
         raise UserError(f"{plan.folder} belongs to another configuration; choose another folder with --runs, or remove this "
                         "one", differences)
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-    return flat
 
 
 def read_run(plan: Plan) -> Run:
@@ -202,12 +210,14 @@ def make_record(plan: Plan, trained: Trained, scores: Scores, device: torch.devi
         sampler=config.sample.sampler, steps=config.sample.steps, omega=config.sample.omega, sample_seed=config.sample.seed,
         images_per_class=config.sample.images_per_class, budget_images=trained.images_seen,
         batch_size=config.train.batch_size, network=config.network.preset, parameters=trained.net.parameter_count,
-        precision=resolve_precision(config.train.precision, device), sample_precision=config.sample.precision)
+        precision=resolve_precision(config.train.precision, device), sample_precision=config.sample.precision,
+        labels=config.sample.labels)
     return RunRecord(
         schema_version=SCHEMA_VERSION, dataset=dataset.name, method=config.method.name, settings=settings,
         label=f"{config.method.name} ({changed})" if changed else config.method.name, seed=config.seed,
         train_digest=plan.train_digest, sample_digest=plan.sample_digest, score_digest=plan.score_digest,
-        fingerprint=dataset.fingerprint, imbalance_factor=dataset.imbalance_factor, profile=dataset.profile,
+        fingerprint=dataset.fingerprint, split="" if dataset.split is None else dataset.split.id, preset=scores.preset,
+        departures=scores.departures, imbalance_factor=dataset.imbalance_factor, profile=dataset.profile,
         class_names=list(dataset.class_names), class_counts=dataset.class_counts, groups=dataset.groups, entry=entry,
         protocols=scores.protocols, extractor_weights=scores.extractor_weights, stages=stages, versions=versions(),
         hardware=hardware(device), deterministic=trained.exact, started=started.isoformat(timespec="seconds"),

@@ -1,18 +1,23 @@
 """Which recipe a command means: a file, or the shipped one of the method for data like these."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ltgen_bench.config import RunConfig, read_toml, recipe_path
 from ltgen_bench.data.catalog import find_source
-from ltgen_bench.data.sources import BROKEN_IMAGE, image_files, load_npz
+from ltgen_bench.data.hub import list_hub
+from ltgen_bench.data.image_files import BadImageError, decode
+from ltgen_bench.data.listing import image_names
+from ltgen_bench.data.npz import load_npz
 from ltgen_bench.diffusion.samplers import SAMPLERS
 from ltgen_bench.errors import UserError
 from ltgen_bench.evaluation.extractors import EXTRACTORS
 from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.files import shipped_folder
 from ltgen_bench.methods import METHODS
+from ltgen_bench.progress import SILENT
 
 DEFAULT_METHOD, DEFAULT_DATASET = "cbdm", "digits-lt"
 SMALL_IMAGE = 16  # pixels; up to here the recipes of the digits fit
@@ -34,7 +39,7 @@ def resolve_recipe(*, recipe: Path | None, method: str | None, dataset: str | No
         values, where = read_toml(recipe), str(recipe)
     else:
         name = method or DEFAULT_METHOD
-        family = recipe_family(dataset or DEFAULT_DATASET)
+        family = recipe_family(dataset or DEFAULT_DATASET, overrides.get("data.image_size"), overrides.get("data.columns"))
         path = recipe_path(family, name)
         if not path.is_file():
             path = recipe_path(family, "ddpm")
@@ -63,24 +68,39 @@ def check_names(config: RunConfig) -> None:
         METRICS.check(metric)
 
 
-def recipe_family(dataset: str) -> str:
-    """The folder of `baselines/` whose recipes fit a data set."""
+def recipe_family(dataset: str, resized: int | None = None, columns: Sequence[str] | None = None) -> str:
+    """The folder of `baselines/` whose recipes fit a data set, at the image size that the user asks for.
+
+    `columns` are those of `hub:NAME`, where its images cannot be found without.
+    """
     family = find_source(dataset).recipes
-    return family or ("digits-lt" if image_size(dataset) <= SMALL_IMAGE else "cifar10-lt")
+    return family or ("digits-lt" if (resized or image_size(dataset, columns)) <= SMALL_IMAGE else "cifar10-lt")
 
 
-def image_size(dataset: str) -> int:
-    """The longer side of the first image of `folder:PATH` or `npz:FILE`, in pixels."""
-    from PIL import Image
-
+def image_size(dataset: str, columns: Sequence[str] | None = None) -> int:
+    """The longer side of the first image of `folder:PATH`, `npz:FILE` or `hub:NAME`, in pixels."""
     prefix, _, name = dataset.partition(":")
     path = Path(name).expanduser()
     if prefix == "npz":
         return max(load_npz(path).train.images.shape[2:])
     try:
-        first = next(file for folder in sorted((path / "train").iterdir()) if folder.is_dir() for file in image_files(folder))
-        with Image.open(first) as image:
-            return max(image.size)
-    except (*BROKEN_IMAGE, StopIteration, Image.DecompressionBombError) as error:
+        if prefix == "hub":
+            listing = list_hub(name, None if columns is None else (columns[0], columns[-1]), SILENT)
+            data = listing.content(listing.train.files[0])
+        else:
+            data = _first_image(path).read_bytes()
+        pixels, _ = decode(data)
+    except (OSError, BadImageError) as error:
         raise UserError(f"{dataset} has no readable training image ({type(error).__name__}: {error}). A folder is laid out as "
                         "PATH/train/CLASS/FILE.") from error
+    return max(pixels.shape[1:])
+
+
+def _first_image(folder: Path) -> Path:
+    """The first image file below `folder`/train, or below `folder` itself where only an index list says what trains."""
+    top = folder / "train" if (folder / "train").is_dir() else folder
+    for place, folders, _ in os.walk(top):
+        folders.sort()  # in place: the order in which they are walked
+        for name in image_names(Path(place)):
+            return Path(place) / name
+    raise FileNotFoundError(f"no image under {top}")

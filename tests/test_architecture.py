@@ -15,8 +15,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A room imports only rooms before it. Rooms of one line do not know each other, except the foundation among itself.
 ORDER = [
     ("errors", "registry", "progress", "files", "interrupt", "validation"), ("config",), ("data",), ("diffusion",), ("methods",),
-    ("training",), ("evaluation",), ("records",), ("report",), ("machine", "recipes", "console"), ("pipeline",), ("probe", "api"),
-    ("cli",),
+    ("training",), ("evaluation",), ("records",), ("report",), ("machine", "recipes", "console", "drawn", "kept"), ("commands",),
+    ("pipeline",), ("probe", "api", "rescore", "search", "check", "speed"), ("cli",),
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 # the door of the library; it may hand out what lies above

@@ -7,11 +7,18 @@ import traceback
 import click
 
 from ltgen_bench import __version__
+from ltgen_bench.cli.cache import cache
+from ltgen_bench.cli.check import check
+from ltgen_bench.cli.data import data
+from ltgen_bench.cli.evaluate import evaluate
 from ltgen_bench.cli.lists import list_
+from ltgen_bench.cli.protocol import protocol
 from ltgen_bench.cli.report import report
 from ltgen_bench.cli.run import run
 from ltgen_bench.cli.runs import runs
+from ltgen_bench.cli.search import search
 from ltgen_bench.cli.shared import Commands
+from ltgen_bench.cli.speed import speed
 from ltgen_bench.errors import BenchError
 
 
@@ -27,7 +34,7 @@ def cli() -> None:
     """
 
 
-for _command in (run, report, list_, runs):
+for _command in (run, evaluate, search, report, protocol, data, list_, runs, check, speed, cache):
     cli.add_command(_command)
 
 

@@ -24,10 +24,10 @@ def methods() -> None:
 @debug_option
 def datasets() -> None:
     """Data sets by name, and the forms for your own."""
-    from ltgen_bench.data.catalog import DATASETS, OWN_FORMS
+    from ltgen_bench.data.catalog import DATASETS, OWN_FORMS, SPELLINGS
 
     rows = [(name, DATASETS[name].summary, DATASETS[name].source) for name in DATASETS]
-    listing(rows + [(f"{prefix}:PATH", words, "yours") for prefix, words in OWN_FORMS.items()],
+    listing(rows + [(spelling, OWN_FORMS[spelling.partition(":")[0]], "yours") for spelling in SPELLINGS if ":" in spelling],
              ("data set", "what it is", "source"))
 
 

@@ -4,19 +4,24 @@ import json
 import re
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ltgen_bench import __version__
-from ltgen_bench.cli.shared import FILE, FOLDER, debug_option, runs_option
+from ltgen_bench.cli.presets import preset_notes
+from ltgen_bench.cli.shared import FILE, data_options, data_values, debug_option, runs_option
 from ltgen_bench.errors import Interrupted, UserError
 
 if TYPE_CHECKING:
+    import torch
     from rich.console import Console
 
     from ltgen_bench.config import RunConfig
+    from ltgen_bench.console import TerminalProgress
     from ltgen_bench.data.dataset import LongTailDataset
     from ltgen_bench.pipeline import Plan, Run
 
@@ -27,8 +32,7 @@ if TYPE_CHECKING:
 @click.option("--recipe", type=FILE, metavar="FILE", help="A recipe of your own instead of the shipped one.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override one value, e.g. method.tau=0.5.")
 @click.option("--seed", type=int, help="Training seed.  [default: the recipe's, 0]")
-@click.option("--imbalance-factor", metavar="NUMBER|natural", help="Largest / smallest class count.")
-@click.option("--profile", metavar="exp|step", help="How the class counts fall.")
+@data_options
 @click.option("--budget-images", type=int, metavar="N", help="Training images seen.")
 @click.option("--omega", type=float, help="Guidance strength: eps = cond + omega (cond - null).")
 @click.option("--sampler", metavar="NAME", help="Sampler (ltgen-bench list samplers).")
@@ -37,8 +41,8 @@ if TYPE_CHECKING:
 @click.option("--network", metavar="PRESET", help="ddpm, cpu (a tenth of the cost) or digits.")
 @click.option("--extractor", metavar="NAME,...", help="classifier, inception, or both.")
 @click.option("--extractor-weights", multiple=True, metavar="NAME=FILE", help="Weights from a file, e.g. inception=FILE.")
+@click.option("--protocol", metavar="PRESET", help="Measure under the rules of standard, cbdm-paper, oc-paper, ...")
 @click.option("--method-file", type=FILE, metavar="FILE", help="A Python file with a method of your own.")
-@click.option("--data-root", type=FOLDER, default=Path("data"), show_default=True, help="Where torchvision's data sets lie.")
 @click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N.  [default: cuda where there is one]")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads; part of what makes bits equal.")
 @runs_option
@@ -56,6 +60,41 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
     ltgen-bench run --method cfg --omega 1.5
     ltgen-bench run --dataset folder:photos --imbalance-factor 100 --network cpu --budget-images 20000
     """
+    from ltgen_bench.evaluation.presets import rules_of
+    from ltgen_bench.recipes import check_names
+
+    config = config_of(method, dataset, recipe, method_file, settings, options)
+    weights = weights_files(extractor_weights)
+    check_names(config)  # before torch is imported
+    rules = rules_of(config.evaluate)
+    images, chosen, progress, out = prepare(config, data_root, device, threads)
+    from ltgen_bench.evaluation.evaluate import weights_for
+    from ltgen_bench.pipeline import carry_out, make_plan
+
+    plans = [make_plan(config.model_copy(update={"evaluate": rule}), images, runs) for rule in rules]
+    if plans[0].config.evaluate.reference != rules[0].reference:
+        progress.say("the training images are not balanced, so the reference is the held-out test set")
+    if dry_run:
+        _dry_run(plans[0], chosen)
+        return
+    _header(plans[0], chosen, progress.console)
+    files = weights_for(rules, weights)
+    known = [plan.finished for plan in plans]
+    with resumable():
+        results = [carry_out(plan, device=chosen, extractor_weights=own, progress=progress, command=recorded_command())
+                   for plan, own in zip(plans, files, strict=True)]
+    if as_json:
+        records = [result.record.model_dump(mode="json") for result in results]
+        click.echo(json.dumps(records[0] if len(records) == 1 else records, indent=1, ensure_ascii=False))
+        return
+    for result, before in zip(results, known, strict=True):
+        show(result, before, out)
+    notes_of(results[-1], out)
+
+
+def config_of(method: str | None, dataset: str | None, recipe: Path | None, method_file: Path | None, settings: tuple[str, ...],
+              options: dict[str, Any]) -> "RunConfig":
+    """The configuration that the options mean; of an unknown method, data set, preset or value a `UserError`."""
     from ltgen_bench.methods import METHODS, add_method_file
     from ltgen_bench.recipes import resolve_recipe
 
@@ -63,47 +102,55 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
         method = add_method_file(method_file)
     if method is not None:
         METHODS.check(method)
-    config = resolve_recipe(recipe=recipe, method=method, dataset=dataset, overrides=_overrides(settings, options))
-    weights = _weights(extractor_weights)
-    plan, chosen, progress, out = _plan(config, data_root, runs, device, threads)
-    if dry_run:
-        _dry_run(plan, chosen)
-        return
-    from ltgen_bench.pipeline import carry_out
+    return resolve_recipe(recipe=recipe, method=method, dataset=dataset, overrides=overrides_of(settings, options))
 
-    _header(plan, chosen, progress.console)
-    known = plan.finished
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """An interruption inside says which command goes on."""
     try:
-        result = carry_out(plan, device=chosen, extractor_weights=weights, progress=progress, command=_recorded())
+        yield
     except Interrupted as stopped:
-        raise Interrupted(f"{stopped}. To go on: {_command()}", stopped.exit_code) from None
-    if as_json:
-        click.echo(json.dumps(result.record.model_dump(mode="json"), indent=1, ensure_ascii=False))
-    else:
-        _show(result, known, out)
+        raise Interrupted(f"{stopped}. To go on: {typed_command()}", stopped.exit_code) from None
 
 
-def _overrides(settings: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
+def overrides_of(settings: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
     """Dotted keys -> values, of the options that were given and of --set, which wins."""
     from ltgen_bench.config import parse_setting
 
-    factor = options["imbalance_factor"]
-    if factor is not None and factor != "natural":
-        try:
-            factor = float(factor)
-        except ValueError:
-            raise UserError(f"--imbalance-factor {factor}: it is a number of at least 1, or natural.") from None
-    extractor = options["extractor"]
+    data = {f"data.{key}": value for key, value in data_values(options).items()}
+    protocol = check_preset(options["protocol"])
     given = {
-        "seed": options["seed"], "data.imbalance_factor": factor, "data.profile": options["profile"],
+        "evaluate.protocol": protocol, "evaluate.extractors": names_of(options["extractor"]),
+        "seed": options["seed"], **data,
         "train.budget_images": options["budget_images"], "network.preset": options["network"],
         "sample.omega": options["omega"], "sample.sampler": options["sampler"], "sample.steps": options["steps"],
-        "sample.images_per_class": options["images_per_class"],
-        "evaluate.extractors": None if extractor is None else [name.strip() for name in extractor.split(",")]}
-    return {**{key: value for key, value in given.items() if value is not None}, **dict(map(parse_setting, settings))}
+        "sample.images_per_class": options["images_per_class"]}
+    given = {key: value for key, value in given.items() if value is not None}
+    return {**cleared(protocol), **given, **dict(map(parse_setting, settings))}
 
 
-def _weights(pairs: tuple[str, ...]) -> dict[str, Path]:
+def check_preset(name: str | None) -> str | None:
+    """`name` itself; an unknown one is a `UserError` with the near match."""
+    from ltgen_bench.evaluation.presets import PRESETS
+
+    return None if name is None else PRESETS.check(name)
+
+
+def cleared(protocol: str | None) -> dict[str, None]:
+    """Overrides that take away what a recipe says where a preset asked for on the command line decides."""
+    from ltgen_bench.evaluation.rules import RULE_FIELDS
+
+    return {} if protocol is None else {f"evaluate.{name}": None for name in (*RULE_FIELDS, "reference_per_class")}
+
+
+def names_of(text: str | None) -> list[str] | None:
+    """`fid, kid` as a list."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def weights_files(pairs: tuple[str, ...]) -> dict[str, Path]:
+    """--extractor-weights as extractor -> file; a missing file is a `UserError`."""
     weights = {}
     for pair in pairs:
         name, equals, file = pair.partition("=")
@@ -115,58 +162,58 @@ def _weights(pairs: tuple[str, ...]) -> dict[str, Path]:
     return weights
 
 
-def _plan(config: "RunConfig", data_root: Path, runs: Path, device: str | None, threads: int | None) -> Any:
-    """(plan, device, progress on stderr, console on stdout); names are checked before torch and the data are read."""
+def prepare(config: "RunConfig", data_root: Path, device: str | None,
+            threads: int | None) -> "tuple[LongTailDataset, torch.device, TerminalProgress, Console]":
+    """(data set, device, progress on stderr, console on stdout); imports torch, so the caller checks names before."""
     from rich.console import Console
 
     from ltgen_bench.console import TerminalProgress
-    from ltgen_bench.recipes import check_names
 
-    check_names(config)
     progress = TerminalProgress(Console(stderr=True))
     import torch
 
     from ltgen_bench.data.load import load_dataset
     from ltgen_bench.machine import choose_device
-    from ltgen_bench.pipeline import make_plan
 
     if threads is not None:
         torch.set_num_threads(threads)
     chosen = choose_device(device)
-    dataset = load_dataset(config.data, data_root=data_root, progress=progress)
-    plan = make_plan(config, dataset, runs)
-    if plan.config.evaluate.reference != config.evaluate.reference:
-        progress.say("the training images are not balanced, so the reference is the held-out test set")
-    return plan, chosen, progress, Console()
+    return load_dataset(config.data, data_root=data_root, progress=progress), chosen, progress, Console()
 
 
-def _command() -> str:
+def typed_command() -> str:
     """The command as typed, without the path of the program."""
     return shlex.join(["ltgen-bench", *sys.argv[1:]])
 
 
-def _recorded() -> str:
+def recorded_command() -> str:
     """The command for the record, which is published: absolute paths are cut to their last part."""
-    return re.sub(r"(?<![\w.])(?:~|/)[^\s'\"]*/([^\s'\"/]+)", r".../\1", _command())
+    return re.sub(r"(?<![\w.])(?:~|/)[^\s'\"]*/([^\s'\"/]+)", r".../\1", typed_command())
 
 
-def _about(dataset: "LongTailDataset") -> str:
+def about(dataset: "LongTailDataset") -> str:
+    """A data set in a few words: its name, factor, images and classes."""
     factor = f"imbalance {dataset.imbalance_factor:g}" if dataset.imbalance_factor else "its own class counts"
     return f"{dataset.name} ({factor}, {len(dataset.train):,} images, {dataset.num_classes} classes)"
 
 
-def _header(plan: "Plan", device: Any, console: "Console") -> None:
+def place_words(device: "torch.device") -> str:
+    """`cpu, 2 threads` or `cuda:0`."""
     import torch
 
     threads = torch.get_num_threads()
-    where = f"{device}, {threads} thread{'s' if threads > 1 else ''}" if device.type == "cpu" else str(device)
+    return f"{device}, {threads} thread{'s' if threads > 1 else ''}" if device.type == "cpu" else str(device)
+
+
+def _header(plan: "Plan", device: "torch.device", console: "Console") -> None:
     config = plan.config
-    for line in (f"ltgen-bench {__version__}  {config.method.name} on {_about(plan.dataset)}  {where}, seed {config.seed}",
-                 f"run folder  {plan.folder}"):
+    for line in (f"ltgen-bench {__version__}  {config.method.name} on {about(plan.dataset)}  {place_words(device)}, "
+                 f"seed {config.seed}", f"run folder  {plan.folder}"):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
-def _show(result: "Run", known: bool, out: "Console") -> None:
+def show(result: "Run", known: bool, out: "Console") -> None:
+    """The table of a run; `known` says that it was finished before."""
     from ltgen_bench.report.terminal import score_table
 
     record, folder = result.record, result.plan.folder
@@ -176,6 +223,14 @@ def _show(result: "Run", known: bool, out: "Console") -> None:
                   f"{record.seed + 1} for another)", soft_wrap=True, highlight=False, markup=False)
     color = out.is_terminal and not out.no_color
     click.echo(score_table(record, result.scores, out.width, color, folder=folder))
+
+
+def notes_of(result: "Run", out: "Console") -> None:
+    """What the preset expects of the samples, where there is a preset."""
+    record = result.record
+    if record.preset:
+        click.echo(preset_notes(record.preset, result.plan.config, record.dataset, record.class_counts, out.width,
+                                result.plan.runs))
 
 
 def _dry_run(plan: "Plan", device: Any) -> None:
@@ -189,7 +244,7 @@ def _dry_run(plan: "Plan", device: Any) -> None:
     groups = {name.partition("@")[0]: len(classes) for name, classes in dataset.groups.items() if name.endswith("@thirds")}
     counts = dataset.class_counts
     shown = ", ".join(map(str, counts if len(counts) <= 20 else [*counts[:10], "...", *counts[-5:]]))
-    click.echo(f"# data         {_about(dataset)}, fingerprint {dataset.fingerprint}")
+    click.echo(f"# data         {about(dataset)}, fingerprint {dataset.fingerprint}")
     click.echo(f"# classes      {shown}   ({', '.join(f'{n} {name}' for name, n in groups.items())})")
     click.echo(f"# run folder   {plan.folder}{' (finished)' if plan.finished else ''}")
     found = estimate(plan, device)

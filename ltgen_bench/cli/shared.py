@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -30,6 +31,41 @@ def debug_option(command: Callable) -> Callable:
 def runs_option(command: Callable) -> Callable:
     """`--runs DIR`, where the run folders lie."""
     return click.option("--runs", type=FOLDER, default=Path("runs"), show_default=True, help="Folder of the runs.")(command)
+
+
+_DATA_OPTIONS = (
+    click.option("--imbalance-factor", metavar="NUMBER|natural", help="Largest / smallest class count."),
+    click.option("--profile", metavar="NAME", help="How the class counts fall: exp, step or pareto:ALPHA."),
+    click.option("--split-seed", type=int, metavar="N", help="Another draw of the images of each class.  [default: 0]"),
+    click.option("--class-order", type=int, metavar="SEED", help="Permute which classes are the tail."),
+    click.option("--split", metavar="FILE", help="A manifest (split.json) that says which images train."),
+    click.option("--index-list", metavar="FILE", help="A published list of training images: lines of PATH LABEL."),
+    click.option("--test-list", metavar="FILE", help="Likewise of the test images."),
+    click.option("--image-size", type=int, metavar="32|64|128", help="Resize image files to this many pixels."),
+    click.option("--columns", metavar="IMAGE,LABEL", help="The columns of hub:NAME."),
+    click.option("--data-root", type=FOLDER, default=Path("data"), show_default=True, help="Where data sets lie or are put."),
+)
+
+
+def data_options(command: Callable) -> Callable:
+    """The options that say which images are meant, for every command that reads a data set."""
+    for option in reversed(_DATA_OPTIONS):
+        command = option(command)
+    return command
+
+
+def data_values(options: dict[str, Any]) -> dict[str, Any]:
+    """Keys of `[data]` -> values, of the data options that were given; takes them out of `options`."""
+    factor, columns = options.pop("imbalance_factor"), options.pop("columns")
+    if factor is not None and factor != "natural":
+        try:
+            factor = float(factor)
+        except ValueError:
+            raise UserError(f"--imbalance-factor {factor}: it is a number of at least 1, or natural.") from None
+    names = ("profile", "split_seed", "class_order", "split", "index_list", "test_list", "image_size")
+    given = {"imbalance_factor": factor, **{name: options.pop(name) for name in names},
+             "columns": None if columns is None else [name.strip() for name in columns.split(",")]}
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def listing(rows: list[tuple[str, str, str]], heads: tuple[str, str, str]) -> None:

@@ -1,13 +1,28 @@
-"""The data sets that have a name, and the two forms for a user's own."""
+"""The data sets that have a name, and the forms for a user's own."""
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from ltgen_bench.config import DataConfig
+from ltgen_bench.data import large_sets
+from ltgen_bench.data.class_names import CIFAR10, CIFAR100, DIGITS, FASHION_MNIST
+from ltgen_bench.data.digits import SHA256, load_digits, verify_digits
+from ltgen_bench.data.forms import (
+    find_folder,
+    find_hub,
+    find_large,
+    load_arrays,
+    load_listed,
+    verify_arrays,
+    verify_listed,
+)
+from ltgen_bench.data.large_sets import LargeSet
+from ltgen_bench.data.npz import load_npz, verify_npz
 from ltgen_bench.data.raw import RawData
-from ltgen_bench.data.sources import load_cifar, load_digits, load_folder, load_npz
+from ltgen_bench.data.torchvision_sets import load_torchvision, verify_torchvision
 from ltgen_bench.errors import UserError, unknown_name
 from ltgen_bench.progress import Progress
 from ltgen_bench.registry import Registry
@@ -25,7 +40,7 @@ class DataSource:
     recipes: str | None  # the folder of baselines/ whose recipes fit; None: by the size of the images
     imbalance_factor: float | None = None
     content: str = ""  # what the images are called without a tail, the same for `cifar10` and `cifar10-lt`; in manifests
-    image_shape: tuple[int, int, int] | None = None  # (channels, height, width) where all images have one
+    image_shape: tuple[int, int, int] | None = None  # (channels, height, width), unless another image size is asked for
     class_names: tuple[str, ...] = ()  # where they are known before the files are read
     num_classes: int | None = None
     checksums: tuple[tuple[str, str], ...] = ()  # published files and what they hash to, as "md5:..."
@@ -34,51 +49,148 @@ class DataSource:
     verify: Callable[[DataConfig, Path, Progress, bool], list[str]] | None = None
 
 
-CIFAR_SOURCE = "Krizhevsky, 2009, https://www.cs.toronto.edu/~kriz/cifar.html"
-CIFAR_LICENCE = "none stated; free for research"
-
 DATASETS: Registry[DataSource] = Registry("data set", "datasets")
-for _suffix, _factor, _words in (("", None, "balanced"), ("-lt", 20.0, "exponential long tail, imbalance factor 20")):
-    DATASETS.add(f"digits{_suffix}", DataSource(
-        f"8 x 8 handwritten digits, 10 classes, {_words}; ships with scikit-learn",
-        "Alpaydin and Kaynak, 1998, UCI Optical Recognition of Handwritten Digits", "CC BY 4.0",
-        lambda config, root, progress: load_digits(), flip=False, recipes="digits-lt", imbalance_factor=_factor))
-for _suffix, _factor, _words in (("", None, "balanced"), ("-lt", 100.0, "exponential long tail, imbalance factor 100")):
-    DATASETS.add(f"cifar10{_suffix}", DataSource(
-        f"32 x 32 photographs, 10 classes, {_words}; fetched by torchvision", CIFAR_SOURCE, CIFAR_LICENCE,
-        lambda config, root, progress: load_cifar("CIFAR10", root, progress), flip=True, recipes="cifar10-lt",
-        imbalance_factor=_factor))
-    DATASETS.add(f"cifar100{_suffix}", DataSource(
-        f"32 x 32 photographs, 100 classes, {_words}; fetched by torchvision", CIFAR_SOURCE, CIFAR_LICENCE,
-        lambda config, root, progress: load_cifar("CIFAR100", root, progress), flip=True, recipes="cifar100-lt",
-        imbalance_factor=_factor))
+
+
+def _add_both(name: str, factor: float, source: DataSource) -> None:
+    """Register `NAME`, and `NAME-lt` with an exponential long tail at `factor`."""
+    source = replace(source, content=name)
+    DATASETS.add(name, replace(source, summary=f"{source.summary}; all images"))
+    DATASETS.add(f"{name}-lt", replace(
+        source, imbalance_factor=factor,
+        summary=f"{source.summary}; exponential long tail, imbalance factor {factor:g} (as {name}-lt-10: factor 10, and so on)"))
+
+
+def _from_torchvision(name: str, kind: str, summary: str, source: str, licence: str, *, flip: bool, channels: int,
+                      class_names: tuple[str, ...], files: dict[str, str], recipes: str = "cifar10-lt") -> None:
+    """Register what torchvision's class `kind` reads, at factor 100; `files` are the published ones with their md5."""
+    _add_both(name, 100.0, DataSource(
+        f"{summary}, {len(class_names)} classes; fetched by torchvision", source, licence,
+        partial(load_arrays, partial(load_torchvision, kind)), flip, recipes, image_shape=(channels, 32, 32),
+        class_names=class_names, num_classes=len(class_names),
+        checksums=tuple((file, f"md5:{md5}") for file, md5 in files.items()),
+        verify=partial(verify_arrays, partial(verify_torchvision, kind))))
+
+
+def _large(large: LargeSet, summary: str, source: str, licence: str, num_classes: int, recipes: str) -> DataSource:
+    """The entry of a set that lies on the user's disk, at 64 x 64 when no other size is asked for."""
+    size, find = large_sets.IMAGE_SIZE, partial(find_large, large)
+    return DataSource(
+        summary, source, licence, partial(load_listed, find, size), True, recipes, content=large.folder,
+        image_shape=(3, size, size), num_classes=num_classes,
+        checksums=tuple((file, f"md5:{md5}") for file, md5 in large.archives if md5), verify=partial(verify_listed, find, size))
+
+
+_add_both("digits", 20.0, DataSource(
+    "8 x 8 handwritten digits, 10 classes; ships with scikit-learn",
+    "Alpaydin and Kaynak, 1998, UCI Optical Recognition of Handwritten Digits", "CC BY 4.0",
+    partial(load_arrays, lambda root, progress: load_digits()), flip=False, recipes="digits-lt", image_shape=(1, 8, 8),
+    class_names=DIGITS, num_classes=len(DIGITS), checksums=(("scikit-learn's digits", f"sha256:{SHA256}"),),
+    verify=partial(verify_arrays, lambda root, progress: verify_digits())))
+
+for _name, _kind, _classes, _files in (
+        ("cifar10", "CIFAR10", CIFAR10, {"cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a"}),
+        ("cifar100", "CIFAR100", CIFAR100, {"cifar-100-python.tar.gz": "eb9058c3a382ffc7106e4002c42a8d85"})):
+    _from_torchvision(
+        _name, _kind, "32 x 32 photographs", "Krizhevsky, 2009, https://www.cs.toronto.edu/~kriz/cifar.html",
+        "none stated; free for research", flip=True, channels=3, class_names=_classes, files=_files, recipes=f"{_name}-lt")
+_from_torchvision(
+    "mnist", "MNIST", "grey handwritten digits, 28 x 28 in a border of 2 black pixels",
+    "LeCun, Cortes and Burges, 1998, http://yann.lecun.com/exdb/mnist/", "CC BY-SA 3.0, as Keras states", flip=False, channels=1,
+    class_names=DIGITS, files={
+        "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+        "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+        "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c"})
+_from_torchvision(
+    "fashion-mnist", "FashionMNIST", "grey pictures of clothes, 28 x 28 in a border of 2 black pixels",
+    "Xiao, Rasul and Vollgraf, 2017, https://github.com/zalandoresearch/fashion-mnist", "MIT", flip=True, channels=1,
+    class_names=FASHION_MNIST, files={
+        "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+        "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+        "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310"})
+_from_torchvision(
+    "svhn", "SVHN", "32 x 32 photographs of house numbers", "Netzer et al., 2011, http://ufldl.stanford.edu/housenumbers/",
+    "non-commercial use only", flip=False, channels=3, class_names=DIGITS, files={
+        "train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373", "test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3"})
+
+_add_both("tiny-imagenet", 100.0, _large(
+    large_sets.TINY_IMAGENET, "64 x 64 photographs, 200 classes; on your disk", "Stanford CS231n, 2015, from ILSVRC 2012",
+    "ImageNet's terms: non-commercial research", 200, "tiny-imagenet-lt"))
+DATASETS.add("imagenet-lt", _large(
+    large_sets.IMAGENET_LT, "115,846 photographs, 1,000 classes, long-tailed by a published list; on your disk",
+    f"Liu et al., CVPR 2019, {large_sets.OLTR}", "ImageNet's terms: non-commercial research", 1000,
+    "imagenet-lt"))
+DATASETS.add("places-lt", _large(
+    large_sets.PLACES_LT, "62,500 photographs of scenes, 365 classes, long-tailed by a published list; on your disk",
+    f"Liu et al., CVPR 2019, {large_sets.OLTR}", "Places' terms: non-commercial research", 365,
+    "imagenet-lt"))
+DATASETS.add("inaturalist-2018", _large(
+    large_sets.INATURALIST_2018, "437,513 photographs of species, 8,142 classes with their natural counts; on your disk",
+    "Van Horn et al., CVPR 2018, https://github.com/visipedia/inat_comp", "non-commercial research and education", 8142,
+    "imagenet-lt"))
+DATASETS.add("celeba-5", _large(
+    large_sets.CELEBA_5, "faces in 5 classes by hair colour, for which you give a list or class folders; on your disk",
+    "Liu et al., ICCV 2015, https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html", "non-commercial research", 5,
+    "cifar10-lt"))
+DATASETS.add("cub", _large(
+    large_sets.CUB, "photographs of birds, 200 classes with their own counts; on your disk",
+    "Wah et al., 2011, Caltech-UCSD Birds-200-2011", "non-commercial research and education", 200,
+    "tiny-imagenet-lt"))
 
 OWN_FORMS = {  # a user's own data, written PREFIX:PATH
-    "folder": "images of your own as PATH/train/CLASS/FILE and PATH/test/CLASS/FILE",
+    "folder": "images of your own as PATH/train/CLASS/FILE and PATH/test/CLASS/FILE, or by --index-list",
     "npz": "arrays of your own: train_images, train_labels, test_images, test_labels",
+    "hub": "a data set of the Hugging Face hub by its name, hub:NAME or hub:NAME:CONFIG (pip install \"ltgen-bench[hub]\")",
 }
+SPELLINGS = ("NAME-lt-FACTOR", "folder:PATH", "npz:FILE", "hub:NAME")
 
 
 def find_source(name: str) -> DataSource:
-    """The entry of a catalogue name, `folder:PATH` or `npz:FILE`; else a `UserError` with the near match."""
+    """The entry of a catalogue name, of `NAME-lt-FACTOR`, or of a user's own; else a `UserError` with the near match."""
     prefix, colon, path = name.partition(":")
     if not colon:
-        if name not in DATASETS:
-            raise unknown_name("data set", name, [*DATASETS, "folder:PATH", "npz:FILE"], "datasets")
-        return DATASETS[name]
+        return DATASETS[name] if name in DATASETS else _at_factor(name)
     if prefix not in OWN_FORMS:
         raise unknown_name("data set form", prefix, OWN_FORMS, "datasets")
     if not path:
-        raise UserError(f"data set '{name}': a path is missing after the colon, as in {prefix}:PATH.")
-    place = Path(path).expanduser()
+        kind = "name" if prefix == "hub" else "path"
+        raise UserError(f"data set '{name}': a {kind} is missing after the colon, as in {prefix}:{kind.upper()}.")
+    if prefix == "npz":
+        place = Path(path).expanduser()
+        return DataSource(OWN_FORMS[prefix], path, "the user's", partial(load_arrays, lambda root, progress: load_npz(place)),
+                          flip=True, recipes=None, verify=partial(verify_arrays, lambda root, progress: verify_npz(place)))
     if prefix == "folder":
-        return DataSource(OWN_FORMS[prefix], str(place), "the user's",
-                          lambda config, root, progress: load_folder(place, progress), flip=True, recipes=None)
-    return DataSource(OWN_FORMS[prefix], str(place), "the user's", lambda config, root, progress: load_npz(place),
-                      flip=True, recipes=None)
+        find, licence = partial(find_folder, Path(path).expanduser()), "the user's"
+    else:
+        find, licence = partial(find_hub, path), "as the hub states"
+    return DataSource(OWN_FORMS[prefix], path, licence, partial(load_listed, find, None), flip=True, recipes=None,
+                      verify=partial(verify_listed, find, None))
+
+
+def _at_factor(name: str) -> DataSource:
+    """The entry that `cifar10-lt-50` stands for: that of `cifar10-lt`, at the factor 50."""
+    known = next((known for known in DATASETS if known.endswith("-lt") and name.startswith(f"{known}-")), None)
+    if known is None:
+        raise unknown_name("data set", name, [*DATASETS, *SPELLINGS], "datasets")
+    source, text = DATASETS[known], name.removeprefix(f"{known}-")
+    if source.imbalance_factor is None:
+        raise UserError(f"data set '{name}': {known} has the class counts of its published list; take {known} and lay a factor "
+                        "over it with --imbalance-factor.")
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0.0
+    if not 1 <= factor < float("inf"):
+        raise UserError(f"data set '{name}': '{text}' is no imbalance factor, which is a number of at least 1, as in {known}-50.")
+    return replace(source, imbalance_factor=factor)
 
 
 def short_name(name: str) -> str:
     """A name fit for a folder and a table: `folder:/data/cifar10-jpeg/` becomes `folder-cifar10-jpeg`."""
     prefix, colon, path = name.partition(":")
-    return f"{prefix}-{Path(os.path.abspath(path)).name.removesuffix('.npz')}" if colon else name  # noqa: PTH100  (`..` goes, links stay)
+    if not colon:
+        return name
+    last = Path(os.path.abspath(path)).name.removesuffix(".npz")  # noqa: PTH100  (`..` goes, links stay)
+    return f"{prefix}-{last.replace(':', '-')}"

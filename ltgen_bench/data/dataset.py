@@ -2,13 +2,19 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
+from jaxtyping import Int64
 
 from ltgen_bench.data.groups import all_groups
 from ltgen_bench.data.images import ImageSet
+from ltgen_bench.data.splits import Split
+from ltgen_bench.errors import UserError
+
+HALF_SEED = 0  # of the division of real images into a half to choose on and a half to report on
 
 
 @dataclass(frozen=True)
@@ -16,7 +22,9 @@ class LongTailDataset:
     """What a model trains on (`train`), and what its images are compared with (`reference`, `test`).
 
     `reference` is the whole balanced training set that `train` was cut from; `test` was never trained on.
-    `flip` says whether a mirrored image is still an image of its class. `name` is the catalogue's.
+    `flip` says whether a mirrored image is still an image of its class. `name` stands in folders and tables. `split` is
+    the manifest of the training images; None where they were not taken from a source. `halved` says which half
+    of the real images `reference` and `test` are.
     """
 
     name: str
@@ -27,6 +35,8 @@ class LongTailDataset:
     flip: bool
     imbalance_factor: float | None = None  # None: the classes' own counts were kept
     profile: str = "exp"
+    split: Split | None = None
+    halved: Literal["selection", "report"] | None = None
 
     @property
     def num_classes(self) -> int:
@@ -46,8 +56,7 @@ class LongTailDataset:
     @property
     def reference_is_balanced(self) -> bool:
         """Whether `reference` can stand for equally frequent classes: no class has over twice another's images."""
-        counts = np.bincount(self.reference.labels, minlength=self.num_classes)
-        return bool(counts.max() <= 2 * counts.min())
+        return balanced(self.reference.labels, self.num_classes)
 
     @cached_property
     def groups(self) -> dict[str, list[int]]:
@@ -57,6 +66,42 @@ class LongTailDataset:
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits over the content of all three sets and the class names: equal exactly when the data are."""
-        parts = {"train": self.train.content_hash(), "reference": self.reference.content_hash(),
-                 "test": self.test.content_hash(), "class_names": list(self.class_names), "flip": self.flip}
+        train = self.train.content_hash()
+        reference = train if self.reference is self.train else self.reference.content_hash()
+        parts = {"train": train, "reference": reference, "test": self.test.content_hash(),
+                 "class_names": list(self.class_names), "flip": self.flip}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+    def half(self, name: Literal["selection", "report"]) -> "LongTailDataset":
+        """The same training set, with one half of the real images that judge it: of every class of `reference` and `test`.
+
+        Settings that are searched are chosen on the half `selection` and reported on the half `report`; no image is in
+        both. The fingerprint differs between the halves and from the whole. A class of one image is a `UserError`.
+        """
+        assert self.halved is None, "a half of a half"
+        for part, images in (("reference", self.reference), ("test", self.test)):
+            counts = np.bincount(images.labels, minlength=self.num_classes)
+            if counts.min() < 2:
+                raise UserError(f"{self.name}: the {part} set has {counts.min()} images of class "
+                                f"{self.class_names[int(counts.argmin())]}, too few to be halved; choose settings without a "
+                                "search, or add images.")
+        return replace(self, halved=name, reference=self.reference.take(_half(self.reference.labels, name)),
+                       test=self.test.take(_half(self.test.labels, name)))
+
+
+def balanced(labels: Int64[np.ndarray, " N"], num_classes: int) -> bool:
+    """Whether no class has more than twice the images of another."""
+    counts = np.bincount(labels, minlength=num_classes)
+    return bool(counts.max() <= 2 * counts.min())
+
+
+def _half(labels: Int64[np.ndarray, " N"], half: Literal["selection", "report"]) -> Int64[np.ndarray, " n"]:
+    """Indices of one half of every class, ascending; an odd image goes to `report`."""
+    rng = np.random.RandomState(HALF_SEED)  # numpy has frozen the stream of this generator
+    chosen = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        rng.shuffle(members)
+        middle = len(members) // 2
+        chosen.append(members[:middle] if half == "selection" else members[middle:])
+    return np.sort(np.concatenate(chosen)).astype(np.int64)

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from ltgen_bench.config import DataConfig
-from ltgen_bench.data.catalog import find_source, short_name
-from ltgen_bench.data.dataset import LongTailDataset
-from ltgen_bench.data.longtail import class_counts, select_indices
+from ltgen_bench.data.catalog import DATASETS, DataSource, find_source, short_name
+from ltgen_bench.data.dataset import LongTailDataset, balanced
+from ltgen_bench.data.images import ImageSet
 from ltgen_bench.data.raw import RawData
+from ltgen_bench.data.splits import NATURAL, Split, draw_split, standard_split
 from ltgen_bench.errors import UserError
 from ltgen_bench.progress import SILENT, Progress
 
@@ -16,29 +17,100 @@ from ltgen_bench.progress import SILENT, Progress
 def load_dataset(config: DataConfig, *, data_root: Path = Path("data"), progress: Progress = SILENT) -> LongTailDataset:
     """Read the images that `config` names and cut the long tail that it asks for.
 
-    `data_root` is where torchvision's data sets lie, or are fetched to. Raises `UserError` for an unknown name, files
-    that are missing, corrupt or of different sizes, labels out of range, and a class without images.
+    `data_root` is where torchvision's data sets and the large ones lie, or are fetched to. Raises `UserError` for an
+    unknown name, files that are missing, corrupt, changed or of different sizes, labels out of range, a class without
+    images, and a manifest of other images.
     """
     source = find_source(config.name)
+    factor = wanted_factor(config, source)
+    manifest = None if config.split is None else Split.load(Path(config.split).expanduser())
     raw = source.load(config, data_root, progress)
     _check_classes(raw, config.name)
-    factor = source.imbalance_factor if config.imbalance_factor is None else config.imbalance_factor
-    train = raw.train
-    if isinstance(factor, float | int):
-        # the smallest class sets the height, so that the profile is exact where the source is only nearly balanced
-        n_max = int(np.bincount(raw.train.labels, minlength=len(raw.class_names)).min())
-        counts = class_counts(n_max, len(raw.class_names), factor, config.profile)
-        train = raw.train.take(select_indices(raw.train.labels, counts, config.split_seed))
+    split = _split(config, source, raw, factor, manifest)
+    train = raw.train if split.ranks is None else raw.train.take(split.indices(raw.train.labels, len(raw.class_names)))
     return LongTailDataset(
-        name=short_name(config.name), train=train, reference=raw.train, test=raw.test, class_names=raw.class_names,
-        flip=source.flip, imbalance_factor=float(factor) if isinstance(factor, float | int) else None,
-        profile=config.profile)
+        name=dataset_name(config, source, split, own=manifest is not None), train=train, reference=_reference(raw, split),
+        test=raw.test, class_names=raw.class_names,
+        flip=source.flip if config.flip is None else config.flip, imbalance_factor=split.imbalance_factor,
+        profile=split.profile, split=split)
+
+
+def wanted_factor(config: DataConfig, source: DataSource) -> float | None:
+    """The imbalance factor that a configuration asks for; None keeps the counts of the classes as they are."""
+    factor = source.imbalance_factor if config.imbalance_factor is None else config.imbalance_factor
+    return float(factor) if isinstance(factor, float | int) else None
+
+
+def shipped_split(config: DataConfig) -> Split | None:
+    """The manifest that ships for what `config` names, which needs no images; None where the package has none."""
+    source = find_source(config.name)
+    factor = wanted_factor(config, source)
+    if factor is None or config.split is not None or (config.profile, config.split_seed, config.class_order) != ("exp", 0, None):
+        return None
+    return standard_split(_content(config, source), factor)
+
+
+def _split(config: DataConfig, source: DataSource, raw: RawData, factor: float | None, manifest: Split | None) -> Split:
+    """The manifest given, the shipped one that the name stands for, or a new draw."""
+    dataset = _content(config, source)
+    checksum = raw.checksum or f"sha256:{raw.train.content_hash()}"
+    if manifest is not None:
+        if manifest.source != checksum:
+            raise UserError(f"the manifest {config.split} was made for other images than those of {config.name}: its source is "
+                            f"{manifest.source}, and these are {checksum}.")
+        return manifest
+    if factor is None:
+        return Split(dataset, checksum)
+    shipped = shipped_split(config)
+    if shipped is not None and shipped.source == checksum:
+        return shipped
+    sizes = np.bincount(raw.train.labels, minlength=len(raw.class_names)).tolist()
+    return draw_split(dataset, checksum, sizes, factor, config.profile, config.split_seed, config.class_order)
+
+
+def _content(config: DataConfig, source: DataSource) -> str:
+    """What the images are called whatever the tail; a user's own are called by their form, wherever they lie."""
+    return source.content or config.name.partition(":")[0]
+
+
+def _reference(raw: RawData, split: Split) -> ImageSet:
+    """The balanced images that the tail was cut from: all of them, or as many of each as the smallest class has."""
+    num_classes = len(raw.class_names)
+    if split.ranks is None or balanced(raw.train.labels, num_classes):
+        return raw.train
+    sizes = np.bincount(raw.train.labels, minlength=num_classes).tolist()
+    even = draw_split(split.dataset, split.source, sizes, 1.0, seed=split.seed)
+    return raw.train.take(np.sort(even.indices(raw.train.labels, num_classes)))
+
+
+def dataset_name(config: DataConfig, source: DataSource, split: Split, *, own: bool = False) -> str:
+    """The name in folders and tables. All that makes a split another than the standard one of its name is in it.
+
+    `cifar10-lt`, `cifar10-lt-50`, `cifar10-lt-100-step-order3`, `folder-photos-lt-100`; with a manifest of the user's
+    own (`own`) its checksum is added.
+    """
+    plain = short_name(config.name) if ":" in config.name else source.content or config.name
+    if split.profile == NATURAL:
+        return plain
+    tailed = f"{plain.removesuffix('-lt')}-lt"
+    standard = DATASETS[tailed].imbalance_factor if tailed in DATASETS else None
+    words = [f"split{split.seed}"] if split.seed else []
+    words += [] if split.class_order is None else [f"order{split.class_order}"]
+    words += [f"manifest{split.id[:8]}"] if own else []
+    if split.profile != "exp":
+        words.insert(0, split.profile.replace(":", ""))
+    if words or split.imbalance_factor != standard:
+        words.insert(0, f"{split.imbalance_factor:g}")
+    return "-".join([tailed, *words])
 
 
 def _check_classes(raw: RawData, name: str) -> None:
     if len(raw.class_names) < 2:
         raise UserError(f"{name} has {len(raw.class_names)} class; at least 2 are needed.")
     for part, images in (("training", raw.train), ("test", raw.test)):
+        if len(images) < len(raw.class_names):
+            raise UserError(f"{name} has {len(raw.class_names)} classes and only {len(images)} {part} images; every class needs "
+                            "some.")
         counts = np.bincount(images.labels, minlength=len(raw.class_names))
         empty = [raw.class_names[c] for c in np.flatnonzero(counts == 0)]
         if empty:

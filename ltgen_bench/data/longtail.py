@@ -1,4 +1,6 @@
-"""Profile -> class counts -> indices: how a balanced training set is cut to a long tail."""
+"""Profile -> class counts -> ranks: how a balanced training set is cut to a long tail."""
+
+import math
 
 import numpy as np
 from jaxtyping import Int64
@@ -7,24 +9,22 @@ from ltgen_bench.errors import UserError
 
 
 def class_counts(n_max: int, num_classes: int, imbalance_factor: float, profile: str = "exp") -> list[int]:
-    """Training images of each class, head first.
+    """Training images at each place from head to tail: n_r = floor(n_max * (1 / imbalance_factor)^e_r), e from 0 to 1.
 
-    `exp`: n_c = floor(n_max * (1 / imbalance_factor)^(c / (K - 1))); `step`: n_max for the first half of the classes
-    and floor(n_max / imbalance_factor) for the others. The arithmetic is that of LDAM-DRW (Cao et al., NeurIPS 2019)
-    and CBDM (Qin et al., CVPR 2023): CIFAR-10 at factor 100 gives 5000 ... 50, 12,406 in all.
+    `exp`: e_r = r / (K - 1), the arithmetic of LDAM-DRW (Cao et al., NeurIPS 2019) and CBDM (Qin et al., CVPR 2023):
+    CIFAR-10 at factor 100 gives 5000 ... 50, 12,406 in all. `step`: e = 0 for the first half of the classes and 1 for
+    the others. `pareto:A`: a power law with the same ends, n_r = n_max * x_r^-A (the tail of a Pareto distribution of
+    shape A) at K even steps of x from 1 to imbalance_factor^(1/A); the smaller A, the faster the head falls, and for
+    large A it is `exp`.
 
-    Raises `UserError` for a factor below 1, fewer than two classes, or a class left without an image.
+    Raises `UserError` for a factor below 1, a shape of 0, fewer than two classes, or a class left without an image.
     """
     if not imbalance_factor >= 1:
         raise UserError(f"imbalance factor {imbalance_factor:g}: it is largest / smallest class count, at least 1.")
     if num_classes < 2:
         raise UserError(f"a long tail needs at least 2 classes, and the data set has {num_classes}.")
     ratio = 1 / imbalance_factor
-    if profile == "exp":
-        counts = [int(n_max * ratio ** (c / (num_classes - 1.0))) for c in range(num_classes)]
-    else:
-        head = num_classes // 2
-        counts = [n_max] * head + [int(n_max * ratio)] * (num_classes - head)
+    counts = [int(n_max * ratio ** e) for e in _exponents(profile, num_classes, imbalance_factor)]
     if min(counts) < 1:
         # (below and not up to: 49 * (1 / 49) is less than 1)
         raise UserError(f"imbalance factor {imbalance_factor:g} leaves class {counts.index(min(counts))} without an "
@@ -32,18 +32,49 @@ def class_counts(n_max: int, num_classes: int, imbalance_factor: float, profile:
     return counts
 
 
-def select_indices(labels: Int64[np.ndarray, " N"], counts: list[int], seed: int = 0) -> Int64[np.ndarray, " M"]:
-    """Indices of the long-tailed subset, class by class: each class is shuffled, and its first n_c images are kept.
+def _exponents(profile: str, num_classes: int, imbalance_factor: float) -> list[float]:
+    places = [r / (num_classes - 1.0) for r in range(num_classes)]
+    kind, _, shape = profile.partition(":")
+    if kind == "exp":
+        return places
+    if kind == "step":
+        return [float(r >= num_classes // 2) for r in range(num_classes)]
+    alpha = float(shape)
+    if not alpha > 0:
+        raise UserError(f"profile {profile}: the shape of a Pareto distribution is a number above 0, as in pareto:6.")
+    end = math.log(imbalance_factor) / alpha  # log of the last x
+    if end == 0:
+        return [0.0] * num_classes
+    return [math.log1p(place * math.expm1(end)) / end for place in places[:-1]] + [1.0]
 
-    One numpy legacy generator serves all classes in order, as in LDAM-DRW and CBDM, whose draw (seed 0) this equals.
-    Raises `UserError` for a class that has fewer images than `counts` asks.
+
+def head_to_tail(num_classes: int, class_order: int | None = None) -> list[int]:
+    """The classes from the largest to the smallest: by label, or permuted by numpy's legacy generator seeded `class_order`."""
+    if class_order is None:
+        return list(range(num_classes))
+    return [int(c) for c in np.random.RandomState(class_order).permutation(num_classes)]
+
+
+def draw_ranks(class_sizes: list[int], counts: list[int], seed: int = 0) -> list[Int64[np.ndarray, " _"]]:
+    """For each class, by label, the places of the kept images among the images of that class, in the order of the draw.
+
+    Each class is shuffled and its first n_c images are kept. One numpy legacy generator, whose stream numpy has frozen,
+    serves all classes in order of their labels: the draw of LDAM-DRW and CBDM, which this equals at seed 0. Of two
+    counts at one seed the smaller one's images are among the larger one's. Raises `UserError` for a class that has fewer
+    images than `counts` asks.
     """
     rng = np.random.RandomState(seed)  # the published draw is of the legacy generator; it is local here
-    chosen = []
-    for label, count in enumerate(counts):
-        indices = np.flatnonzero(labels == label)
-        if len(indices) < count:
-            raise UserError(f"class {label} has {len(indices)} images and the profile asks for {count}.")
-        rng.shuffle(indices)
-        chosen.append(indices[:count])
-    return np.concatenate(chosen).astype(np.int64)
+    ranks = []
+    for label, (size, count) in enumerate(zip(class_sizes, counts, strict=True)):
+        if size < count:
+            raise UserError(f"class {label} has {size} images and the profile asks for {count}.")
+        order = np.arange(size, dtype=np.int64)
+        rng.shuffle(order)
+        ranks.append(order[:count])
+    return ranks
+
+
+def to_indices(labels: Int64[np.ndarray, " N"], ranks: list[Int64[np.ndarray, " _"]]) -> Int64[np.ndarray, " M"]:
+    """Ranks within each class -> indices into `labels`, class after class in the order of the ranks."""
+    members = [np.flatnonzero(labels == label) for label in range(len(ranks))]
+    return np.concatenate([own[rank] for own, rank in zip(members, ranks, strict=True)]).astype(np.int64)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Int64
 
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.errors import UserError
@@ -24,15 +25,23 @@ class RawData:
 
 def stratified_split(images: ImageSet) -> tuple[ImageSet, ImageSet]:
     """Three quarters of each class for training, one for testing; seed 0."""
+    train, test = stratified_indices(images.labels)
+    return images.take(train), images.take(test)
+
+
+def stratified_indices(labels: Int64[np.ndarray, " N"]) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " m"]]:
+    """Which of the images with these labels train, and which test; a class too small for that is a `UserError`."""
     from sklearn.model_selection import train_test_split
 
-    counts = np.bincount(images.labels)
+    counts = np.bincount(labels)
     rarest = int(counts.argmin())
-    too_few = UserError(f"class {rarest} has {counts[rarest]} of {len(images)} images, too few to hold a quarter of it "
+    if not counts[rarest]:
+        raise UserError(f"class {rarest} has no images, and labels go up to {len(counts) - 1}; every class needs some.")
+    too_few = UserError(f"class {rarest} has {counts[rarest]} of {len(labels)} images, too few to hold a quarter of it "
                         "out for testing; add images, or give a test part.")
-    if counts.min() < 2 or len(images) < 4 * len(counts):
+    if counts.min() < 2 or len(labels) < 4 * len(counts):
         raise too_few
-    train, test = train_test_split(np.arange(len(images)), test_size=0.25, random_state=0, stratify=images.labels)
-    if len(np.unique(images.labels[test])) < len(counts):  # a rare class can fall through the rounding
+    train, test = train_test_split(np.arange(len(labels)), test_size=0.25, random_state=0, stratify=labels)
+    if len(np.unique(labels[test])) < len(counts):  # a rare class can fall through the rounding
         raise too_few
-    return images.take(train), images.take(test)
+    return train.astype(np.int64), test.astype(np.int64)

@@ -1,4 +1,4 @@
-"""Drawing images: labels exactly balanced, one seed an image, fixed chunks that survive an interruption."""
+"""Drawing images: labels balanced or at random, one seed an image, fixed chunks that survive an interruption."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ltgen_bench.config import SampleConfig
 from ltgen_bench.data.images import SampleSet
-from ltgen_bench.diffusion.draws import generator, image_seed
+from ltgen_bench.diffusion.draws import derived_seed, generator, image_seed
 from ltgen_bench.diffusion.guidance import Denoiser
 from ltgen_bench.diffusion.samplers import SAMPLERS
 from ltgen_bench.errors import MachineError, UserError
@@ -24,6 +24,22 @@ from ltgen_bench.progress import SILENT, Progress
 def balanced_labels(num_classes: int, images_per_class: int) -> Int64[np.ndarray, " M"]:
     """Label of image i is i mod K, so that every prefix of the set is as balanced as it can be."""
     return np.tile(np.arange(num_classes, dtype=np.int64), images_per_class)
+
+
+def uniform_labels(num_classes: int, count: int, seed: int) -> Int64[np.ndarray, " M"]:
+    """`count` labels, each drawn at random from all classes, as CBDM's code does. numpy has frozen this generator's stream.
+
+    Class counts then scatter around M / K with a standard deviation of sqrt(M (K - 1)) / K, and a class may be empty.
+    """
+    rng = np.random.RandomState(derived_seed(seed, "labels") % 2**32)
+    return rng.randint(num_classes, size=count, dtype=np.int64)
+
+
+def labels_of(config: SampleConfig, num_classes: int) -> Int64[np.ndarray, " M"]:
+    """The labels of all images of a set, by image number; as many in all by either policy."""
+    if config.labels == "uniform":
+        return uniform_labels(num_classes, num_classes * config.images_per_class, config.seed)
+    return balanced_labels(num_classes, config.images_per_class)
 
 
 @dataclass(frozen=True)
@@ -89,6 +105,7 @@ def sample(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int, int
            stop: Callable[[], None] = lambda: None) -> SampleSet:
     """Draw `images_per_class` images of every class into `folder`/samples.npz, or read them where they are finished.
 
+    With labels at random (`config.labels`) it is as many in all. Image i has the same seed and initial noise either way.
     Finished chunks are kept in `folder`/chunks until all are there, so an interrupted call goes on and gives the same
     bits; a chunk whose file is damaged is drawn again. `stop` is called between chunks and may raise to interrupt.
     """
@@ -97,7 +114,7 @@ def sample(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int, int
     if whole.is_file():
         shutil.rmtree(parts, ignore_errors=True)  # there only if the command was killed in between
         return SampleSet.load(whole)
-    labels = balanced_labels(num_classes, config.images_per_class)
+    labels = labels_of(config, num_classes)
     seeds = np.array([image_seed(config.seed, number) for number in range(len(labels))], dtype=np.int64)
     sampling = Sampling(config, image_shape, labels, torch.device(device))
     about, facts = folder / "sampling.json", {**config.model_dump(mode="json"), **_machine(sampling.device)}

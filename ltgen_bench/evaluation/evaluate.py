@@ -1,13 +1,14 @@
 """The door of the evaluation room: samples and a data set in, scores out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from ltgen_bench.config import EvaluateConfig
+from ltgen_bench.config import EvaluateConfig, SampleConfig
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.errors import UserError
@@ -16,10 +17,11 @@ from ltgen_bench.evaluation.extractors import EXTRACTORS, Extractor
 from ltgen_bench.evaluation.measure import Scope, Sides, measure, scopes_of
 from ltgen_bench.evaluation.metrics import METRICS, Metric, Settings, Side
 from ltgen_bench.evaluation.metrics.kid import subset_size
-from ltgen_bench.evaluation.protocol import SEED, Protocol, label_policy
+from ltgen_bench.evaluation.presets import departures
+from ltgen_bench.evaluation.protocol import SEED, Protocol, label_fields
 from ltgen_bench.evaluation.recipes import ClassifierRecipe, downstream_recipe
 from ltgen_bench.evaluation.scores import Scores
-from ltgen_bench.evaluation.subsets import canonical, of_each_class
+from ltgen_bench.evaluation.subsets import at_most, canonical, of_each_class, shares
 from ltgen_bench.files import cache_folder
 from ltgen_bench.progress import SILENT, Progress
 
@@ -29,58 +31,94 @@ Row = dict[str, Any]
 def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig, *, device: str = "cpu",
              cache: Path | None = None, work: Path | None = None,
              extractor_weights: Mapping[str, Path] = MappingProxyType({}), progress: Progress = SILENT,
-             sampling: Mapping[str, object] | None = None) -> Scores:
+             sampling: SampleConfig | None = None) -> Scores:
     """Every measurement that `config` asks for, of `samples` against the real images of `dataset`.
 
     `cache` keeps features and classifiers by content (default: the cache folder's `features`), `work` the predictions
     of finished downstream classifiers, so a repeated call goes on and ends with the same bits. `extractor_weights` maps
-    an extractor to a weights file. `sampling["selection"]` says how omega was chosen, where not by the recipe.
+    an extractor to a weights file. `sampling` says how the samples were drawn, where that is known: labels that were
+    drawn at random make another protocol than counted ones. With `config.protocol` set the scores also say where they
+    depart from that preset, whose rule `config` then already is (`presets.rules_of`).
 
     The order of the images changes nothing. Raises `UserError` for an unknown metric or extractor, for samples of
-    another shape, with labels out of range or without an image of some class, and for unusable weights files.
+    another shape, with labels out of range or (unless they were drawn at random) without an image of some class, for a
+    half of a long-tailed reference, and for unusable weights files.
     """
     config = fitted(config, dataset)
     metrics = [METRICS[name] for name in (METRICS if config.metrics is None else dict.fromkeys(config.metrics))]
     _check_extractors(config, extractor_weights)
-    check_samples(samples, dataset)
+    uniform = sampling is not None and sampling.labels == "uniform"
+    check_samples(samples, dataset, every_class=not uniform)
     folder = cache if cache is not None else cache_folder() / "features"
-    generated = canonical(samples)
+    judged = dataset if config.half is None else dataset.half(config.half)
+    generated, labels = counted(canonical(samples), dataset, config, uniform)
+    if config.protocol is None and isinstance(config.images, int) and len(generated) < config.images:  # else a departure
+        progress.say(f"{len(generated):,} generated images count, where evaluate.images asks for {config.images:,}")
     scopes = scopes_of(dataset)
-    selection = str((sampling or {}).get("selection", "recipe"))
-    common = _common_fields(generated, dataset, selection)
+    common = {**labels, "data": judged.fingerprint, "groups": ("thirds", "count"),
+              "sample_dtype": str(generated.images.dtype), "selection": config.selection}
     rows: list[Row] = []
     protocols: dict[str, dict[str, Any]] = {}
     weights: dict[str, str] = {}
     measured = [metric for metric in metrics if "training" not in metric.needs]
     for name in config.extractors if measured else ():
+        # an extractor is trained on all real images, so that it is the same for both halves
         extractor = EXTRACTORS[name].build(dataset, device=device, folder=folder, weights=extractor_weights.get(name),
                                            steps=config.classifier_steps, progress=progress)
         weights[name] = extractor.sha256
-        found = _extractor_rows(extractor, measured, generated, dataset, config, scopes, folder, progress)
-        size = subset_size(len(generated), len(_real_sides(dataset, config)[0]))
-        settings = Settings(k=config.k, kid_subset_size=size)
+        found = _extractor_rows(extractor, measured, generated, judged, config, scopes, folder, progress)
+        size = subset_size(len(generated), len(_real_sides(judged, config)[0]))
+        settings = replace(Settings.of(config), kid_subset_size=size)
         of_metric = {metric.name: extractor_protocol(metric, extractor, config, settings, common)
                      for metric in measured}
         rows += _stamped(found, extractor.name, of_metric, protocols)
     trained = [metric for metric in metrics if "training" in metric.needs]
     if config.downstream and trained:
         recipe = downstream_recipe(dataset.image_shape, dataset.flip, len(dataset.train), config.downstream_steps)
-        found = _downstream(generated, dataset, recipe, scopes, device, folder, work, progress)
+        found = _downstream(generated, judged, recipe, scopes, device, folder, work, progress)
         of_metric = {metric.name: downstream_protocol(metric, recipe, common) for metric in trained}
         rows += _stamped([row for row in found if row["metric"] in of_metric], recipe.network, of_metric, protocols)
-    return Scores.from_rows(rows, protocols, weights)
+    return Scores.from_rows(rows, protocols, weights, preset=config.protocol or "",
+                            departures=departures(config, labels, len(generated), weights))
 
 
 def fitted(config: EvaluateConfig, dataset: LongTailDataset) -> EvaluateConfig:
     """`config` with the held-out images as the reference where the training images are not balanced.
 
-    Samples have exactly balanced labels, so a long-tailed reference would measure the shares of the classes.
+    Samples have balanced labels, so a long-tailed reference would measure the shares of the classes. Who wants that
+    asks for `longtail`, which stays; it has no halves (`UserError`).
     """
+    if config.reference == "longtail":
+        if config.half is not None:
+            raise UserError("evaluate.half: the reference is the long-tailed training set, which has no halves; take the "
+                            "reference train or test.")
+        return config
     return config if dataset.reference_is_balanced else config.model_copy(update={"reference": "test"})
 
 
-def check_samples(samples: ImageSet, dataset: LongTailDataset) -> None:
-    """Refuse samples that cannot be judged against `dataset`: another shape, foreign labels, a class without images."""
+def counted(generated: ImageSet, dataset: LongTailDataset, config: EvaluateConfig, uniform: bool) -> tuple[ImageSet, Row]:
+    """(the generated images that count, what the protocol says of their labels); `generated` in canonical order.
+
+    `config.images` are drawn without replacement by the metrics' seed: in equal shares of the classes, or with "train" as
+    many of each as the training set has, or, where labels were drawn at random (`uniform`), at random. Where there are
+    fewer, all of them count.
+    """
+    rng = np.random.default_rng(SEED)
+    if config.images == "train":
+        generated, uniform = at_most(generated, dataset.class_counts, rng), False
+    elif uniform and config.images is not None:
+        generated = generated.take(np.sort(rng.permutation(len(generated))[:config.images]))
+    elif config.images is not None:
+        generated = at_most(generated, shares(config.images, dataset.num_classes), rng)
+    counts = np.bincount(generated.labels, minlength=dataset.num_classes).tolist()
+    return generated, label_fields(counts, uniform=uniform, asked=config.images, train_counts=dataset.class_counts)
+
+
+def check_samples(samples: ImageSet, dataset: LongTailDataset, *, every_class: bool = True) -> None:
+    """Refuse samples that cannot be judged against `dataset`: another shape, foreign labels, a class without images.
+
+    Without `every_class` some classes may be empty, as they are by chance where labels were drawn at random.
+    """
     if samples.images.shape[1:] != dataset.image_shape:
         given, wanted = (" x ".join(map(str, shape)) for shape in (samples.images.shape[1:], dataset.image_shape))
         raise UserError(f"the samples are images of {given} (channels, height, width), those of {dataset.name} are "
@@ -91,7 +129,7 @@ def check_samples(samples: ImageSet, dataset: LongTailDataset) -> None:
                         f"{dataset.num_classes - 1}.")
     counts = np.bincount(samples.labels, minlength=dataset.num_classes)
     empty = [dataset.class_names[label] for label in np.flatnonzero(counts == 0)]
-    if empty:
+    if empty and (every_class or not len(samples)):
         raise UserError(f"the samples have no image of class {', '.join(empty[:5])}{' ...' if empty[5:] else ''}; "
                         f"every class of {dataset.name} needs some.")
 
@@ -111,6 +149,13 @@ def check_extractors(dataset: LongTailDataset, config: EvaluateConfig, *, cache:
                        progress=progress)
 
 
+def weights_for(rules: Sequence[EvaluateConfig], weights: Mapping[str, Path]) -> list[dict[str, Path]]:
+    """The weights files among `weights` that each of several rules uses; one that none uses is a `UserError`."""
+    together = tuple(dict.fromkeys(name for rule in rules for name in rule.extractors))
+    _check_extractors(rules[0].model_copy(update={"extractors": together}), weights)
+    return [{name: path for name, path in weights.items() if name in rule.extractors} for rule in rules]
+
+
 def _check_extractors(config: EvaluateConfig, weights: Mapping[str, Path]) -> None:
     for name in (*config.extractors, *weights):
         EXTRACTORS.check(name)
@@ -124,12 +169,18 @@ def _check_extractors(config: EvaluateConfig, weights: Mapping[str, Path]) -> No
 def _real_sides(dataset: LongTailDataset, config: EvaluateConfig) -> tuple[ImageSet, ImageSet]:
     """(the reference, held-out real images), each cut to the wanted number a class.
 
-    Where the test set is itself the reference, nothing is held out, and there is no floor of held-out images.
+    Where the test set is itself the reference, nothing is held out, and there is no floor of held-out images. Beside the
+    long-tailed training set stand held-out images in the same shares, so that their floor is not that of the shares.
     """
     train, test = dataset.reference, dataset.test
+    if config.reference == "longtail":
+        train, held = dataset.train, np.bincount(test.labels, minlength=dataset.num_classes)
+        scale = (held / dataset.class_counts).min()
+        quota = [max(1, int(count * scale)) for count in dataset.class_counts]
+        test = at_most(canonical(test), quota, np.random.default_rng(SEED))
     if config.reference_per_class is not None:
         train, test = (of_each_class(part, config.reference_per_class, np.random.default_rng(SEED)) for part in (train, test))
-    return (train, test) if config.reference == "train" else (test, test.take(np.empty(0, np.int64)))
+    return (test, test.take(np.empty(0, np.int64))) if config.reference == "test" else (train, test)
 
 
 def _extractor_rows(extractor: Extractor, metrics: list[Metric], generated: ImageSet, dataset: LongTailDataset,
@@ -147,7 +198,7 @@ def _extractor_rows(extractor: Extractor, metrics: list[Metric], generated: Imag
             sides.append(Side(found.features, images.labels, found.logits))
     possible = [metric for metric in metrics if extractor.class_logits or "class logits" not in metric.needs]
     with progress.stage("metrics", len(scopes), "scopes") as stage:
-        return measure(possible, Sides(*sides), scopes, Settings(k=config.k), stage)
+        return measure(possible, Sides(*sides), scopes, Settings.of(config), stage)
 
 
 def _downstream(generated: ImageSet, dataset: LongTailDataset, recipe: ClassifierRecipe, scopes: list[Scope],
@@ -162,22 +213,13 @@ def _downstream(generated: ImageSet, dataset: LongTailDataset, recipe: Classifie
     return downstream_rows(predictions, test.labels, scopes, len(generated))
 
 
-def _common_fields(generated: ImageSet, dataset: LongTailDataset, selection: str) -> dict[str, Any]:
-    per_class, labels = label_policy(np.bincount(generated.labels, minlength=dataset.num_classes).tolist())
-    return {"data": dataset.fingerprint, "images_per_class": per_class, "labels": labels, "groups": ("thirds", "count"),
-            "sample_dtype": str(generated.images.dtype), "selection": selection}
-
-
 def extractor_protocol(metric: Metric, extractor: Extractor, config: EvaluateConfig, settings: Settings,
                        common: Mapping[str, Any]) -> Protocol:
     """The measurement of `metric` on what `extractor` sees; `common` holds what all measurements share."""
     on_logits = "features" not in metric.needs
-    fields: dict[str, Any] = {name: getattr(settings, name) for name in metric.settings} | dict(metric.conventions)
-    if "reference" in metric.needs:
-        fields |= {"reference": config.reference, "reference_per_class": config.reference_per_class}
-    return Protocol(
-        metric=metric.name, revision=metric.revision, extractor=extractor.name, resize=extractor.resize,
-        weights=extractor.logits_id if on_logits else extractor.weights_id, **fields, **common)
+    return Protocol(extractor=extractor.name, resize=extractor.resize,
+                    weights=extractor.logits_id if on_logits else extractor.weights_id,
+                    **metric.protocol_fields(config, settings), **common)
 
 
 def downstream_protocol(metric: Metric, recipe: ClassifierRecipe, common: Mapping[str, Any]) -> Protocol:

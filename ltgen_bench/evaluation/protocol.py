@@ -7,11 +7,19 @@ and to nothing else.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 SEED = 2020  # of every draw inside a metric; torch-fidelity's default
+BALANCED = "exactly balanced"
+EQUAL_SHARES = "equal shares"  # as near to balanced as the number of images allows
+UNIFORM = "i.i.d. uniform"
+AS_TRAINED = "counts of the training set"
+REFERENCES = {"train": "the balanced training set", "test": "the held-out test set", "longtail": "the long-tailed training set"}
+SELECTIONS = {"recipe": "omega of the recipe", "fixed": "omega fixed for all methods",
+              "selected-on-half": "omega, steps and checkpoint chosen on the other half of the real images"}
 
 
 class Protocol(BaseModel):
@@ -22,12 +30,14 @@ class Protocol(BaseModel):
     metric: str
     revision: int  # grows when the metric's definition changes
     data: str  # fingerprint of training set, reference and test set
-    images_per_class: int | None  # None where the classes differ; `labels` then says how
-    labels: str  # "exactly balanced", or the smallest and largest class
+    images_per_class: int | None = None  # None where the classes differ; `labels` then says how
+    images: int | None = None  # in all, where the labels are drawn or do not go into it evenly
+    labels: str  # BALANCED, EQUAL_SHARES, UNIFORM, AS_TRAINED, or the smallest and largest class
     groups: tuple[str, ...] | None = None  # the rules of many, medium and few
     sample_dtype: str = "uint8"
     selection: Literal["recipe", "fixed", "selected-on-half"] = "recipe"  # how omega was chosen
-    reference: Literal["train", "test"] | None = None
+    reference: Literal["train", "test", "longtail"] | None = None
+    reference_half: Literal["selection", "report"] | None = None  # of the real images; None: all of them
     reference_per_class: int | None = None  # real images of each class, drawn with `SEED`; None: all of them
     extractor: str | None = None
     weights: str | None = None  # the extractor's weights, or the recipe and data they were made from
@@ -55,27 +65,44 @@ class Protocol(BaseModel):
 
     @property
     def words(self) -> str:
-        """The measurement in one sentence."""
-        images = "generated images" if self.images_per_class is None else f"{self.images_per_class} images a class"
-        parts = [f"{self.metric} (revision {self.revision}) of {images}, {self.labels}, {self.sample_dtype}"]
+        """The measurement in one sentence: every field that plays a part."""
+        parts = [f"{self.metric} (revision {self.revision}) of {self._generated}, {self.labels}, {self.sample_dtype}"]
         if self.reference:
-            where = {"train": "the balanced training set", "test": "the held-out test set"}[self.reference]
             part = f"{self.reference_per_class} images a class of " if self.reference_per_class else ""
-            parts.append(f"against {part}{where}")
+            part += f"the {self.reference_half} half of " if self.reference_half else ""
+            parts.append(f"against {part}{REFERENCES[self.reference]}")
         if self.extractor:
             parts.append(f"on {self.extractor} features (weights {self.weights}, {self.resize})")
         if self.training:
             parts.append(f"by a classifier trained for {self.steps} steps ({self.training})")
         details = {"k": self.k, "edge": self.edge, "counts": self.counts, "subsets": self.kid_subsets,
-                   "subset size": self.kid_subset_size, "kernel degree": self.kid_degree, "splits": self.is_splits}
+                   "subset size": self.kid_subset_size, "kernel degree": self.kid_degree, "splits": self.is_splits,
+                   "seed": self.seed, "groups by": " and ".join(self.groups) if self.groups else None}
         parts += [f"{name} {value}" for name, value in details.items() if value is not None]
-        parts.append(f"data {self.data}")
+        parts += [SELECTIONS[self.selection], f"data {self.data}"]
         return ", ".join(parts) + "."
 
+    @property
+    def _generated(self) -> str:
+        if self.images_per_class is not None:
+            return f"{self.images_per_class} images a class"
+        return "generated images" if self.images is None else f"{self.images} images in all"
 
-def label_policy(counts: list[int]) -> tuple[int | None, str]:
-    """(images per class, words) for generated images per class: exactly balanced, or from smallest to largest."""
-    smallest, largest = min(counts), max(counts)
+
+def label_fields(counts: Sequence[int], *, uniform: bool = False, asked: int | Literal["train"] | None = None,
+                 train_counts: Sequence[int] = ()) -> dict[str, Any]:
+    """`images_per_class`, `images` and `labels` of a protocol, for `counts` generated images of each class.
+
+    `uniform`: each label was drawn at random, so that the counts are chance and only their sum is stated. `asked` is how
+    many images were to count: in equal shares, or with "train" as many of each class as `train_counts` says.
+    """
+    smallest, largest, total = min(counts), max(counts), sum(counts)
+    if uniform:
+        return {"images_per_class": None, "images": total, "labels": UNIFORM}
+    if asked == "train" and list(counts) == list(train_counts):
+        return {"images_per_class": None, "labels": AS_TRAINED}
     if smallest == largest:
-        return smallest, "exactly balanced"
-    return None, f"unbalanced, {smallest} to {largest} images a class"
+        return {"images_per_class": smallest, "labels": BALANCED}
+    if asked == total and largest - smallest == 1:
+        return {"images_per_class": None, "images": total, "labels": EQUAL_SHARES}
+    return {"images_per_class": None, "labels": f"unbalanced, {smallest} to {largest} images a class"}

@@ -39,27 +39,42 @@ _EMPTY: dict[str, Any] = {TEXT: "", NUMBER: float("nan"), COUNT: None}
 class Scores:
     """`table` has exactly the columns COLUMNS; `protocols` maps each id in it to its description.
 
-    `extractor_weights` maps each extractor that was used to the SHA-256 of its weights.
+    `extractor_weights` maps each extractor that was used to the SHA-256 of its weights. `preset` names the rules that the
+    measurement was asked to follow, `departures` says where it does not.
     """
 
     table: pd.DataFrame
     protocols: dict[str, dict[str, Any]] = field(default_factory=dict)
     extractor_weights: dict[str, str] = field(default_factory=dict)
+    preset: str = ""
+    departures: list[str] = field(default_factory=list)
 
     @classmethod
     def from_rows(cls, rows: Sequence[Mapping[str, Any]], protocols: Mapping[str, dict[str, Any]],
-                  extractor_weights: Mapping[str, str] = MappingProxyType({})) -> "Scores":
+                  extractor_weights: Mapping[str, str] = MappingProxyType({}), *, preset: str = "",
+                  departures: Sequence[str] = ()) -> "Scores":
         """A table of `rows`, each a mapping of some of COLUMNS; what a row leaves out is empty."""
         for row in rows:
             unknown = set(row) - set(COLUMNS)
             assert not unknown, f"a row of scores has unknown columns: {sorted(unknown)}"
         columns = {name: pd.Series([row.get(name, _EMPTY[kind]) for row in rows], dtype=_DTYPES[kind])
                    for name, kind in COLUMN_KINDS.items()}
-        return cls(pd.DataFrame(columns), dict(protocols), dict(extractor_weights))
+        return cls(pd.DataFrame(columns), dict(protocols), dict(extractor_weights), preset, list(departures))
+
+    @classmethod
+    def joined(cls, parts: Sequence["Scores"]) -> "Scores":
+        """The scores of all rules of one preset in one table; a measurement that two rules share stands there once."""
+        table = pd.concat([part.table for part in parts], ignore_index=True)
+        table = table.drop_duplicates(["metric", "extractor", "train_data", "protocol", "scope", "label"], ignore_index=True)
+        return cls(table, {key: text for part in parts for key, text in part.protocols.items()},
+                   {key: sha for part in parts for key, sha in part.extractor_weights.items()}, parts[0].preset,
+                   list(dict.fromkeys(sentence for part in parts for sentence in part.departures)))
 
     def save(self, path: Path) -> None:
         """Write the table as CSV, and the rest beside it as `<stem>.protocols.json`. Floats keep every digit."""
-        rest = {"protocols": self.protocols, "extractor_weights": self.extractor_weights}
+        rest: dict[str, Any] = {"protocols": self.protocols, "extractor_weights": self.extractor_weights}
+        if self.preset:
+            rest |= {"preset": self.preset, "departures": self.departures}
         write_text(protocols_path(path), json.dumps(rest, indent=2, sort_keys=True) + "\n")
         write_whole(path, lambda part: self.table.to_csv(part, index=False, lineterminator="\n"))
 
@@ -75,7 +90,8 @@ class Scores:
             raise UserError(f"{path} is not a table of scores ({error}); delete it and measure again.") from error
         beside = protocols_path(path)
         rest = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
-        return cls(table, rest.get("protocols", {}), rest.get("extractor_weights", {}))
+        return cls(table, rest.get("protocols", {}), rest.get("extractor_weights", {}), rest.get("preset", ""),
+                   rest.get("departures", []))
 
 
 def _typed(text: pd.DataFrame) -> pd.DataFrame:

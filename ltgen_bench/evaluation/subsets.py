@@ -1,6 +1,7 @@
 """Which images meet which: an order that depends on content alone, and draws that keep the classes' shares."""
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Int64
@@ -33,6 +34,21 @@ def of_each_class(images: ImageSet, count: int, rng: np.random.Generator) -> Ima
     """At most `count` images of every class without replacement, in canonical order; smaller classes whole."""
     images = canonical(images)
     kept = [rng.permutation(np.flatnonzero(images.labels == label))[:count] for label in np.unique(images.labels)]
+    return images.take(np.sort(np.concatenate(kept)))
+
+
+def shares(total: int, num_classes: int) -> list[int]:
+    """`total` images in equal shares; what is left over goes to the first classes, one each."""
+    each, over = divmod(total, num_classes)
+    return [each + (label < over) for label in range(num_classes)]
+
+
+def at_most(images: ImageSet, quota: Sequence[int], rng: np.random.Generator) -> ImageSet:
+    """`quota[c]` images of each class c without replacement, in the order they came in; smaller classes whole."""
+    kept = [np.empty(0, np.int64)]
+    for label, wanted in enumerate(quota):
+        members = np.flatnonzero(images.labels == label)
+        kept.append(rng.choice(members, size=min(wanted, len(members)), replace=False))
     return images.take(np.sort(np.concatenate(kept)))
 
 

@@ -10,8 +10,8 @@ import pandas as pd
 
 from ltgen_bench.errors import UserError
 from ltgen_bench.evaluation.scores import protocols_path
-from ltgen_bench.files import write_text, write_whole
-from ltgen_bench.records.store import ROW_COLUMNS
+from ltgen_bench.files import shipped_folder, write_text, write_whole
+from ltgen_bench.records.store import PRESET_COLUMNS, ROW_COLUMNS
 
 WHOLE = ["class_label", "class_count", "n_real", "n_generated"]
 NUMBERS = ["value", "uncertainty", "floor_half", "floor_test", "omega", "imbalance_factor"]
@@ -31,9 +31,13 @@ def measured_csv(rows: pd.DataFrame, path: Path, protocols: Mapping[str, Mapping
 
 
 def read_measured(path: Path) -> pd.DataFrame:
-    """Read what `measured_csv` wrote, with the types of `records.rows`. A missing or foreign file is a `UserError`."""
+    """Read what `measured_csv` wrote, with the types of `records.rows`. A missing or foreign file is a `UserError`.
+
+    A file from before there were presets has none.
+    """
     try:
         frame = pd.read_csv(path, dtype="str", keep_default_na=False)
+        frame = frame.assign(**{name: "" for name in PRESET_COLUMNS if name not in frame.columns})
         missing = [name for name in ROW_COLUMNS if name not in frame.columns]
         if missing:
             raise UserError(
@@ -49,3 +53,9 @@ def read_measured(path: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         raise UserError(f"{path} could not be read as a table of measured results: {error}.") from error
     return frame[ROW_COLUMNS]
+
+
+def shipped_protocols() -> dict[Path, dict[str, dict[str, Any]]]:
+    """Each `*.protocols.json` of the shipped `results/` -> its protocols (id -> description)."""
+    files = sorted(shipped_folder("results").glob("*.protocols.json"))
+    return {path: json.loads(path.read_text(encoding="utf-8")) for path in files}

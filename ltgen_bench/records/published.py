@@ -12,6 +12,7 @@ import pandas as pd
 from ltgen_bench.errors import UserError, did_you_mean
 from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.files import shipped_folder
+from ltgen_bench.records.stated import extractor, group_rule, reference_set, sampler
 
 REQUIRED = ("paper_id", "method", "dataset", "imbalance_factor", "split", "metric", "value")
 OPTIONAL = (
@@ -66,9 +67,11 @@ def read_leaderboard(path: str | Path) -> pd.DataFrame:
     """Read and check one CSV of published numbers: one row a result, columns as in `results/published/README.md`.
 
     Beside the file's columns (missing optional ones empty) the frame has `printed` (the value as the file writes it),
-    `canonical` (the value in this program's units: KID raw, accuracies as fractions), `train_steps` (the file's
-    `steps`), `method_key` (a name like the registry's; DDPM with guidance above 0 is `cfg`), `second_hand`, `row` (as
-    in the file, the header being row 1) and `leaderboard` (the file's name).
+    `canonical` (the value in this program's units: KID raw, accuracies as fractions), `method_key` (the alias: a name like
+    the registry's, so that DDPM with guidance above 0 is `cfg`), `second_hand`, `row` (as in the file, the header being row
+    1) and `leaderboard` (the file's name); and the protocol fields that a row states, empty where it does not: `images`
+    (generated), `reference_set` (train, test, longtail), `extractor` (inception, clip), `group_rule` (thirds, count),
+    `sampler_name` and `sampler_steps`, `omega` (its guidance), `train_steps` (the file's `steps`).
     Raises `UserError` with every fault of the file: row, column, cure.
     """
     path = Path(path)
@@ -211,6 +214,13 @@ def _frame(path: Path, records: list[tuple[int, dict[str, str]]]) -> pd.DataFram
     frame["canonical"] = frame["value"] * [
         _unit(*pair) for pair in zip(frame["metric"], frame["unit_note"], strict=True)
     ]
+    frame["images"], frame["omega"] = frame["n_samples"], frame["guidance"]
+    frame["reference_set"] = frame["reference"].map(reference_set)
+    frame["extractor"] = [extractor(*pair) for pair in zip(frame["metric"], frame["unit_note"], strict=True)]
+    frame["group_rule"] = [group_rule(*pair) for pair in zip(frame["split"], frame["notes"], strict=True)]
+    samplers = frame["sampler"].map(sampler)
+    frame["sampler_name"] = [name for name, _ in samplers]
+    frame["sampler_steps"] = pd.array([steps for _, steps in samplers], dtype="Int64")
     frame["method_key"] = [method_key(*pair) for pair in zip(frame["method"], frame["guidance"], strict=True)]
     frame["second_hand"] = frame["secondary"] == "yes"
     frame["row"] = [row for row, _ in records]

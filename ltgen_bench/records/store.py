@@ -34,10 +34,12 @@ ENTRY_COLUMNS = [
     "fingerprint",
     "imbalance_factor",
 ]
+# The rules that the scores were asked to follow, and where they do not; CSVs of earlier versions lack both.
+PRESET_COLUMNS = ["preset", "departures"]
 ORIGIN_COLUMNS = ["finished", "versions", "hardware", "command", "run"]
 # An entry has a label (its name in a table) and a score has one (its class): in the rows the second is `class_label`.
 SCORE_COLUMNS = ["class_label" if name == "label" else name for name in COLUMNS]
-ROW_COLUMNS = [*SCORE_COLUMNS, "class_count", *ENTRY_COLUMNS, *ORIGIN_COLUMNS]
+ROW_COLUMNS = [*SCORE_COLUMNS, "class_count", *ENTRY_COLUMNS, *PRESET_COLUMNS, *ORIGIN_COLUMNS]
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,8 @@ def rows(runs: Sequence[StoredRun], runs_dir: Path | None = None) -> pd.DataFram
     """All scores of the finished `runs` as one tidy frame with ROW_COLUMNS: the score, its entry, its origin.
 
     `label` names the entry, `class_label` the class; `class_count` is the number of training images of a row's class;
-    `run` is the folder, relative to `runs_dir` when given. Unfinished runs are left out; without any finished run the
+    `preset` names the rules that the scores were asked to follow (empty: none), `departures` where they do not; `run` is the
+    folder, relative to `runs_dir` when given. Unfinished runs are left out; without any finished run the
     frame is empty and has the same columns.
     """
     frames = [_rows_of(run, runs_dir) for run in runs if run.record is not None]
@@ -187,9 +190,11 @@ def _rows_of(run: StoredRun, runs_dir: Path | None) -> pd.DataFrame:
     values = {
         **record.entry.model_dump(),
         **record.model_dump(include=set(ENTRY_COLUMNS)),
+        "preset": record.preset,
+        "departures": "; ".join(record.departures),
         **_origin(run, record, runs_dir),
     }
-    for column in [*ENTRY_COLUMNS, *ORIGIN_COLUMNS]:
+    for column in [*ENTRY_COLUMNS, *PRESET_COLUMNS, *ORIGIN_COLUMNS]:
         table[column] = values[column]
     table["imbalance_factor"] = table["imbalance_factor"].astype(float)
     return table[ROW_COLUMNS]

@@ -1,16 +1,29 @@
 """From tidy rows to what stands side by side: blocks of comparable runs, and a name for each entry in them."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
-from ltgen_bench.errors import UserError
+from ltgen_bench.errors import UserError, unknown_name
 from ltgen_bench.report.numbers import count, facts, metric_order
+from ltgen_bench.report.protocols import differences
 
-ENTRY = ["label", "train_digest", "sampler", "steps", "omega", "budget_images", "images_per_class"]
+# word of --equal -> (column, its value in words); all of it belongs to the entry, so rows that differ in it are ranked
+# together unless they are kept apart
+EQUAL: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "sampler": ("sampler", "sampler {}".format),
+    "steps": ("steps", "{} steps".format),
+    "omega": ("omega", "omega {:g}".format),
+    "budget": ("budget_images", lambda value: f"{count(value)} images seen"),
+    "images": ("images_per_class", "{} images a class".format),
+    "network": ("network", "network {}".format),
+    "batch": ("batch_size", "batch {}".format),
+}
+ENTRY = ["label", "train_digest", *(column for column, _ in EQUAL.values())]
 MEASUREMENT = ["metric", "extractor", "train_data", "protocol"]
 
 
@@ -19,7 +32,8 @@ class Block:
     """Runs that may stand in one table: one data set with one content, one set of protocol ids.
 
     `rows` are tidy rows with two more columns: `entry`, a name that no other entry of the block has, and `row_name`,
-    the shorter one for a table that shows sampler, omega and budget in columns of their own.
+    the shorter one for a table that shows sampler, omega and budget in columns of their own. `alike` are the values, in
+    words, that its rows were asked to be equal in.
     """
 
     dataset: str
@@ -27,11 +41,18 @@ class Block:
     protocols: tuple[str, ...]
     rows: pd.DataFrame
     older: int = 0  # measurements left out because a newer one of the same entry and seed is there
+    alike: tuple[str, ...] = ()
+    described: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # protocol id -> what it stands for
 
     @cached_property
     def entries(self) -> list[str]:
         """Entry names, by label."""
         return list(dict.fromkeys(self.rows["entry"]))
+
+    @cached_property
+    def keys(self) -> list[tuple[str, str, str, str]]:
+        """The `measurements` over all classes."""
+        return measurements(self.rows)
 
     @cached_property
     def _parts(self) -> dict[Any, pd.DataFrame]:
@@ -46,27 +67,85 @@ class Block:
     def seeds(self) -> list[int]:
         return sorted({int(seed) for seed in self.rows["seed"]})
 
+    @cached_property
+    def preset(self) -> str:
+        """The preset whose rules all rows were asked to follow; empty where they share none."""
+        names = set(self.rows["preset"])
+        return str(names.pop()) if len(names) == 1 else ""
+
+    @cached_property
+    def departures(self) -> list[str]:
+        """Where the measurements are not what the preset asks for."""
+        return [text for text in dict.fromkeys(self.rows["departures"]) if text] if self.preset else []
+
+    @cached_property
+    def title(self) -> str:
+        """Data set, preset, and what all rows are equal in, for the titles of tables and the footers of plots."""
+        if self.departures:
+            named = f"{self.dataset} (after {self.preset}, not that protocol)"
+        else:
+            named = ", ".join(filter(None, (self.dataset, self.preset)))
+        return ", ".join((named, *self.alike))
+
 
 def each(frame: pd.DataFrame) -> Iterator[Any]:
     """The rows, each with its columns as attributes (and `Index`)."""
     return iter(frame.itertuples())
 
 
-def blocks(rows: pd.DataFrame) -> list[Block]:
-    """Split tidy `rows` by data set, fingerprint and set of protocol ids.
+def blocks(
+    rows: pd.DataFrame, equal: Sequence[str] = (), protocols: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+) -> list[Block]:
+    """Split tidy `rows` by data set, fingerprint and set of protocol ids, and by what must be `equal` (words of EQUAL).
 
-    A run whose ids all occur in a larger set joins that one and lacks the other columns; each column still has one id.
+    A run whose ids all occur in a larger set joins that one and lacks the other columns; each column still has one id. One
+    that follows a preset joins only what follows it too. `protocols` (id -> description) tells the blocks what their ids
+    stand for. Unknown words are a `UserError`.
     """
+    check_equal(equal)
     found: list[Block] = []
     for (dataset, fingerprint), part in rows.groupby(["dataset", "fingerprint"], sort=True):
-        ids = {key: frozenset(own["protocol"]) for key, own in part.groupby(["run", "score_digest"])}
-        largest = [one for one in dict.fromkeys(ids.values()) if not any(one < other for other in ids.values())]
-        home = {key: next(big for big in largest if own <= big) for key, own in ids.items()}
-        of_row = pd.Series([home[key] for key in zip(part["run"], part["score_digest"], strict=True)], index=part.index)
-        for big in sorted(largest, key=sorted):
-            newest, older = _newest(part[of_row == big])
-            found.append(Block(str(dataset), str(fingerprint), tuple(sorted(big)), name_entries(newest), older))
+        homes = _homes(part)
+        of_row = pd.Series([homes[key] for key in zip(part["run"], part["score_digest"], strict=True)], index=part.index)
+        for home in sorted(set(homes.values()), key=sorted):
+            for alike, own in split_equal(part[of_row == home], equal):
+                newest, older = _newest(own)
+                ids = tuple(sorted(set(own["protocol"])))
+                told = {one: protocols[one] for one in ids if one in protocols}
+                found.append(Block(str(dataset), str(fingerprint), ids, name_entries(newest), older, alike, told))
     return found
+
+
+def check_equal(words: Iterable[str]) -> None:
+    """Refuse words that are not in EQUAL."""
+    for word in words:
+        if word not in EQUAL:
+            raise unknown_name("word of --equal", word, EQUAL)
+
+
+def split_equal(rows: pd.DataFrame, equal: Sequence[str]) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
+    """`rows` apart by their values of `equal`: (the values in words, the rows that have them), in order of the values."""
+    if not equal:
+        return [((), rows)]
+    columns = [EQUAL[word][0] for word in dict.fromkeys(equal)]
+    words = [EQUAL[word][1] for word in dict.fromkeys(equal)]
+    return [
+        (tuple(say(value) for say, value in zip(words, values, strict=True)), own)
+        for values, own in rows.groupby(columns, sort=True)
+    ]
+
+
+def _homes(part: pd.DataFrame) -> dict[Any, frozenset[str]]:
+    """(run, score digest) -> the set of ids whose block it stands in: its own, or the largest that it may join."""
+    own = {key: (frozenset(rows["protocol"]), rows["preset"].iloc[0]) for key, rows in part.groupby(["run", "score_digest"])}
+    presets: dict[frozenset[str], set[str]] = {}
+    for ids, preset in own.values():
+        presets.setdefault(ids, set()).add(preset)
+    homes = {}
+    for key, (ids, preset) in own.items():
+        larger = [other for other, names in presets.items() if ids < other and preset in {"", *names}]
+        homes[key] = max(larger, key=lambda one: (len(one), sorted(one)), default=ids)
+    return homes
 
 
 def _newest(rows: pd.DataFrame) -> tuple[pd.DataFrame, int]:
@@ -101,27 +180,26 @@ def name_entries(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _words(group: pd.DataFrame, key: tuple) -> tuple[str, ...]:
-    """What tells this entry from the others of its label: sampler, omega, budget, number of images."""
-    _, _, sampler, steps, omega, budget, images = key
-    words = []
-    if group["sampler"].nunique() > 1 or group["steps"].nunique() > 1:
-        words.append(f"{sampler} {steps}")
-    if group["omega"].nunique() > 1:
-        words.append(f"omega {omega:g}")
-    if group["budget_images"].nunique() > 1:
-        words.append(f"{count(budget)} seen")
-    if group["images_per_class"].nunique() > 1:
-        words.append(f"{images} a class")
-    return tuple(words)
+    """What tells this entry from the others of its label: sampler, omega, budget, number of images, network, batch."""
+    own = dict(zip(ENTRY, key, strict=True))
+    unlike = {column for column in ENTRY if group[column].nunique() > 1}
+    sampler = f"{own['sampler']} {own['steps']}" if unlike & {"sampler", "steps"} else ""
+    budget = f"{count(own['budget_images'])} seen" if "budget_images" in unlike else ""
+    images = f"{own['images_per_class']} a class" if "images_per_class" in unlike else ""
+    others = [EQUAL[word][1](own[EQUAL[word][0]]) for word in ("network", "batch") if EQUAL[word][0] in unlike]
+    omega = f"omega {own['omega']:g}" if "omega" in unlike else ""
+    return tuple(word for word in (sampler, omega, budget, images, *others) if word)
 
 
 def _unique_digest(group: pd.DataFrame, key: tuple) -> str:
     """The training's digest where nothing that a table shows in its columns tells two rows apart."""
+    own = dict(zip(ENTRY, key, strict=True))
     shown = ["sampler", "steps", "omega", "budget_images"]
-    alike = group[(group[shown] == pd.Series(dict(zip(ENTRY, key, strict=True)))[shown]).all(axis=1)]
+    alike = group[(group[shown] == pd.Series(own)[shown]).all(axis=1)]
     if len(alike) == 1:
         return ""
-    return f" #{key[1]}" if alike["train_digest"].nunique() == len(alike) else f" #{key[1]}, {key[-1]} a class"
+    digest = f" #{own['train_digest']}"
+    return digest if alike["train_digest"].nunique() == len(alike) else f"{digest}, {own['images_per_class']} a class"
 
 
 def measurements(rows: pd.DataFrame, scope: str = "all") -> list[tuple[str, str, str, str]]:
@@ -150,7 +228,7 @@ def rank(
     scope: str = "all",
     protocols: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> pd.DataFrame:
-    """Entries from best to worst by their mean over seeds: columns entry, mean, n.
+    """Entries from best to worst by their mean over seeds: columns entry, mean, n. A mean is no verdict.
 
     Raises `UserError` when the rows were not measured alike (several data sets, contents or protocol ids), and names
     the difference as far as `protocols` (id -> description) tells it.
@@ -172,9 +250,14 @@ def rank(
         values = sorted(set(chosen[column]))
         if len(values) > 1:
             why = difference(values, protocols or {}) if column == "protocol" else ""
+            trained = [train_data] if train_data else []
+            how = {
+                "dataset": f"   (--dataset {values[0]})",
+                "protocol": f"   (--rank {':'.join([metric, extractor, *trained, values[0]])})",
+            }.get(column, "")
             raise UserError(
                 f"{metric} ({extractor}) cannot be ranked across {len(values)} {word}: {', '.join(values)}.{why} "
-                "Rank the rows of one of them at a time."
+                f"Rank the rows of one of them at a time.{how}"
             )
     named = chosen if "entry" in chosen else name_entries(_newest(chosen)[0])
     means = named.groupby("entry", sort=False)["value"].agg(["mean", "count"]).reset_index()
@@ -185,14 +268,7 @@ def rank(
 
 
 def difference(ids: Sequence[str], protocols: Mapping[str, Mapping[str, Any]]) -> str:
-    """` They differ in k (5 against 3).`, from the descriptions of the ids; empty when they are not known."""
+    """` They differ in k: 5 against 3.`, from the descriptions of the ids; empty when they are not known."""
     known = [protocols[one] for one in ids if one in protocols]
-    if len(known) < 2:
-        return ""
-    keys = sorted({key for text in known for key in text})
-    unlike = [
-        f"{key} ({' against '.join(dict.fromkeys(str(text.get(key, 'absent')) for text in known))})"
-        for key in keys
-        if any(text.get(key) != known[0].get(key) for text in known)
-    ]
-    return f" They differ in {', '.join(unlike)}." if unlike else ""
+    unlike = differences(known) if len(known) > 1 else []
+    return f" They differ in {'; '.join(unlike)}." if unlike else ""

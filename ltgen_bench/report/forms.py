@@ -44,15 +44,14 @@ LATEX = {
 
 def markdown(table: Table, level: int = 3) -> str:
     """GitHub's Markdown: title, table, notes. Best values are bold, floors in italics; all text is escaped."""
+    table = table.spoken
     heads = [_md(head.title) + (f"<br><sub>{_md(head.under)}</sub>" if head.under else "") for head in table.heads]
-    lines = [
-        f"{'#' * level} {_md(table.title)}",
-        "",
-        _md_row(heads),
-        _md_row(["---:" if head.number else "---" for head in table.heads]),
-    ]
+    lines = [f"{'#' * level} {_md(table.title)}", ""]
+    if table.rows:
+        lines += [_md_row(heads), _md_row(["---:" if head.number else "---" for head in table.heads])]
     lines += [_md_row([_md_cell(cell, row) for cell in row.cells]) for row in table.rows]
-    return "\n".join([*lines, "", *(f"- {_md(note)}" for note in table.notes)]).rstrip() + "\n"
+    notes = [f"- {_md(note)}" for note in table.notes]
+    return "\n".join([*lines, *([""] if table.rows else []), *notes]).rstrip() + "\n"
 
 
 def _md_row(cells: list[str]) -> str:
@@ -74,7 +73,7 @@ def _md(text: str) -> str:
 def comma_separated(table: Table) -> str:
     """CSV with raw values: for a score its mean, ` sd` and ` n` (seeds) in three columns, unrounded and unscaled.
 
-    The first column tells an entry from a floor. Empty cell: not available.
+    The first column tells an entry from a floor and from a paper's row. Empty cell: not available.
     """
     scores = [head.number and head.score for head in table.heads]
     header = ["row"]
@@ -96,27 +95,30 @@ def _raw(value: float) -> str:
 
 
 def latex(table: Table) -> str:
-    """A `tabular` with booktabs rules in a `table`; best values bold, floors in italics, notes below in small print."""
-    align = "".join("r" if head.number else "l" for head in table.heads)
-    lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{_tex(table.title)}}}",
-        rf"\begin{{tabular}}{{{align}}}",
-        r"\toprule",
-        _tex_row([_tex(head.title) for head in table.heads]),
-    ]
+    """A `tabular` with booktabs rules in a `table`; best values bold, floors in italics, notes below in small print.
+
+    Columns of prose are paragraphs of 0.3 of the line.
+    """
+    table = table.spoken
+    lines = [r"\begin{table}", r"\centering", rf"\caption{{{_tex(table.title)}}}"]
+    lines += _tabular(table) if table.rows else []
+    if table.notes:
+        lines += ["", r"\smallskip", rf"{{\footnotesize {' '.join(_tex(note) for note in table.notes)}}}"]
+    return "\n".join([*lines, r"\end{table}", ""])
+
+
+def _tabular(table: Table) -> list[str]:
+    align = "".join(r"p{0.3\linewidth}" if head.prose else "r" if head.number else "l" for head in table.heads)
+    lines = [rf"\begin{{tabular}}{{{align}}}", r"\toprule", _tex_row([_tex(head.title) for head in table.heads])]
     if any(head.under for head in table.heads):
         lines.append(_tex_row([rf"{{\scriptsize {_tex(head.under)}}}" if head.under else "" for head in table.heads]))
     lines.append(r"\midrule")
     for before, row in zip([None, *table.rows], table.rows, strict=False):
         if row.kind == "floor" and before is not None and before.kind == "entry":
             lines.append(r"\midrule")
-        lines.append(_tex_row([_tex_cell(cell, row) for cell in row.cells]))
-    lines += [r"\bottomrule", r"\end{tabular}"]
-    if table.notes:
-        lines += ["", r"\smallskip", rf"{{\footnotesize {' '.join(_tex(note) for note in table.notes)}}}"]
-    return "\n".join([*lines, r"\end{table}", ""])
+        beneath = r"\quad " if row.kind == "paper" else ""
+        lines.append(beneath + _tex_row([_tex_cell(cell, row) for cell in row.cells]))
+    return [*lines, r"\bottomrule", r"\end{tabular}"]
 
 
 def _tex_row(cells: list[str]) -> str:
@@ -135,26 +137,49 @@ def _tex(text: str) -> str:
 
 
 def terminal(table: Table, width: int, color: bool = False) -> str:
-    """Text of at most `width` columns. What does not fit is dropped from the right and named below; no cell wraps."""
-    shown, dropped = fold(table, width)
-    out = io.StringIO()
-    console = _console(out, width, color)
-    if table.title:
-        console.print(Text(table.title, style="bold"), soft_wrap=True)
-    console.print(_rich(shown))
+    """Text of at most `width` columns. What does not fit is dropped from the right and named below; no cell wraps.
+
+    Only prose does: it stands beneath its row, over the whole width.
+    """
+    table = table.spoken
+    shown, dropped = fold(table.take([place for place, head in enumerate(table.heads) if not head.prose]), width)
     notes = list(table.notes)
-    if dropped:
+    if dropped and table.rows:
         names = dict.fromkeys(re.sub(r" [↑↓]", "", head.title) for head in dropped)
         notes.insert(0, f"Not shown for want of width: {', '.join(names)}.")
-    text = "\n".join(line.rstrip() for line in out.getvalue().splitlines())
-    folded = [
-        line
-        for note in notes
-        for line in textwrap.wrap(
-            note, max(20, width - 1), initial_indent=" ", subsequent_indent=" ", break_on_hyphens=False
-        )
-    ]
-    return "\n".join([text, *folded]) + "\n"
+    title = _wrapped(table.title, width, "")
+    lines = _drawn(Text("\n".join(title), style="bold"), width, color) if title else []
+    if table.rows:
+        drawn = _drawn(_rich(shown), width, color)
+        lines += _with_prose(table, drawn, width) if _prose(table) else drawn
+    return "\n".join([*lines, *(line for note in notes for line in _wrapped(note, width, " "))]) + "\n"
+
+
+def _drawn(text: Text | RichTable, width: int, color: bool) -> list[str]:
+    out = io.StringIO()
+    _console(out, width, color).print(text, soft_wrap=isinstance(text, Text))
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+def _prose(table: Table) -> list[int]:
+    return [place for place, head in enumerate(table.heads) if head.prose]
+
+
+def _with_prose(table: Table, drawn: list[str], width: int) -> list[str]:
+    """The drawn lines, the last of which are the rows, with the prose of each row beneath it."""
+    lines = drawn[: -len(table.rows)]
+    for row, line in zip(table.rows, drawn[-len(table.rows) :], strict=True):
+        lines.append(line)
+        for place in _prose(table):
+            text = row.cells[place].text
+            lines += _wrapped(f"{table.heads[place].title}: {text}", width, "    ") if text else []
+    return lines
+
+
+def _wrapped(text: str, width: int, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text, max(20, width - 1), initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+    )
 
 
 def fold(table: Table, width: int) -> tuple[Table, list[Head]]:
@@ -165,9 +190,9 @@ def fold(table: Table, width: int) -> tuple[Table, list[Head]]:
     """
     kept = list(range(len(table.heads)))
     score = next((place for place, head in enumerate(table.heads) if head.number), 0)
-    while _excess(_take(table, kept), width) > 0 and set(kept) != {0, score}:
+    while _excess(table.take(kept), width) > 0 and set(kept) != {0, score}:
         kept.remove(max(place for place in kept if place not in (0, score)))
-    folded = _take(table, kept)
+    folded = table.take(kept)
     excess = _excess(folded, width)
     return _shorten(folded, excess) if excess > 0 else folded, [
         head for place, head in enumerate(table.heads) if place not in kept
@@ -192,11 +217,6 @@ def _shorten(table: Table, excess: int) -> Table:
 
 def _cut(text: str, room: int) -> str:
     return text if len(text) <= room else text[: room - 1] + "…"
-
-
-def _take(table: Table, places: list[int]) -> Table:
-    rows = [replace(row, cells=tuple(row.cells[place] for place in places)) for row in table.rows]
-    return replace(table, heads=tuple(table.heads[place] for place in places), rows=tuple(rows))
 
 
 def _console(out: io.StringIO, width: int, color: bool) -> Console:
@@ -226,8 +246,12 @@ def _rich(table: Table) -> RichTable:
     for before, row in zip([None, *table.rows], table.rows, strict=False):
         if row.kind == "floor" and before is not None and before.kind == "entry":
             drawn.add_section()
-        style = {"floor": "dim", "section": "bold"}.get(row.kind, "")
-        drawn.add_row(*(Text(_mark(cell), style="bold green" if cell.best else style) for cell in row.cells))
+        style = {"floor": "dim", "paper": "dim", "section": "bold"}.get(row.kind, "")
+        texts = [_mark(cell) for cell in row.cells]
+        if row.kind == "paper":
+            texts[0] = f"  {texts[0]}"  # beneath ours
+        cells = zip(row.cells, texts, strict=True)
+        drawn.add_row(*(Text(text, style="bold green" if cell.best else style) for cell, text in cells))
     return drawn
 
 

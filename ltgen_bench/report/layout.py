@@ -1,7 +1,8 @@
 """A table as a value: heads, rows, notes. Every form (terminal, Markdown, CSV, LaTeX, page) is made from it."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -10,6 +11,8 @@ class Head:
     """One column. `under` stands below the title (extractor and protocol id), `key` heads the column in the CSV.
 
     `number` puts it to the right; `score` says that its cells stand for means over seeds, which the CSV has in full.
+    `prose` cells are sentences: they wrap, and the terminal prints them beneath their row. Only the CSV has a `quiet` column:
+    elsewhere a note or the names of the rows say the same.
     """
 
     title: str
@@ -17,6 +20,8 @@ class Head:
     under: str = ""
     number: bool = True
     score: bool = True
+    prose: bool = False
+    quiet: bool = False
 
 
 @dataclass(frozen=True)
@@ -32,10 +37,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One line: an entry, a noise floor (real images in place of generated ones), or the heading of a section."""
+    """One line: an entry, a noise floor (real images in place of generated ones), a paper's row, or a section's heading."""
 
     cells: tuple[Cell, ...]
-    kind: Literal["entry", "floor", "section"] = "entry"
+    kind: Literal["entry", "floor", "paper", "section"] = "entry"
 
 
 @dataclass(frozen=True)
@@ -52,3 +57,13 @@ class Table:
         for row in self.rows:
             if len(row.cells) != len(self.heads):
                 raise ValueError(f"{self.name}: a row of {len(row.cells)} cells under {len(self.heads)} heads")
+
+    def take(self, places: Sequence[int]) -> "Table":
+        """The table with the columns at `places`, in that order."""
+        rows = [replace(row, cells=tuple(row.cells[place] for place in places)) for row in self.rows]
+        return replace(self, heads=tuple(self.heads[place] for place in places), rows=tuple(rows))
+
+    @property
+    def spoken(self) -> "Table":
+        """The table without the columns that only its CSV has."""
+        return self.take([place for place, head in enumerate(self.heads) if not head.quiet])

@@ -30,10 +30,10 @@ def page(sections: Sequence["Section"], papers: Sequence[Table], protocols: Mapp
     shown = [
         {
             "name": section.name,
-            "dataset": section.block.dataset,
+            "title": section.block.title,
             "fingerprint": section.block.fingerprint,
-            "tables": [table for table in section.tables if not table.name.startswith(FOLDED)],
-            "folded": [table for table in section.tables if table.name.startswith(FOLDED)],
+            "tables": [table.spoken for table in section.tables if not table.name.startswith(FOLDED)],
+            "folded": [table.spoken for table in section.tables if table.name.startswith(FOLDED)],
             "plots": [(title, data_uri(path)) for title, path in section.plots.items()],
             "runs": run_lines(section.records),
             "machine": machine_lines(section.records),

@@ -15,20 +15,18 @@ ROW = [
     "paper_id",
     "method",
     "imbalance_factor",
-    "n_samples",
+    "images",
     "train_steps",
     "sampler",
-    "guidance",
+    "omega",
     "classifier",
     "train_data",
     "second_hand",
     "evidence",
     "leaderboard",
 ]
-NOTES = (
-    "Every number is the paper's own, measured under that paper's protocol: compare only rows of one paper.",
-    f"{SECOND_HAND} seen only in a secondary source: check it against the paper before quoting it.",
-)
+NOTE = "Every number is the paper's own, measured under that paper's protocol: compare only rows of one paper."
+SECOND_HAND_NOTE = f"{SECOND_HAND} seen only in a secondary source: check it against the paper before quoting it."
 
 
 def papers_tables(published: pd.DataFrame, title: str = TITLE, name: str = "papers") -> list[Table]:
@@ -61,7 +59,7 @@ def _table(dataset: str, kind: str, part: pd.DataFrame, title: str, name: str) -
         f"{dataset}, {words} ({title})",
         heads,
         tuple(rows),
-        NOTES if second_hand else NOTES[:1],
+        (NOTE, SECOND_HAND_NOTE) if second_hand else (NOTE,),
     )
 
 
@@ -93,7 +91,7 @@ def _row(own: Sequence[Any], columns: Sequence[tuple[str, str]]) -> Row:
             Cell(factor),
             *cells,
             Cell(_protocol(first)),
-            Cell(_source(own)),
+            Cell(source(own)),
         )
     )
 
@@ -103,10 +101,10 @@ def _cell(rows: Sequence[Any]) -> Cell:
     known = [row for row in rows if pd.notna(row.value)]
     if not known:
         return Cell(MISSING if rows else "")
-    return Cell(" / ".join(_printed(row) for row in known), float(known[0].canonical), n=len(known))
+    return Cell(" / ".join(printed(row) for row in known), float(known[0].canonical), n=len(known))
 
 
-def _printed(row: Any) -> str:
+def printed(row: Any) -> str:
     """The digits of the paper; a KID or an accuracy printed in another unit is moved to the unit of the head."""
     factor = row.canonical * facts(row.metric).scale / row.value if row.value else 1.0
     same = abs(factor - 1) < 1e-9
@@ -122,9 +120,9 @@ def _method(row: Any) -> str:
 def _protocol(row: Any) -> str:
     """What is known of how it was made: images, sampler, omega, training steps, classifier, its training set."""
     words = [
-        f"{count(int(row.n_samples))} images" if pd.notna(row.n_samples) else "",
+        f"{count(int(row.images))} images" if pd.notna(row.images) else "",
         row.sampler,
-        f"omega {row.guidance:g}" if pd.notna(row.guidance) else "",
+        f"omega {row.omega:g}" if pd.notna(row.omega) else "",
         f"{count(int(row.train_steps))} steps" if pd.notna(row.train_steps) else "",
         row.classifier,
         row.train_data,
@@ -132,7 +130,8 @@ def _protocol(row: Any) -> str:
     return ", ".join(word for word in words if word)
 
 
-def _source(rows: Sequence[Any]) -> str:
+def source(rows: Sequence[Any]) -> str:
+    """Where results that one paper prints were read, and by whose hand where not by the authors'."""
     first = rows[0]
     places = "; ".join(dict.fromkeys(row.source for row in rows if row.source)) or str(first.paper_id)
     return f"{places}; second-hand ({first.evidence or 'secondary source'})" if first.second_hand else places

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from ltgen_bench.files import write_whole
+from ltgen_bench.report.columns import GROUPS, TRAINED_ON, Key, measurement_name, name_in, twin_id
 from ltgen_bench.report.entries import Block, measurements
 from ltgen_bench.report.numbers import facts
-from ltgen_bench.report.tables import GROUPS, TRAINED_ON, Key, measurement_name
 
 Colors = dict[str, tuple[float, float, float]]
 
@@ -65,7 +65,7 @@ def draw_classes(
 def group_data(block: Block, scope_rule: str = "thirds") -> pd.DataFrame:
     """Every measurement with groups: panel (its name), metric, entry, group, value (scaled, mean over seeds), floor."""
     frames = []
-    for key in measurements(block.rows):
+    for key in block.keys:
         if key[0] not in GROUP_METRICS or key[2] in ("real-lt",):
             continue
         scale = facts(key[0]).scale
@@ -74,7 +74,7 @@ def group_data(block: Block, scope_rule: str = "thirds") -> pd.DataFrame:
             means = (
                 part.groupby("entry", sort=False).agg(value=("value", "mean"), floor=("floor_half", "first")) * scale
             )
-            frames.append(means.reset_index().assign(panel=measurement_name(key), metric=key[0], group=group))
+            frames.append(means.reset_index().assign(panel=name_in(block, key), metric=key[0], group=group))
     columns = ["panel", "metric", "entry", "group", "value", "floor"]
     return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
 
@@ -94,17 +94,11 @@ def draw_groups(data: pd.DataFrame, ax: Axes, *, colors: Colors) -> Axes:
     return ax
 
 
-def fid_recall_data(block: Block, extractor: str) -> pd.DataFrame:
+def fid_recall_data(block: Block, fid: Key, recall: Key) -> pd.DataFrame:
     """FID and recall of every run: entry, seed, fid, recall; rows that lack one of them are left out."""
-    part = block.rows[
-        (block.rows["scope"] == "all")
-        & (block.rows["extractor"] == extractor)
-        & block.rows["metric"].isin(["fid", "recall"])
-    ]
-    wide = part.pivot_table(index=["entry", "seed"], columns="metric", values="value", sort=False).reset_index()
-    if not {"fid", "recall"} <= set(wide.columns):
-        return pd.DataFrame(columns=["entry", "seed", "fid", "recall"])
-    return wide[["entry", "seed", "fid", "recall"]].dropna().rename_axis(columns=None).reset_index(drop=True)
+    columns = ["entry", "seed", "value"]
+    pair = [block.part(key, "all")[columns].rename(columns={"value": key[0]}) for key in (fid, recall)]
+    return pair[0].merge(pair[1], on=["entry", "seed"], how="inner").dropna().reset_index(drop=True)
 
 
 def draw_fid_recall(data: pd.DataFrame, ax: Axes, *, colors: Colors, extractor: str) -> Axes:
@@ -153,11 +147,11 @@ def save_plots(block: Block, folder: Path, prefix: str = "") -> dict[str, Path]:
     def keep(title: str, name: str, figure: Figure) -> None:
         made[title] = save(figure, folder / f"{prefix}{name}.png")
 
-    for key in [key for key in measurements(block.rows, "class") if key[0] == "recall"]:
-        keep(f"k-NN recall by class ({key[1]})", f"recall-by-class-{key[1]}", class_figure(block, key))
-    for key in [
-        key for key in measurements(block.rows, "class") if key[0] == "downstream_recall" and key[2] != "real-lt"
-    ]:
+    by_class = measurements(block.rows, "class")
+    for key in [key for key in by_class if key[0] == "recall"]:
+        name = f"recall-by-class-{_features(block, key, '-')}"
+        keep(f"k-NN recall by class ({_features(block, key)})", name, class_figure(block, key))
+    for key in [key for key in by_class if key[0] == "downstream_recall" and key[2] != "real-lt"]:
         words = TRAINED_ON.get(key[2], key[2])
         keep(
             f"downstream recall by class, trained on {words}",
@@ -166,12 +160,20 @@ def save_plots(block: Block, folder: Path, prefix: str = "") -> dict[str, Path]:
         )
     if len(group_data(block)):
         keep("metrics by group of classes", "groups", group_figure(block))
-    for extractor in dict.fromkeys(key[1] for key in measurements(block.rows) if key[0] == "fid"):
-        if len(fid_recall_data(block, extractor)):
-            keep(f"FID against recall ({extractor})", f"fid-recall-{extractor}", fid_recall_figure(block, extractor))
+    keys = block.keys
+    for fid in [key for key in keys if key[0] == "fid"]:
+        for recall in [key for key in keys if key[:2] == ("recall", fid[1])]:
+            if len(fid_recall_data(block, fid, recall)):
+                title = f"FID against recall ({_features(block, fid)})"
+                keep(title, f"fid-recall-{_features(block, fid, '-')}", fid_recall_figure(block, fid, recall))
     if len(downstream_data(block)):
         keep("downstream accuracy by training set", "downstream", downstream_figure(block))
     return made
+
+
+def _features(block: Block, key: Key, between: str = " ") -> str:
+    """The extractor, with the id of one of several measurements of its name."""
+    return between.join(part for part in (key[1], twin_id(block, key)) if part)
 
 
 def class_figure(block: Block, key: Key) -> Figure:
@@ -193,17 +195,16 @@ def group_figure(block: Block) -> Figure:
         draw_groups(data[data["panel"] == panel], ax, colors=palette(block))
     for ax in axes[len(panels) :]:
         ax.remove()
-    ids = [key[3] for key in measurements(block.rows) if measurement_name(key) in panels]
+    ids = [key[3] for key in block.keys if name_in(block, key) in panels]
     note = "dashed: real half against real half" if data["floor"].notna().any() else ""
     return _finish(figure, axes[: len(panels)], block, ids, note)
 
 
-def fid_recall_figure(block: Block, extractor: str) -> Figure:
+def fid_recall_figure(block: Block, fid: Key, recall: Key) -> Figure:
     """FID against recall."""
     figure, (ax,) = _figure(5.6, 4.2)
-    draw_fid_recall(fid_recall_data(block, extractor), ax, colors=palette(block), extractor=extractor)
-    ids = [key[3] for key in measurements(block.rows) if key[1] == extractor and key[0] in ("fid", "recall")]
-    return _finish(figure, [ax], block, ids)
+    draw_fid_recall(fid_recall_data(block, fid, recall), ax, colors=palette(block), extractor=fid[1])
+    return _finish(figure, [ax], block, [fid[3], recall[3]])
 
 
 def downstream_figure(block: Block) -> Figure:
@@ -211,7 +212,7 @@ def downstream_figure(block: Block) -> Figure:
     data = downstream_data(block)
     figure, (ax,) = _figure(max(5.6, 1.6 + 0.5 * data["entry"].nunique() * data["train_data"].nunique()), 4.0)
     draw_downstream(data, ax, colors=palette(block))
-    return _finish(figure, [ax], block, [key[3] for key in measurements(block.rows) if key[0] == "downstream_accuracy"])
+    return _finish(figure, [ax], block, [key[3] for key in block.keys if key[0] == "downstream_accuracy"])
 
 
 def save(figure: Figure, path: Path) -> Path:
@@ -221,12 +222,12 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def footer(block: Block, ids: Sequence[str], note: str = "") -> str:
-    """What every plot says below itself: data set, fingerprint, protocol ids, seeds."""
+    """What every plot says below itself: data set, preset, fingerprint, protocol ids, seeds."""
     unique = list(dict.fromkeys(ids))
     seeds = ", ".join(str(seed) for seed in block.seeds)
     protocols = f"protocol{'s' if len(unique) > 1 else ''} {', '.join(unique)}" if unique else ""
     words = [
-        block.dataset,
+        block.title,
         f"fingerprint {block.fingerprint}",
         protocols,
         f"seed{'s' if len(block.seeds) > 1 else ''} {seeds}",

@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from ltgen_bench.records.measured import measured_csv
 from ltgen_bench.records.published import published, read_leaderboard
 from ltgen_bench.records.schema import RunRecord
 from ltgen_bench.records.store import StoredRun, find_runs, protocols, rows
-from ltgen_bench.report.entries import Block, blocks, each, measurements
+from ltgen_bench.report.beside import base_name, published_tables
+from ltgen_bench.report.columns import apart_notes
+from ltgen_bench.report.entries import Block, blocks, check_equal, each, measurements
 from ltgen_bench.report.forms import comma_separated, latex, markdown, terminal
 from ltgen_bench.report.layout import Table
 from ltgen_bench.report.numbers import file_name
@@ -68,7 +70,7 @@ class Report:
             table
             for section in self.sections
             for table in section.tables
-            if table.name in ("comparison", "verdicts", "downstream")
+            if table.name in ("comparison", "verdicts", "downstream") or table.name.startswith("published")
         ]
         texts = [terminal(table, width, color) for table in [*shown, *self.papers]]
         return "\n".join(
@@ -83,13 +85,18 @@ def report(
     leaderboards: Sequence[Path] = (),
     dataset: str | None = None,
     all_papers: bool = False,
+    equal: Sequence[str] = (),
+    compare_published: bool = False,
 ) -> Report:
     """Compare the finished runs under `runs_dir` with each other, and show papers' numbers beside them.
 
     Writes `out/tables/` (Markdown, CSV, LaTeX), `out/plots/` and `out/index.html`. `leaderboards` are further CSVs of
     published numbers; all are checked before anything is written. `dataset` keeps one data set; papers' numbers are
-    those on the data sets shown, or all with `all_papers`. No runs and no leaderboard: `UserError`.
+    those on the data sets shown, or all with `all_papers`. `equal` (words of `entries.EQUAL`) makes tables and plots of
+    their own for rows alike in these; `compare_published` puts papers' rows beneath ours of the same method and data set.
+    No runs and no leaderboard: `UserError`.
     """
+    check_equal(equal)
     given = [read_leaderboard(path) for path in leaderboards]
     known = published()
     runs = [run for run in find_runs(runs_dir) if run.record is not None]
@@ -101,15 +108,17 @@ def report(
             f"there are no finished runs{where} under {runs_dir}. Make one with: ltgen-bench run"
             f"{f' --dataset {dataset}' if dataset else ''}   (or show published numbers alone with --leaderboard FILE)"
         )
-    table = rows(runs, runs_dir)
-    sections, files = [], []
-    for name, block in _named(blocks(table)):
-        section, written = _write_section(name, block, runs, out)
+    table, ids = rows(runs, runs_dir), protocols(runs)
+    beneath = pd.concat([known, *given], ignore_index=True) if compare_published else None
+    sections: list[Section] = []
+    files: list[Path] = []
+    for name, block in _named(blocks(table, equal, ids)):
+        before = [section.block for section in sections]
+        section, written = _write_section(name, block, before, runs, out, beneath)
         sections.append(section)
         files += written
-    papers = _papers(known, given, {section.block.dataset for section in sections}, dataset, all_papers)
+    papers = _papers(known, given, {base_name(section.block) for section in sections}, dataset, all_papers)
     files += _write_tables(papers, out / "tables" / "papers")
-    ids = protocols(runs)
     write_text(out / "index.html", page(sections, papers, ids))
     return Report(out, tuple(sections), tuple(papers), table, ids, (*files, out / "index.html"))
 
@@ -125,10 +134,10 @@ def _check_dataset(dataset: str | None, runs: Sequence[StoredRun], leaderboards:
 
 
 def _named(found: Sequence[Block]) -> list[tuple[str, Block]]:
-    """Each block with a name fit for a folder; a second block of a data set gets a number."""
+    """Each block with a name fit for a folder, after its title; a second block of that name gets a number."""
     named: dict[str, Block] = {}
     for block in found:
-        base = file_name(block.dataset)
+        base = file_name(block.title)
         place = 1
         while (name := base if place == 1 else f"{base}-{place}") in named:
             place += 1
@@ -136,8 +145,10 @@ def _named(found: Sequence[Block]) -> list[tuple[str, Block]]:
     return list(named.items())
 
 
-def _write_section(name: str, block: Block, runs: Sequence[StoredRun], out: Path) -> tuple[Section, list[Path]]:
-    tables = section_tables(block)
+def _write_section(
+    name: str, block: Block, before: Sequence[Block], runs: Sequence[StoredRun], out: Path, published: pd.DataFrame | None
+) -> tuple[Section, list[Path]]:
+    tables = section_tables(block, before) + ([] if published is None else published_tables(block, published))
     files = _write_tables(tables, out / "tables" / name)
     plots = save_plots(block, out / "plots" / name)
     own = set(block.rows["score_digest"])
@@ -149,9 +160,11 @@ def _write_section(name: str, block: Block, runs: Sequence[StoredRun], out: Path
     return Section(name, block, records, tuple(tables), plots), [*files, *plots.values()]
 
 
-def section_tables(block: Block) -> list[Table]:
-    """Every table of a block: all classes, verdicts, training sets, groups, classes."""
-    tables = [comparison_table(block), verdict_table(block), downstream_table(block)]
+def section_tables(block: Block, before: Sequence[Block] = ()) -> list[Table]:
+    """Every table of a block: all classes, verdicts, training sets, groups, classes. `before` are the blocks above it."""
+    main = comparison_table(block)
+    main = replace(main, notes=(*apart_notes(block, before), *main.notes))
+    tables = [main, verdict_table(block), downstream_table(block)]
     for rule in ("thirds", "count"):
         tables += [group_table(block, key, rule) for key in measurements(block.rows, f"few@{rule}")]
     tables += [class_table(block, key) for key in measurements(block.rows, "class")]
@@ -191,7 +204,7 @@ def _side_by_side(block: Block, runs: Sequence[StoredRun], path: Path) -> Path |
 def _papers(
     known: pd.DataFrame, given: Sequence[pd.DataFrame], shown: set[str], dataset: str | None, every: bool
 ) -> list[Table]:
-    wanted = {dataset} if dataset is not None else shown
+    wanted = shown or ({dataset} if dataset is not None else set())
     tables = papers_tables(known if every else known[known["dataset"].isin(wanted)])
     for place, frame in enumerate(given, start=1):
         part = frame if dataset is None else frame[frame["dataset"] == dataset]
@@ -249,7 +262,7 @@ def benchmark_markdown(report: Report, figures: str) -> str:
 
 def _in_benchmark(table: Table) -> bool:
     return table.name in ("comparison", "verdicts", "downstream") or table.name.startswith(
-        ("groups-fid", "classes-recall")
+        ("groups-fid", "classes-recall", "published")
     )
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.records.schema import RunRecord
 from ltgen_bench.records.statistics import ONE_SEED
+from ltgen_bench.report.columns import CLASSIFIER, GROUPS, TRAINED_ON, Key
 from ltgen_bench.report.entries import each, measurements, select
 from ltgen_bench.report.forms import fold, terminal
 from ltgen_bench.report.layout import Cell, Head, Row, Table
 from ltgen_bench.report.numbers import ARROWS, facts, listed, show
-from ltgen_bench.report.tables import CLASSIFIER, GROUPS, TRAINED_ON, Key
 
 SCOPES = ("all", *(f"{group}@thirds" for group in GROUPS))
 DEFAULT_DATASET = "digits-lt"
@@ -101,6 +101,9 @@ def _notes(record: RunRecord, scores: Scores) -> tuple[str, ...]:
     ]
     if not every[["floor_half", "floor_test"]].notna().any(axis=None):
         notes = []
+    if record.preset:
+        departed = f"Not {record.preset}: {'; '.join(record.departures)}."
+        notes.append(departed if record.departures else f"Measured by the rules of {record.preset}.")
     for note, rows in every[every["note"] != ""].groupby("note", sort=False):
         names = dict.fromkeys(f"{facts(row.metric).title} ({row.extractor})" for row in each(rows))
         notes.append(f"{listed(list(names))}: {note}.")

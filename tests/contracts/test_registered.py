@@ -15,6 +15,7 @@ from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.diffusion.guidance import Guidance
 from ltgen_bench.diffusion.samplers import SAMPLERS
 from ltgen_bench.diffusion.sampling import solve
+from ltgen_bench.errors import UserError
 from ltgen_bench.methods import METHODS
 from ltgen_bench.methods.base import Batch, Loss, Method, Settings
 from ltgen_bench.progress import SILENT
@@ -193,20 +194,48 @@ class TestSamplers:
 class TestDatasets:
     def test_it_says_where_it_comes_from(self, name):
         entry = DATASETS[name]
-        assert all((entry.summary, entry.source, entry.licence, entry.recipes))
-        assert entry.imbalance_factor is None or entry.imbalance_factor >= 1
-        assert name.endswith("-lt") == (entry.imbalance_factor is not None)
+        assert all((entry.summary, entry.source, entry.licence, entry.recipes, entry.content, entry.verify))
+        assert "\n" not in entry.summary
+        assert entry.imbalance_factor is None or (entry.imbalance_factor >= 1 and name == f"{entry.content}-lt")
+        assert entry.num_classes == (len(entry.class_names) or entry.num_classes) >= 2
+        assert len(set(entry.class_names)) == len(entry.class_names)
+        assert entry.image_shape[0] in (1, 3)
+        assert all(kind in ("md5", "sha256") and digest for kind, _, digest in (c.partition(":") for _, c in entry.checksums))
 
-    def test_what_it_loads_is_bytes_in_channels_first_with_every_class(self, name, tmp_path):
-        if name.startswith("cifar"):
-            pytest.skip("needs a download; test_cifar.py reads generated files of the same layout")
-        raw = DATASETS[name].load(DataConfig(name=name), tmp_path, SILENT)
+    def test_what_it_loads_is_bytes_in_channels_first_with_every_class(self, name, tmp_path, monkeypatch):
+        entry = DATASETS[name]
+        generated = put_on_disk(entry.content, tmp_path, monkeypatch)
+        raw = entry.load(DataConfig(name=name), tmp_path, SILENT)
         assert isinstance(raw, RawData)
         for part in (raw.train, raw.test):
             assert part.images.dtype == np.uint8
-            assert part.images.ndim == 4
+            assert part.images.shape[1:] == entry.image_shape
             assert part.labels.dtype == np.int64
             assert set(part.labels.tolist()) == set(range(len(raw.class_names)))
-        dataset = LongTailDataset(name, raw.train, raw.train, raw.test, raw.class_names, DATASETS[name].flip)
+        if generated:  # stand-ins have classes of their own
+            assert raw.checksum.partition(":")[0] in ("md5", "sha256")
+        else:
+            assert raw.class_names == entry.class_names
+        dataset = LongTailDataset(name, raw.train, raw.train, raw.test, raw.class_names, entry.flip)
         assert dataset.image_shape == raw.train.images.shape[1:]
         assert len(dataset.fingerprint) == 16
+        assert entry.verify(DataConfig(name=name), tmp_path, SILENT, False)
+
+    def test_it_refuses_columns_which_only_the_hub_has(self, name, tmp_path):
+        with pytest.raises(UserError, match=f"{name} takes no --columns; it is for hub:NAME"):
+            DATASETS[name].load(DataConfig(name=name, columns=("image", "label")), tmp_path, SILENT)
+
+
+def put_on_disk(content, data_root, monkeypatch):
+    """A generated stand-in of what lies elsewhere below `data_root`; whether there is one."""
+    import standins
+    from torchvision import datasets
+
+    kinds = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "mnist": "MNIST", "fashion-mnist": "FashionMNIST", "svhn": "SVHN"}
+    if content in kinds:
+        kind = getattr(datasets, kinds[content])
+        standins.write_published(kind, data_root)
+        standins.adopt(kind, data_root, monkeypatch)
+    elif content in standins.LARGE:
+        standins.write_large(content, data_root)
+    return content in kinds or content in standins.LARGE

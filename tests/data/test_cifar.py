@@ -1,44 +1,15 @@
 """CIFAR through torchvision, from generated files of the same layout that a server on this machine hands out."""
 
-import hashlib
-import http.server
-import pickle
-import tarfile
-import threading
-
 import numpy as np
 import pytest
+from standins import EACH, adopt, md5, write_published
 from torchvision.datasets import CIFAR10, CIFAR100
 
 from ltgen_bench.config import DataConfig
 from ltgen_bench.data import load_dataset
+from ltgen_bench.data.catalog import find_source
 from ltgen_bench.errors import UserError
-
-EACH = {CIFAR10: 20, CIFAR100: 3}  # images of each class in each training batch
-
-
-def md5(path):
-    return hashlib.md5(path.read_bytes()).hexdigest()
-
-
-def write_batches(kind, folder):
-    """The files of `kind` with few images: pixel (0, 0) of each is its label, the rest is noise."""
-    folder.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    classes = 10 if kind is CIFAR10 else 100
-    key = "labels" if kind is CIFAR10 else "fine_labels"
-    for name, _ in (*kind.train_list, *kind.test_list):
-        labels = rng.permutation(np.repeat(np.arange(classes), EACH[kind]))
-        data = rng.integers(0, 256, (len(labels), 3072), dtype=np.uint8)
-        data[:, 0] = labels
-        (folder / name).write_bytes(pickle.dumps({"data": data, key: labels.tolist()}))
-    names = {"label_names" if kind is CIFAR10 else "fine_label_names": [f"class {c}" for c in range(classes)]}
-    (folder / kind.meta["filename"]).write_bytes(pickle.dumps(names))
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
+from ltgen_bench.progress import SILENT
 
 
 @pytest.fixture(scope="module")
@@ -46,41 +17,26 @@ def archives(tmp_path_factory):
     """A folder with the archives of both sets, and the unpacked files beside them."""
     folder = tmp_path_factory.mktemp("served")
     for kind in (CIFAR10, CIFAR100):
-        write_batches(kind, folder / kind.base_folder)
-        with tarfile.open(folder / kind.filename, "w:gz") as archive:
-            archive.add(folder / kind.base_folder, kind.base_folder)
+        write_published(kind, folder)
     return folder
 
 
-@pytest.fixture(scope="module")
-def server(archives):
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), lambda *a: Quiet(*a, directory=str(archives))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
 @pytest.fixture(autouse=True)
-def generated(archives, server, monkeypatch):
+def generated(archives, serve, monkeypatch):
     """torchvision's classes with the address and the checksums of the generated files."""
     for kind in (CIFAR10, CIFAR100):
-        unpacked = archives / kind.base_folder
-        monkeypatch.setattr(kind, "url", f"{server}/{kind.filename}")
-        monkeypatch.setattr(kind, "tgz_md5", md5(archives / kind.filename))
-        for part in ("train_list", "test_list"):
-            monkeypatch.setattr(kind, part, [[name, md5(unpacked / name)] for name, _ in getattr(kind, part)])
-        monkeypatch.setattr(kind, "meta", {**kind.meta, "md5": md5(unpacked / kind.meta["filename"])})
+        adopt(kind, archives, monkeypatch, serve(archives))
 
 
 @pytest.mark.parametrize(("name", "kind", "classes"), [("cifar10", CIFAR10, 10), ("cifar100", CIFAR100, 100)])
 def test_a_download_is_unpacked_and_read(name, kind, classes, tmp_path, told):
     dataset = load_dataset(DataConfig(name=name), data_root=tmp_path / "data", progress=told)
     assert told.messages == [f"fetching {kind.filename} into {tmp_path / 'data'}/"]
-    each = EACH[kind] * len(kind.train_list)
-    assert dataset.class_counts == [each] * classes
+    train, test = EACH[kind.__name__]
+    assert dataset.class_counts == [train] * classes
     assert dataset.image_shape == (3, 32, 32)
     assert np.array_equal(dataset.train.images[:, 0, 0, 0], dataset.train.labels)
-    assert len(dataset.test) == EACH[kind] * classes
+    assert len(dataset.test) == test * classes
     assert dataset.class_names[9] == "class 9"
     assert dataset.flip
 
@@ -137,12 +93,35 @@ def test_a_damaged_copy_is_mended_from_the_archive(archives, tmp_path):
     assert again.fingerprint == load_dataset(DataConfig(name="cifar10"), data_root=archives).fingerprint
 
 
-def test_the_published_checksums_are_torchvisions():
-    """Read from the source, since this module replaces them: what a user is told to look for."""
-    import inspect
+def test_the_checksum_is_the_archives_md5(archives):
+    source = find_source("cifar10-lt")
+    raw = source.load(DataConfig(name="cifar10-lt"), archives, SILENT)
+    assert raw.checksum == f"md5:{md5(archives / CIFAR10.filename)}"
 
-    from torchvision.datasets import cifar
 
-    source = inspect.getsource(cifar)
-    for checksum in ("c58f30108f718f92721af3b95e74349a", "eb9058c3a382ffc7106e4002c42a8d85"):
-        assert checksum in source
+class TestVerify:
+    def verify(self, data_root):
+        return find_source("cifar10").verify(DataConfig(name="cifar10"), data_root, SILENT, False)
+
+    def test_sound_files_are_said_to_be_as_published(self, archives):
+        assert self.verify(archives) == [
+            f"{CIFAR10.filename}: md5 {md5(archives / CIFAR10.filename)} as published",
+            "cifar-10-batches-py/: 7 files, all md5 as published"]
+
+    def test_a_set_that_is_not_there_is_fetched(self, tmp_path):
+        assert len(self.verify(tmp_path)) == 2
+
+    def test_an_unpacked_folder_alone_is_verified(self, archives, tmp_path):
+        load_dataset(DataConfig(name="cifar10"), data_root=tmp_path)
+        (tmp_path / CIFAR10.filename).unlink()
+        assert self.verify(tmp_path)[0].startswith(f"{CIFAR10.filename}: not in {tmp_path}/ any more")
+
+    def test_all_damage_is_named_at_once(self, tmp_path):
+        load_dataset(DataConfig(name="cifar10"), data_root=tmp_path)
+        for path in (tmp_path / CIFAR10.filename, tmp_path / CIFAR10.base_folder / "data_batch_3"):
+            path.write_bytes(path.read_bytes()[:-10])
+        (tmp_path / CIFAR10.base_folder / "test_batch").unlink()
+        with pytest.raises(UserError, match="CIFAR10: 3 files not as published") as caught:
+            self.verify(tmp_path)
+        for name, problem in zip((CIFAR10.filename, "data_batch_3", "test_batch"), caught.value.problems, strict=True):
+            assert name in problem

@@ -9,10 +9,15 @@ from hypothesis import strategies as st
 
 from ltgen_bench.data.groups import GROUPS, RULES, all_groups, by_count, by_thirds
 from ltgen_bench.data.longtail import class_counts as counts_at
-from ltgen_bench.data.longtail import select_indices
+from ltgen_bench.data.longtail import draw_ranks, head_to_tail, to_indices
 from ltgen_bench.errors import UserError
 
 CIFAR10_AT_100 = [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
+
+
+def select_indices(labels, counts, seed=0):
+    sizes = np.bincount(labels, minlength=len(counts)).tolist()
+    return to_indices(labels, draw_ranks(sizes, counts, seed))
 
 
 def class_counts(n_max, classes, factor, profile="exp"):
@@ -45,6 +50,29 @@ class TestCounts:
         assert class_counts(5000, 10, 100, "step") == [5000] * 5 + [50] * 5
         assert class_counts(100, 5, 10, "step") == [100, 100, 10, 10, 10]
 
+    @pytest.mark.parametrize("alpha", [0.5, 1.0, 6.0, 40.0])
+    @pytest.mark.parametrize(("n_max", "classes", "factor"), [(5000, 10, 100), (1280, 1000, 256), (131, 10, 20)])
+    def test_a_pareto_profile_is_a_power_law_with_the_same_ends(self, alpha, n_max, classes, factor):
+        counts = class_counts(n_max, classes, factor, f"pareto:{alpha:g}")
+        x = np.linspace(1, factor ** (1 / alpha), classes)
+        expected = n_max * x ** -alpha
+        assert np.all(np.abs(np.asarray(counts) - expected) <= 1 + 1e-6)
+        assert (counts[0], counts[-1]) == (n_max, int(n_max * (1 / factor)))
+        assert counts == sorted(counts, reverse=True)
+
+    def test_a_small_shape_falls_faster_and_a_large_one_is_the_exponential(self):
+        totals = [sum(class_counts(5000, 10, 100, f"pareto:{alpha}")) for alpha in (0.5, 1, 2, 6, 50)]
+        assert totals == sorted(totals)
+        assert np.allclose(class_counts(5000, 10, 100, "pareto:1000000"), CIFAR10_AT_100, atol=1)
+        assert totals[-1] < sum(CIFAR10_AT_100)
+
+    def test_a_pareto_profile_at_factor_one_keeps_all(self):
+        assert class_counts(50, 4, 1, "pareto:2") == [50] * 4
+
+    def test_a_pareto_shape_of_zero_is_refused(self):
+        with pytest.raises(UserError, match="profile pareto:0: the shape of a Pareto distribution is a number above 0"):
+            class_counts(50, 4, 10, "pareto:0")
+
     @pytest.mark.parametrize("factor", [0.5, 0.0, -3.0, float("nan")])
     def test_a_factor_below_one_is_refused(self, factor):
         with pytest.raises(UserError, match=r"imbalance factor .*at least 1"):
@@ -65,7 +93,7 @@ class TestCounts:
         assert class_counts(49, 2, 48.99)[-1] == 1
 
     @given(n_max=st.integers(1, 6000), classes=st.integers(2, 200), share=st.floats(0.01, 0.99),
-           profile=st.sampled_from(["exp", "step"]))
+           profile=st.sampled_from(["exp", "step", "pareto:0.5", "pareto:6"]))
     def test_counts_fall_from_n_max_and_never_reach_zero(self, n_max, classes, share, profile):
         factor = max(1.0, share * n_max)
         counts = class_counts(n_max, classes, factor, profile)
@@ -103,6 +131,19 @@ class TestIndices:
         chosen = select_indices(labels, CIFAR10_AT_100)
         assert chosen[:3].tolist() == [3980, 38330, 48360]
         assert int(chosen.sum()) == 309550124
+
+    def test_images_at_a_larger_factor_are_among_those_at_a_smaller_one(self):
+        few, many = (draw_ranks([500] * 9, class_counts(500, 9, factor), 3) for factor in (100, 10))
+        assert all(set(a.tolist()) <= set(b.tolist()) for a, b in zip(few, many, strict=True))
+
+    def test_without_an_order_the_first_label_is_the_head(self):
+        assert head_to_tail(4) == [0, 1, 2, 3]
+
+    def test_an_order_is_a_permutation_that_its_seed_decides(self):
+        orders = [head_to_tail(10, seed) for seed in (0, 1, 0)]
+        assert orders[0] == orders[2] != orders[1]
+        assert sorted(orders[0]) == list(range(10))
+        assert orders[0] == [2, 8, 4, 9, 1, 6, 7, 3, 0, 5]  # numpy's legacy generator, frozen
 
     def test_the_global_generator_is_left_alone(self):
         before = np.random.get_state()[1].copy()  # noqa: NPY002
@@ -159,6 +200,19 @@ class TestGroups:
             assert sorted(members) == list(range(len(counts)))
             means = [np.mean([counts[c] for c in groups[f"{g}@{rule}"]]) for g in GROUPS if groups[f"{g}@{rule}"]]
             assert means == sorted(means, reverse=True)
+
+    @pytest.mark.parametrize("profile", ["exp", "step", "pareto:6"])
+    def test_for_every_number_of_classes_each_class_is_in_exactly_one_group(self, profile):
+        for classes in range(2, 1001):
+            counts = class_counts(500, classes, 100, profile)
+            groups = all_groups(counts)
+            for rule in RULES:
+                members = [c for group in GROUPS for c in groups[f"{group}@{rule}"]]
+                assert sorted(members) == list(range(classes)), (classes, rule)
+            assert set(groups) == {f"{group}@{rule}" for group in GROUPS for rule in RULES}
+
+    def test_cifar_10_at_100_has_no_few_by_count(self):
+        assert all_groups(CIFAR10_AT_100)["few@count"] == []
 
     @pytest.mark.parametrize("classes", [*range(2, 40), 99, 100, 101, 365, 1000])
     def test_thirds_have_their_borders_at_a_third_and_two_thirds(self, classes):

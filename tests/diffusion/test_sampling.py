@@ -11,11 +11,21 @@ from ltgen_bench.data.images import SampleSet
 from ltgen_bench.diffusion.draws import generator, image_seed
 from ltgen_bench.diffusion.guidance import Guidance, guided
 from ltgen_bench.diffusion.samplers import SAMPLERS
-from ltgen_bench.diffusion.sampling import Sampling, balanced_labels, from_uint8, sample, solve, to_uint8
+from ltgen_bench.diffusion.sampling import (
+    Sampling,
+    balanced_labels,
+    from_uint8,
+    labels_of,
+    sample,
+    solve,
+    to_uint8,
+    uniform_labels,
+)
 from ltgen_bench.errors import Interrupted, MachineError, UserError
 
 SHAPE = (1, 8, 8)
 STEPS = {"ddpm": 5, "ddim": 4, "dpm-solver++": 3}
+LABELS_OF_SEED_0 = [3, 0, 4, 0, 4, 7, 3, 3, 1, 8, 3, 4, 5, 1, 8, 1, 1, 6, 2, 5]
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +82,35 @@ class TestTheSet:
         settings = undisturbed[0].model_copy(update={"seed": 1})
         other = sample(denoiser, settings, SHAPE, 3, tmp_path)
         assert not (other.images == undisturbed[1].images).all(axis=(1, 2, 3)).any()
+
+
+class TestLabelsAtRandom:
+    def test_the_labels_are_these_whatever_the_version_of_numpy(self):
+        assert uniform_labels(10, 20, 0).tolist() == LABELS_OF_SEED_0
+        assert uniform_labels(10, 20, 1).tolist() != LABELS_OF_SEED_0
+
+    def test_every_class_is_equally_likely_and_counts_scatter_as_they_should(self):
+        counts = np.array([np.bincount(uniform_labels(10, 1000, seed), minlength=10) for seed in range(200)])
+        assert counts.sum(axis=1).tolist() == [1000] * 200
+        assert np.abs(counts.mean(axis=0) - 100).max() < 4 * 9.49 / np.sqrt(200)  # sqrt(1000 * 0.1 * 0.9)
+        assert counts.std() == pytest.approx(9.49, rel=0.05)
+
+    def test_as_many_images_in_all_each_with_the_seed_it_always_has(self, undisturbed, denoiser, tmp_path):
+        settings, balanced = undisturbed
+        drawn = sample(denoiser, settings.model_copy(update={"labels": "uniform"}), SHAPE, 3, tmp_path)
+        assert drawn.labels.tolist() == uniform_labels(3, 15, 0).tolist()
+        assert np.array_equal(drawn.seeds, balanced.seeds)
+        same = drawn.labels == balanced.labels
+        assert same.any()
+        assert not same.all()
+        equal_images = (drawn.images == balanced.images).all(axis=(1, 2, 3))
+        assert np.array_equal(equal_images, same), "an image depends on its label and its seed alone"
+
+    def test_chunks_of_balanced_labels_are_not_taken_for_these(self, undisturbed, denoiser, tmp_path):
+        settings, _ = undisturbed
+        TestGoingOn().two_chunks(denoiser, settings, tmp_path)
+        drawn = sample(denoiser, settings.model_copy(update={"labels": "uniform"}), SHAPE, 3, tmp_path)
+        assert drawn.labels.tolist() == labels_of(settings.model_copy(update={"labels": "uniform"}), 3).tolist()
 
 
 class TestGoingOn:

@@ -1,9 +1,10 @@
 import numpy as np
+import pytest
 from sklearn.metrics import accuracy_score, recall_score
 
 from ltgen_bench.evaluation.downstream import downstream_rows
 from ltgen_bench.evaluation.measure import scopes_of
-from ltgen_bench.evaluation.metrics.accuracy import label_accuracy
+from ltgen_bench.evaluation.metrics.accuracy import confusion, label_accuracy
 
 
 def test_label_accuracy_is_scikit_learns():
@@ -34,3 +35,18 @@ def test_real_images_alone_use_no_generated_ones(tiny_dataset):
     rows = downstream_rows(predictions, tiny_dataset.test.labels, scopes_of(tiny_dataset), n_synthetic=30)
     used = {row["train_data"]: row["n_generated"] for row in rows}
     assert used == {"real-lt": None, "synthetic": 30, "real-lt+synthetic": 30}
+
+
+def test_confusion_counts_each_pair_of_label_and_prediction():
+    rng = np.random.default_rng(0)
+    logits, labels = rng.standard_normal((50, 4)).astype(np.float32), rng.integers(0, 3, 50)  # class 3 has no image
+    expected = np.full((4, 4), np.nan)
+    for label in range(3):
+        rows = [row.tolist() for row, known in zip(logits, labels, strict=True) if known == label]
+        for seen in range(4):
+            expected[label, seen] = sum(row.index(max(row)) == seen for row in rows) / len(rows)
+    found = confusion(logits, labels)
+    np.testing.assert_array_equal(found, expected)
+    assert found[:3].sum(axis=1) == pytest.approx(1)
+    right = np.diag(found)[:3] @ np.bincount(labels) / 50
+    assert right == pytest.approx(label_accuracy(logits, labels))

@@ -132,8 +132,7 @@ def test_unbalanced_samples_are_measured_and_their_protocol_says_so(make_images,
 
 
 def test_the_selection_of_omega_enters_the_protocol(samples, tiny_dataset, shared_cache):
-    found = evaluate(samples, tiny_dataset, configured(metrics=["fid"]), cache=shared_cache,
-                     sampling={"selection": "selected-on-half", "omega": 1.5})
+    found = evaluate(samples, tiny_dataset, configured(metrics=["fid"], selection="selected-on-half"), cache=shared_cache)
     (described,) = found.protocols.values()
     assert described["selection"] == "selected-on-half"
     assert "omega" not in described

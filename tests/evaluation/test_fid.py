@@ -1,3 +1,6 @@
+import tracemalloc
+
+import mpmath
 import numpy as np
 import pytest
 import torch
@@ -13,6 +16,22 @@ def by_matrix_root(first: np.ndarray, second: np.ndarray) -> float:
     root = linalg.sqrtm(covariances[0] @ covariances[1])
     shift = first.mean(axis=0) - second.mean(axis=0)
     return float(shift @ shift + np.trace(covariances[0] + covariances[1] - 2 * root).real)
+
+
+def in_fifty_digits(first: np.ndarray, second: np.ndarray) -> float:
+    """The formula in fifty digits, by the eigenvalues of R S_2 R with R^2 = S_1."""
+    with mpmath.workdps(50):
+        means, covariances = [], []
+        for side in (first, second):
+            points, count = mpmath.matrix(side.tolist()), len(side)
+            means.append([mpmath.fsum(points[i, j] for i in range(count)) / count for j in range(side.shape[1])])
+            centred = mpmath.matrix([[points[i, j] - means[-1][j] for j in range(side.shape[1])] for i in range(count)])
+            covariances.append(centred.T * centred / (count - 1))
+        values, vectors = mpmath.eigsy(covariances[0])
+        root = vectors * mpmath.diag([mpmath.sqrt(max(value, 0)) for value in values]) * vectors.T
+        cross = mpmath.fsum(mpmath.sqrt(max(value, 0)) for value in mpmath.eigsy(root * covariances[1] * root, eigvals_only=True))
+        traces = mpmath.fsum(covariance[j, j] for covariance in covariances for j in range(covariance.rows))
+        return float(mpmath.fsum((a - b) ** 2 for a, b in zip(*means, strict=True)) + traces - 2 * cross)
 
 
 def features(count: int, width: int, seed: int, shift: float = 0.0) -> np.ndarray:
@@ -33,6 +52,40 @@ def test_fewer_images_than_dimensions_agree_with_torch_fidelity(generated: int, 
     # Its eigenvalues of a singular product lie about 1e-16 beside 0, and it takes their roots.
     expected = fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
     assert frechet_distance(first, second) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("generated", "real", "width"), [(3, 4, 8), (4, 12, 8), (2, 2, 6), (30, 9, 8)])
+def test_any_number_of_images_agrees_with_fifty_digits(generated: int, real: int, width: int) -> None:
+    first, second = features(generated, width, 0), features(real, width, 1, shift=0.3)
+    assert frechet_distance(first, second) == pytest.approx(in_fifty_digits(first, second), rel=1e-11)
+
+
+@pytest.mark.parametrize(("generated", "real"), [(150, 150), (150, 900), (900, 150)])
+def test_few_images_of_wide_features_agree_with_torch_fidelity_and_the_matrix_square_root(generated: int, real: int) -> None:
+    first, second = features(generated, 300, 0), features(real, 300, 1, shift=0.3)
+    statistics = [fid_features_to_statistics(torch.from_numpy(side)) for side in (first, second)]
+    expected = fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
+    assert frechet_distance(first, second) == pytest.approx(expected, rel=1e-6)
+    assert frechet_distance(first, second) == pytest.approx(by_matrix_root(first, second), rel=1e-6)
+
+
+@pytest.mark.parametrize("block", [1, 7, 64])
+@pytest.mark.parametrize("count", [10, 200])
+def test_block_size_and_order_change_nothing(block: int, count: int) -> None:
+    first, second = features(count, 40, 0), features(150, 40, 1)
+    value = frechet_distance(first, second)
+    assert frechet_distance(first, second, block=block) == pytest.approx(value, rel=1e-9)
+    assert frechet_distance(first[::-1], second[::-1]) == pytest.approx(value, rel=1e-9)
+
+
+@pytest.mark.parametrize("count", [50_000, 20])
+def test_no_float64_copy_of_all_features_is_made(count: int) -> None:
+    second = np.random.default_rng(0).standard_normal((50_000, 64), dtype=np.float32)
+    tracemalloc.start()
+    frechet_distance(second[:count], second)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 15e6, "a copy would be 26 MB"
 
 
 def test_many_images_agree_with_torch_fidelity() -> None:

@@ -1,6 +1,7 @@
 import contextlib
 import os
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch_fidelity.feature_extractor_inceptionv3 as fidelity
 from ltgen_bench.errors import MachineError, UserError
 from ltgen_bench.evaluation import inception as room
 from ltgen_bench.evaluation.extractors import Extractor
-from ltgen_bench.evaluation.inception import HEAD, inception, read_weights
+from ltgen_bench.evaluation.inception import FILE, HEAD, inception, read_weights
 from ltgen_bench.progress import SILENT
 
 
@@ -32,7 +33,10 @@ def state():
         patch.setattr(fidelity.FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
         state = fidelity.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]).state_dict()
     # torch's first weights shrink what passes through them; some forty layers on, denormal numbers make it slow.
-    return {name: tensor * 6 ** 0.5 if name.endswith("conv.weight") else tensor for name, tensor in state.items()}
+    state = {name: tensor * 6 ** 0.5 if name.endswith("conv.weight") else tensor for name, tensor in state.items()}
+    random = torch.Generator().manual_seed(0)  # batch norms that do something
+    return {name: tensor + 0.4 * (torch.rand(tensor.shape, generator=random) - 0.5) if ".bn." in name and tensor.ndim else tensor
+            for name, tensor in state.items()}
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +73,12 @@ def test_features_and_logits_are_torch_fidelitys(extractor, whole, make_images):
     np.testing.assert_allclose(found.logits, logits.numpy(), rtol=1e-4, atol=1e-5)
     assert found.features.shape == (2, extractor.feature_dim)
     assert isinstance(extractor, Extractor)
+
+
+def test_the_batch_size_changes_no_feature(extractor, make_images):
+    images = make_images((2, 2), (3, 20, 20)).images
+    one_by_one = np.concatenate([extractor(images[i:i + 1]).features for i in range(4)])
+    np.testing.assert_allclose(extractor(images).features, one_by_one, rtol=1e-4, atol=1e-5)
 
 
 def test_grey_images_are_seen_as_rgb(extractor, make_images):
@@ -109,8 +119,9 @@ def test_a_hostile_file_is_refused_and_never_executed(tmp_path, write):
 
 
 @pytest.mark.parametrize("content", [b"", b"not weights", b"PK\x03\x04 broken"])
-def test_a_file_of_something_else_is_refused(tmp_path, content):
-    path = tmp_path / "other.pth"
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_a_file_of_something_else_is_refused(tmp_path, content, suffix):
+    path = tmp_path / f"other.{suffix}"
     path.write_bytes(content)
     with pytest.raises(UserError, match="was refused"):
         read_weights(path)
@@ -148,18 +159,18 @@ def test_without_network_and_file_the_error_says_what_to_put_where(tiny_dataset,
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
     with pytest.raises(MachineError) as error:
         build(tiny_dataset, None, tmp_path)
-    for part in (room.FILE_NAME, room.SHA_PREFIX, fidelity.URL_INCEPTION_V3, "--extractor-weights inception=FILE"):
+    for part in (FILE.file_name, "6726825d", fidelity.URL_INCEPTION_V3, "--extractor-weights inception=FILE"):
         assert part in str(error.value)
 
 
 def test_an_earlier_download_is_used_when_its_sha_is_right(whole, tiny_dataset, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
     monkeypatch.setattr(room, "read_weights", lambda path: torch.load(path, weights_only=True))  # tested above
-    (tmp_path / room.FILE_NAME).write_bytes(whole.read_bytes())
+    (tmp_path / FILE.file_name).write_bytes(whole.read_bytes())
     with pytest.raises(MachineError):  # these are not the published weights
         build(tiny_dataset, None, tmp_path)
-    (tmp_path / room.FILE_NAME).write_bytes(whole.read_bytes())
-    monkeypatch.setattr(room, "SHA_PREFIX", room.file_sha256(whole)[:8])
+    (tmp_path / FILE.file_name).write_bytes(whole.read_bytes())
+    monkeypatch.setattr(room, "FILE", replace(FILE, sha256=room.file_sha256(whole)[:8]))
     assert build(tiny_dataset, None, tmp_path).sha256 == room.file_sha256(whole)
 
 

@@ -1,3 +1,6 @@
+import operator
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -6,34 +9,69 @@ from torch_fidelity.metric_prc import prc_features_to_metric
 from ltgen_bench.evaluation.metrics.base import Side
 from ltgen_bench.evaluation.metrics.neighbours import NeighbourScores, equal_counts, neighbour_scores
 
+Edge = Literal["<=", "<"]
+
 
 def features(count: int, seed: int, shift: float = 0.0, width: int = 8) -> np.ndarray:
     return (np.random.default_rng(seed).standard_normal((count, width)) + shift).astype(np.float32)
 
 
-def by_loops(generated: np.ndarray, real: np.ndarray, k: int) -> NeighbourScores:
-    """The four definitions, point by point."""
+def by_loops(generated: np.ndarray, real: np.ndarray, k: int, edge: str = "<=") -> NeighbourScores:
+    """The four definitions, point by point. Whole numbers meet without rounding, so ties are ties."""
     generated, real = generated.astype(np.float64), real.astype(np.float64)
+    inside = {"<=": operator.le, "<": operator.lt}[edge]
+
+    def squared(a: np.ndarray, b: np.ndarray) -> float:
+        return float(np.square(a - b).sum())
 
     def reach(points: np.ndarray) -> list[float]:
-        return [sorted(np.linalg.norm(points - point, axis=1))[k] for point in points]
+        return [sorted(squared(point, other) for other in points)[k] for point in points]
 
     around_real, around_generated = reach(real), reach(generated)
-    distance = [[float(np.linalg.norm(g - r)) for r in real] for g in generated]
-    hits = [[distance[i][j] <= around_real[j] for j in range(len(real))] for i in range(len(generated))]
+    distance = [[squared(g, r) for r in real] for g in generated]
+    hits = [[inside(distance[i][j], around_real[j]) for j in range(len(real))] for i in range(len(generated))]
     return NeighbourScores(
         precision=float(np.mean([any(row) for row in hits])),
-        recall=float(np.mean([any(distance[i][j] <= around_generated[i] for i in range(len(generated)))
+        recall=float(np.mean([any(inside(distance[i][j], around_generated[i]) for i in range(len(generated)))
                               for j in range(len(real))])),
         density=sum(map(sum, hits)) / (k * len(generated)),
         coverage=float(np.mean([any(row[j] for row in hits) for j in range(len(real))])))
 
 
+@pytest.mark.parametrize("edge", ["<=", "<"])
 @pytest.mark.parametrize("k", [1, 3, 5])
 @pytest.mark.parametrize(("generated", "real", "width"), [(40, 40, 8), (25, 60, 8), (30, 30, 600)])
-def test_all_four_agree_with_their_definitions(generated: int, real: int, width: int, k: int) -> None:
+def test_all_four_agree_with_their_definitions(generated: int, real: int, width: int, k: int, edge: Edge) -> None:
     first, second = features(generated, 0, width=width), features(real, 1, shift=0.2, width=width)
-    assert neighbour_scores(first, second, k) == pytest.approx(by_loops(first, second, k))
+    assert neighbour_scores(first, second, k, edge) == pytest.approx(by_loops(first, second, k, edge))
+
+
+@pytest.mark.parametrize("edge", ["<=", "<"])
+@pytest.mark.parametrize(("width", "high", "far"), [(2, 4, 0), (2, 4, 1000), (4, 3, 17), (700, 3, 0), (700, 40, 300)])
+@pytest.mark.parametrize("block", [7, 1024])
+def test_points_on_an_edge_are_inside_or_outside_by_the_rule(width: int, high: int, far: int, edge: Edge, block: int) -> None:
+    """Whole numbers on a small grid: nearly every distance is tied with another, and centring makes none of them exact."""
+    rng = np.random.default_rng(width + high)
+    real = (rng.integers(0, high, (50, width)) + far).astype(np.float32)
+    generated = (rng.integers(0, high, (35, width)) + far).astype(np.float32)
+    generated[:20] = real[:20]  # copies
+    generated[20:24] = real[0]  # of one image, five times
+    for k in (1, 3, 5):
+        assert neighbour_scores(generated, real, k, edge, block) == pytest.approx(by_loops(generated, real, k, edge))
+
+
+@pytest.mark.parametrize(("width", "shift"), [(16, 0.0), (2048, 0.0), (2048, 3.0)])
+@pytest.mark.parametrize(("edge", "density"), [("<=", 6 / 5), ("<", 1.0)])
+def test_a_copied_set_has_every_neighbour_on_an_edge(width: int, shift: float, edge: Edge, density: float) -> None:
+    """The k-th neighbour's copy lies exactly as far away as the ball reaches; 5 or 6 copies are inside it."""
+    real = features(150, 0, shift, width)
+    shuffled = real[np.random.default_rng(1).permutation(150)]
+    assert neighbour_scores(shuffled, real, 5, edge, block=37) == pytest.approx((1.0, 1.0, density, 1.0))
+
+
+def test_copies_lie_in_no_ball_without_extent_when_the_edge_is_left_out() -> None:
+    copies = np.repeat(features(4, 0) + 1000, 5, axis=0)  # each reach is 0, and 0 < 0 is false
+    assert neighbour_scores(copies, copies, 3, "<") == (0.0, 0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("k", [3, 5])

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from pydantic import ValidationError
@@ -7,7 +8,7 @@ from pydantic import ValidationError
 from ltgen_bench.config import EvaluateConfig
 from ltgen_bench.evaluation.evaluate import downstream_protocol, extractor_protocol
 from ltgen_bench.evaluation.metrics import METRICS, Settings
-from ltgen_bench.evaluation.protocol import Protocol, label_policy
+from ltgen_bench.evaluation.protocol import Protocol, label_fields
 from ltgen_bench.evaluation.recipes import downstream_recipe
 
 COMMON = {"data": "0123456789abcdef", "images_per_class": 100, "labels": "exactly balanced",
@@ -26,7 +27,7 @@ def protocols(counting_extractor, common=None, steps=None, **config):
         metric = METRICS[name]
         found[name] = (downstream_protocol(metric, recipe, common or COMMON) if "training" in metric.needs else
                        extractor_protocol(metric, counting_extractor, settings,
-                                          Settings(k=settings.k, kid_subset_size=500), common or COMMON))
+                                          replace(Settings.of(settings), kid_subset_size=500), common or COMMON))
     return found
 
 
@@ -42,6 +43,18 @@ def test_the_ids_are_these(counting_extractor):
 def test_another_k_touches_the_nearest_neighbour_metrics_alone(counting_extractor):
     before, after = protocols(counting_extractor), protocols(counting_extractor, k=3)
     assert changed(before, after) == {"precision", "recall", "density", "coverage"}
+
+
+def test_another_edge_touches_the_nearest_neighbour_metrics_alone(counting_extractor):
+    before, after = protocols(counting_extractor), protocols(counting_extractor, edge="<")
+    assert changed(before, after) == {"precision", "recall", "density", "coverage"}
+    assert "edge <," in after["recall"].words
+
+
+def test_half_of_the_reference_touches_what_is_compared_with_it(counting_extractor):
+    before, after = protocols(counting_extractor), protocols(counting_extractor, half="report")
+    assert changed(before, after) == {"fid", "kid", "precision", "recall", "density", "coverage"}
+    assert "against the report half of the balanced training set" in after["fid"].words
 
 
 def test_another_reference_touches_what_is_compared_with_it(counting_extractor):
@@ -77,8 +90,9 @@ def test_fields_that_play_no_part_are_absent(counting_extractor):
     assert None not in described.values()
 
 
-def test_a_description_read_back_has_the_same_id(counting_extractor):
-    for protocol in protocols(counting_extractor).values():
+@pytest.mark.parametrize("common", [COMMON, {**COMMON, "images_per_class": None, "images": 9, "labels": "i.i.d. uniform"}])
+def test_a_description_read_back_has_the_same_id(counting_extractor, common):
+    for protocol in protocols(counting_extractor, common).values():
         assert Protocol.model_validate(protocol.describe()).id == protocol.id
 
 
@@ -90,6 +104,24 @@ def test_the_words_are_one_sentence(counting_extractor):
     assert "\n" not in words
 
 
+def test_the_words_name_every_field():
+    """A field that is not in the words would let two measurements read alike that are not."""
+    fields = {
+        "metric": "M", "revision": 31, "data": "D", "images_per_class": None, "images": 32, "labels": "L", "groups": ("G1", "G2"),
+        "sample_dtype": "T", "selection": "fixed", "reference": "longtail", "reference_half": "report", "reference_per_class": 33,
+        "extractor": "E", "weights": "W", "resize": "Z", "seed": 34, "counts": "C", "k": 35, "edge": "<", "kid_subsets": 36,
+        "kid_subset_size": 37, "kid_degree": 38, "is_splits": 39, "training": "N", "steps": 40}
+    assert set(fields) == set(Protocol.model_fields), "a new field has its place in this test and in the words"
+    others = {"metric": "M2", "data": "D2", "labels": "L2", "groups": ("G1",), "sample_dtype": "T2", "selection": "recipe",
+              "reference": "test", "reference_half": "selection", "extractor": "E2", "weights": "W2", "resize": "Z2",
+              "counts": "C2", "edge": "<=", "training": "N2", "images_per_class": 41}
+    whole = Protocol.model_validate(fields)
+    for name, value in fields.items():
+        other = whole.model_copy(update={name: others.get(name, value + 1 if isinstance(value, int) else None)})
+        assert other.words != whole.words, name
+        assert other.id != whole.id, name
+
+
 def test_a_protocol_is_frozen_and_knows_no_entry(counting_extractor):
     fid = protocols(counting_extractor)["fid"]
     with pytest.raises(ValidationError):
@@ -99,13 +131,23 @@ def test_a_protocol_is_frozen_and_knows_no_entry(counting_extractor):
             Protocol.model_validate({**fid.describe(), entry: 1})
 
 
-@pytest.mark.parametrize(("counts", "policy"), [
-    ([5, 5, 5], (5, "exactly balanced")), ([5, 3, 9], (None, "unbalanced, 3 to 9 images a class"))])
-def test_labels_are_balanced_or_said_not_to_be(counts, policy):
-    assert label_policy(counts) == policy
+@pytest.mark.parametrize(("counts", "asked", "per_class", "images", "labels"), [
+    ([5, 5, 5], {}, 5, None, "exactly balanced"),
+    ([5, 5, 5], {"asked": 15}, 5, None, "exactly balanced"),
+    ([5, 3, 9], {}, None, None, "unbalanced, 3 to 9 images a class"),
+    ([5, 3, 9], {"uniform": True}, None, 17, "i.i.d. uniform"),
+    ([4, 6, 7], {"uniform": True}, None, 17, "i.i.d. uniform"),
+    ([6, 6, 5], {"asked": 17}, None, 17, "equal shares"),
+    ([6, 6, 5], {"asked": 18}, None, None, "unbalanced, 5 to 6 images a class"),
+    ([9, 4, 2], {"asked": "train", "train_counts": [9, 4, 2]}, None, None, "counts of the training set"),
+    ([4, 4, 4], {"asked": "train", "train_counts": [4, 4, 4]}, None, None, "counts of the training set"),
+    ([9, 4, 1], {"asked": "train", "train_counts": [9, 4, 2]}, None, None, "unbalanced, 1 to 9 images a class")])
+def test_labels_are_balanced_or_said_not_to_be(counts, asked, per_class, images, labels):
+    fields = label_fields(counts, **asked)
+    assert (fields["images_per_class"], fields.get("images"), fields["labels"]) == (per_class, images, labels)
 
 
 def test_protocols_scores_and_descriptions_need_no_torch():
-    modules = "protocol, scores, description, metrics, extractors, recipes, evaluate"
+    modules = "protocol, scores, description, metrics, extractors, recipes, rules, presets, evaluate"
     code = f"import sys; from ltgen_bench.evaluation import {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

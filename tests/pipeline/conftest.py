@@ -41,3 +41,20 @@ def result_files():
             (run.plan.score_folder / "scores.csv").read_text()
 
     return read
+
+
+@pytest.fixture(scope="session")
+def read_back():
+    """`read_back("ltgen-bench run ...")`: the configuration that the real command line makes of it."""
+    import shlex
+
+    from ltgen_bench.cli.run import config_of, run
+
+    def read(command):
+        program, name, *arguments = shlex.split(command)
+        assert (program, name) == ("ltgen-bench", "run")
+        options = run.make_context("run", arguments).params
+        taken = {key: options.pop(key) for key in ("method", "dataset", "recipe", "method_file", "settings")}
+        return config_of(**taken, options=options)
+
+    return read

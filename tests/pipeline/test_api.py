@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import ltgen_bench as lt
+from ltgen_bench.config import SampleConfig
 from ltgen_bench.errors import UserError
 
 
@@ -32,6 +33,33 @@ def test_samples_of_any_model_are_scored_as_a_run_scores_its_own(undisturbed, tm
     both = scores.table.merge(ours, on=["metric", "scope", "label", "protocol"])
     assert len(both) == len(scores.table)
     np.testing.assert_array_equal(both["value_x"], both["value_y"])
+
+
+def test_all_rules_of_a_preset_come_in_one_table(undisturbed, tmp_path):
+    """120 balanced images are cut to the 10,000 that are asked for by taking all of them, and that is said."""
+    with np.load(undisturbed.plan.sample_folder / "samples.npz") as stored:
+        np.savez(tmp_path / "theirs.npz", images=stored["images"], labels=stored["labels"])
+    config = lt.EvaluateConfig(extractors=("classifier",), metrics=("fid", "precision"))
+    scores = lt.evaluate(tmp_path / "theirs.npz", "digits-lt", protocol="ccua-paper", config=config, device="cpu")
+    every = scores.table[scores.table["scope"] == "all"]
+    assert every["metric"].tolist() == ["fid", "precision", "fid"]
+    assert [scores.protocols[key]["reference"] for key in every["protocol"]] == ["train", "train", "test"]
+    assert scores.protocols[every["protocol"].iloc[1]]["k"] == 3
+    assert scores.preset == "ccua-paper"
+    assert scores.departures == ["120 images where ccua-paper asks for 10,000",
+                                 "classifier features where ccua-paper asks for inception"]
+
+
+def test_labels_drawn_at_random_can_be_said(undisturbed, tmp_path):
+    images = lt.SampleSet.load(undisturbed.plan.sample_folder / "samples.npz")
+    config = lt.EvaluateConfig(metrics=("fid",))
+    scores = lt.evaluate(images, "digits-lt", config=config, sampling=SampleConfig(labels="uniform"), device="cpu")
+    assert {described["labels"] for described in scores.protocols.values()} == {"i.i.d. uniform"}
+
+
+def test_an_unknown_preset_is_refused_before_the_samples_are_read(tmp_path):
+    with pytest.raises(UserError, match=r"unknown preset 'cbdm'. Did you mean 'cbdm-paper'"):
+        lt.evaluate(tmp_path / "nothing.npz", protocol="cbdm")
 
 
 @pytest.mark.parametrize(("arrays", "sentence"), [

@@ -224,9 +224,9 @@ def test_a_setting_added_since_with_a_default_orphans_no_folder(tiny_run, tiny_d
 
 
 def test_scores_of_another_weights_file_are_not_shown(undisturbed, tmp_path):
-    from ltgen_bench.pipeline import _same_weights
+    from ltgen_bench.pipeline import same_weights
 
     weights = tmp_path / "weights.pth"
     weights.write_bytes(b"others")
-    assert _same_weights(undisturbed.plan, {})
-    assert not _same_weights(undisturbed.plan, {"classifier": weights})
+    assert same_weights(undisturbed.plan.score_folder, {})
+    assert not same_weights(undisturbed.plan.score_folder, {"classifier": weights})

@@ -14,6 +14,7 @@ COUNTS = [131, 94, 67, 48, 35, 25, 18, 13, 9, 6]
 NAMES = [str(digit) for digit in range(10)]
 CLASSIFIER_METRICS = ("fid", "is", "kid", "precision", "recall", "density", "coverage", "label_accuracy")
 QUALITY = {"ddpm": 0.0, "cfg": 0.5, "cbdm": 1.0}
+TEST = "test"  # the variant whose reference is the held-out test set
 NO_LOGITS = "not available: this weights file has no logits"
 
 
@@ -21,13 +22,34 @@ def protocol_id(metric, extractor, variant="a"):
     return f"{zlib.crc32(f'{metric}/{extractor}/{variant}'.encode()):08x}"
 
 
-def describe(metric, extractor, variant):
-    k = {"k": 5 if variant == "a" else 3} if metric in ("precision", "recall", "density", "coverage") else {}
-    return {"metric": metric, "extractor": extractor, "selection": "recipe" if variant == "a" else "fixed", **k}
+def describe(metric, extractor, variant, fingerprint="0123456789abcdef", images_per_class=100):
+    """A protocol as `Protocol.describe` gives it; variant b has another k and another policy of guidance."""
+    fields = {
+        "metric": metric,
+        "revision": 1,
+        "data": fingerprint,
+        "images_per_class": images_per_class,
+        "labels": "exactly balanced",
+        "groups": ["thirds", "count"],
+        "sample_dtype": "uint8",
+        "selection": "fixed" if variant == "b" else "recipe",
+    }
+    if metric.startswith("downstream"):
+        return fields | {"training": f"{extractor}, batches of 128", "steps": 250}
+    fields |= {"extractor": extractor, "weights": "ab" * 8, "resize": "none"}
+    if metric not in ("is", "label_accuracy"):
+        fields["reference"] = "test" if variant == TEST else "train"
+    if metric in ("precision", "recall", "density", "coverage"):
+        fields |= {"k": 3 if variant == "b" else 5, "edge": "<=", "seed": 2020, "counts": "equal, drawn by class"}
+    return fields
 
 
-def score_rows(method="cbdm", seed=0, *, variant="a", inception=False, counts=COUNTS, names=NAMES, spread=0.01):
-    """Rows for `Scores.from_rows`: higher QUALITY gives better scores, noise of relative size `spread` by seed."""
+def score_rows(method="cbdm", seed=0, *, variant="a", inception=False, counts=COUNTS, names=NAMES, spread=0.01,
+               also_test=False):
+    """Rows for `Scores.from_rows`: higher QUALITY gives better scores, noise of relative size `spread` by seed.
+
+    `also_test`: FID a tenth higher against the test set too, under an id of its own.
+    """
     rng = np.random.default_rng([seed, zlib.crc32(method.encode())])
     better = QUALITY.get(method, 0.2)
     base = {
@@ -119,6 +141,12 @@ def score_rows(method="cbdm", seed=0, *, variant="a", inception=False, counts=CO
                 class_name=name,
                 n_real=45,
             )
+    if also_test:
+        rows += [
+            {**row, "protocol": protocol_id("fid", row["extractor"], TEST), "value": 1.1 * row["value"]}
+            for row in rows
+            if row["metric"] == "fid"
+        ]
     return rows
 
 
@@ -139,11 +167,19 @@ def make_record(
     fingerprint="0123456789abcdef",
     train_digest=None,
     images_per_class=100,
+    imbalance_factor=20.0,
+    sampler="dpm-solver++",
+    network="digits",
+    batch_size=64,
+    preset="",
+    departures=(),
+    also_test=False,
 ):
     train = train_digest or f"{zlib.crc32(f'{method}/{budget}/{label}'.encode()):08x}"
     sample = f"{zlib.crc32(f'{train}/{seed}/{omega}/{steps}/{images_per_class}'.encode()):08x}"
-    score = f"{zlib.crc32(f'{sample}/{variant}/{inception}'.encode()):08x}"
-    rows = score_rows(method, seed, variant=variant, inception=inception, counts=counts, names=names)
+    score = f"{zlib.crc32(f'{sample}/{variant}/{inception}/{preset}'.encode()):08x}"
+    rows = score_rows(method, seed, variant=variant, inception=inception, counts=counts, names=names,
+                      also_test=also_test)
     return RunRecord(
         dataset=dataset,
         method=method,
@@ -154,25 +190,36 @@ def make_record(
         sample_digest=sample,
         score_digest=score,
         fingerprint=fingerprint,
-        imbalance_factor=20.0,
+        imbalance_factor=imbalance_factor,
         profile="exp",
         class_names=list(names),
         class_counts=list(counts),
         groups=all_groups(list(counts)),
         entry=Entry(
-            sampler="dpm-solver++",
+            sampler=sampler,
             steps=steps,
             omega=omega,
             sample_seed=0,
             images_per_class=images_per_class,
             budget_images=budget,
-            batch_size=64,
-            network="digits",
+            batch_size=batch_size,
+            network=network,
             parameters=1_234_567,
             precision="float32",
             sample_precision="float32",
         ),
-        protocols={row["protocol"]: describe(row["metric"], row["extractor"], variant) for row in rows},
+        preset=preset,
+        departures=list(departures),
+        protocols={
+            row["protocol"]: describe(
+                row["metric"],
+                row["extractor"],
+                TEST if row["protocol"] == protocol_id(row["metric"], row["extractor"], TEST) else variant,
+                fingerprint,
+                images_per_class,
+            )
+            for row in rows
+        },
         extractor_weights={"classifier": "ab" * 32},
         stages=[
             Stage(name="train", seconds=80.0, peak_memory_mb=700.0, device="cpu"),
@@ -192,7 +239,7 @@ def make_record(
 def write_run(runs_dir: Path, method="cbdm", seed=0, *, samples=True, **settings):
     """A whole run folder; returns (folder, record)."""
     record = make_record(method, seed, **settings)
-    kept = {name: settings[name] for name in ("variant", "inception", "counts", "names") if name in settings}
+    kept = {name: settings[name] for name in ("variant", "inception", "counts", "names", "also_test") if name in settings}
     folder = runs_dir / record.dataset / f"{method}-{record.train_digest}-s{seed}"
     scores = folder / "scores" / record.score_digest
     Scores.from_rows(score_rows(method, seed, **kept), record.protocols).save(scores / "scores.csv")
@@ -213,3 +260,17 @@ def make_samples(seed=0, classes=10, per_class=12):
         image[0, label % 8, :] += 120
         image[0, :, (label * 3) % 8] += 75
     return SampleSet(images.astype(np.uint8), labels.astype(np.int64), np.arange(len(labels), dtype=np.int64))
+
+
+CIFAR = {  # the settings of a run on cifar10-lt, with ids of its own
+    "variant": "cifar",
+    "dataset": "cifar10-lt",
+    "imbalance_factor": 100.0,
+    "counts": [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50],
+    "names": ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
+    "fingerprint": "c1fa" * 4,
+    "budget": 14_400_000,
+    "network": "ddpm",
+    "inception": True,
+    "samples": False,
+}

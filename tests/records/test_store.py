@@ -5,9 +5,10 @@ import pytest
 from synthetic_runs import COUNTS, make_record, write_run
 
 from ltgen_bench.errors import UserError
+from ltgen_bench.evaluation.protocol import Protocol
 from ltgen_bench.evaluation.scores import COLUMNS
-from ltgen_bench.files import only_writer
-from ltgen_bench.records.measured import measured_csv, read_measured
+from ltgen_bench.files import only_writer, shipped_folder
+from ltgen_bench.records.measured import measured_csv, read_measured, shipped_protocols
 from ltgen_bench.records.store import ROW_COLUMNS, find_run, find_runs, protocols, remove_run, rows
 
 
@@ -137,6 +138,36 @@ def test_the_measured_csv_reads_back_exactly(runs_dir, tmp_path):
     beside = path.with_suffix(".protocols.json").read_text()
     assert "unused00" not in beside
     assert all(one in beside for one in set(table["protocol"]))
+
+
+def test_rows_name_the_preset_and_where_it_was_departed_from(tmp_path):
+    write_run(tmp_path, "cbdm", 0, preset="cbdm-paper", departures=["1,000 images where it asks for 50,000", "k 3"])
+    write_run(tmp_path, "ddpm", 0)
+    table = rows(find_runs(tmp_path), tmp_path)
+    told = table.drop_duplicates("method").set_index("method")[["preset", "departures"]]
+    assert told.loc["cbdm"].tolist() == ["cbdm-paper", "1,000 images where it asks for 50,000; k 3"]
+    assert told.loc["ddpm"].tolist() == ["", ""]
+    back = read_measured(measured_csv(table, tmp_path / "x.csv"))
+    assert back[["preset", "departures"]].equals(table[["preset", "departures"]].astype(back["preset"].dtype))
+
+
+def test_a_csv_from_before_there_were_presets_is_read_and_has_none(runs_dir, tmp_path):
+    table = rows(find_runs(runs_dir), runs_dir)
+    path = measured_csv(table, tmp_path / "new.csv")
+    old = pd.read_csv(path, dtype="str", keep_default_na=False).drop(columns=["preset", "departures"])
+    old.to_csv(tmp_path / "old.csv", index=False)
+    back = read_measured(tmp_path / "old.csv")
+    assert list(back.columns) == ROW_COLUMNS
+    assert set(back["preset"]) == set(back["departures"]) == {""}
+    shipped = read_measured(shipped_folder("results") / "digits-lt.csv")
+    assert list(shipped.columns) == ROW_COLUMNS
+
+
+def test_the_shipped_protocols_tell_every_id_of_the_shipped_rows():
+    described = {one: text for own in shipped_protocols().values() for one, text in own.items()}
+    shipped = read_measured(shipped_folder("results") / "digits-lt.csv")
+    assert set(shipped["protocol"]) <= set(described)
+    assert all(Protocol.model_validate(text).id == one for one, text in described.items())
 
 
 def test_a_class_called_nan_stays_a_class(tmp_path):

@@ -106,8 +106,8 @@ def test_ranking_across_protocols_is_refused_and_the_difference_named(tmp_path):
     runs = find_runs(tmp_path)
     with pytest.raises(
         UserError,
-        match=r"recall \(classifier\) cannot be ranked across 2 protocols: .* They differ in "
-        r"k \((3 against 5|5 against 3)\), selection \(",
+        match=r"recall \(classifier\) cannot be ranked across 2 protocols: .* They differ in guidance: omega .* against "
+        r"omega .*; k: (3 against 5|5 against 3)\. Rank the rows of one of them at a time\.   \(--rank recall:classifier:",
     ):
         rank(rows(runs), "recall", "classifier", protocols=protocols(runs))
     with pytest.raises(UserError, match="Rank the rows of one of them at a time"):
@@ -136,9 +136,62 @@ def test_there_is_nothing_to_rank_in_an_unknown_column(three_block):
 def test_a_difference_of_unknown_protocols_is_left_unsaid():
     assert difference(["a", "b"], {"a": {"k": 5}}) == ""
     assert difference(["a", "b"], {"a": {"k": 5}, "b": {"k": 5}}) == ""
-    assert difference(["a", "b"], {"a": {"k": 5}, "b": {}}) == " They differ in k (5 against absent)."
+    assert difference(["a", "b"], {"a": {"k": 5}, "b": {}}) == " They differ in k: 5 against not stated."
 
 
 def test_no_rows_make_no_blocks():
     assert blocks(rows([])) == []
     assert isinstance(rows([]), pd.DataFrame)
+
+
+def test_rows_alike_in_what_was_asked_for_get_a_block_each_and_lone_ones_their_own(tmp_path):
+    write_run(tmp_path, "cbdm", 0, omega=1.0)
+    write_run(tmp_path, "cfg", 0, omega=1.0)
+    write_run(tmp_path, "cfg", 0, omega=1.5, budget=14_400_000)
+    write_run(tmp_path, "ddpm", 0, omega=0.0)
+    table = rows(find_runs(tmp_path))
+    together = ["cbdm", "cfg, omega 1.5, 14.4M seen", "cfg, omega 1, 44.8k seen", "ddpm"]
+    assert [block.entries for block in blocks(table)] == [together]
+    found = [(block.title, block.entries) for block in blocks(table, ["omega"])]
+    assert found == [
+        ("digits-lt, omega 0", ["ddpm"]),
+        ("digits-lt, omega 1", ["cbdm", "cfg"]),
+        ("digits-lt, omega 1.5", ["cfg"]),
+    ]
+    both = [block.title for block in blocks(table, ["budget", "omega"])]
+    assert both == [
+        "digits-lt, 44.8k images seen, omega 0",
+        "digits-lt, 44.8k images seen, omega 1",
+        "digits-lt, 14.4M images seen, omega 1.5",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("word", "first", "second", "titles"),
+    [
+        ("sampler", {"sampler": "ddim"}, {}, ["sampler ddim", "sampler dpm-solver++"]),
+        ("steps", {"steps": 20}, {"steps": 100}, ["20 steps", "100 steps"]),
+        ("images", {"images_per_class": 100}, {"images_per_class": 1000}, ["100 images a class", "1000 images a class"]),
+        ("network", {"network": "cpu"}, {}, ["network cpu", "network digits"]),
+        ("batch", {"batch_size": 8}, {}, ["batch 8", "batch 64"]),
+    ],
+)
+def test_every_word_of_equal_keeps_apart_what_it_names(tmp_path, word, first, second, titles):
+    write_run(tmp_path, "cbdm", 0, **first)
+    write_run(tmp_path, "ddpm", 0, **second)
+    table = rows(find_runs(tmp_path))
+    assert len(blocks(table)) == 1
+    assert [block.title for block in blocks(table, [word])] == [f"digits-lt, {title}" for title in titles]
+
+
+def test_an_unknown_word_of_equal_is_answered_with_the_allowed_ones(three_block):
+    with pytest.raises(UserError, match=r"unknown word of --equal 'bugdet'\. Did you mean 'budget'\? Known: batch, budget, im"):
+        blocks(three_block.rows, ["bugdet"])
+
+
+def test_a_run_under_a_preset_keeps_a_table_of_its_own_beside_a_larger_set(tmp_path):
+    write_run(tmp_path, "cbdm", 0, inception=True, preset="cbdm-paper")
+    write_run(tmp_path, "cbdm", 0, preset="oc-paper")  # all of its ids occur in the other set
+    write_run(tmp_path, "ddpm", 0)  # follows no preset and joins the larger set
+    found = {block.title: block.entries for block in blocks_of(tmp_path)}
+    assert found == {"digits-lt": ["cbdm", "ddpm"], "digits-lt, oc-paper": ["cbdm"]}

@@ -105,12 +105,14 @@ def test_bars_stand_for_groups_and_keep_their_entrys_colour_in_every_panel(three
 
 
 def test_fid_against_recall_has_a_dot_a_run(three_block):
-    data = plots.fid_recall_data(three_block, "classifier")
+    keys = [key_of(three_block, metric, scope="all") for metric in ("fid", "recall")]
+    data = plots.fid_recall_data(three_block, *keys)
+    assert list(data.columns) == ["entry", "seed", "fid", "recall"]
     assert len(data) == 9
     ax = plots.draw_fid_recall(data, axes(), colors=plots.palette(three_block), extractor="classifier")
     assert sum(len(dots.get_offsets()) for dots in ax.collections) == 9
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("FID ↓ (classifier)", "recall ↑ (classifier)")
-    assert plots.fid_recall_data(three_block, "inception").empty  # it has no recall
+    assert [key for key in measurements(three_block.rows) if key[:2] == ("recall", "inception")] == []
 
 
 def test_downstream_bars_are_means_and_labelled(three_block):
@@ -126,10 +128,16 @@ def test_downstream_bars_are_means_and_labelled(three_block):
 
 
 def test_every_plot_says_data_set_fingerprint_protocols_and_seeds(three_block):
-    fid, recall = (key_of(three_block, metric, scope="all")[3] for metric in ("fid", "recall"))
-    figure = plots.fid_recall_figure(three_block, "classifier")
+    fid, recall = (key_of(three_block, metric, scope="all") for metric in ("fid", "recall"))
+    figure = plots.fid_recall_figure(three_block, fid, recall)
     text = " ".join(figure.get_supxlabel().split())
-    assert text == f"digits-lt · fingerprint 0123456789abcdef · protocols {fid}, {recall} · seeds 0, 1, 2"
+    assert text == f"digits-lt · fingerprint 0123456789abcdef · protocols {fid[3]}, {recall[3]} · seeds 0, 1, 2"
+    groups = " ".join(plots.group_figure(three_block).get_supxlabel().split())
+    assert all(key[3] in groups for key in measurements(three_block.rows) if key[0] in ("fid", "coverage"))
+    by_class = key_of(three_block, "recall")
+    assert f"protocol {by_class[3]}" in " ".join(plots.class_figure(three_block, by_class).get_supxlabel().split())
+    downstream = key_of(three_block, "downstream_accuracy", "synthetic", scope="all")
+    assert f"protocol {downstream[3]}" in " ".join(plots.downstream_figure(three_block).get_supxlabel().split())
 
 
 def test_nothing_is_cut_off_or_overlaps(three_block):
@@ -164,7 +172,8 @@ def test_all_plots_are_written_and_are_pictures(three_block, tmp_path):
     for path in made.values():
         with Image.open(path) as picture:
             assert picture.width > 500
-    again = plots.save(plots.fid_recall_figure(three_block, "classifier"), tmp_path / "again.png")
+    keys = [key_of(three_block, metric, scope="all") for metric in ("fid", "recall")]
+    again = plots.save(plots.fid_recall_figure(three_block, *keys), tmp_path / "again.png")
     assert again.read_bytes() == made["FID against recall (classifier)"].read_bytes()
 
 

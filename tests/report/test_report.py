@@ -11,6 +11,7 @@ from ltgen_bench.errors import UserError
 from ltgen_bench.files import shipped_folder
 from ltgen_bench.records.measured import read_measured
 from ltgen_bench.report.forms import comma_separated, latex, markdown
+from ltgen_bench.report.plots import footer
 from ltgen_bench.report.report import BEGIN, END, report, update_benchmark
 
 LEADERBOARD = "paper_id,method,dataset,imbalance_factor,split,metric,value\nmine,<b>mine</b>,digits-lt,20,all,fid,1.5\n"
@@ -154,6 +155,57 @@ def test_unlike_protocols_and_odd_names_get_folders_of_their_own(tmp_path, no_pl
     assert [section.name for section in made.sections] == ["digits-lt", "digits-lt-2"]
     assert [section.block.entries for section in made.sections] in ([["cbdm"], ["ddpm"]], [["ddpm"], ["cbdm"]])
     assert "samples.png" not in {path.name for path in made.files}
+
+
+def test_rows_alike_in_what_was_asked_for_get_tables_plots_and_titles_of_their_own(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr("ltgen_bench.report.report.save_plots", lambda block, folder: drawn.update({folder.name: block}) or {})
+    for method, omega in (("cbdm", 1.0), ("cfg", 1.0), ("ddpm", 0.0)):
+        write_run(tmp_path / "runs", method, 0, omega=omega)
+    made = report(tmp_path / "runs", tmp_path / "out", equal=["omega", "sampler"])
+    names = [f"digits-lt-omega-{omega}-sampler-dpm-solver" for omega in (0, 1)]
+    assert [section.name for section in made.sections] == names
+    assert {name: block.entries for name, block in drawn.items()} == {names[0]: ["ddpm"], names[1]: ["cbdm", "cfg"]}
+    title = "digits-lt, omega 1, sampler dpm-solver++"
+    assert all(table.title.startswith(f"{title}: ") for table in made.sections[1].tables)
+    assert footer(drawn[names[1]], []).startswith(f"{title} · ")
+    assert (made.out / "plots" / names[1] / "samples.png").is_file()
+    assert (made.out / "tables" / names[1] / "comparison.tex").read_text().count(title) == 1
+    assert f"<h2>{title} <small>" in made.index.read_text()
+
+
+def test_of_two_tables_of_one_name_the_second_says_what_they_differ_in(tmp_path, no_plots):
+    write_run(tmp_path / "runs", "cbdm", 0, samples=False)
+    write_run(tmp_path / "runs", "ddpm", 0, variant="b", samples=False)
+    write_run(tmp_path / "runs", "cfg", 0, fingerprint="f" * 16, samples=False)
+    first, second, third = (section.tables[0] for section in report(tmp_path / "runs", tmp_path / "out").sections)
+    unlike = "Apart from the table of the same name before it, for they were measured unlike. "
+    assert not any(note.startswith("Apart") for note in first.notes)
+    assert second.notes[0].startswith(f"{unlike}They differ in guidance: omega ")
+    assert third.notes[0] == f"{unlike}Their data differ: 0123456789abcdef against ffffffffffffffff."
+
+
+def test_the_page_names_the_preset_and_where_it_was_departed_from(tmp_path, no_plots):
+    asked = "1,000 images where cbdm-paper asks for 50,000"
+    write_run(tmp_path / "runs", "cbdm", 0, preset="cbdm-paper", departures=[asked], samples=False)
+    write_run(tmp_path / "runs", "ddpm", 0, variant="b", preset="standard", samples=False)
+    made = report(tmp_path / "runs", tmp_path / "out")
+    assert {section.name for section in made.sections} == {
+        "digits-lt-after-cbdm-paper-not-that-protocol", "digits-lt-standard"
+    }
+    text = made.index.read_text()
+    assert "<h2>digits-lt (after cbdm-paper, not that protocol) <small>" in text
+    assert f"<li>Not cbdm-paper: {asked}.</li>" in text
+    assert "<h2>digits-lt, standard <small>" in text
+
+
+def test_every_score_of_the_page_has_its_protocol_id(made):
+    text = made.index.read_text()
+    (section,) = made.sections
+    for table in section.tables:
+        for head in table.spoken.heads:
+            if head.number and head.key != "training_images":
+                assert re.search(rf"<small>[^<]*{head.under[-8:]}</small>", text)
 
 
 def test_the_name_of_a_data_set_leads_no_file_elsewhere(tmp_path, no_plots):

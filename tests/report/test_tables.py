@@ -13,12 +13,13 @@ from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.records.published import published
 from ltgen_bench.records.statistics import FEW_SEEDS, ONE_SEED
 from ltgen_bench.records.store import find_runs, rows
+from ltgen_bench.report.columns import BEST
 from ltgen_bench.report.entries import blocks, measurements
 from ltgen_bench.report.forms import comma_separated, fold, latex, markdown, terminal
 from ltgen_bench.report.layout import Cell, Head, Row, Table
 from ltgen_bench.report.numbers import MISSING, count, facts, listed, show
 from ltgen_bench.report.papers import papers_tables
-from ltgen_bench.report.tables import BEST, class_table, comparison_table, downstream_table, group_table, verdict_table
+from ltgen_bench.report.tables import class_table, comparison_table, downstream_table, group_table, verdict_table
 from ltgen_bench.report.terminal import score_table
 
 
@@ -87,7 +88,7 @@ def test_three_seeds_mark_what_a_paired_test_carries(three_block):
 
 def test_what_all_rows_share_is_a_note_and_what_differs_a_column_and_a_warning(three_block):
     table = comparison_table(three_block)
-    assert [head.title for head in table.heads[:2]] == ["method", "omega"]
+    assert [head.title for head in table.spoken.heads[:2]] == ["method", "omega"]
     assert table.notes[0] == "All rows: sampler dpm-solver++ 20, images seen 44.8k, seed 0, 1, 2."
     assert (
         "The rows also differ in omega (0 and 1): a difference between them is not the method's alone." in table.notes
@@ -134,7 +135,7 @@ def test_groups_have_a_column_each_and_empty_ones_are_named(tmp_path):
     write_run(tmp_path, "cbdm", 0, counts=[131 - n for n in range(10)])
     (block,) = blocks(rows(find_runs(tmp_path)))
     thirds = group_table(block, key_of(block, "fid"))
-    assert [head.title for head in thirds.heads] == ["method", "all ↓", "many ↓", "medium ↓", "few ↓"]
+    assert [head.title for head in thirds.spoken.heads] == ["method", "all ↓", "many ↓", "medium ↓", "few ↓"]
     by_count = group_table(block, key_of(block, "fid"), "count")
     assert column(by_count, "few")["cbdm"].text == MISSING
     assert by_count.notes[0] == "No classes in medium@count and few@count."
@@ -149,7 +150,7 @@ def test_classes_stand_from_head_to_tail_with_their_images(three_block):
 
 
 def test_downstream_has_a_column_for_each_training_set(three_block):
-    table = downstream_table(three_block)
+    table = downstream_table(three_block).spoken
     assert [head.title for head in table.heads] == [
         "method",
         *(["real-lt ↑"] * 2),
@@ -241,7 +242,7 @@ def test_no_cell_wraps_at_any_width(three_block, width, color):
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
 def test_columns_are_dropped_from_the_right_and_named(three_block, width):
-    table = comparison_table(three_block)
+    table = comparison_table(three_block).spoken
     shown, dropped = fold(table, width)
     score = next(i for i, head in enumerate(table.heads) if head.number)
     kept = [head.key for head in shown.heads]
@@ -311,6 +312,14 @@ def test_the_table_of_a_run_folds_and_keeps_its_protocol_ids(width):
     assert "Protocols of classifier: FID " in said
     ids = {row["protocol"] for row in score_rows("cbdm", 0, inception=True) if row["scope"] == "all"}
     assert all(one in said for one in ids)
+
+
+def test_a_run_after_a_preset_says_whose_rules_were_kept():
+    assert "Measured by the rules of standard." in run_table_text(100, preset="standard")
+    asked = "1,000 images where it asks for 50,000"
+    text = run_table_text(100, preset="standard", departures=[asked])
+    assert f"Not standard: {asked}." in text
+    assert "by the rules of" not in text
 
 
 def test_a_run_says_where_its_files_are_and_what_to_type_next(tmp_path):

@@ -1,9 +1,9 @@
-"""Label accuracy: how many generated images a classifier of the real data sees as the class they were made for."""
+"""Label accuracy and confusion: as which class a classifier of the real data sees the generated images."""
 
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 
 from ltgen_bench.evaluation.metrics.base import Metric, Result, ScopeKind, Settings, Side
 
@@ -12,6 +12,18 @@ def label_accuracy(logits: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, "
     """Share of images whose largest logit is their label's, in 0 ... 1. Needs one image."""
     assert len(labels) > 0, "a share of nothing"
     return float((logits.argmax(axis=1) == labels).mean())
+
+
+def confusion(logits: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, " N"]) -> Float64[np.ndarray, "K K"]:
+    """Row c: the shares of the images made for class c that are seen as each of the K classes; on the diagonal those seen right.
+
+    Every row sums to 1, but for that of a class without images, which is NaN.
+    """
+    num_classes = logits.shape[1]
+    pairs = labels * num_classes + logits.argmax(axis=1)
+    counts = np.bincount(pairs, minlength=num_classes ** 2).reshape(num_classes, num_classes).astype(np.float64)
+    made = counts.sum(axis=1, keepdims=True)
+    return counts / np.where(made > 0, made, np.nan)
 
 
 def _compute(generated: Side, real: Side, settings: Settings, kind: ScopeKind) -> Mapping[str, Result]:

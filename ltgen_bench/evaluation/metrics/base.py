@@ -3,11 +3,12 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from ltgen_bench.config import EvaluateConfig
 from ltgen_bench.evaluation.protocol import SEED
 
 ScopeKind = Literal["all", "group", "class"]
@@ -37,11 +38,17 @@ class Settings:
     """The numbers inside the metrics' definitions; each enters the protocol of the metrics that use it."""
 
     k: int = 5
+    edge: Literal["<=", "<"] = "<="  # whether the edge belongs to a k-NN ball
     is_splits: int = 10
     kid_subsets: int = 100
     kid_subset_size: int = 1000
     kid_degree: int = 3
     seed: int = SEED
+
+    @classmethod
+    def of(cls, config: EvaluateConfig) -> "Settings":
+        """What `config` asks for; what it does not say stays at its default."""
+        return cls(k=config.k, edge=config.edge)
 
 
 @dataclass(frozen=True)
@@ -86,3 +93,12 @@ class Metric:
         if "k" in self.settings:
             return max(self.min_images, settings.k + 1)  # a point's k nearest neighbours besides itself
         return max(self.min_images, settings.is_splits) if "is_splits" in self.settings else self.min_images
+
+    def protocol_fields(self, config: EvaluateConfig, settings: Settings) -> dict[str, Any]:
+        """The fields of its protocol that follow from the configuration, whatever the data and the extractor."""
+        fields = {"metric": self.name, "revision": self.revision, **{name: getattr(settings, name) for name in self.settings},
+                  **dict(self.conventions)}
+        if "reference" in self.needs:
+            fields |= {"reference": config.reference, "reference_half": config.half,
+                       "reference_per_class": config.reference_per_class}
+        return fields

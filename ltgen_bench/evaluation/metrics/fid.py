@@ -1,51 +1,75 @@
 """FID: the Frechet distance between Gaussians fitted to two sets of features (Heusel et al. 2017, arXiv:1706.08500)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 
 from ltgen_bench.evaluation.metrics.base import Metric, Result, ScopeKind, Settings, Side
 
+BLOCK = 4096  # rows in float64 at a time
 BIASED_BELOW = 2048  # images; below it, Inception's covariance is singular and the bias rules (pytorch-fid README)
 
 
-def frechet_distance(generated: Float[np.ndarray, "M D"], real: Float[np.ndarray, "N D"]) -> float:
+def frechet_distance(generated: Float[np.ndarray, "M D"], real: Float[np.ndarray, "N D"], block: int = BLOCK) -> float:
     """|mu_1 - mu_2|^2 + Tr(S_1 + S_2 - 2 (S_1 S_2)^1/2), in float64, at least 0. Needs two images on each side.
 
     The cross term is real by construction: it comes from symmetric matrices or from singular values, so there is
-    neither a complex number nor an epsilon on the diagonal.
+    neither a complex number nor an epsilon on the diagonal. Memory: `block` rows in float64 and some D x D matrices.
     """
     assert min(len(generated), len(real)) >= 2, "a covariance needs two images"
-    first, second = generated.astype(np.float64), real.astype(np.float64)
-    mean_first, mean_second = first.mean(axis=0), second.mean(axis=0)
-    # Centred and scaled, A^T A is the covariance (with n - 1), and |A|^2 its trace.
-    first = (first - mean_first) / np.sqrt(len(first) - 1)
-    second = (second - mean_second) / np.sqrt(len(second) - 1)
-    few = min(len(first), len(second)) < first.shape[1]
-    cross = _trace_root_by_singular_values if few else _trace_root_by_eigenvalues
-    shift = mean_first - mean_second
-    distance = shift @ shift + np.square(first).sum() + np.square(second).sum() - 2 * cross(first, second)
-    return max(float(distance), 0.0)  # a distance; rounding may fall a hair below
+    means = [side.mean(axis=0, dtype=np.float64) for side in (generated, real)]
+    sides = list(zip((generated, real), means, strict=True))
+    if min(len(generated), len(real)) < real.shape[1]:
+        first, second = (_root(*side, block) for side in sides)
+        spread = np.square(first).sum() + np.square(second).sum()
+        cross = _trace_root_by_singular_values(first, second)
+    else:
+        first, second = (_covariance(*side, block) for side in sides)
+        spread = np.trace(first) + np.trace(second)
+        cross = _trace_root_by_eigenvalues(first, second)
+    shift = means[0] - means[1]
+    return max(float(shift @ shift + spread - 2 * cross), 0.0)  # a distance; rounding may fall a hair below
 
 
-def _trace_root_by_eigenvalues(first: Float[np.ndarray, "M D"], second: Float[np.ndarray, "N D"]) -> float:
-    """Tr (S_1 S_2)^1/2 = Tr (R S_2 R)^1/2 with R = S_1^1/2, which is symmetric."""
-    values, vectors = np.linalg.eigh(first.T @ first)
-    root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
-    product = root @ (second.T @ second) @ root
+def _centred(features: Float[np.ndarray, "N D"], mean: Float64[np.ndarray, " D"],
+             block: int) -> Iterator[Float64[np.ndarray, "n D"]]:
+    """Blocks of A with A^T A the covariance (with n - 1): centred and scaled rows."""
+    for start in range(0, len(features), block):
+        yield (features[start:start + block] - mean) / np.sqrt(len(features) - 1)
+
+
+def _covariance(features: Float[np.ndarray, "N D"], mean: Float64[np.ndarray, " D"],
+                block: int) -> Float64[np.ndarray, "D D"]:
+    total = np.zeros((len(mean), len(mean)))
+    for rows in _centred(features, mean, block):
+        total += rows.T @ rows
+    return total
+
+
+def _root(features: Float[np.ndarray, "N D"], mean: Float64[np.ndarray, " D"],
+          block: int) -> Float64[np.ndarray, "n D"]:
+    """B with B^T B the covariance and no more rows than columns: A itself, or R of A = Q R, block by block."""
+    if len(features) <= len(mean):
+        return next(_centred(features, mean, len(features)))
+    root = np.empty((0, len(mean)))
+    for rows in _centred(features, mean, block):
+        root = np.asarray(np.linalg.qr(np.concatenate([root, rows]), mode="r"))
+    return root
+
+
+def _trace_root_by_eigenvalues(first: Float64[np.ndarray, "D D"], second: Float64[np.ndarray, "D D"]) -> float:
+    """Tr (S_1 S_2)^1/2 = Tr (R^T S_2 R)^1/2 with S_1 = R R^T: a symmetric matrix of the same eigenvalues."""
+    values, vectors = np.linalg.eigh(first)
+    root = vectors * np.sqrt(np.clip(values, 0, None))
+    product = root.T @ second @ root
     eigenvalues = np.linalg.eigvalsh((product + product.T) / 2)
     return float(np.sqrt(np.clip(eigenvalues, 0, None)).sum())
 
 
-def _trace_root_by_singular_values(first: Float[np.ndarray, "M D"], second: Float[np.ndarray, "N D"]) -> float:
-    """Tr (S_1 S_2)^1/2 = |A B^T|_*, the nuclear norm of the centred cross product: for fewer images than dimensions."""
-    return float(np.linalg.svd(_fewer_rows(first) @ _fewer_rows(second).T, compute_uv=False).sum())
-
-
-def _fewer_rows(matrix: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "n D"]:
-    """R of A = Q R where A has more rows than columns: it has the same covariance."""
-    return matrix if len(matrix) <= matrix.shape[1] else np.asarray(np.linalg.qr(matrix, mode="r"))
+def _trace_root_by_singular_values(first: Float64[np.ndarray, "M D"], second: Float64[np.ndarray, "N D"]) -> float:
+    """Tr (S_1 S_2)^1/2 = |A B^T|_*, the nuclear norm of the cross product of the roots: for fewer images than dimensions."""
+    return float(np.linalg.svd(first @ second.T, compute_uv=False).sum())
 
 
 def _compute(generated: Side, real: Side, settings: Settings, kind: ScopeKind) -> Mapping[str, Result]:

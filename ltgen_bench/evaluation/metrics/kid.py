@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float
 
+from ltgen_bench.evaluation.metrics import mmd
 from ltgen_bench.evaluation.metrics.base import Metric, Result, ScopeKind, Settings, Side
-
-BLOCK = 1024  # rows of a kernel matrix held at a time
+from ltgen_bench.evaluation.metrics.mmd import BLOCK
 
 
 class SubsetKid(NamedTuple):
@@ -49,46 +49,13 @@ def unbiased_mmd2(first: Float[np.ndarray, "M D"], second: Float[np.ndarray, "N 
                   block: int = BLOCK) -> tuple[float, float]:
     """(unbiased MMD^2, its jackknife standard error) over all pairs, with the kernel (x.y / D + 1)^degree.
 
-    The diagonal of the two inner kernels is left out, the cross kernel is used whole, so the expectation is 0 for equal
-    distributions and a value may be negative. The error is NaN with fewer than 3 images on a side. Memory: one block.
+    The expectation is 0 for equal distributions, and a value may be negative. Needs two images on each side; the error is
+    NaN with fewer than 3. Memory: one block.
     """
-    m, n = len(first), len(second)
-    assert min(m, n) >= 2, "an unbiased estimate needs two images on each side"
-    first, second = first.astype(np.float64, copy=False), second.astype(np.float64, copy=False)
-    within_first, _ = _kernel_sums(first, first, degree, block)
-    within_second, _ = _kernel_sums(second, second, degree, block)
-    across_first, across_second = _kernel_sums(first, second, degree, block)
-    within_first -= _kernel_diagonal(first, degree)
-    within_second -= _kernel_diagonal(second, degree)
-    sums = within_first.sum(), within_second.sum(), across_first.sum()
-    value = _mmd2(*sums, m, n)
-    if min(m, n) < 3:
-        return value, math.nan
-    # Leaving image i out takes its row and its column from the inner sum and its row from the cross sum.
-    without_first = _mmd2(sums[0] - 2 * within_first, sums[1], sums[2] - across_first, m - 1, n)
-    without_second = _mmd2(sums[0], sums[1] - 2 * within_second, sums[2] - across_second, m, n - 1)
-    variance = (m - 1) * without_first.var() + (n - 1) * without_second.var()
-    return value, math.sqrt(variance)
+    def kernel(products: np.ndarray) -> np.ndarray:
+        return _power(products / first.shape[1] + 1, degree)
 
-
-def _mmd2(first_sum: Any, second_sum: Any, cross_sum: Any, m: int, n: int) -> Any:
-    """From sums over pairs to the estimate; the sums are numbers, or one number for each image left out."""
-    return first_sum / (m * (m - 1)) + second_sum / (n * (n - 1)) - 2 * cross_sum / (m * n)
-
-
-def _kernel_sums(first: Float64[np.ndarray, "M D"], second: Float64[np.ndarray, "N D"], degree: int,
-                 block: int) -> tuple[Float64[np.ndarray, " M"], Float64[np.ndarray, " N"]]:
-    """Sums of the kernel matrix over its columns, one an image of `first`, and over its rows."""
-    rows, columns = np.empty(len(first)), np.zeros(len(second))
-    for start in range(0, len(first), block):
-        kernel = _power(first[start:start + block] @ second.T / first.shape[1] + 1, degree)
-        rows[start:start + block] = kernel.sum(axis=1)
-        columns += kernel.sum(axis=0)
-    return rows, columns
-
-
-def _kernel_diagonal(features: Float64[np.ndarray, "N D"], degree: int) -> Float64[np.ndarray, " N"]:
-    return _power(np.square(features).sum(axis=1) / features.shape[1] + 1, degree)
+    return mmd.unbiased_mmd2(first, second, kernel, block=block)
 
 
 def _power(base: np.ndarray, degree: int) -> np.ndarray:

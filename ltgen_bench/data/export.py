@@ -1,0 +1,73 @@
+"""A split as an image folder that other programs read, and that reads back as the same data."""
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from ltgen_bench.data.dataset import LongTailDataset
+from ltgen_bench.data.images import ImageSet
+from ltgen_bench.errors import MachineError, UserError
+from ltgen_bench.progress import SILENT, Progress
+
+PARTS = ("train", "test", "reference")
+UNSAFE = '/\\:*?"<>|'  # in a file name, on one system or another
+BLOCK = 1024
+
+
+def export(dataset: LongTailDataset, folder: Path, *, reference: bool = False, progress: Progress = SILENT) -> list[Path]:
+    """Write `folder`/train/CLASS/NUMBER.png and test likewise, with `reference` the balanced set too, and `split.json`.
+
+    PNGs hold the very pixels, so `folder:FOLDER` reads the same images with the same labels. The number of a file is the
+    image's place in its set. Class folders carry the class names, behind their label where sorting would change the order.
+    The folder appears when it is whole; one that is there and not empty is a `UserError`.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is there and not empty; choose a new folder with --out.")
+    parts = {"train": dataset.train, "test": dataset.test, **({"reference": dataset.reference} if reference else {})}
+    names = folder_names(dataset.class_names)
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a command that was killed
+    try:
+        for part, images in parts.items():
+            _write_part(images, unfinished / part, names, progress)
+        if dataset.split is not None:
+            dataset.split.save(unfinished / "split.json")
+        if folder.exists():
+            folder.rmdir()
+        unfinished.rename(folder)
+    except OSError as error:
+        raise MachineError(f"{folder} could not be written: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return [folder / part for part in parts]
+
+
+def folder_names(class_names: tuple[str, ...]) -> list[str]:
+    """A folder name for each class, whose sorted order is the order of the labels."""
+    safe = ["".join("-" if c in UNSAFE or not c.isprintable() else c for c in name).strip(" .") or "class"
+            for name in class_names]
+    if len(set(map(str.lower, safe))) == len(safe) and sorted(safe) == safe and not any(name.startswith(".") for name in safe):
+        return safe
+    digits = len(str(len(safe) - 1))
+    return [f"{label:0{digits}d}-{name}" for label, name in enumerate(safe)]
+
+
+def _write_part(images: ImageSet, folder: Path, names: list[str], progress: Progress) -> None:
+    for name in names:
+        (folder / name).mkdir(parents=True)
+    digits = len(str(len(images) - 1))
+    with progress.stage(f"write {folder.name}", len(images), "images") as stage, ThreadPoolExecutor() as pool:
+        for start in range(0, len(images), BLOCK):
+            numbers = range(start, min(start + BLOCK, len(images)))
+            files = [folder / names[images.labels[i]] / f"{i:0{digits}d}.png" for i in numbers]
+            for _ in pool.map(_write_png, images.images[numbers.start:numbers.stop], files):
+                pass  # to hear of an error
+            stage.advance(len(numbers))
+
+
+def _write_png(image: np.ndarray, file: Path) -> None:
+    from PIL import Image
+
+    Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))).save(file)

@@ -1,0 +1,92 @@
+"""How each form of data set is read and verified: arrays, or image files listed first; and which options it takes."""
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+from ltgen_bench.config import DataConfig
+from ltgen_bench.data.folder import list_folder
+from ltgen_bench.data.hub import list_hub
+from ltgen_bench.data.image_cache import load_images
+from ltgen_bench.data.image_verify import verify_images
+from ltgen_bench.data.index_lists import list_indexed
+from ltgen_bench.data.large_sets import LargeSet, list_large
+from ltgen_bench.data.listing import Listing
+from ltgen_bench.data.raw import RawData
+from ltgen_bench.errors import UserError
+from ltgen_bench.progress import Progress
+
+Find = Callable[[DataConfig, Path, Progress], Listing]
+TAKEN_BY = {  # options of `DataConfig` that not every form takes, and by which they are taken
+    "index_list": "folder:PATH and the large sets", "test_list": "folder:PATH and the large sets",
+    "image_size": "folder:PATH, hub:NAME and the large sets", "columns": "hub:NAME",
+}
+
+
+def load_arrays(read: Callable[[Path, Progress], RawData], config: DataConfig, data_root: Path, progress: Progress) -> RawData:
+    """A set whose images come as arrays of a size of their own, so that no option of image files fits."""
+    refuse_options(config, *TAKEN_BY)
+    return read(data_root, progress)
+
+
+def verify_arrays(check: Callable[[Path, Progress], list[str]], config: DataConfig, data_root: Path, progress: Progress,
+                  update: bool) -> list[str]:
+    """Hold such a set against its published checksums. Nothing read from it is kept, so there is nothing to update."""
+    refuse_options(config, *TAKEN_BY)
+    return check(data_root, progress)
+
+
+def load_listed(find: Find, image_size: int | None, config: DataConfig, data_root: Path, progress: Progress) -> RawData:
+    """The images that `find` lists, at `config.image_size`, else at `image_size`, else as they are; read once and kept."""
+    listing = find(config, data_root, progress)
+    return load_images(listing, config.image_size or image_size, verify_command(config, data_root), progress)
+
+
+def verify_listed(find: Find, image_size: int | None, config: DataConfig, data_root: Path, progress: Progress,
+                  update: bool) -> list[str]:
+    """Hold the files that `find` lists against what was read of them; see `verify_images`."""
+    listing = find(config, data_root, progress)
+    return verify_images(listing, config.image_size or image_size, verify_command(config, data_root), progress, update)
+
+
+def find_folder(place: Path, config: DataConfig, data_root: Path, progress: Progress) -> Listing:
+    """A user's own folder: by the lists of `config`, or by its class folders."""
+    refuse_options(config, "columns")
+    if config.index_list is not None:
+        test = None if config.test_list is None else Path(config.test_list).expanduser()
+        return list_indexed(place, config.name, Path(config.index_list).expanduser(), test)
+    if config.test_list is not None:
+        raise UserError(f"{config.name}: --test-list is given without --index-list, the list of the training images.")
+    return list_folder(place, config.name)
+
+
+def find_large(large: LargeSet, config: DataConfig, data_root: Path, progress: Progress) -> Listing:
+    """One of the large sets, below `data_root`."""
+    refuse_options(config, "columns")
+    return list_large(large, config, data_root)
+
+
+def find_hub(name: str, config: DataConfig, data_root: Path, progress: Progress) -> Listing:
+    """`NAME` or `NAME:CONFIG` of the Hugging Face hub."""
+    refuse_options(config, "index_list", "test_list")
+    return list_hub(name, config.columns, progress)
+
+
+def refuse_options(config: DataConfig, *options: str) -> None:
+    """A `UserError` for the first of these options of `config` that is set, since the form of its data set takes none."""
+    for option in options:
+        if getattr(config, option) is not None:
+            raise UserError(f"{config.name} takes no --{option.replace('_', '-')}; it is for {TAKEN_BY[option]}.")
+
+
+def verify_command(config: DataConfig, data_root: Path) -> str:
+    """What the user types to verify these very images."""
+    words = ["ltgen-bench", "data", "verify", config.name]
+    for option in ("index_list", "test_list", "image_size"):
+        if getattr(config, option) is not None:
+            words += [f"--{option.replace('_', '-')}", str(getattr(config, option))]
+    if config.columns is not None:
+        words += ["--columns", ",".join(config.columns)]
+    if data_root != Path("data"):
+        words += ["--data-root", str(data_root)]
+    return shlex.join(words)

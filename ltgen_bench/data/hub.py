@@ -1,0 +1,169 @@
+"""Data sets of the Hugging Face hub, through its library `datasets` (the extra `hub`)."""
+
+import importlib
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+
+from ltgen_bench.data.listing import Listing, Part, hold_out, some
+from ltgen_bench.data.npz import HIGHEST_LABEL
+from ltgen_bench.errors import UserError
+from ltgen_bench.progress import SILENT, Progress
+
+TEST_SPLITS = ("test", "validation")
+
+
+@dataclass(frozen=True)
+class HubListing(Listing):
+    """Rows of a hub data set as if they were files, called `train/0`, `train/1`, ..., after their split.
+
+    `columns` maps each split to its rows with the undecoded image alone; `fingerprints` are the names of the columns and the
+    library's own fingerprints of the splits.
+    """
+
+    columns: dict[str, Any] = field(default_factory=dict)
+    fingerprints: tuple[str, ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """A new revision of the data set has other fingerprints, and is another place."""
+        return "|".join((self.where, *self.fingerprints))
+
+    def content(self, file: str) -> bytes:
+        """The bytes of one image, from its row or from the file that the row names. Raises `OSError`."""
+        split, _, row = file.partition("/")
+        (image,) = self.columns[split][int(row)].values()
+        if image is None or (image["bytes"] is None and image["path"] is None):
+            raise OSError("the row has no image")
+        return bytes(image["bytes"]) if image["bytes"] is not None else Path(image["path"]).read_bytes()
+
+
+def list_hub(name: str, columns: tuple[str, str] | None, progress: Progress) -> HubListing:
+    """The splits `train` and `test` (or `validation`) of `NAME` or `NAME:CONFIG`; NAME is on the hub, or a folder like one.
+
+    Images and labels are the `columns` given, or the only image column and the only one of class labels or whole
+    numbers. Without a test split a quarter of each class is held out. Raises `UserError` where the library is missing, the
+    data set cannot be had, or columns and labels do not fit.
+    """
+    where = f"hub:{name}"
+    splits = _load(name, where, progress)
+    if "train" not in splits:
+        raise UserError(f"{where} has no split 'train'; it has: {', '.join(splits)}.")
+    used = {split: splits[split] for split in ("train", *[split for split in TEST_SPLITS if split in splits][:1])}
+    image, label = _columns(used["train"].features, columns, where)
+    class_names, labels = _labels(used, label, where)
+    parts = [_rows_of(split, own) for split, own in labels.items()]
+    train, test = parts if len(parts) == 2 else hold_out(parts[0])
+    return HubListing(where, Path(where), "hub", class_names, train, test, (), _undecoded(used, image),
+                      (image, label, *(str(data._fingerprint) for data in used.values())))
+
+
+def _load(name: str, where: str, progress: Progress) -> dict[str, Any]:
+    """The splits as `datasets` gives them, fetched where they are not in its cache."""
+    datasets = _library(where)
+    path, _, configuration = name.partition(":")
+    local = Path(path).expanduser()
+    if not local.exists():
+        progress.say(f"asking the Hugging Face hub for {path}; what is not kept from earlier is fetched")
+    try:
+        with _quiet(datasets, progress):
+            return dict(datasets.load_dataset(str(local) if local.exists() else path, configuration or None))
+    except ConnectionError as error:
+        raise UserError(f"{where} could not be fetched ({error}); check the network and the name, or give a folder with the "
+                        "files of the data set as hub:FOLDER.") from error
+    except (OSError, ValueError, RuntimeError, TypeError, AttributeError, datasets.exceptions.DatasetsError) as error:
+        raise UserError(f"{where} could not be loaded ({_first_line(error)}); a data set of the hub is written hub:NAME or "
+                        "hub:NAME:CONFIG, as in hub:ylecun/mnist.") from error
+
+
+def _library(where: str) -> Any:
+    try:
+        return importlib.import_module("datasets")
+    except ImportError:
+        raise UserError(f"{where} needs the library datasets, which is not installed: pip install \"ltgen-bench[hub]\"") from None
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0].rstrip('.')}"
+
+
+@contextmanager
+def _quiet(datasets: Any, progress: Progress) -> Iterator[None]:
+    """The library's bars only where somebody looks at them, and none of its log lines: what goes wrong it raises."""
+    hidden = (progress is SILENT or not sys.stderr.isatty()) and not datasets.are_progress_bars_disabled()
+    loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
+    try:
+        if hidden:
+            datasets.disable_progress_bars()
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        yield
+    finally:
+        if hidden:
+            datasets.enable_progress_bars()
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _columns(features: Mapping[str, Any], given: tuple[str, str] | None, where: str) -> tuple[str, str]:
+    """(image column, label column), as given or as found."""
+    kinds = {name: type(feature).__name__ for name, feature in features.items()}
+    images = [name for name, kind in kinds.items() if kind == "Image"]
+    classes = [name for name, kind in kinds.items() if kind == "ClassLabel"]
+    numbers = [name for name, kind in kinds.items() if kind == "Value" and "int" in features[name].dtype]
+    texts = [name for name, kind in kinds.items() if kind == "Value" and "string" in features[name].dtype]
+    if given is not None:
+        for name, allowed, kind in ((given[0], images, "images"), (given[1], classes + numbers + texts, "labels")):
+            if name not in allowed:
+                raise UserError(f"{where}: --columns names '{name}', which is no column of {kind}; its columns of {kind} are: "
+                                f"{', '.join(allowed) or 'none'}.")
+        return given
+    labels = classes or numbers
+    if len(images) == 1 and len(labels) == 1:
+        return images[0], labels[0]
+    raise UserError(f"{where} has the image columns {some(images) or 'none'} and the label columns {some(labels) or 'none'}, and "
+                    f"one of each is needed; name them with --columns IMAGE,LABEL. All columns: {', '.join(features)}.")
+
+
+def _labels(splits: Mapping[str, Any], column: str, where: str) -> tuple[tuple[str, ...], dict[str, Int64[np.ndarray, " N"]]]:
+    """The class names, and int64 labels of each split. Class labels have names; numbers are theirs, texts are sorted."""
+    values = {split: np.asarray(data.with_format("numpy", columns=[column])[column][:]) for split, data in splits.items()}
+    names = getattr(splits["train"].features[column], "names", None)
+    if values["train"].dtype.kind not in "iu":
+        names = sorted(set(map(str, values["train"].tolist())))
+        strangers = sorted({str(value) for own in values.values() for value in own.tolist()} - set(names))
+        if strangers:
+            raise UserError(f"{where}: the test split has classes that train lacks: {some(strangers)}.")
+        values = {split: np.searchsorted(names, list(map(str, own.tolist()))) for split, own in values.items()}
+    for split, own in values.items():
+        if not len(own):
+            raise UserError(f"{where}: the split '{split}' is empty.")
+        if own.min() < 0 or own.max() > HIGHEST_LABEL:
+            raise UserError(f"{where}: the labels '{column}' of the split '{split}' go from {own.min()} to {own.max()}; they "
+                            f"number the classes from 0, {HIGHEST_LABEL} at most (-1 stands for images without a label).")
+    count = len(names) if names is not None else int(values["train"].max()) + 1
+    beyond = sorted({int(value) for own in values.values() for value in own[own >= count]})
+    if beyond:
+        raise UserError(f"{where}: the test split has classes that train lacks: {some(map(str, beyond))}.")
+    return (tuple(names) if names is not None else tuple(map(str, range(count))),
+            {split: own.astype(np.int64) for split, own in values.items()})
+
+
+def _rows_of(split: str, labels: Int64[np.ndarray, " N"]) -> Part:
+    """The rows of a split as files; the library's fingerprint tells whether they changed, so the hint says nothing."""
+    nothing = np.zeros(len(labels), dtype=np.int64)
+    return Part(tuple(f"{split}/{row}" for row in range(len(labels))), labels, nothing, nothing)
+
+
+def _undecoded(splits: Mapping[str, Any], column: str) -> dict[str, Any]:
+    """Each split with the image column alone, as the bytes that were stored."""
+    return {split: data.select_columns([column]).cast_column(column, _library("hub").Image(decode=False))
+            for split, data in splits.items()}

@@ -1,0 +1,235 @@
+"""What was read from image files is kept: an array for each part, and a JSON that says which files it came from.
+
+An entry lies in `cache_folder()/images/<key>/`; the key stands for the place, the kind of layout, the lists and the image
+size. It is there whole or not at all: the JSON comes last, and the entry is taken away when its reading stops. Size and time
+of the files are the hint that they are still what they were; `image_verify` looks at their content.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from jaxtyping import UInt8
+
+from ltgen_bench.data.image_files import RESIZE_RULE, Shape, common_shape, read_images
+from ltgen_bench.data.images import ImageSet
+from ltgen_bench.data.listing import NAMED, Listing, Part, counted
+from ltgen_bench.data.memory import machine_memory
+from ltgen_bench.data.raw import RawData
+from ltgen_bench.errors import MachineError, UserError
+from ltgen_bench.files import CACHE_VARIABLE, cache_folder, write_text, write_whole
+from ltgen_bench.progress import Progress
+
+READER = 1  # grows when the same files would be read as other pixels
+MEMORY_SHARE = 0.25  # of the machine's memory; arrays that are larger stay on the disk and are mapped
+FACTS = "listing.json"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry of the cache: its folder, and the facts of its JSON."""
+
+    folder: Path
+    facts: dict[str, Any]
+
+    def part(self, name: str) -> dict[str, Any]:
+        """Of the part `name`: files, sizes, times, sha256 (of each file), shape, pixels (SHA-256 of the array)."""
+        return dict(self.facts["parts"][name])
+
+    def digests(self) -> dict[str, str]:
+        """File -> SHA-256 of its content, of both parts."""
+        found: dict[str, str] = {}
+        for part in self.facts["parts"].values():
+            found |= {file: part["sha256"][64 * i:64 * i + 64] for i, file in enumerate(part["files"])}
+        return found
+
+    def hints(self) -> dict[str, tuple[int, int]]:
+        """File -> (size, time) of when it was read."""
+        return {file: (size, time) for part in self.facts["parts"].values()
+                for file, size, time in zip(part["files"], part["sizes"], part["times"], strict=True)}
+
+    def matches(self, listing: Listing) -> bool:
+        """Whether the listing has the very same files in the same order, with sizes and times as they were."""
+        return all(self.part(name)[key] == value for name, part in listing.parts.items() for key, value in hint(part).items())
+
+    def array_path(self, name: str) -> Path:
+        """Where the images of the part `name` lie."""
+        return self.folder / f"{name}.npy"
+
+
+def hint(part: Part) -> dict[str, list]:
+    """What a listing knows of its files without reading them, as JSON keeps it."""
+    return {"files": list(part.files), "sizes": part.sizes.tolist(), "times": part.times.tolist()}
+
+
+def load_images(listing: Listing, image_size: int | None, command: str, progress: Progress, *,
+                memory_share: float = MEMORY_SHARE) -> RawData:
+    """The images of a listing from the cache, or read into it now.
+
+    Arrays that take more than `memory_share` of the machine's memory are mapped: their pages come from the disk when they are
+    used, and writing to them changes no file. Raises `UserError` for files that cannot be read or have different sizes, and
+    for a listing that is not the one that was read; `command` is what the user can type to look at that.
+    """
+    entry = find_entry(listing, image_size, progress)
+    if entry is not None and not entry.matches(listing):
+        _refuse_changed(entry, listing, command)
+    if entry is None or not entry.matches(listing):
+        with only_reader(listing, image_size, progress):
+            entry = find_entry(listing, image_size, progress)
+            if entry is None or not entry.matches(listing):
+                entry = read_entry(listing, image_size, progress)
+    mapped = sum(entry.array_path(name).stat().st_size for name in listing.parts) > memory_share * machine_memory()
+    train, test = (ImageSet(np.load(entry.array_path(name), mmap_mode="c" if mapped else None), part.labels)
+                   for name, part in listing.parts.items())
+    return RawData(train, test, listing.class_names, checksum(entry))
+
+
+def checksum(entry: Entry) -> str:
+    """`sha256:...` over the names and the contents of all files in their order, and over the lists that say their labels."""
+    parts = {name: {"files": part["files"], "sha256": part["sha256"]} for name, part in entry.facts["parts"].items()}
+    text = json.dumps({"lists": entry.facts["lists"], "parts": parts}, sort_keys=True, separators=(",", ":"))
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def entry_folder(listing: Listing, image_size: int | None) -> Path:
+    """Where the entry of a listing lies, or would lie."""
+    key = json.dumps([listing.identity, listing.layout, listing.lists, image_size])
+    return cache_folder() / "images" / hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def find_entry(listing: Listing, image_size: int | None, progress: Progress) -> Entry | None:
+    """The entry of a listing, its files complete by their sizes; None where there is none that can be used."""
+    folder = entry_folder(listing, image_size)
+    try:
+        entry = Entry(folder, json.loads((folder / FACTS).read_text(encoding="utf-8")))
+        fault = _fault(entry, listing)
+    except FileNotFoundError:
+        return None  # never read, or a reading that was killed
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
+        fault = str(error)
+    if fault:
+        progress.say(f"the kept images of {listing.where} cannot be used ({fault}); reading the files again")
+        return None
+    return entry
+
+
+def _fault(entry: Entry, listing: Listing) -> str:
+    """Why the arrays cannot be those that were written, as far as their sizes tell; nothing where they can."""
+    if entry.facts["reader"] != READER:
+        return "another version of ltgen-bench wrote them"
+    for name in listing.parts:
+        part, array = entry.part(name), np.load(entry.array_path(name), mmap_mode="r")
+        lengths = {len(part["files"]), len(part["sizes"]), len(part["times"]), len(part["sha256"]) / 64}
+        if list(array.shape) != part["shape"] or array.dtype != np.uint8 or lengths != {len(array)}:
+            return f"{name}.npy is not the array that was written"
+    return ""
+
+
+def read_entry(listing: Listing, image_size: int | None, progress: Progress) -> Entry:
+    """Read all files of a listing into the cache, in place of what was kept of them before."""
+    import PIL
+
+    folder = entry_folder(listing, image_size)
+    shape = _shape(listing, image_size)
+    shutil.rmtree(folder, ignore_errors=True)
+    entry = Entry(folder, {"reader": READER, "rule": RESIZE_RULE, "pillow": PIL.__version__, "root": str(listing.root),
+                           "layout": listing.layout, "image_size": image_size, "lists": list(listing.lists), "parts": {}})
+    try:
+        for name in listing.parts:
+            entry.facts["parts"][name] = _read_part(entry, listing, name, shape, image_size, progress)
+        write_entry(entry)
+    except BaseException:  # an interruption too
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return entry
+
+
+def write_entry(entry: Entry) -> None:
+    """Write the JSON of an entry whose arrays are there."""
+    write_text(entry.folder / FACTS, json.dumps(entry.facts, separators=(",", ":")) + "\n")
+
+
+@contextmanager
+def only_reader(listing: Listing, image_size: int | None, progress: Progress) -> Iterator[None]:
+    """Hold the lock of an entry, waiting for another command that reads the same files."""
+    folder = entry_folder(listing, image_size)
+    lock = FileLock(folder.with_suffix(".lock"))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        progress.say(f"another command is reading {listing.where}; waiting for it")
+        lock.acquire()
+    except OSError as error:
+        raise MachineError(f"{folder.parent} could not be written: {error.strerror or error}; {CACHE_VARIABLE} names another "
+                           "folder for what is kept.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _shape(listing: Listing, image_size: int | None) -> Shape:
+    """The shape of all images, looked up before any time is spent on reading them."""
+    train, test = (common_shape(listing, part, image_size) for part in listing.parts.values())
+    if train is not None and test is not None and train != test:
+        raise UserError(f"{listing.where}: training images are {_words(train)} and test images {_words(test)}; all must have "
+                        f"one size and as many channels{'' if image_size else ', or give --image-size 32, 64 or 128'}.")
+    return train or test or (1, 1, 1)  # with no readable file the reading itself says so
+
+
+def _read_part(entry: Entry, listing: Listing, name: str, shape: Shape, image_size: int | None,
+               progress: Progress) -> dict[str, Any]:
+    part = listing.parts[name]
+    pixels = hashlib.sha256()
+    digests: list[str] = []
+
+    def write(path: Path) -> None:
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(
+                file, {"descr": "|u1", "fortran_order": False, "shape": (len(part), *shape)})
+            for block in read_images(listing, name, shape, image_size, progress):
+                file.write(block.images.data)
+                pixels.update(block.images.data)
+                digests.extend(block.digests)
+
+    write_whole(entry.array_path(name), write)
+    return {**hint(part), "sha256": "".join(digests), "shape": [len(part), *shape], "pixels": pixels.hexdigest()}
+
+
+def pixels_digest(images: UInt8[np.ndarray, "N C H W"]) -> str:
+    """SHA-256 of the pixels in their order, as an entry keeps it."""
+    return hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
+
+
+def difference(before: dict[str, Any], now: dict[str, Any]) -> tuple[dict[str, int], list[str]]:
+    """(how many files were added, removed, changed; the first of them in words) between two maps of files."""
+    groups = {"added": [file for file in now if file not in before], "removed": [file for file in before if file not in now],
+              "changed": [file for file in now if file in before and now[file] != before[file]]}
+    named = [f"{word}: {file}" for word, files in groups.items() for file in files]
+    return {word: len(files) for word, files in groups.items()}, named[:NAMED]
+
+
+def _refuse_changed(entry: Entry, listing: Listing, command: str) -> None:
+    """A `UserError` where a file was added, removed or touched; the same files in another order are no change to the user."""
+    now = {file: own for part in listing.parts.values()
+           for file, *own in zip(part.files, part.sizes.tolist(), part.times.tolist(), strict=True)}
+    counts, named = difference({file: list(own) for file, own in entry.hints().items()}, now)
+    if not any(counts.values()):
+        return
+    words = ", ".join(f"{counted(count, 'file')} {'with another size or time' if kind == 'changed' else kind}"
+                      for kind, count in counts.items() if count)
+    raise UserError(f"{listing.where} has changed since its images were read ({words}); `{command}` compares by content, and "
+                    "with --update it takes the files as they are now", named)
+
+
+def _words(shape: Shape) -> str:
+    channels, height, width = shape
+    return f"{width} x {height} with {channels} channel{'s' if channels > 1 else ''}"

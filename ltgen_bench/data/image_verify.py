@@ -1,0 +1,101 @@
+"""Whether image files are still what was read: file for file by content, and the kept arrays by their checksum."""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from ltgen_bench.data.image_cache import (
+    Entry,
+    checksum,
+    difference,
+    find_entry,
+    hint,
+    only_reader,
+    pixels_digest,
+    read_entry,
+    write_entry,
+)
+from ltgen_bench.data.listing import NAMED, Listing, counted
+from ltgen_bench.errors import UserError
+from ltgen_bench.progress import Progress
+
+
+def verify_images(listing: Listing, image_size: int | None, command: str, progress: Progress, update: bool) -> list[str]:
+    """Recompute the SHA-256 of every file of a listing and of the kept arrays; what was found, a line each.
+
+    Where only sizes and times differ, they are noted. Where contents differ the files are read again with `update`, and
+    without it this is a `UserError` that names them; `command` is what the user typed. Kept arrays that are not what was
+    written are made again.
+    """
+    with only_reader(listing, image_size, progress):
+        entry = find_entry(listing, image_size, progress)
+        if entry is None:
+            entry = read_entry(listing, image_size, progress)
+            return [f"{listing.where}: {_count(listing)} read now; nothing was kept to compare them with", checksum(entry)]
+        counts, named = difference(entry.digests(), _digests(listing, progress))
+        if any(counts.values()) and not update:
+            raise UserError(f"{listing.where} has other content than the images that were read: {_words(counts)}; put the files "
+                            f"back, or take them as they are now with `{command} --update`", named)
+        if any(counts.values()):
+            entry = read_entry(listing, image_size, progress)
+            return [f"{listing.where}: {_words(counts)}; {_count(listing)} read again", *named, checksum(entry)]
+        lines = [f"{listing.where}: {_count(listing)} as they were read", *_note_hints(entry, listing)]
+        if not _whole(entry, listing):
+            entry = read_entry(listing, image_size, progress)
+            lines.append("the kept arrays were not what was written; the files are read again")
+        return [*lines, checksum(entry)]
+
+
+def _digests(listing: Listing, progress: Progress) -> dict[str, str]:
+    """File -> SHA-256 of its content now. Files that cannot be read are a `UserError`."""
+    digests: dict[str, str] = {}
+    faults: list[str] = []
+
+    def digest(file: str) -> str | OSError:
+        try:
+            return hashlib.sha256(listing.content(file)).hexdigest()
+        except OSError as error:
+            return error
+
+    for name, part in listing.parts.items():
+        with progress.stage(f"verify {name}", len(part), "images") as stage, ThreadPoolExecutor() as pool:
+            for file, found in zip(part.files, pool.map(digest, part.files), strict=True):
+                if isinstance(found, str):
+                    digests[file] = found
+                else:
+                    faults.append(f"{listing.root / file}: {found.strerror or found}")
+                stage.advance(1)
+    if faults:
+        raise UserError(f"{listing.where}: {counted(len(faults), 'file')} could not be read", faults[:NAMED])
+    return digests
+
+
+def _note_hints(entry: Entry, listing: Listing) -> list[str]:
+    """Take sizes and times of files whose content is the same into the entry; what was done, if anything."""
+    if entry.matches(listing):
+        return []
+    if any(entry.part(name)["files"] != list(part.files) for name, part in listing.parts.items()):
+        return []  # in another order: the arrays do not fit, and are made again
+    before = entry.hints()
+    touched = 0
+    for name, part in listing.parts.items():
+        touched += sum(before[file] != (size, time) for file, size, time in
+                       zip(part.files, part.sizes.tolist(), part.times.tolist(), strict=True))
+        entry.facts["parts"][name] |= hint(part)
+    write_entry(entry)
+    return [f"{counted(touched, 'file')} with another time than when they were read, which is noted"]
+
+
+def _whole(entry: Entry, listing: Listing) -> bool:
+    """Whether the arrays are what was written, and fit the listing."""
+    return entry.matches(listing) and all(
+        pixels_digest(np.load(entry.array_path(name), mmap_mode="r")) == entry.part(name)["pixels"] for name in listing.parts)
+
+
+def _count(listing: Listing) -> str:
+    return f"{len(listing.train):,} training and {len(listing.test):,} test images"
+
+
+def _words(counts: dict[str, int]) -> str:
+    return ", ".join(f"{counted(count, 'file')} {word}" for word, count in counts.items() if count)

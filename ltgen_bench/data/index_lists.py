@@ -1,0 +1,116 @@
+"""Published index lists: lines of `PATH LABEL`, as ImageNet-LT ships them, that say which images a data set has."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from ltgen_bench.data.folder import list_test
+from ltgen_bench.data.listing import Listing, Part, counted, hold_out, some
+from ltgen_bench.data.npz import HIGHEST_LABEL
+from ltgen_bench.errors import UserError
+from ltgen_bench.files import file_sha256
+
+
+@dataclass
+class IndexList:
+    """The lines of one list that could be read, and what is wrong with the others."""
+
+    path: Path
+    files: list[str] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def list_indexed(root: Path, where: str, train_list: Path, test_list: Path | None) -> Listing:
+    """The images that the lists name; paths are relative to `root`, labels whole numbers from 0 without a gap.
+
+    Without a test list the folder's own `test/CLASS/FILE` is taken, and where it has none a quarter of each class is held
+    out. Classes are called by the folders of their training images where these are one-to-one with the labels, and else by
+    their number. All faults of both lists are in one `UserError`: lines that are none, files that are not there, labels
+    without images, and test labels that the training list lacks.
+    """
+    lists = [read_index_list(path) for path in (train_list, test_list) if path is not None]
+    parts = [Part.of(root, found.files, found.labels) for found in lists]
+    problems = [problem for found in lists for problem in found.problems]
+    problems += [_absent(found, part, root) for found, part in zip(lists, parts, strict=True) if part.absent]
+    problems += _repeated(lists) + _label_faults(lists)
+    if problems:
+        raise UserError(f"{where}: the index list{'s are' if len(lists) > 1 else ' is'} not usable "
+                        f"({len(problems)} problem{'s' if len(problems) > 1 else ''})", problems)
+    names = class_names(parts[0])
+    if len(parts) == 2:
+        train, test = parts
+    elif (root / "test").is_dir():
+        train, test = parts[0], list_test(root, names, where)
+    else:
+        train, test = hold_out(parts[0])
+    return Listing(where, root, "index lists", tuple(names), train, test, tuple(file_sha256(found.path) for found in lists))
+
+
+def read_index_list(path: Path) -> IndexList:
+    """The lines of a list. Faults of single lines are kept as problems; a file that is missing or no text is a `UserError`."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise UserError(f"there is no index list {path}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"the index list {path} could not be read ({error}); it is a text of lines PATH LABEL.") from error
+    found = IndexList(path)
+    malformed = []
+    for number, line in enumerate(lines, 1):
+        words = line.rsplit(maxsplit=1)
+        if len(words) == 2 and words[1].isascii() and words[1].isdigit() and int(words[1]) <= HIGHEST_LABEL:
+            found.files.append(words[0].strip())
+            found.labels.append(int(words[1]))
+        elif words:
+            malformed.append(f"line {number}: {line.strip()[:60]!r}")
+    if malformed:
+        found.problems.append(f"{path}: {counted(len(malformed), 'line')} not PATH LABEL with a label from 0 to {HIGHEST_LABEL}: "
+                              f"{some(malformed)}")
+    elif not found.files:
+        found.problems.append(f"{path} is empty; it has lines PATH LABEL")
+    return found
+
+
+def class_names(part: Part) -> list[str]:
+    """A name for each label: the folder of its images where each label has one folder of its own, else its number."""
+    folders: dict[int, set[str]] = {}
+    for file, label in zip(part.files, part.labels.tolist(), strict=True):
+        folders.setdefault(label, set()).add(PurePosixPath(file).parent.name)
+    names = [next(iter(folders[label])) for label in sorted(folders)]
+    if all(len(own) == 1 for own in folders.values()) and len(set(names)) == len(names) and all(names):
+        return names
+    return [str(label) for label in sorted(folders)]
+
+
+def _absent(found: IndexList, part: Part, root: Path) -> str:
+    absent = part.absent
+    return f"{found.path}: {len(absent):,} of {counted(len(part), 'file')} not under {root}: {some(absent)}"
+
+
+def _repeated(lists: list[IndexList]) -> list[str]:
+    """Files that one list names twice, and test images that are trained on."""
+    problems = []
+    for found in lists:
+        twice = [file for file, times in Counter(found.files).items() if times > 1]
+        if twice:
+            problems.append(f"{found.path}: {counted(len(twice), 'file')} named more than once: {some(twice)}")
+    both = sorted(set(lists[0].files) & set(lists[-1].files)) if len(lists) == 2 else []
+    if both:
+        problems.append(f"{lists[1].path}: {counted(len(both), 'file')} also in {lists[0].path}: {some(both)}")
+    return problems
+
+
+def _label_faults(lists: list[IndexList]) -> list[str]:
+    """Labels without training images, and test labels that training lacks."""
+    train = lists[0]
+    known = set(train.labels)
+    if not known:
+        return []
+    gaps = sorted(set(range(max(known) + 1)) - known)
+    problems = [f"{train.path}: labels go up to {max(known)}, and these have no image: {some(map(str, gaps))}"] if gaps else []
+    for test in lists[1:]:
+        strangers = sorted(set(test.labels) - known)
+        if strangers:
+            problems.append(f"{test.path}: it has labels that {train.path} lacks: {some(map(str, strangers))}")
+    return problems

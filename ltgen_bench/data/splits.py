@@ -1,0 +1,137 @@
+"""A split as a manifest: which images of each class train, under a checksum over everything that says so.
+
+Images are named by (class, rank within the class in the order of the source), since the published draw permutes ranks.
+The standard splits ship with the package; they are what the standard names mean.
+"""
+
+import gzip
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+
+from ltgen_bench.data.longtail import class_counts, draw_ranks, head_to_tail, to_indices
+from ltgen_bench.errors import UserError
+from ltgen_bench.files import write_whole
+
+SCHEMA = 1
+SHIPPED = Path(__file__).parent / "manifests"
+STANDARD: dict[str, tuple[float, ...]] = {
+    "cifar10": (10.0, 50.0, 100.0, 200.0, 1000.0), "cifar100": (10.0, 50.0, 100.0, 200.0), "digits": (20.0,)}
+NATURAL = "natural"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which training images are kept. `ranks`: for each class, by label, int64 ranks in the order of the draw; None: all.
+
+    `dataset` names the images without a tail (`cifar10`; `folder` for a user's own), `source` is their checksum.
+    """
+
+    dataset: str
+    source: str
+    profile: str = NATURAL
+    imbalance_factor: float | None = None
+    seed: int = 0
+    class_order: int | None = None
+    ranks: tuple[Int64[np.ndarray, " _"], ...] | None = None
+
+    @cached_property
+    def sha256(self) -> str:
+        """64 hex digits over the canonical JSON of everything in the manifest."""
+        text = json.dumps(self._content(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def id(self) -> str:
+        """The first 16 digits of the checksum."""
+        return self.sha256[:16]
+
+    def _content(self) -> dict[str, Any]:
+        ranks = None if self.ranks is None else [[int(rank) for rank in own] for own in self.ranks]
+        return {"schema": SCHEMA, "dataset": self.dataset, "source": self.source, "profile": self.profile,
+                "imbalance_factor": self.imbalance_factor, "seed": self.seed, "class_order": self.class_order, "ranks": ranks}
+
+    def indices(self, labels: Int64[np.ndarray, " N"], num_classes: int) -> Int64[np.ndarray, " M"]:
+        """Indices of the kept images in `labels`, the source's labels. Ranks that the source lacks are a `UserError`."""
+        if self.ranks is None:
+            return np.arange(len(labels), dtype=np.int64)
+        sizes = np.bincount(labels, minlength=num_classes)
+        if len(self.ranks) != num_classes:
+            raise UserError(f"the manifest has {len(self.ranks)} classes and the data set {num_classes}; it belongs to other "
+                            "images.")
+        for label, (own, size) in enumerate(zip(self.ranks, sizes, strict=True)):
+            if not len(own) or own.min() < 0 or own.max() >= size or len(np.unique(own)) < len(own):
+                raise UserError(f"the manifest names images of class {label} that are not there, twice, or none at all: ranks "
+                                f"are different numbers from 0 to {size - 1}.")
+        return to_indices(labels, list(self.ranks))
+
+    def save(self, path: Path) -> None:
+        """Write the manifest with its checksum as JSON, compressed where the name ends in .gz."""
+        text = json.dumps({**self._content(), "sha256": self.sha256}, separators=(",", ":")) + "\n"
+        data = text.encode()
+        if path.suffix == ".gz":
+            data = gzip.compress(data, compresslevel=9, mtime=0)  # without a time: equal manifests are equal files
+        write_whole(path, lambda part: part.write_bytes(data))
+
+    @classmethod
+    def load(cls, path: Path) -> "Split":
+        """Read and check a manifest. One that is missing, broken or changed since it was written is a `UserError`."""
+        try:
+            data = path.read_bytes()
+            values = json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
+        except FileNotFoundError:
+            raise UserError(f"there is no manifest {path}; `ltgen-bench data export` writes one.") from None
+        except (OSError, EOFError, ValueError) as error:
+            raise UserError(f"the manifest {path} could not be read: {error}; take an unbroken copy.") from error
+        return cls._checked(values, path)
+
+    @classmethod
+    def _checked(cls, values: Any, path: Path) -> "Split":
+        keys = {"schema", "dataset", "source", "profile", "imbalance_factor", "seed", "class_order", "ranks", "sha256"}
+        if not isinstance(values, dict) or set(values) != keys or values["schema"] != SCHEMA:
+            raise UserError(f"{path} is not a manifest of a split (schema {SCHEMA}); `ltgen-bench data export` writes one.")
+        ranks = values["ranks"]
+        whole = ranks is None or (isinstance(ranks, list) and all(
+            isinstance(own, list) and all(type(rank) is int and abs(rank) < 2**62 for rank in own) for own in ranks))
+        split = cls(
+            dataset=str(values["dataset"]), source=str(values["source"]), profile=str(values["profile"]),
+            imbalance_factor=values["imbalance_factor"], seed=values["seed"], class_order=values["class_order"],
+            ranks=None if ranks is None or not whole else tuple(np.asarray(own, dtype=np.int64) for own in ranks))
+        if not whole or split.sha256 != values["sha256"]:
+            raise UserError(f"the manifest {path} was changed after it was written: its content does not have the checksum "
+                            f"{str(values['sha256'])[:16]}... that it states; take an unchanged copy, or draw a split of your "
+                            "own with --split-seed.")
+        return split
+
+
+def draw_split(dataset: str, source: str, class_sizes: list[int], imbalance_factor: float, profile: str = "exp", seed: int = 0,
+               class_order: int | None = None) -> Split:
+    """Cut a long tail: the smallest class sets the height, so that the profile is exact where classes differ a little.
+
+    `class_sizes` are the source's images of each class. `class_order` seeds a permutation of which classes are the tail;
+    the images that a class would keep at a given count do not depend on it. Raises `UserError` as `class_counts` does.
+    """
+    at_place = class_counts(min(class_sizes), len(class_sizes), imbalance_factor, profile)
+    counts = [0] * len(class_sizes)
+    for label, count in zip(head_to_tail(len(class_sizes), class_order), at_place, strict=True):
+        counts[label] = count
+    ranks = tuple(draw_ranks(class_sizes, counts, seed))
+    return Split(dataset, source, profile, float(imbalance_factor), seed, class_order, ranks)
+
+
+def manifest_path(dataset: str, imbalance_factor: float) -> Path:
+    """Where the shipped manifest of a standard split stands (perhaps not there)."""
+    return SHIPPED / f"{dataset}-lt-{imbalance_factor:g}.json.gz"
+
+
+def standard_split(dataset: str, imbalance_factor: float) -> Split | None:
+    """The shipped manifest of `dataset` (`cifar10`) at a factor; None where there is no standard one."""
+    if imbalance_factor not in STANDARD.get(dataset, ()):
+        return None
+    return Split.load(manifest_path(dataset, imbalance_factor))

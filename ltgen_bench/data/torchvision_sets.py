@@ -1,0 +1,176 @@
+"""Data sets that torchvision fetches, unpacks and reads: CIFAR-10 and -100, MNIST, Fashion-MNIST and SVHN."""
+
+import hashlib
+import http.client
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ltgen_bench.data.class_names import DIGITS
+from ltgen_bench.data.images import ImageSet
+from ltgen_bench.data.listing import counted
+from ltgen_bench.data.raw import RawData
+from ltgen_bench.errors import UserError
+from ltgen_bench.progress import Progress
+
+NO_DOWNLOAD = (OSError, RuntimeError, http.client.HTTPException)  # no network, wrong checksum, broken download
+DAMAGED = (AssertionError, ValueError, LookupError, TypeError, EOFError, zlib.error)  # what a cut file raises in torchvision
+BORDER = 2  # black pixels around the 28 x 28 of MNIST, so that a network can halve the image
+
+
+@dataclass(frozen=True)
+class Published:
+    """Files of a set as its authors published them, in `folder`, with their md5; and what torchvision unpacks from them."""
+
+    folder: Path
+    files: dict[str, str]
+    unpacked: tuple[Path, ...] = ()
+
+    @classmethod
+    def of(cls, kind: Any, data_root: Path) -> "Published":
+        """Of a torchvision class."""
+        if hasattr(kind, "tgz_md5"):
+            return cls(data_root, {kind.filename: kind.tgz_md5}, (data_root / kind.base_folder,))
+        if hasattr(kind, "resources"):
+            folder = data_root / kind.__name__ / "raw"
+            return cls(folder, dict(kind.resources), tuple(folder / file.removesuffix(".gz") for file, _ in kind.resources))
+        return cls(data_root, {file: md5 for _, file, md5 in (kind.split_list[part] for part in ("train", "test"))})
+
+    @property
+    def is_there(self) -> bool:
+        """Whether nothing needs to be fetched, as far as names tell."""
+        packed = all((self.folder / file).is_file() for file in self.files)
+        return packed or (bool(self.unpacked) and all(path.exists() for path in self.unpacked))
+
+    @property
+    def checksum(self) -> str:
+        """`md5:...` of the one archive; of several files `sha256:...` over their sorted lines `NAME MD5`."""
+        if len(self.files) == 1:
+            return f"md5:{next(iter(self.files.values()))}"
+        lines = "".join(f"{file} {md5}\n" for file, md5 in sorted(self.files.items()))
+        return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
+
+
+def load_torchvision(name: str, data_root: Path, progress: Progress) -> RawData:
+    """The set of torchvision's class `name` from `data_root`, fetched into it when it is not there.
+
+    Images are uint8 [N, C, 32, 32]: RGB, or the grey 28 x 28 of MNIST and Fashion-MNIST in a border of 2 black pixels. A
+    `UserError` where files are missing and cannot be fetched, or are damaged and cannot be mended, says which, their
+    checksums and where they belong.
+    """
+    from torchvision import datasets
+
+    kind = getattr(datasets, name)
+    published = Published.of(kind, data_root)
+    was_there = published.is_there
+    if not was_there:
+        progress.say(f"fetching {', '.join(published.files)} into {published.folder}/")
+    new_folders = [folder for folder in (published.folder, *published.folder.parents) if not folder.exists()]
+    _drop_damaged(published)
+    try:
+        train, class_names = _read(kind, data_root, train=True)
+        test, _ = _read(kind, data_root, train=False)
+    except (*NO_DOWNLOAD, *DAMAGED) as error:
+        for folder in new_folders:  # torchvision made them for nothing
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+        there = [path for path in map(published.folder.joinpath, published.files) if path.is_file()]
+        wrong = [path for path in there if not _is_sound(path, published)]
+        found = f"{wrong[0]} has another checksum and could not be downloaded" if wrong else \
+            f"{name} under {published.folder}/ is damaged and could not be mended" if was_there else \
+            f"{name} is not under {data_root}/ and could not be downloaded"
+        raise UserError(f"{found} ({' '.join(str(error).split())}).\n{_cure(published, data_root)}") from error
+    # What was unpacked from files that are gone can be anything: then only the images tell what they are.
+    packed = all((published.folder / file).is_file() for file in published.files)
+    known = packed or hasattr(kind, "tgz_md5")  # torchvision holds the unpacked CIFAR against checksums of their own
+    return RawData(train, test, class_names, published.checksum if known else "")
+
+
+def verify_torchvision(name: str, data_root: Path, progress: Progress) -> list[str]:
+    """Recompute the md5 of the published files and hold what was unpacked against them; fetches a set that is not there.
+
+    What was found, a line each; all differences are in one `UserError`.
+    """
+    from torchvision import datasets
+
+    kind = getattr(datasets, name)
+    published = Published.of(kind, data_root)
+    if not published.is_there:
+        load_torchvision(name, data_root, progress)
+    lines, problems = [], []
+    for file, md5 in published.files.items():
+        path = published.folder / file
+        if not path.is_file():
+            lines.append(f"{file}: not in {published.folder}/ any more, only what was unpacked from it")
+        elif _is_sound(path, published):
+            lines.append(f"{file}: md5 {md5} as published")
+        else:
+            problems.append(f"{path}: md5 {_md5(path)} instead of {md5}; delete it to have it fetched again")
+    unpacked = _unpacked_md5(kind, data_root)
+    problems += [f"{path}: md5 {_md5(path) if path.is_file() else 'of nothing'} instead of {md5}; the next reading mends it"
+                 for path, md5 in unpacked.items() if not path.is_file() or _md5(path) != md5]
+    problems += [f"{path}: not what {path.name}.gz holds; the next reading mends it" for path in _damaged(published)]
+    if problems:
+        raise UserError(f"{name}: {counted(len(problems), 'file')} not as published", problems)
+    if unpacked:
+        lines.append(f"{kind.base_folder}/: {len(unpacked)} files, all md5 as published")
+    return lines
+
+
+def _read(kind: Any, data_root: Path, *, train: bool) -> tuple[ImageSet, tuple[str, ...]]:
+    """One part by torchvision, in channels-first and with int64 labels; and the names of the classes."""
+    if hasattr(kind, "split_list"):
+        part = kind(root=str(data_root), split="train" if train else "test", download=True)
+        return ImageSet(np.ascontiguousarray(part.data), np.asarray(part.labels, np.int64)), DIGITS
+    part = kind(root=str(data_root), train=train, download=True)
+    if hasattr(kind, "resources"):
+        padded = np.pad(part.data.numpy()[:, None], ((0, 0), (0, 0), (BORDER, BORDER), (BORDER, BORDER)))
+        names = DIGITS if kind.__name__ == "MNIST" else tuple(kind.classes)  # torchvision's are "0 - zero" and so on
+        return ImageSet(padded, part.targets.numpy().astype(np.int64)), names
+    images = np.ascontiguousarray(part.data.transpose(0, 3, 1, 2))
+    return ImageSet(images, np.asarray(part.targets, np.int64)), tuple(part.classes)
+
+
+def _drop_damaged(published: Published) -> None:
+    """Take away unpacked files that are not what their archive holds, so that torchvision unpacks them anew."""
+    for path in _damaged(published):
+        path.unlink()
+
+
+def _damaged(published: Published) -> list[Path]:
+    """Unpacked files of another length or CRC-32 than the last 8 bytes of their sound .gz say (RFC 1952)."""
+    found = []
+    for path in published.unpacked:
+        packed = path.with_name(f"{path.name}.gz")
+        if path.is_file() and packed.is_file() and _is_sound(packed, published):
+            data = path.read_bytes()
+            if zlib.crc32(data).to_bytes(4, "little") + len(data).to_bytes(4, "little") != packed.read_bytes()[-8:]:
+                found.append(path)
+    return found
+
+
+def _unpacked_md5(kind: Any, data_root: Path) -> dict[Path, str]:
+    """The files of CIFAR's unpacked folder with their published md5; nothing where there is no such folder."""
+    if not hasattr(kind, "tgz_md5") or not (data_root / kind.base_folder).is_dir():
+        return {}
+    named = [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]
+    return {data_root / kind.base_folder / file: md5 for file, md5 in named}
+
+
+def _is_sound(path: Path, published: Published) -> bool:
+    return _md5(path) == published.files[path.name]
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _cure(published: Published, data_root: Path) -> str:
+    named = ", ".join(f"{file} (md5 {md5})" for file, md5 in published.files.items())
+    inner = published.folder.relative_to(data_root).as_posix()
+    place = f"the folder that has {inner}/" if inner != "." else "its folder" if len(published.files) == 1 else "their folder"
+    return f"       Put {named} into {published.folder}/, or name {place} with --data-root."

@@ -1,0 +1,64 @@
+"""Recomputing checksums: what the files hash to, what the shipped manifests hash to, and what is drawn from them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ltgen_bench.config import DataConfig
+from ltgen_bench.data.catalog import find_source
+from ltgen_bench.data.dataset import LongTailDataset
+from ltgen_bench.data.describe import is_shipped
+from ltgen_bench.data.load import load_dataset
+from ltgen_bench.data.splits import STANDARD, Split, draw_split, manifest_path
+from ltgen_bench.errors import UserError
+from ltgen_bench.progress import SILENT, Progress
+
+SIZES = {"cifar10": [5000] * 10, "cifar100": [500] * 100}  # images of each class in the balanced training sets
+
+
+def verify(config: DataConfig, *, data_root: Path = Path("data"), progress: Progress = SILENT, update: bool = False) -> list[str]:
+    """Recompute every checksum of a data set and its split; what was found, a line each.
+
+    With `update`, files that changed since they were read are taken as they are now. Anything that is not as it should
+    be is a `UserError`.
+    """
+    source = find_source(config.name)
+    lines = [] if source.verify is None else source.verify(config, data_root, progress, update)
+    dataset = load_dataset(config, data_root=data_root, progress=progress)
+    return [*lines, *_split_lines(dataset, given=config.split), f"fingerprint {dataset.fingerprint} (pixels of training, "
+            "reference and test images)"]
+
+
+def _split_lines(dataset: LongTailDataset, given: str | None) -> list[str]:
+    split = dataset.split
+    assert split is not None, "a loaded data set has a split"
+    if split.ranks is None:
+        return [f"split {split.id}: all training images"]
+    if not is_shipped(split):
+        return [f"split {split.id}: {f'as {given} states' if given else 'drawn now by its seed'}"]
+    _check_draw(split, np.bincount(dataset.reference.labels, minlength=dataset.num_classes).tolist())
+    return [f"split {split.id}: the shipped manifest, equal to a new draw"]
+
+
+def _check_draw(split: Split, sizes: list[int]) -> None:
+    assert split.imbalance_factor is not None
+    drawn = draw_split(split.dataset, split.source, sizes, split.imbalance_factor, split.profile, split.seed, split.class_order)
+    if drawn.sha256 != split.sha256:
+        raise UserError(f"the split {split.id} of {split.dataset} is not what its seed draws ({drawn.id}): the package's files "
+                        "or numpy's generator have changed; install ltgen-bench again.")
+
+
+def verify_manifests() -> list[str]:
+    """Read every shipped manifest, check its checksum, and draw it anew where the sizes of the classes are fixed."""
+    lines = []
+    for dataset, factors in STANDARD.items():
+        for factor in factors:
+            path = manifest_path(dataset, factor)
+            split = Split.load(path)
+            if dataset in SIZES:
+                _check_draw(split, SIZES[dataset])
+            assert split.ranks is not None
+            total = sum(map(len, split.ranks))
+            drawn = ", equal to a new draw" if dataset in SIZES else ""
+            lines.append(f"{path.name.removesuffix('.json.gz')}: {total:,} images, split {split.id}{drawn}")
+    return lines

@@ -1,0 +1,168 @@
+"""PRESETS: the rules under which papers, and this benchmark, take their numbers, ready to be laid over any set of images.
+
+Each was put together from what could be read, and says how: the authors' code, a third party's copy of it, or second hand
+(summaries, reviews, other groups' re-implementations). Imports no torch.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ltgen_bench.config import EvaluateConfig, SampleConfig
+from ltgen_bench.errors import UserError
+from ltgen_bench.evaluation.extractors import EXTRACTORS
+from ltgen_bench.evaluation.metrics import METRICS
+from ltgen_bench.evaluation.protocol import AS_TRAINED, BALANCED, EQUAL_SHARES, REFERENCES
+from ltgen_bench.evaluation.published_weights import PUBLISHED
+from ltgen_bench.evaluation.rules import EIGHT_BITS, RULE_FIELDS, Omega, Preset, uses_k
+from ltgen_bench.registry import Registry
+
+N = 50_000  # what nearly everybody draws
+
+FLOAT32 = "the authors score float32 samples that were never rounded to 8 bits; ours are uint8"
+CHUNKS = ("IS takes 10 chunks of a seeded permutation; the authors' consecutive chunks of an i.i.d. ordered set are the same in "
+          "distribution")
+RESIZE = "the authors' Inception enlarges images by torch's bilinear rule, ours by TensorFlow 1's"
+BY_CLASS = "FIDs of single classes are not in the table, since below 2,048 images they are mostly bias; KID by class stands there"
+
+PRESETS: Registry[Preset] = Registry("preset", "")
+
+
+def _inception(*metrics: str, **rule: Any) -> EvaluateConfig:
+    return EvaluateConfig(extractors=("inception",), metrics=metrics, **{"images": N, **rule})
+
+
+for _preset in (
+    Preset(
+        "standard", "50,000 exactly balanced images against the balanced training set, k = 5",
+        "this benchmark's own",
+        (_inception("fid", "is", "kid", "precision", "recall", "density", "coverage"),), labels="balanced",
+        sampling="sampler, steps and omega are the entry's own",
+        remarks=("downstream and label accuracy need a classifier and are measured on request: --metrics, --extractor",)),
+    Preset(
+        "cbdm-paper", "50,000 images with random labels against the balanced training set, F_8, F_1/8, k = 5 by `<`",
+        "Qin et al., CVPR 2023, arXiv 2305.00562; read in the authors' code, github.com/qym7/CBDM-pytorch; that its reference "
+        "statistics are of all balanced training images is second-hand",
+        (_inception("fid", "is", "prd_f8", "prd_f1_8", "precision", "recall", k=5, edge="<"),), labels="uniform",
+        sampler="ddpm", steps=1000, omega=(Omega("cbdm", "cifar100-lt", 1.6), Omega("cfg", "cifar100-lt", 0.8)),
+        sample_dtype="float32", sampling="EMA weights, ancestral sampling", remarks=(FLOAT32, CHUNKS, RESIZE)),
+    Preset(
+        "oc-paper", "50,000 images with random labels by DDIM-100 against the balanced training set",
+        "Zhang et al., ICLR 2024, OpenReview NW2s5XXwXU; read in the authors' code, github.com/MediaBrain-SJTU/OC_LT",
+        (_inception("fid", "is"),), labels="uniform", sampler="ddim", steps=100, omega=(Omega(None, None, 1.5),),
+        sample_dtype="float32", remarks=(FLOAT32, CHUNKS, RESIZE)),
+    Preset(
+        "cm-paper", "50,000 exactly balanced images by DDIM-50 against the balanced training set, FID and KID",
+        "Hong et al., ICLR 2026, OpenReview wSGle6ag5I; read in a third party's copy of the authors' code, and second-hand",
+        (_inception("fid", "kid"),), labels="balanced", sampler="ddim", steps=50, omega=(Omega(None, None, 1.5),),
+        remarks=("the paper's FIDs of many, medium and few are of 20,000 images each; ours are of the groups' share of all",)),
+    Preset(
+        "coral-paper", "50,000 images with random labels against the balanced training set, recall on VGG16 with k = 3",
+        "Rodriguez et al., NeurIPS 2025, arXiv 2506.15933; read in part in the authors' code, "
+        "github.com/SankarLab/coral-lt-diffusion, and second-hand; the edge rule of its recall is not stated",
+        (_inception("fid", "is", "prd_f8", "prd_f1_8"),
+         EvaluateConfig(extractors=("vgg16",), metrics=("recall",), images=N, k=3)), labels="uniform",
+        sampler="ddpm", steps=1000,
+        omega=(Omega("coral", "cifar10-lt", 0.6), Omega("coral", "cifar100-lt", 0.8), Omega("cbdm", "cifar10-lt", 1.0),
+               Omega("cbdm", "cifar100-lt", 1.6), Omega("cfg", "cifar10-lt", 0.8), Omega("cfg", "cifar100-lt", 0.8),
+               Omega("oc", "cifar10-lt", 1.0), Omega("oc", "cifar100-lt", 1.5), Omega("coral", "cifar10-lt-1000", 1.0),
+               Omega("cbdm", "cifar10-lt-1000", 1.8), Omega("cfg", "cifar10-lt-1000", 1.0), Omega("oc", "cifar10-lt-1000", 1.7)),
+        sampling="ancestral sampling", remarks=(CHUNKS, RESIZE, BY_CLASS)),
+    Preset(
+        "ccua-paper", "10,000 images by DDIM-100 against the balanced training set and the test set, k = 3",
+        "Chen et al., arXiv 2507.09052, U-Net pipeline; read in the authors' code, github.com/C-Fun/"
+        "Contrastive-Conditional-Unconditional-Alignment-for-Long-tailed-Diffusion-Model",
+        (_inception("fid", "kid", "precision", "recall", images=10_000, k=3),
+         _inception("fid", "kid", images=10_000, k=3, reference="test")), sampler="ddim", steps=100,
+        omega=(Omega(None, None, 1.5),),
+        remarks=("the flag of the authors' script says 50,000 images by default, its published commands 10,000",
+                 "the authors count 4 neighbours with the point itself, which is k = 3 without it", BY_CLASS)),
+    Preset(
+        "dlpm-paper", "as many images as the long-tailed training set, against that set, k = 5 by `<`",
+        "Shariatian et al., ICLR 2025, arXiv 2407.18609; read in the authors' code, github.com/darioShar/DLPM, and second-hand",
+        (_inception("fid", "precision", "recall", "density", "coverage", reference="longtail", images="train", k=5, edge="<"),),
+        sampling="without labels: 12,406 images of CIFAR-10-LT in 1000 steps or by DLIM",
+        remarks=("the authors' images have no labels; of labelled ones as many of each class count as the training set has",
+                 "the authors' F1 is 2 P R / (P + R) of this precision P and recall R")),
+):
+    PRESETS.add(_preset.name, _preset)
+
+
+def rules_of(config: EvaluateConfig) -> list[EvaluateConfig]:
+    """What to measure for `config`: itself, or the rules of its preset with what `config` itself states laid over them.
+
+    Of metrics that `config` names a rule keeps its own and those of no rule. Raises `UserError` for an unknown preset,
+    metric or extractor, and where nothing is left to measure. A rule given again is itself.
+    """
+    for extractor in config.extractors:
+        EXTRACTORS.check(extractor)
+    for metric in config.metrics or ():
+        METRICS.check(metric)
+    if config.protocol is None:
+        return [config]
+    preset = PRESETS[config.protocol]
+    if config.model_fields_set.issuperset(RULE_FIELDS) and config.metrics is not None:
+        return [config]
+    stated = {name: getattr(config, name) for name in config.model_fields_set - {"metrics"}}
+    of_rules = {name for rule in preset.rules for name in rule.metrics or ()}
+    found = []
+    for rule in preset.available:
+        metrics = rule.metrics or ()
+        if config.metrics is not None:
+            metrics = tuple(name for name in config.metrics if name in metrics or name not in of_rules)
+        if metrics:
+            own = {name: getattr(rule, name) for name in RULE_FIELDS}  # stated too, so that a rule is known for one
+            found.append(rule.model_copy(update={**own, **stated, "metrics": metrics}))
+    if not found:
+        raise UserError(f"evaluate.metrics: of {', '.join(config.metrics or ())}, {preset.name} measures nothing that this "
+                        f"version can; it lacks {', '.join(preset.lacking)}.")
+    return list(dict.fromkeys(found))
+
+
+def departures(config: EvaluateConfig, labels: Mapping[str, Any], images: int, weights: Mapping[str, str]) -> list[str]:
+    """Where a measurement under `config` is not what its preset asks for, a sentence each; nothing without a preset.
+
+    `labels` holds the protocol fields of `protocol.label_fields`, `images` counts the generated ones, `weights` are the
+    SHA-256 of the extractors' weights. Reference, k and the like depart where `config` overrides the rule.
+    """
+    if config.protocol is None:
+        return []
+    preset = PRESETS[config.protocol]
+    rule, name, found = preset.rule_of(config), config.protocol, []
+    if isinstance(rule.images, int) and images != rule.images:
+        found.append(f"{images:,} images where {name} asks for {rule.images:,}")
+    actual = BALANCED if labels["labels"] == EQUAL_SHARES else labels["labels"]
+    if rule.images == "train" and actual != AS_TRAINED:
+        found.append(f"{images:,} images, {actual}, where {name} asks for as many of each class as the training set has")
+    elif preset.policy and actual != preset.policy:
+        found.append(f"labels {actual} where {name} asks for {preset.policy}")
+    if config.reference != rule.reference:
+        found.append(f"{REFERENCES[config.reference]} as the reference where {name} asks for {REFERENCES[rule.reference]}")
+    if config.half is not None:
+        found.append(f"the {config.half} half of the real images where {name} takes all of them")
+    if config.reference_per_class is not None:
+        found.append(f"{config.reference_per_class:,} real images a class where {name} takes all of them")
+    strange = [extractor for extractor in config.extractors if extractor not in rule.extractors]
+    if strange:
+        found.append(f"{', '.join(strange)} features where {name} asks for {', '.join(rule.extractors)}")
+    if uses_k(config.metrics or ()) and (config.k, config.edge) != (rule.k, rule.edge):
+        found.append(f"k {config.k} and edge {config.edge} where {name} asks for k {rule.k} and edge {rule.edge}")
+    found += [f"{extractor} weights {sha256[:8]}... where {name} asks for the published file, "
+              f"{PUBLISHED[extractor].sha256[:8]}..." for extractor, sha256 in weights.items()
+              if extractor in PUBLISHED and not sha256.startswith(PUBLISHED[extractor].sha256)]
+    complete = any(set(cut.metrics or ()) <= set(config.metrics or ()) for cut in preset.available)
+    if preset.lacking and complete:  # else fewer metrics were asked for, and that is no secret
+        found.append(f"{', '.join(preset.lacking)} not measured by this version")
+    return found
+
+
+def sampling_departures(preset: Preset, sample: SampleConfig, method: str, dataset: str) -> list[str]:
+    """Where images were drawn otherwise than `preset` expects, a sentence each; these are facts of the entry."""
+    found = []
+    if preset.sampler is not None and (sample.sampler, sample.steps) != (preset.sampler, preset.steps or sample.steps):
+        found.append(f"sampler {sample.sampler} {sample.steps} where {preset.name} uses {preset.sampler} {preset.steps}")
+    omega = preset.omega_of(method, dataset)
+    if omega is not None and sample.omega != omega:
+        found.append(f"omega {sample.omega:g} where {preset.name} uses {omega:g} for {method}")
+    if preset.sample_dtype != EIGHT_BITS:
+        found.append(f"samples {EIGHT_BITS} where {preset.name} scores {preset.sample_dtype}")
+    return found

@@ -1,0 +1,50 @@
+"""What a published row states of its protocol, in this program's words. Nothing is guessed: what is not stated stays empty."""
+
+import re
+
+# what the files write about the real images -> which of ours they are. Other texts name no one set: "entire dataset" may
+# hold test images, "equal number of real images per tail class" does not say of which.
+REFERENCE_SETS = {
+    "balanced train split": "train",
+    "balanced train split, 50000 real images": "train",
+    "cifar10.train.npz statistics": "train",
+    "cifar100.train.npz statistics": "train",
+    "distribution of the largest available training set (before artificial imbalance)": "train",
+    "train": "train",
+    "test": "test",
+    "val": "test",
+    "longtail": "longtail",
+}
+LOOSE = ("train", "val")  # texts that leave something open: balanced or long-tailed, held out of what
+EXTRACTOR = re.compile(r"\b(inception|clip)(?:v3)? (?:features|backbone)")
+GROUP_RULE = re.compile(r"\bsplits are (thirds|by count)\b")
+SAMPLER = re.compile(r"(?P<name>.*?)(?:[-, ]+(?P<steps>[0-9]+)(?: *(?:nfe|steps))?)?", re.IGNORECASE)
+
+
+def reference_set(text: str) -> str:
+    """`train`, `test` or `longtail` for a text of the column `reference`; empty when it names none of them."""
+    return REFERENCE_SETS.get(text.lower(), "")
+
+
+def extractor(metric: str, unit_note: str) -> str:
+    """`inception` or `clip`, from the name of the metric or from the note; empty when neither says it."""
+    if metric.endswith("_clip"):
+        return "clip"
+    found = EXTRACTOR.search(unit_note.lower())
+    return found[1] if found else ""
+
+
+def group_rule(split: str, notes: str) -> str:
+    """`thirds` or `count` for a row of a group whose notes say `splits are thirds` or `splits are by count`."""
+    found = GROUP_RULE.search(notes) if split != "all" else None
+    return found[1].removeprefix("by ") if found else ""
+
+
+def sampler(text: str) -> tuple[str, int | None]:
+    """(`ddim`, 50) for `ddim-50`, (`deterministic`, 35) for `deterministic, 35 NFE`, (`deis`, None) for `deis`.
+
+    The number is that of network evaluations an image.
+    """
+    found = SAMPLER.fullmatch(text.strip())
+    assert found is not None, "every text matches"
+    return found["name"].lower(), int(found["steps"]) if found["steps"] else None

@@ -1,0 +1,245 @@
+"""The pieces of the tables: names of measurements, the columns that say what an entry is, cells, floors, notes."""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from ltgen_bench.records.statistics import FEW_SEEDS, MIN_SEEDS, ONE_SEED, clear_best, summarise
+from ltgen_bench.report.entries import Block, difference, each
+from ltgen_bench.report.layout import Cell, Head, Row
+from ltgen_bench.report.numbers import MISSING, count, facts, listed, show
+
+Key = tuple[str, str, str, str]  # metric, extractor, train_data, protocol
+
+TRAINED_ON = {"real-lt": "real-lt", "synthetic": "synthetic", "real-lt+synthetic": "both"}
+FLOORS = (("floor_half", "floor: real halves"), ("floor_test", "floor: real test"))
+FLOOR_NOTE = (
+    "Floors: the same score of real images, half of them against the other half, and held-out test images against "
+    "the reference."
+)
+BEST = (
+    "Best (bold, *): wins against every other row in a paired t test over common training seeds, 5 %, Holm's "
+    "correction over all pairs of the column. No mark: the data carry no such claim."
+)
+GROUPS = ("many", "medium", "few")
+CLASSIFIER = "Scores of a classifier's features compare only with each other."
+WHAT = ["sampler", "steps", "omega", "budget_images"]  # what SHARED reads
+SHARED: dict[str, Callable[[Any], str]] = {
+    "sampler": lambda row: f"{row.sampler} {row.steps}",
+    "omega": lambda row: f"{row.omega:g}",
+    "images seen": lambda row: count(row.budget_images),
+}
+
+
+def stub(
+    block: Block, shown: Literal["unlike", "none"] = "none"
+) -> tuple[list[Head], dict[str, list[Cell]], list[str]]:
+    """The columns that say what each entry is: heads, the cells of each entry, and a sentence on what all share.
+
+    Sampler, omega, budget and seeds are `shown` where the entries differ in them, or not at all, and then the full name of
+    the entry says it; the CSV has all of them.
+    """
+    first = block.rows.drop_duplicates("entry").set_index("entry")[["row_name", *WHAT]]
+    names = {row.Index: str(row.Index if shown == "none" else row.row_name) for row in each(first)}
+    texts = {name: {row.Index: word(row) for row in each(first)} for name, word in SHARED.items()}
+    texts["seed"] = {entry: _seed_text(part["seed"]) for entry, part in block.rows.groupby("entry", sort=False)}
+    alike = [name for name, words in texts.items() if len(set(words.values())) == 1]
+    heads = [Head("method", "method", number=False)]
+    for name in texts:
+        quiet = shown == "none" or name in alike
+        heads.append(Head(name, name.replace(" ", "_"), number=False, quiet=quiet))
+    cells = {
+        entry: [Cell(names[entry]), *(Cell(words[entry]) for words in texts.values())] for entry in block.entries
+    }
+    same = ", ".join(f"{name} {next(iter(texts[name].values()))}" for name in alike)
+    return heads, cells, [f"All rows: {same}."] if same else []
+
+
+def _seed_text(seeds: pd.Series) -> str:
+    return ", ".join(str(seed) for seed in sorted(set(seeds)))
+
+
+def wide(block: Block, key: Key, scope: str = "all") -> pd.DataFrame:
+    """One measurement as seeds x entries, NaN where there is no value."""
+    part = block.part(key, scope)
+    return part.pivot(index="seed", columns="entry", values="value").reindex(columns=block.entries)
+
+
+def score_cells(block: Block, key: Key, scope: str) -> dict[str, Cell]:
+    """The cells of one measurement, one an entry; the best is marked when the data carry it."""
+    values = wide(block, key, scope)
+    best = clear_best(values, facts(key[0]).direction) if len(values.columns) else None
+    return {entry: score_cell(key[0], values[entry], entry == best) for entry in block.entries}
+
+
+def score_cell(metric: str, values: pd.Series, best: bool = False) -> Cell:
+    """Mean and standard deviation over the seeds in `values`."""
+    summary = summarise(values.to_numpy(dtype=np.float64).tolist())
+    return Cell(show(metric, summary.mean, summary.sd), summary.mean, summary.sd, summary.n, best)
+
+
+def floor_rows(block: Block, columns: Sequence[tuple[Key, str]], before: int) -> list[Row]:
+    """The same scores of real images, one line a kind of floor; a line without any value is left out.
+
+    The line begins with its name and `before` - 1 empty cells.
+    """
+    rows = []
+    for floor, title in FLOORS:
+        values = [_first(block.part(key, scope)[floor]) for key, scope in columns]
+        if not all(math.isnan(value) for value in values):
+            cells = [
+                Cell(show(key[0], value), value, n=1 - math.isnan(value))
+                for (key, _), value in zip(columns, values, strict=True)
+            ]
+            rows.append(Row((Cell(title), *(Cell("") for _ in range(before - 1)), *cells), "floor"))
+    return rows
+
+
+def _first(values: pd.Series) -> float:
+    known = values.dropna()
+    return float(known.iloc[0]) if len(known) else math.nan
+
+
+def head(key: Key, scope: str = "all", *, score: bool = True) -> Head:
+    """The head of one measurement: its name, and below it extractor and protocol id."""
+    return Head(measurement_name(key, extractor=False), csv_key(key, scope), under(key, scope), score=score)
+
+
+def scope_head(key: Key, scope: str) -> Head:
+    """The head of one measurement in a table of that measurement alone: the group, and below it the protocol id."""
+    arrow = facts(key[0]).heading.removeprefix(facts(key[0]).title)
+    return Head(f"{scope.partition('@')[0]}{arrow}", csv_key(key, scope), key[3])
+
+
+def under(key: Key, scope: str = "all") -> str:
+    """`few · classifier · 1a2b3c4d`: what stands below the title of a column."""
+    _, extractor, _, protocol = key
+    words = [] if scope == "all" else [scope.partition("@")[0]]
+    return " · ".join([*words, *([extractor] if extractor else []), protocol])
+
+
+def measurement_name(key: Key, *, extractor: bool = True) -> str:
+    """`FID ↓ (classifier)`, `downstream accuracy ↑, trained on synthetic`."""
+    words = facts(key[0]).heading
+    if extractor and key[1]:
+        words += f" ({key[1]})"
+    return f"{words}, {TRAINED_ON.get(key[2], key[2])}" if key[2] else words
+
+
+def name_in(block: Block, key: Key) -> str:
+    """`measurement_name`, with the protocol id where the block has the same under another one (two references)."""
+    return f"{measurement_name(key)} {twin_id(block, key)}".rstrip()
+
+
+def csv_key(key: Key, scope: str = "all") -> str:
+    """`fid:classifier:1a2b3c4d`, with training set and scope where there are such."""
+    metric, extractor, train_data, protocol = key
+    parts = [metric, extractor, train_data, "" if scope == "all" else scope, protocol]
+    return ":".join(part for part in parts if part)
+
+
+def slug(block: Block, key: Key) -> str:
+    """A measurement as part of a file name: `fid-classifier`, `downstream_recall-cnn-8x8-both`; see `name_in`."""
+    parts = (key[0], key[1], TRAINED_ON.get(key[2], key[2]), twin_id(block, key))
+    return "-".join(part for part in parts if part)
+
+
+def twin_id(block: Block, key: Key) -> str:
+    """The protocol id where the block has the same measurement under another one too, else nothing."""
+    return key[3] if sum(other[:3] == key[:3] for other in block.keys) > 1 else ""
+
+
+def twin_notes(block: Block) -> list[str]:
+    """What tells measurements apart that have one name and several ids."""
+    named: dict[str, list[str]] = {}
+    for key in block.keys:
+        named.setdefault(measurement_name(key), []).append(key[3])
+    told = {name: difference(ids, block.described) for name, ids in named.items() if len(ids) > 1}
+    return [f"{name} {' and '.join(named[name])}:{words.replace(' They differ', ' they differ')}" for name, words in told.items()
+            if words]
+
+
+def apart_notes(block: Block, before: Sequence[Block]) -> list[str]:
+    """Why the block is not one with the last of those `before` it that has its title: what differs, in words."""
+    named = [other for other in before if other.title == block.title]
+    if not named:
+        return []
+    if named[-1].fingerprint != block.fingerprint:
+        why = f" Their data differ: {named[-1].fingerprint} against {block.fingerprint}."
+    else:
+        theirs = {key[:3]: key[3] for key in named[-1].keys}
+        pairs = [(key, theirs[key[:3]]) for key in block.keys if theirs.get(key[:3], key[3]) != key[3]]
+        described = {**named[-1].described, **block.described}
+        told = ((key, difference([other, key[3]], described)) for key, other in pairs)
+        why = next((f"{words[:-1]} ({measurement_name(key)})." for key, words in told if words), "")
+    return [f"Apart from the table of the same name before it, for they were measured unlike.{why}"]
+
+
+def verdict_notes(block: Block, *, best: bool = True) -> list[str]:
+    """What may be concluded: whose rules these are not, seeds, and in what else than the method the rows differ.
+
+    `best`: the table marks best values.
+    """
+    notes = [f"Not {block.preset}: {text}." for text in block.departures]
+    seeds = [frozenset(part["seed"]) for _, part in block.rows.groupby("entry")]
+    most = max((len(own) for own in seeds), default=0)
+    if most > 1:
+        notes.append("± is the standard deviation over training seeds.")
+    if len(seeds) > 1:
+        common = max(len(a & b) for a, b in combinations(seeds, 2))
+        if common < MIN_SEEDS:
+            notes.append(ONE_SEED if most == 1 else FEW_SEEDS)
+        elif best:
+            notes.append(BEST)
+    return [*notes, *_unlike_note(block)]
+
+
+def _unlike_note(block: Block) -> list[str]:
+    """In what the rows differ beside the method: a verdict over them is not the method's alone."""
+    first = block.rows.drop_duplicates("entry")
+    words: list[tuple[str, str, Callable[[int | float], str]]] = [
+        ("budget_images", "images seen", count),
+        ("omega", "omega", lambda value: f"{value:g}"),
+        ("images_per_class", "images a class", count),
+        ("network", "network", str),
+        ("batch_size", "batch size", str),
+    ]
+    unlike = [
+        f"{word} ({listed([show_value(value) for value in sorted(first[column].unique().tolist())])})"
+        for column, word, show_value in words
+        if first[column].nunique() > 1
+    ]
+    samplers = sorted({f"{row.sampler} {row.steps}" for row in each(first)})
+    if len(samplers) > 1:
+        unlike.append(f"sampler ({listed(samplers)})")
+    if not unlike:
+        return []
+    return [f"The rows also differ in {listed(unlike)}: a difference between them is not the method's alone."]
+
+
+def older_note(block: Block) -> list[str]:
+    """That a newer set of scores stands for an older one, where it does."""
+    if not block.older:
+        return []
+    left = "1 older set of scores" if block.older == 1 else f"{block.older} older sets of scores"
+    return [f"{left} of the same entry and seed left out; the newest counts."]
+
+
+def value_notes(block: Block, scope: str = "all") -> list[str]:
+    """Why values are missing or to be read with care, each reason once with the columns it holds for."""
+    known = block.rows[block.rows["scope"] == scope]
+    notes = [FLOOR_NOTE] if known[["floor_half", "floor_test"]].notna().any(axis=None) else []
+    notes += [CLASSIFIER] if "classifier" in set(block.rows["extractor"]) else []
+    told = known[known["note"] != ""]
+    # a note may end with a number of its own run in brackets: where runs differ in it, the rest is said once
+    for note, rows in told.groupby(told["note"].str.replace(r" \([^()]*\)$", "", regex=True), sort=False):
+        names = dict.fromkeys(f"{facts(row.metric).title} ({row.extractor})" for row in each(rows))
+        same = rows["note"].nunique() == 1
+        notes.append(f"{listed(list(names))}: {rows['note'].iloc[0] if same else note}.")
+    if known["value"].isna().any():
+        notes.append(f"{MISSING}: not available.")
+    return notes

@@ -1,0 +1,108 @@
+"""The measurement in words: every field of a protocol, and what differs between two of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ltgen_bench.evaluation.metrics import METRICS
+from ltgen_bench.evaluation.protocol import REFERENCES, SELECTIONS
+from ltgen_bench.report.numbers import listed
+
+Fields = Mapping[str, Any]
+
+NOT_STATED = "not stated"
+EDGES = {"<=": "inside it (<=)", "<": "outside it (<)"}
+
+
+def _metric(name: str) -> str:
+    return METRICS[name].title if name in METRICS else name
+
+
+def _looked_up(words: Mapping[str, str]) -> Callable[[Any], str]:
+    return lambda value: words.get(value, str(value))
+
+
+def _counted(words: str = "") -> Callable[[Any], str]:
+    return lambda value: f"{value:,}{words}" if isinstance(value, int) else f"{value}{words}"
+
+
+# field of a protocol -> (what it is called, how its value is worded). Both ways of counting the generated images have
+# one name: a protocol states only one of them.
+FIELDS: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "metric": ("metric", _metric),
+    "revision": ("revision of the metric", str),
+    "reference": ("reference", _looked_up(REFERENCES)),
+    "reference_half": ("half of the reference", "the {} half".format),
+    "reference_per_class": ("real images", _counted(" a class")),
+    "images": ("generated images", _counted(" in all")),
+    "images_per_class": ("generated images", _counted(" a class")),
+    "labels": ("labels of the generated images", str),
+    "sample_dtype": ("pixels of the generated images", str),
+    "selection": ("guidance", _looked_up(SELECTIONS)),
+    "extractor": ("features", str),
+    "weights": ("weights of the extractor", str),
+    "resize": ("resize rule", str),
+    "k": ("k", str),
+    "edge": ("edge of a nearest-neighbour ball", _looked_up(EDGES)),
+    "counts": ("images that meet", str),
+    "kid_subsets": ("KID subsets", str),
+    "kid_subset_size": ("images of a KID subset", _counted()),
+    "kid_degree": ("degree of the KID kernel", str),
+    "is_splits": ("IS splits", str),
+    "seed": ("seed inside the metric", str),
+    "training": ("classifier", str),
+    "steps": ("steps of the classifier", _counted()),
+    "groups": ("groups of classes", lambda rules: "by " + listed([str(rule) for rule in rules])),
+    "data": ("fingerprint of the data", str),
+}
+# what a whole protocol means where it leaves a field out; of any other field it says nothing
+LEFT_OUT = {"reference_half": "all of it", "reference_per_class": "all"}
+WHOLE = ("metric", "data")  # a preset states no data, so that it is no whole protocol
+
+
+def told(fields: Fields) -> dict[str, str]:
+    """Name of each field that is stated -> its value in words, in the order of FIELDS; unknown fields come last."""
+    known = {title: words(fields[name]) for name, (title, words) in FIELDS.items() if fields.get(name) is not None}
+    return known | {name: str(value) for name, value in fields.items() if name not in FIELDS and value is not None}
+
+
+def differences(sides: Sequence[Fields]) -> list[str]:
+    """What differs between protocols, a phrase a field: `k: 5 against 3`, in the order of FIELDS; empty when nothing does.
+
+    A field that one side leaves out is `not stated` there.
+    """
+    words = [told(fields) for fields in sides]
+    titles = {title: None for title, _ in FIELDS.values()} | dict.fromkeys(title for own in words for title in own)
+    found = []
+    for title in titles:
+        values = [own.get(title, _left_out(title, fields)) for own, fields in zip(words, sides, strict=True)]
+        if any(title in own for own in words) and len(set(values)) > 1:
+            found.append(f"{title}: {' against '.join(dict.fromkeys(values))}")
+    return found
+
+
+def _left_out(title: str, fields: Fields) -> str:
+    whole = all(name in fields for name in WHOLE)
+    return next((words for name, words in LEFT_OUT.items() if whole and FIELDS[name][0] == title), NOT_STATED)
+
+
+def in_all(fields: Fields, classes: int | None) -> dict[str, Any]:
+    """`fields` with the generated images counted in all instead of by class, where the number of classes is known."""
+    per_class = fields.get("images_per_class")
+    if per_class is None or classes is None:
+        return dict(fields)
+    return {name: value for name, value in fields.items() if name != "images_per_class"} | {"images": per_class * classes}
+
+
+def measurement_keys(described: Mapping[str, Fields]) -> dict[str, str]:
+    """Id -> `metric:extractor` for the protocols of one run (id -> fields), in their order.
+
+    Of two with one metric and extractor, as in a preset with two references, the later has its reference behind it.
+    """
+    found: dict[str, str] = {}
+    for one, fields in described.items():
+        key = ":".join(str(fields[name]) for name in ("metric", "extractor") if fields.get(name) is not None) or one
+        for longer in (key, f"{key}@{fields.get('reference')}", f"{key}@{one}"):
+            if longer not in found.values():
+                found[one] = longer
+                break
+    return found

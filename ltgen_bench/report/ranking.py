@@ -1,0 +1,164 @@
+"""One ranking of all runs: places where paired tests carry them, and a refusal where the runs were measured unlike."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from ltgen_bench.errors import UserError, did_you_mean, unknown_name
+from ltgen_bench.evaluation.metrics import METRICS
+from ltgen_bench.records.statistics import Pair, compare, record_of
+from ltgen_bench.records.store import find_runs, protocols, rows
+from ltgen_bench.report.columns import (
+    TRAINED_ON,
+    Key,
+    floor_rows,
+    head,
+    measurement_name,
+    score_cells,
+    stub,
+    value_notes,
+    verdict_notes,
+    wide,
+)
+from ltgen_bench.report.entries import Block, blocks, check_equal, rank, split_equal
+from ltgen_bench.report.layout import Cell, Head, Row, Table
+from ltgen_bench.report.numbers import MISSING, facts
+
+PLACES = (
+    "Place: one more than the number of rows that win against it in a paired t test over common training seeds (5 %, Holm's "
+    "correction over all pairs), where every one of its tests is a win or a loss; tie: at least one is neither. The order "
+    "within ties is that of the means and says nothing."
+)
+ORDER = "The order is that of the means: no place is carried by a test."
+
+ALONE = "There is no other row to rank it with."
+
+
+class Wanted(NamedTuple):
+    """What is to be ranked. Empty: not stated, and there may be only one."""
+
+    metric: str
+    extractor: str = ""
+    train_data: str = ""
+    protocol: str = ""
+
+
+def ranking(
+    runs_dir: Path, wanted: str, *, scope: str = "all", dataset: str | None = None, equal: Sequence[str] = ()
+) -> list[Table]:
+    """One table that ranks all finished runs under `runs_dir` in one score, or one for each combination of `equal`.
+
+    `wanted` is written as the heads of the CSV tables are: METRIC, and where there are several its extractor, the training
+    set of downstream metrics (real-lt, synthetic, both) and the protocol id, with colons between. Raises `UserError`
+    when the runs were measured unlike, with the difference in words, and for names that no run has.
+    """
+    check_equal(equal)
+    runs = [run for run in find_runs(runs_dir) if run.record is not None]
+    table = rows(runs, runs_dir)
+    if table.empty:
+        raise UserError(f"there are no finished runs under {runs_dir}. Make one with: ltgen-bench run")
+    names = sorted(set(table["dataset"]))
+    if dataset is not None and dataset not in names:
+        raise UserError(f"no run is on the data set '{dataset}'.{did_you_mean(dataset, names)} Known: {', '.join(names)}.")
+    table = table if dataset is None else table[table["dataset"] == dataset]
+    asked = parse(wanted, table)
+    chosen = _chosen(table, asked, scope)
+    described = protocols(runs)
+    rank(chosen, asked.metric, asked.extractor, train_data=asked.train_data, scope=scope, protocols=described)
+    made = []
+    for _, own in split_equal(chosen, equal):
+        (block,) = blocks(own, equal, described)
+        key = (asked.metric, asked.extractor, asked.train_data, block.protocols[0])
+        made.append(ranking_table(block, key, scope))
+    return made
+
+
+def parse(wanted: str, table: pd.DataFrame) -> Wanted:
+    """`fid:inception`, `downstream_accuracy:cnn-8x8:both`, `fid:inception:1a2b3c4d` as names that `table` has."""
+    metric, *parts = wanted.split(":")
+    if metric not in METRICS:
+        raise unknown_name("metric", metric, METRICS, "metrics")
+    own = table[table["metric"] == metric]
+    if own.empty:
+        measured = [name for name in METRICS if name in set(table["metric"])]
+        raise UserError(f"no run has the metric {metric}; measured were {', '.join(measured)}.")
+    trained = {TRAINED_ON.get(name, name): name for name in own["train_data"] if name}
+    known = {
+        "extractor": {name: name for name in own["extractor"]},
+        "train_data": trained,
+        "protocol": {name: name for name in own["protocol"]},
+    }
+    found: dict[str, str] = {}
+    for part in parts:
+        field = next((field for field, names in known.items() if part in names), None)
+        if field is None or field in found:
+            names = [name for values in known.values() for name in values]
+            raise UserError(f"--rank {wanted}: '{part}' is nothing that {metric} was measured with.{did_you_mean(part, names)} "
+                            f"Known: {', '.join(names)}.")
+        found[field] = known[field][part]
+    asked = Wanted(metric, **found)
+    for field, word in (("extractor", "features"), ("train_data", "training sets")):
+        left = own if not asked.protocol else own[own["protocol"] == asked.protocol]
+        names = sorted(set(left[field]))
+        if not getattr(asked, field):
+            if len(names) > 1:
+                said = [TRAINED_ON.get(name, name) for name in names]
+                raise UserError(f"{metric} was measured with several {word}: {', '.join(said)}. Name one: "
+                                f"--rank {wanted}:{said[-1]}")
+            asked = asked._replace(**{field: names[0]})
+    return asked
+
+
+def _chosen(table: pd.DataFrame, asked: Wanted, scope: str) -> pd.DataFrame:
+    chosen = table[table["metric"] == asked.metric]
+    for field in ("extractor", "train_data", "protocol"):
+        if getattr(asked, field) or field == "train_data":
+            chosen = chosen[chosen[field] == getattr(asked, field)]
+    scopes = [name for name in dict.fromkeys(chosen["scope"]) if name != "class"]
+    if not scopes:
+        raise UserError(f"{asked.metric} is measured by class only; a ranking needs one score of all or a group of classes.")
+    if scope not in scopes:
+        raise UserError(f"{asked.metric} has no scope '{scope}'.{did_you_mean(scope, scopes)} Known: {', '.join(scopes)}.")
+    return chosen[chosen["scope"] == scope]
+
+
+def ranking_table(block: Block, key: Key, scope: str) -> Table:
+    """One score of one block from best to worst: place, entry, score, wins / ties / losses, and what the entries are."""
+    values = wide(block, key, scope)
+    pairs = compare(values, facts(key[0]).direction)
+    order = rank(block.rows, key[0], key[1], train_data=key[2], scope=scope)["entry"].tolist()
+    stubs, names, shared = stub(block, "unlike")
+    scores = {entry: replace(cell, best=False) for entry, cell in score_cells(block, key, scope).items()}
+    records = {entry: " / ".join(map(str, record_of(pairs, entry))) if pairs else MISSING for entry in order}
+    found = [
+        Row((Cell(place(pairs, entry, len(order) - 1)), names[entry][0], scores[entry], Cell(records[entry]), *names[entry][1:]))
+        for entry in order
+    ]
+    floors = floor_rows(block, [(key, scope)], 1)
+    blank = [Cell("") for _ in stubs]
+    found += [Row((Cell(""), *row.cells, *blank), row.kind) for row in floors]
+    heads = (Head("place", "place", number=False), stubs[0], head(key, scope), Head("win / tie / loss", "verdicts", score=False))
+    note = PLACES if pairs else ORDER
+    notes = [*shared, note if len(order) > 1 else ALONE, *verdict_notes(block, best=False), *value_notes(block, scope)]
+    title = f"{block.title}: {measurement_name(key)}, {scope_words(scope)}, ranked"
+    return Table("ranking", title, (*heads, *stubs[1:]), tuple(found), tuple(notes))
+
+
+def place(pairs: Sequence[Pair], entry: str, others: int) -> str:
+    """`1`, `2`, ... where every comparison of the entry is a win or a loss, `tie` where one is neither.
+
+    A dash where it was not tested against every other entry: fewer than three common seeds.
+    """
+    wins, ties, losses = record_of(pairs, entry)
+    if others == 0 or wins + ties + losses < others:
+        return MISSING
+    return "tie" if ties else str(losses + 1)
+
+
+def scope_words(scope: str) -> str:
+    """`all classes`, `few classes (thirds)`."""
+    group, _, rule = scope.partition("@")
+    return f"{group} classes ({rule})" if rule else f"{group} classes"

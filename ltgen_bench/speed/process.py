@@ -1,0 +1,86 @@
+"""One job in a process of its own: its time, and the memory that it took beyond its input.
+
+A process has one peak of memory for its whole life, so that a second job in the same process would hide in the first one's.
+Run as `python -m ltgen_bench.speed.process`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import ltgen_bench
+from ltgen_bench.errors import MachineError
+from ltgen_bench.files import write_text
+from ltgen_bench.machine import peak_memory_mb
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Seconds and peak memory (10^6 bytes) of a job, and the numbers that it computed."""
+
+    seconds: float
+    memory_mb: float
+    values: list[float]
+
+
+def measured(job: str, inputs: Mapping[str, Any], threads: int) -> Measured:
+    """Run the job of that name in a fresh process with so many threads.
+
+    Raises `MachineError` when it dies, as of a machine whose memory is too small.
+    """
+    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    found = str(Path(ltgen_bench.__file__).parents[1])
+    path = os.pathsep.join([found, *filter(None, [os.environ.get("PYTHONPATH")])])
+    with tempfile.TemporaryDirectory() as folder:
+        answer = Path(folder) / "answer.json"
+        command = [sys.executable, "-m", "ltgen_bench.speed.process", json.dumps([job, dict(inputs), str(answer)])]
+        # A session of its own, so that Ctrl-C ends the job here and not in the middle of its own traceback.
+        with subprocess.Popen(command, env={**os.environ, **limits, "PYTHONPATH": path}, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+            try:
+                _, errors = process.communicate()
+            finally:
+                process.kill()
+        if process.returncode < 0:
+            raise MachineError(f"the measurement '{job}' was killed by signal {-process.returncode}, as where memory is short; "
+                               "take fewer --images.")
+        if process.returncode > 0:
+            raise MachineError(f"the measurement '{job}' failed: {(errors.strip().splitlines() or ['no reason given'])[-1]}")
+        return Measured(**json.loads(answer.read_text(encoding="utf-8")))
+
+
+def main() -> None:
+    """Do the job that the command line names, and write what it took."""
+    from ltgen_bench.speed.jobs import JOBS  # takes seconds, and the program that asks needs none of it
+
+    job, inputs, answer = json.loads(sys.argv[1])
+    call = JOBS[job](**inputs)
+    before = _peak_mb()
+    begin = time.perf_counter()
+    values = call()
+    seconds = time.perf_counter() - begin
+    result = Measured(seconds, _peak_mb() - before, [float(value) for value in values])
+    write_text(Path(answer), json.dumps(asdict(result)))
+
+
+def _peak_mb() -> float:
+    """The largest resident memory of this process so far, in 10^6 bytes."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # what Linux tells a process about its usage begins with the memory of who started it
+        for line in status.read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    return peak_memory_mb(torch.device("cpu"))
+
+
+if __name__ == "__main__":
+    main()

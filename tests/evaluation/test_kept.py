@@ -1,0 +1,201 @@
+"""What lies in the cache folder is named, and only what the program made is ever removed."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from ltgen_bench.errors import MachineError
+from ltgen_bench.evaluation.cache import cached_features
+from ltgen_bench.kept import find_kept, remove
+
+DAY = 86_400
+HEX = "0123456789abcdef"
+
+
+def everything_below(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """A cache with one of each kind, as the rooms write them."""
+    features, images = tmp_path / "cache" / "features", tmp_path / "cache" / "images"
+    (images / HEX).mkdir(parents=True)
+    features.mkdir()
+    np.save(images / HEX / "train.npy", np.zeros((6, 3, 8, 8), np.uint8))
+    np.save(images / HEX / "test.npy", np.zeros((2, 3, 8, 8), np.uint8))
+    (images / HEX / "listing.json").write_text(json.dumps({
+        "root": "/data/photos", "parts": {"train": {"shape": [6, 3, 8, 8]}, "test": {"shape": [2, 3, 8, 8]}}}))
+    (images / f"{HEX}.lock").touch()
+    for name in (f"classifier-01234567-{HEX}.safetensors", f"downstream-{HEX}.safetensors", f"{4 * HEX}.safetensors",
+                 "weights-inception-2015-12-05-6726825d.pth"):
+        (features / name).write_bytes(b"x" * 5000)
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def kept_features(cache, make_images, counting_extractor, told):
+    images = make_images((10, 10, 10)).images
+    with told.stage("features", 30, "images") as stage:
+        cached_features(images, counting_extractor, cache / "features", told, stage)
+    (folder,) = (cache / "features").glob("counting-*")
+    return folder
+
+
+def test_everything_is_named_with_its_size_by_kind(cache, kept_features):
+    found = [(item.kind, item.words) for item in find_kept(cache)]
+    assert sorted(found) == sorted([
+        ("features", "features of counting, 30 images of 1 x 8 x 8"),
+        ("features", "features of an earlier version, not read any more"),
+        ("images", "/data/photos, 6 images of 3 x 8 x 8 and 2 images of 3 x 8 x 8"),
+        ("classifiers", "domain classifier"), ("classifiers", "downstream predictions"),
+        ("weights", "weights-inception-2015-12-05-6726825d.pth")])
+    sizes = {item.path.name: item.size for item in find_kept(cache)}
+    assert 5000 <= sizes[f"downstream-{HEX}.safetensors"] < 20_000
+    assert sizes[HEX] >= 8 * 192
+
+
+def test_what_was_never_finished_says_how_far_it_got(cache, kept_features):
+    note = json.loads((kept_features / "note.json").read_text())
+    note |= {"block": 12, "checksums": ["a", None, "c"]}
+    (kept_features / "note.json").write_text(json.dumps(note))
+    words = {item.path: item.words for item in find_kept(cache)}
+    assert words[kept_features] == "features of counting, 18 of 30 images of 1 x 8 x 8"
+    (kept_features / "note.json").write_text("{")
+    assert "its note cannot be read" in {item.path: item.words for item in find_kept(cache)}[kept_features]
+    (kept_features / "note.json").unlink()
+    assert "no images yet" in {item.path: item.words for item in find_kept(cache)}[kept_features]
+    (cache / "images" / HEX / "listing.json").unlink()
+    assert "a reading that was killed, no images yet" in {item.words for item in find_kept(cache)}
+
+
+def test_removing_everything_leaves_the_two_rooms_and_nothing_in_them(cache, kept_features, told):
+    items = find_kept(cache)
+    assert remove(items, told.say) == items
+    assert everything_below(cache) == ["features", "images"]
+    assert find_kept(cache) == []
+    assert told.messages == []
+
+
+def test_removed_features_are_made_again(cache, kept_features, make_images, counting_extractor, told):
+    remove(find_kept(cache), told.say)
+    with told.stage("features", 30, "images") as stage:
+        cached_features(make_images((10, 10, 10)).images, counting_extractor, cache / "features", told, stage)
+    assert counting_extractor.seen == 60
+
+
+def test_only_what_is_given_is_removed(cache, kept_features, told):
+    before = everything_below(cache)
+    remove([item for item in find_kept(cache) if item.kind == "images"], told.say)
+    assert everything_below(cache) == [name for name in before if HEX + "/" not in name and name not in (
+        f"images/{HEX}", f"images/{HEX}.lock")]
+
+
+FOREIGN = ["mine.txt", "other/deep/model.pth", "features/model.pth", "features/notes", f"features/classifier-{2 * HEX}x/a.npy",
+           "images/photo.png", f"images/{HEX}/holiday.jpg", "features/classifier-mine.safetensors",
+           f"downstream-{HEX}.safetensors"]
+
+
+def test_files_that_are_not_the_programs_are_shown_and_stay(cache, kept_features, told):
+    for name in FOREIGN:
+        (cache / name).parent.mkdir(parents=True, exist_ok=True)
+        (cache / name).write_text("dear to me")
+    (kept_features / "thesis.tex").write_text("dear to me")
+    unknown = [item for item in find_kept(cache) if item.kind == "unknown"]
+    assert len(unknown) == len(FOREIGN) + 1
+    assert all("not of this program" in item.words and item.size > 0 for item in unknown)
+    remove(find_kept(cache), told.say)
+    for name in FOREIGN:
+        assert (cache / name).read_text() == "dear to me"
+    assert everything_below(kept_features) == ["thesis.tex"]
+    assert [item.kind for item in find_kept(cache) if item.kind not in ("unknown", "images")] == ["features"]
+
+
+@pytest.mark.parametrize("name", ["features", "images", f"features/classifier-{2 * HEX}", f"images/{HEX[::-1]}",
+                                  f"features/downstream-{HEX[::-1]}.safetensors", f"images/{HEX}/other.npy"])
+def test_links_are_shown_but_not_followed(cache, tmp_path, told, name):
+    outside = tmp_path / "outside"
+    (outside / f"classifier-{2 * HEX}").mkdir(parents=True)
+    for file in (f"downstream-{HEX}.safetensors", f"classifier-{2 * HEX}/features.npy", "features.npy"):
+        (outside / file).write_text("dear to me")
+    before = everything_below(outside)
+    link = cache / name
+    if link.is_dir():
+        link.rename(tmp_path / "moved")
+    link.symlink_to(outside if "." not in name else outside / "features.npy")
+    assert [item.words for item in find_kept(cache) if item.path == link] == [f"{link.name} (a link, not followed)"]
+    remove(find_kept(cache), told.say)
+    assert link.is_symlink()
+    assert everything_below(outside) == before
+
+
+def test_the_cache_folder_itself_may_be_a_link(cache, tmp_path, told):
+    (tmp_path / "link").symlink_to(cache)
+    assert len(find_kept(tmp_path / "link")) == len(find_kept(cache)) == 5
+    remove(find_kept(tmp_path / "link"), told.say)
+    assert everything_below(cache) == ["features", "images"]
+
+
+def test_what_another_command_writes_stays(cache, kept_features, told):
+    with FileLock(kept_features / ".lock"), FileLock(cache / "images" / f"{HEX}.lock"):
+        removed = remove(find_kept(cache), told.say)
+    assert len(removed) == 4
+    assert len(told.messages) == 2
+    assert all("is being written by another command; it stays" in message for message in told.messages)
+    assert (kept_features / "features.npy").is_file()
+    assert (cache / "images" / HEX / "train.npy").is_file()
+
+
+def test_a_file_that_is_being_written_stays_for_a_day(cache, told):
+    part = cache / "features" / f".downstream-{HEX}-a1b2c3_d.safetensors"
+    partial = cache / "features" / "weights-inception-2015-12-05-6726825d.pth.00ff.partial"
+    for path in (part, partial):
+        path.write_bytes(b"half")
+    assert sorted(item.path for item in find_kept(cache) if item.kind == "unknown") == [part, partial]
+    for path in (part, partial):
+        os.utime(path, (time.time() - 2 * DAY,) * 2)
+    found = {item.path: item for item in find_kept(cache)}
+    assert [found[path].kind for path in (part, partial)] == ["classifiers", "weights"]
+    assert found[part].words == "a file that was never finished"
+    remove([found[part], found[partial]], told.say)
+    assert not part.exists()
+    assert not partial.exists()
+
+
+def test_last_use_is_the_last_hit_of_features(cache, kept_features, make_images, counting_extractor, told):
+    for path in (kept_features, *kept_features.iterdir()):
+        os.utime(path, (time.time() - 40 * DAY,) * 2)
+    (item,) = (item for item in find_kept(cache) if item.path == kept_features)
+    assert item.older_than(39.0)
+    assert not item.older_than(41.0)
+    with told.stage("features", 30, "images") as stage:
+        cached_features(make_images((10, 10, 10)).images, counting_extractor, cache / "features", told, stage)
+    assert counting_extractor.seen == 30
+    (item,) = (item for item in find_kept(cache) if item.path == kept_features)
+    assert not item.older_than(0.01)
+
+
+def test_where_nothing_was_kept_there_is_nothing(tmp_path, told):
+    assert find_kept(tmp_path / "none") == []
+    assert remove([], told.say) == []
+
+
+def test_a_file_that_the_system_does_not_let_go_is_named(cache, told, monkeypatch):
+    def refused(self, missing_ok=False):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(type(cache), "unlink", refused)
+    with pytest.raises(MachineError, match=r"could not be removed: Permission denied\."):
+        remove(find_kept(cache), told.say)
+
+
+def test_listing_the_cache_imports_nothing_heavy():
+    program = ("import sys\nfrom pathlib import Path\nfrom ltgen_bench.kept import find_kept\nfind_kept(Path('none'))\n"
+               "print([name for name in ('torch', 'numpy', 'pandas') if name in sys.modules])")
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -1,0 +1,126 @@
+"""One ranking of all runs: places that tests carry, and refusals."""
+
+import pandas as pd
+import pytest
+from synthetic_runs import CIFAR, protocol_id, write_run
+
+from ltgen_bench.errors import UserError
+from ltgen_bench.records.statistics import FEW_SEEDS, ONE_SEED, compare
+from ltgen_bench.report.numbers import MISSING
+from ltgen_bench.report.ranking import ORDER, PLACES, place, ranking
+
+
+def places(table):
+    return {row.cells[1].text: row.cells[0].text for row in table.rows if row.kind == "entry"}
+
+
+def test_places_stand_where_every_test_is_won_or_lost(three_seeds):
+    (table,) = ranking(three_seeds, "fid:inception")
+    assert places(table) == {"cbdm": "1", "cfg": "2", "ddpm": "3"}
+    assert [row.cells[3].text for row in table.rows[:3]] == ["2 / 0 / 0", "1 / 0 / 1", "0 / 0 / 2"]
+    assert table.title == "digits-lt: FID ↓ (inception), all classes, ranked"
+    assert PLACES in table.notes
+    assert "also differ in omega (0 and 1)" in " ".join(table.notes)
+    assert next(head for head in table.heads if head.title == "FID ↓").under.endswith(protocol_id("fid", "inception"))
+    assert not any(cell.best for row in table.rows for cell in row.cells)
+
+
+def test_one_seed_or_two_give_an_order_and_no_place(one_seed, tmp_path):
+    (table,) = ranking(one_seed, "fid")
+    assert set(places(table).values()) == {MISSING}
+    assert list(places(table)) == ["cbdm", "ddpm"]
+    assert {ORDER, ONE_SEED} <= set(table.notes)
+    for method in ("ddpm", "cbdm"):
+        for seed in (0, 1):
+            write_run(tmp_path, method, seed, samples=False)
+    (table,) = ranking(tmp_path, "fid")
+    assert set(places(table).values()) == {MISSING}
+    assert FEW_SEEDS in table.notes
+
+
+def test_rows_that_no_test_tells_apart_are_ties(three_seeds):
+    (table,) = ranking(three_seeds, "downstream_accuracy:real-lt")
+    assert set(places(table).values()) == {"tie"}
+
+
+def test_a_place_is_given_beside_ties_of_others():
+    seeds = [0.0, 0.1, -0.1, 0.05]
+    wide = pd.DataFrame({
+        "best": [1.0 + seed for seed in seeds],
+        "a": [2.0 + seed + small for seed, small in zip(seeds, (0.01, -0.01, 0.02, -0.02), strict=True)],
+        "b": [2.0 + seed - small for seed, small in zip(seeds, (0.01, -0.01, 0.02, -0.02), strict=True)],
+        "c": [3.0, 3.1, float("nan"), float("nan")],
+    })
+    pairs = compare(wide, "lower")
+    assert [place(pairs, name, 2) for name in ("best", "a", "b")] == ["1", "tie", "tie"]
+    assert place(pairs, "c", 3) == MISSING  # two seeds only
+    assert place(pairs, "best", 3) == MISSING  # not tested against c
+    assert place([], "best", 0) == MISSING
+
+
+def test_a_group_is_ranked_by_its_scope(three_seeds):
+    (table,) = ranking(three_seeds, "recall", scope="few@thirds")
+    assert table.title == "digits-lt: recall ↑ (classifier), few classes (thirds), ranked"
+    assert list(places(table)) == ["cbdm", "cfg", "ddpm"]
+
+
+def test_rows_kept_apart_get_a_ranking_each(three_seeds):
+    tables = ranking(three_seeds, "recall", equal=["omega"])
+    assert [(table.title.split(":")[0], list(places(table))) for table in tables] == [
+        ("digits-lt, omega 0", ["ddpm"]),
+        ("digits-lt, omega 1", ["cbdm", "cfg"]),
+    ]
+    assert "There is no other row to rank it with." in tables[0].notes
+    assert not any("also differ" in note for table in tables for note in table.notes)
+
+
+@pytest.fixture(scope="module")
+def unlike(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unlike") / "runs"
+    write_run(folder, "cbdm", 0, samples=False)
+    write_run(folder, "ddpm", 0, variant="b", samples=False)
+    return folder
+
+
+def test_rows_measured_unlike_are_refused_with_the_difference_in_words(unlike):
+    with pytest.raises(UserError, match=r"recall \(classifier\) cannot be ranked across 2 protocols: ") as caught:
+        ranking(unlike, "recall")
+    ids = sorted(protocol_id("recall", "classifier", variant) for variant in "ab")
+    first, second = ("5", "3") if ids[0] == protocol_id("recall", "classifier") else ("3", "5")
+    assert f"; k: {first} against {second}. Rank the rows of one of them at a time.   (--rank recall:classifier:{ids[0]})" in str(
+        caught.value
+    )
+    (table,) = ranking(unlike, f"recall:classifier:{protocol_id('recall', 'classifier')}")
+    assert list(places(table)) == ["cbdm"]
+
+
+def test_data_sets_are_not_ranked_together(unlike, tmp_path):
+    write_run(tmp_path, "cbdm", 0, samples=False)
+    write_run(tmp_path, "cbdm", 0, **CIFAR)
+    with pytest.raises(UserError, match=r"across 2 data sets: cifar10-lt, digits-lt\..*\(--dataset cifar10-lt\)"):
+        ranking(tmp_path, "fid:classifier")
+    (table,) = ranking(tmp_path, "fid:classifier", dataset="digits-lt")
+    assert list(places(table)) == ["cbdm"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "settings", "sentence"),
+    [
+        ("fdi", {}, r"unknown metric 'fdi'\. Did you mean 'fid'\?"),
+        ("fid", {}, r"fid was measured with several features: classifier, inception\. Name one: --rank fid:inception"),
+        ("fid:inceptoin", {}, r"'inceptoin' is nothing that fid was measured with\. Did you mean 'inception'\? Known: "),
+        ("downstream_accuracy", {}, r"several training sets: real-lt, both, synthetic\. Name one: --rank downstream_accuracy:"),
+        ("downstream_recall:both", {}, r"downstream_recall is measured by class only; a ranking needs one score"),
+        ("recall", {"scope": "fw@thirds"}, r"recall has no scope 'fw@thirds'\. Did you mean 'few@thirds'\? Known: all, many"),
+        ("recall", {"dataset": "digit-lt"}, r"no run is on the data set 'digit-lt'\. Did you mean 'digits-lt'\?"),
+        ("recall", {"equal": ["size"]}, r"unknown word of --equal 'size'\."),
+    ],
+)
+def test_each_mistake_gets_its_sentence(three_seeds, wanted, settings, sentence):
+    with pytest.raises(UserError, match=sentence):
+        ranking(three_seeds, wanted, **settings)
+
+
+def test_no_runs_say_what_to_type(tmp_path):
+    with pytest.raises(UserError, match=r"there are no finished runs under .*ltgen-bench run"):
+        ranking(tmp_path, "fid")
