@@ -7,7 +7,7 @@ from ltgen_bench.config import DataConfig, EvaluateConfig, SampleConfig
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.data.load import load_dataset
-from ltgen_bench.data.npz import load_samples
+from ltgen_bench.data.samples import load_samples
 from ltgen_bench.evaluation.evaluate import evaluate as measure
 from ltgen_bench.evaluation.evaluate import weights_for
 from ltgen_bench.evaluation.presets import PRESETS, rules_of
@@ -17,14 +17,16 @@ from ltgen_bench.pipeline import NO_WEIGHTS
 from ltgen_bench.progress import SILENT, Progress
 
 
-def evaluate(samples: str | Path | ImageSet, dataset: str | LongTailDataset = "digits-lt", *, protocol: str | None = None,
+def evaluate(samples: str | Path | ImageSet, dataset: str | LongTailDataset = "digits-lt", *,
+             labels: str | Path | None = None, protocol: str | None = None,
              config: EvaluateConfig | None = None, sampling: SampleConfig | None = None, data_root: str | Path = "data",
              device: str | None = None, extractor_weights: Mapping[str, Path] = NO_WEIGHTS,
              progress: Progress = SILENT) -> Scores:
     """Score `samples` of any model against the real images of `dataset`.
 
-    `samples` is an `ImageSet`, or an npz with `images` (uint8 [N, H, W, C], [N, H, W] or [N, C, H, W]) and `labels`
-    (whole numbers from 0). `dataset` is a catalogue name, folder:PATH, npz:FILE, or a loaded data set.
+    `samples` is an `ImageSet`, or the path of an npz with `images` (uint8 [N, H, W, C], [N, H, W] or [N, C, H, W]) and
+    `labels` (whole numbers from 0), of an npy of images (`labels` then is a file with one label an image), of a folder of
+    class folders, or of a zip of one. `dataset` is a catalogue name, folder:PATH, npz:FILE, or a loaded data set.
 
     `protocol` names a preset (`cbdm-paper`), whose rules hold where `config` states nothing else; `Scores.departures` says
     where the result is not the preset's, and the rows of several rules stand in one table, apart by their protocol id.
@@ -35,9 +37,10 @@ def evaluate(samples: str | Path | ImageSet, dataset: str | LongTailDataset = "d
     """
     config = config or EvaluateConfig()
     rules = rules_of(config if protocol is None else config.model_copy(update={"protocol": PRESETS.check(protocol)}))
-    images = samples if isinstance(samples, ImageSet) else load_samples(Path(samples))
     if isinstance(dataset, str):
         dataset = load_dataset(DataConfig(name=dataset), data_root=Path(data_root), progress=progress)
+    images = samples if isinstance(samples, ImageSet) else \
+        load_samples(Path(samples), dataset, None if labels is None else Path(labels), progress)
     parts = score(images, dataset, rules, sampling=sampling, device=device, extractor_weights=extractor_weights,
                   progress=progress)
     return parts[0] if len(parts) == 1 else Scores.joined(parts)

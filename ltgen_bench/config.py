@@ -99,7 +99,8 @@ class EvaluateConfig(Part):
     """Which measurements are taken. The protocol of each is made from this and the data."""
 
     extractors: tuple[str, ...] = Field(default=("classifier",), min_length=1)
-    metrics: tuple[str, ...] | None = Field(default=None, description="all of them when absent")
+    metrics: tuple[str, ...] | None = Field(
+        default=None, description="all when absent, but for those that are measured on request alone")
     protocol: str | None = Field(default=None, description="the preset whose rules these are; it marks the result")
     reference: Literal["train", "test", "longtail"] = Field(
         default="train", description="balanced training set, held-out test set, or the long-tailed training set itself")
@@ -108,8 +109,8 @@ class EvaluateConfig(Part):
     selection: Literal["recipe", "fixed", "selected-on-half"] = Field(
         default="recipe", description="how omega, steps and checkpoint were chosen")
     images: Annotated[int, Field(gt=0)] | Literal["train"] | None = Field(
-        default=None, description="generated images that count, in equal shares of the classes; 'train': as many of each "
-        "class as the training set has; all when absent")
+        default=None, description="generated images that count, in equal shares of the classes (at random where labels were); "
+        "'train': as many of each class as the training set has; all when absent")
     k: int = Field(default=5, gt=0, description="nearest neighbours of precision, recall, density and coverage")
     edge: Literal["<=", "<"] = Field(default="<=", description="whether the edge belongs to a nearest-neighbour ball")
     reference_per_class: int | None = Field(default=None, gt=0, description="real images of each class; all when absent")

@@ -37,6 +37,9 @@ def find_drawn(runs: Path, name: str, digest: str | None = None) -> Drawn:
     if (place / "config.toml").is_file():
         runs, name = place.resolve().parent.parent, str(place.resolve())
     found = find_run(runs, name)
+    if found.record is not None and found.record.kind != "run":
+        raise UserError(f"{found.folder} holds scores of images that were not drawn here and are not kept; give the images "
+                        f"themselves again, as in its command:\n  {found.record.command}")
     if found.record is None:
         raise UserError(f"{found.folder} is not finished ({found.state}), so there are no samples to score; repeat its "
                         "ltgen-bench run to go on.")

@@ -12,7 +12,7 @@ import tomli_w
 import torch
 
 from ltgen_bench.commands import dotted
-from ltgen_bench.config import RunConfig
+from ltgen_bench.config import EvaluateConfig, RunConfig
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.load import load_dataset
 from ltgen_bench.diffusion.guidance import Guidance
@@ -20,7 +20,8 @@ from ltgen_bench.diffusion.network import check_network, network_shape
 from ltgen_bench.diffusion.samplers import SAMPLERS
 from ltgen_bench.diffusion.sampling import sample
 from ltgen_bench.errors import UserError
-from ltgen_bench.evaluation.evaluate import check_extractors, evaluate, fitted
+from ltgen_bench.evaluation.evaluate import check_extractors, evaluate, fitted, wanted_metrics
+from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.evaluation.presets import rules_of
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.files import file_sha256, only_writer, write_text
@@ -113,7 +114,7 @@ def run(config: RunConfig, *, runs: Path = Path("runs"), data_root: Path = Path(
 def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[str, Path] = NO_WEIGHTS,
               progress: Progress = SILENT, command: str = "") -> Run:
     """The stages of a plan, each continued or read where an earlier call left something."""
-    if plan.finished and same_weights(plan.score_folder, extractor_weights):
+    if plan.finished and still_current(plan.score_folder, plan.config.evaluate, extractor_weights):
         return read_run(plan)
     exact_float32(device)
     config, dataset, folder = plan.config, plan.dataset, plan.folder
@@ -147,10 +148,21 @@ def keep(folder: Path, record: RunRecord, scores: Scores) -> None:
         record.save(place)
 
 
-def same_weights(score_folder: Path, given: Mapping[str, Path]) -> bool:
-    """Whether the finished scores were measured with the weights files that are `given` now."""
-    stored = RunRecord.load(score_folder).extractor_weights
-    return all(stored.get(name) == file_sha256(path) for name, path in given.items())
+def still_current(score_folder: Path, config: EvaluateConfig, given: Mapping[str, Path]) -> bool:
+    """Whether finished scores are what would be measured now: with the weights files `given`, and by these metrics.
+
+    A metric that was registered since, or raised its revision, makes them old (records that do not tell are taken as they
+    are).
+    """
+    record = RunRecord.load(score_folder)
+    if record.metrics and record.metrics != revisions(config):
+        return False
+    return all(record.extractor_weights.get(name) == file_sha256(path) for name, path in given.items())
+
+
+def revisions(config: EvaluateConfig) -> dict[str, int]:
+    """The metrics that `config` asks for, each with its revision."""
+    return {name: METRICS[name].revision for name in wanted_metrics(config)}
 
 
 def make_plan(config: RunConfig, dataset: LongTailDataset, runs: Path) -> Plan:
@@ -219,7 +231,8 @@ def make_record(plan: Plan, trained: Trained, scores: Scores, device: torch.devi
         fingerprint=dataset.fingerprint, split="" if dataset.split is None else dataset.split.id, preset=scores.preset,
         departures=scores.departures, imbalance_factor=dataset.imbalance_factor, profile=dataset.profile,
         class_names=list(dataset.class_names), class_counts=dataset.class_counts, groups=dataset.groups, entry=entry,
-        protocols=scores.protocols, extractor_weights=scores.extractor_weights, stages=stages, versions=versions(),
+        protocols=scores.protocols, metrics=revisions(config.evaluate), extractor_weights=scores.extractor_weights,
+        stages=stages, versions=versions(),
         hardware=hardware(device), deterministic=trained.exact, started=started.isoformat(timespec="seconds"),
         finished=datetime.now(UTC).isoformat(timespec="seconds"), config=plan.spelled_out.model_dump(mode="json"),
         command=command)

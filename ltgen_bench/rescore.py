@@ -1,32 +1,72 @@
-"""Scoring the samples of a finished run again, under other rules: nothing is trained, and nothing is drawn."""
+"""Scoring samples that are there, of a finished run or of any other model: nothing is trained, and nothing is drawn."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
+from typing import Any, Literal
 
+import numpy as np
 import torch
 
-from ltgen_bench.config import EvaluateConfig
+from ltgen_bench.config import DataConfig, EvaluateConfig, RunConfig, SampleConfig, digest
 from ltgen_bench.data.dataset import LongTailDataset
-from ltgen_bench.data.images import SampleSet
+from ltgen_bench.data.images import ImageSet, SampleSet
 from ltgen_bench.drawn import Drawn
 from ltgen_bench.errors import UserError
-from ltgen_bench.evaluation.evaluate import check_extractors, evaluate, fitted, weights_for
+from ltgen_bench.evaluation.evaluate import check_extractors, check_samples, evaluate, fitted, weights_for
 from ltgen_bench.evaluation.scores import Scores
+from ltgen_bench.evaluation.subsets import canonical
 from ltgen_bench.files import only_writer
 from ltgen_bench.interrupt import Interruption
 from ltgen_bench.machine import exact_float32, hardware, read_cost, stage_cost, versions
-from ltgen_bench.pipeline import NO_WEIGHTS, keep, same_weights
+from ltgen_bench.pipeline import NO_WEIGHTS, keep, revisions, still_current
 from ltgen_bench.progress import SILENT, Progress
-from ltgen_bench.records.schema import RECORD_FILE, RunRecord, Stage
+from ltgen_bench.records.published import method_key
+from ltgen_bench.records.schema import RECORD_FILE, Entry, RunRecord, Stage
+from ltgen_bench.report.numbers import file_name
+from ltgen_bench.report.sheets import sample_sheet
+
+
+@dataclass(frozen=True)
+class Handed:
+    """Images that were not drawn here: `samples` of another model, or a `reference` row of real or trivial images.
+
+    `seed` is what tells repetitions apart: of their training, or of the draw of a reference row. `labels` says how their
+    labels were drawn, `data` which data set they are judged against.
+    """
+
+    name: str
+    images: ImageSet
+    data: DataConfig
+    kind: Literal["samples", "reference"] = "samples"
+    seed: int = 0
+    labels: Literal["balanced", "uniform"] = "balanced"
+
+    @cached_property
+    def content(self) -> str:
+        """8 hex digits over images and labels, whatever order they came in and wherever they lay."""
+        return canonical(self.images).content_hash()[:8]
+
+    @property
+    def sample_digest(self) -> str:
+        return digest({"content": self.content, "name": self.name, "seed": self.seed, "labels": self.labels})
+
+    def folder(self, runs: Path, dataset: LongTailDataset) -> Path:
+        """runs/<data set>/<name>-<content>, where records of runs lie too."""
+        return runs / dataset.name / f"{file_name(self.name)}-{self.content}"
+
+    def config(self, rule: EvaluateConfig) -> RunConfig:
+        """A configuration that holds what is known: the data and the measurement."""
+        return RunConfig(data=self.data, evaluate=rule)
 
 
 @dataclass(frozen=True)
 class Rescored:
     """Samples with their scores under one rule; `known` says that these were there before."""
 
-    drawn: Drawn
+    folder: Path
     record: RunRecord
     scores: Scores
     known: bool
@@ -60,12 +100,12 @@ def _score_folder(drawn: Drawn, rule: EvaluateConfig) -> Path:
 
 def _finished(drawn: Drawn, rule: EvaluateConfig, weights: Mapping[str, Path]) -> bool:
     folder = _score_folder(drawn, rule)
-    return (folder / RECORD_FILE).is_file() and same_weights(folder, weights)
+    return (folder / RECORD_FILE).is_file() and still_current(folder, rule, weights)
 
 
 def _read(drawn: Drawn, rule: EvaluateConfig) -> Rescored:
     place = _score_folder(drawn, rule)
-    return Rescored(drawn, RunRecord.load(place), Scores.load(place / "scores.csv"), known=True)
+    return Rescored(drawn.folder, RunRecord.load(place), Scores.load(place / "scores.csv"), known=True)
 
 
 def _measured(drawn: Drawn, rule: EvaluateConfig, dataset: LongTailDataset, device: torch.device, weights: Mapping[str, Path],
@@ -81,9 +121,76 @@ def _measured(drawn: Drawn, rule: EvaluateConfig, dataset: LongTailDataset, devi
         earlier = [stage for stage in drawn.record.stages if stage.name != "evaluate"]
         record = drawn.record.model_copy(update={
             "score_digest": place.name, "preset": scores.preset, "departures": scores.departures,
-            "protocols": scores.protocols, "extractor_weights": scores.extractor_weights, "versions": versions(),
+            "protocols": scores.protocols, "metrics": revisions(rule), "extractor_weights": scores.extractor_weights,
+            "versions": versions(),
             "stages": [*earlier, Stage(name="evaluate", **read_cost(place / "cost.json"))], "hardware": hardware(device),
             "started": started.isoformat(timespec="seconds"), "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "config": config.model_dump(mode="json"), "command": command})
         keep(drawn.folder, record, scores)
-    return Rescored(drawn, record, scores, known=False)
+    return Rescored(drawn.folder, record, scores, known=False)
+
+
+def score_handed(handed: Handed, rules: Sequence[EvaluateConfig], dataset: LongTailDataset, runs: Path, *,
+                 device: torch.device, extractor_weights: Mapping[str, Path] = NO_WEIGHTS, progress: Progress = SILENT,
+                 command: str = "") -> list[Rescored]:
+    """Score images from elsewhere under each of `rules`, into a folder under `runs` where reports find them.
+
+    Finished scores of the same images are read. Raises `UserError` as `evaluate` does, and where the same images are there
+    under another seed: repetitions are to differ.
+    """
+    check_samples(handed.images, dataset, every_class=handed.labels == "balanced")
+    rules = list(dict.fromkeys(fitted(rule, dataset) for rule in rules))
+    files = weights_for(rules, extractor_weights)
+    folder = handed.folder(runs, dataset)
+    if handed.kind == "samples" and (folder / RECORD_FILE).is_file():
+        seed = RunRecord.load(folder).seed
+        if seed != handed.seed:
+            raise UserError(f"--seed {handed.seed}: these very images are there as seed {seed} ({folder}), and images of another "
+                            f"seed are others; remove that first (ltgen-bench runs rm {folder.name}) where it was a mistake.")
+    places = [folder / "scores" / handed.config(rule).score_digest(handed.sample_digest) for rule in rules]
+    known = [(place / RECORD_FILE).is_file() and still_current(place, rule, own)
+             for place, rule, own in zip(places, rules, files, strict=True)]
+    for rule, own, there in zip(rules, files, known, strict=True):
+        if not there:
+            check_extractors(dataset, rule, extractor_weights=own, progress=progress)
+    found = []
+    for place, rule, own, there in zip(places, rules, files, known, strict=True):
+        if there:
+            found.append(Rescored(folder, RunRecord.load(place), Scores.load(place / "scores.csv"), known=True))
+        else:
+            found.append(_score(handed, rule, dataset, folder, place, device, own, progress, command))
+    return found
+
+
+def _score(handed: Handed, rule: EvaluateConfig, dataset: LongTailDataset, folder: Path, place: Path, device: torch.device,
+           weights: Mapping[str, Path], progress: Progress, command: str) -> Rescored:
+    started, work = datetime.now(UTC), folder / "samples" / handed.sample_digest
+    exact_float32(device)
+    with only_writer(folder), Interruption():
+        with stage_cost(place / "cost.json", device):
+            scores = evaluate(handed.images, dataset, rule, device=str(device), work=work / "downstream",
+                              extractor_weights=weights, progress=progress, sampling=SampleConfig(labels=handed.labels))
+        sample_sheet(handed.images.images, handed.images.labels, dataset.class_names, dataset.class_counts, work / "samples.png")
+        values = {**_facts(handed, dataset), "score_digest": place.name, "preset": scores.preset,
+                  "departures": scores.departures, "protocols": scores.protocols, "metrics": revisions(rule),
+                  "extractor_weights": scores.extractor_weights, "versions": versions(), "hardware": hardware(device),
+                  "stages": [Stage(name="evaluate", **read_cost(place / "cost.json"))], "command": command,
+                  "started": started.isoformat(timespec="seconds"), "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+                  "config": {"data": handed.data.model_dump(mode="json"), "evaluate": rule.model_dump(mode="json")}}
+        record = RunRecord(**values)
+        keep(folder, record, scores)
+    return Rescored(folder, record, scores, known=False)
+
+
+def _facts(handed: Handed, dataset: LongTailDataset) -> dict[str, Any]:
+    """What a record says of the images and the data; of a training there is nothing to say."""
+    counts = set(np.bincount(handed.images.labels, minlength=dataset.num_classes).tolist())
+    entry = Entry(sampler=None, steps=None, omega=None, sample_seed=None, images_per_class=counts.pop() if len(counts) == 1 else
+                  None, budget_images=None, batch_size=None, network=None, parameters=None, precision=None,
+                  sample_precision=None, labels=handed.labels)
+    return {"kind": handed.kind, "dataset": dataset.name, "method": method_key(handed.name, 0.0), "settings": {},
+            "label": handed.name, "seed": handed.seed, "train_digest": digest({"samples": handed.name}),
+            "sample_digest": handed.sample_digest, "fingerprint": dataset.fingerprint,
+            "split": "" if dataset.split is None else dataset.split.id, "imbalance_factor": dataset.imbalance_factor,
+            "profile": dataset.profile, "class_names": list(dataset.class_names), "class_counts": dataset.class_counts,
+            "groups": dataset.groups, "entry": entry, "deterministic": None}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=Commands)
 def cache() -> None:
-    """Show or clear what is kept between commands: features, images, classifiers, weights."""
+    """Show or clear what is kept between commands."""
 
 
 @cache.command()

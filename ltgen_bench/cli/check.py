@@ -25,10 +25,11 @@ STYLES = {"ok": "green", "FAILED": "bold red", "note": "dim"}
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, and nothing else, on stdout.")
 @debug_option
 def check(extractor_weights: tuple[str, ...], device: str | None, as_json: bool) -> None:
-    """Check this machine: metrics against closed forms, features against stored ones, versions, memory, weights.
+    """Check that this machine computes what it should.
 
-    One line a finding, with the figure and its bound; the exit code is 1 when one has failed. Takes half a minute. Weights
-    files are read without running what is in them, and their checksum is verified.
+    Metrics against closed forms, features against stored ones, what must not matter, versions, memory, weights: one line a
+    finding, with the figure and its bound; the exit code is 1 when one has failed. Takes half a minute. Weights files are read
+    without running what is in them, and their checksum is verified.
 
     \b
     ltgen-bench check

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -18,63 +18,104 @@ from ltgen_bench.cli.run import (
     resumable,
     weights_files,
 )
-from ltgen_bench.cli.shared import FOLDER, data_options, data_values, debug_option, runs_option
-from ltgen_bench.errors import UserError
+from ltgen_bench.cli.shared import FILE, FOLDER, data_options, data_values, debug_option, runs_option
+from ltgen_bench.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ltgen_bench.config import RunConfig
-    from ltgen_bench.data.dataset import LongTailDataset
-    from ltgen_bench.data.images import ImageSet
     from ltgen_bench.evaluation.scores import Scores
     from ltgen_bench.records.schema import RunRecord
+    from ltgen_bench.rescore import Rescored
 
 SCORES_FILE = "scores.csv"
+SUFFIXES = (".npz", ".npy", ".zip")
 
 
 @click.command()
 @click.argument("samples")
-@click.option("--dataset", metavar="NAME", help="What an npz is judged against: a data set, folder:PATH or npz:FILE.")
+@click.option("--dataset", metavar="NAME", help="What images are judged against: a data set, folder:PATH or npz:FILE.")
 @data_options
 @click.option("--protocol", metavar="PRESET", help="The rules of standard, cbdm-paper, oc-paper, cm-paper, ...")
 @click.option("--metrics", metavar="NAME,...", help="Only these (ltgen-bench list metrics).")
 @click.option("--extractor", metavar="NAME,...", help="classifier, inception, or both.")
 @click.option("--extractor-weights", multiple=True, metavar="NAME=FILE", help="Weights from a file, e.g. inception=FILE.")
 @click.option("--half", type=click.Choice(["selection", "report"]), help="Against one half of the real images.")
-@click.option("--labels", type=click.Choice(["balanced", "uniform"]), help="How the labels of an npz were drawn: counted out, "
-              "or each at random.  [default: balanced]")
+@click.option("--name", metavar="TEXT", help="What tables call images of another model.  [default: the file's name]")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), metavar="N", help="Training seed of such images, or of the draw of a "
+              "reference.  [default: 0]")
+@click.option("--labels", type=FILE, metavar="FILE", help="Labels of an .npy of images: .npy, .csv or .txt, one an image.")
+@click.option("--label-policy", type=click.Choice(["balanced", "uniform"]), help="How such labels were drawn: counted out, or "
+              "each at random.  [default: balanced]")
+@click.option("--images-per-class", type=click.IntRange(min=1), metavar="N", help="Images of each class of a reference.  "
+              "[default: the recipe's]")
 @click.option("--samples", "digest", metavar="DIGEST", help="Which samples of a run that has several.  [default: the newest]")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override one value, e.g. evaluate.k=3.")
 @click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N.  [default: cuda where there is one]")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads.")
 @runs_option
 @click.option("--out", type=FOLDER, help="Write scores.csv and its protocols here, too.")
-@click.option("--json", "as_json", is_flag=True, help="Print a list of records (of an npz: scores) as JSON, and nothing else.")
+@click.option("--json", "as_json", is_flag=True, help="Print a list of records as JSON, and nothing else.")
 @debug_option
 def evaluate(samples: str, dataset: str | None, data_root: Path, protocol: str | None, settings: tuple[str, ...],
-             extractor_weights: tuple[str, ...], labels: str | None, digest: str | None, device: str | None,
-             threads: int | None, runs: Path, out: Path | None, as_json: bool, **options: Any) -> None:
-    """Score samples that are there; nothing is trained or drawn.
+             extractor_weights: tuple[str, ...], digest: str | None, device: str | None, threads: int | None, runs: Path,
+             out: Path | None, as_json: bool, **options: Any) -> None:
+    """Score samples that are there; nothing is trained.
 
-    SAMPLES is a run (its folder, its name or the beginning of it), whose newest samples are scored into its folder, or an
-    npz of any model with `images` (uint8) and `labels`.
+    SAMPLES is a run (its folder, its name or the beginning of it), whose newest samples are scored into its folder; or images
+    of any model: an .npz of `images` (uint8) and `labels`, an .npy of images with --labels FILE, a folder of class folders, or
+    a .zip of one; or a reference that every table can show: real-train, real-test, copy-train, jitter-train,
+    class-gaussian, one-per-class. The last two want --dataset, and `ltgen-bench report` finds them under --runs.
 
     \b
     ltgen-bench evaluate cbdm-1a2b --protocol cbdm-paper      one model under each paper's rules
-    ltgen-bench evaluate theirs.npz --dataset cifar10-lt --protocol standard
+    ltgen-bench evaluate theirs.npz --dataset cifar10-lt --name StyleGAN2 --seed 1
+    ltgen-bench evaluate one-per-class --dataset cifar10-lt
     """
+    from ltgen_bench.evaluation.trivial import TRIVIAL
+
     data = data_values(options)
+    given = {key: options.pop(key) for key in ("name", "seed", "labels", "label_policy", "images_per_class")}
     changes = _changes(protocol, settings, options)
     weights = weights_files(extractor_weights)
-    if samples.endswith(".npz") or Path(samples).is_file():
+    shown = Shown(out, as_json)
+    place = Path(samples)
+    is_run = place.is_dir() and ((place / "config.toml").is_file() or (place / "scores").is_dir())
+    if samples in TRIVIAL or (not is_run and (place.exists() or place.suffix.lower() in SUFFIXES)):
         if dataset is None:
             raise UserError(f"{samples}: name the data set that it is judged against, as in --dataset cifar10-lt")
-        _refuse("of an npz there is only one set", samples=digest)
-        _of_file(Path(samples), {"name": dataset, **data}, changes, weights, data_root, labels, device, threads, out, as_json)
+        _refuse(f"{samples} is one set of images", samples=digest)
+        if samples in TRIVIAL:
+            _refuse(f"{samples} is a reference, which is made here", name=given["name"], labels=given["labels"],
+                    label_policy=given["label_policy"])
+        else:
+            _refuse(f"all images of {samples} count; --set evaluate.images=N takes fewer",
+                    images_per_class=given["images_per_class"])
+        _of_images(samples, given, {"name": dataset, **data}, changes, weights, data_root, device, threads, runs, shown)
     else:
-        _refuse(f"{samples} is a run, which brings its own data and labels", dataset=dataset, labels=labels, **data)
-        _of_run(samples, digest, changes, weights, data_root, device, threads, runs, out, as_json)
+        if dataset is not None and not is_run:
+            _refuse_unknown(samples, runs)
+        _refuse(f"{samples} is a run, which brings its own data and labels", dataset=dataset, **given, **data)
+        _of_run(samples, digest, changes, weights, data_root, device, threads, runs, shown)
+
+
+class Shown(NamedTuple):
+    """Where results go beside the run folder: a folder for scores.csv, and JSON in place of tables."""
+
+    out: Path | None
+    as_json: bool
+
+
+def _refuse_unknown(samples: str, runs: Path) -> None:
+    """With --dataset images are meant: where SAMPLES is neither such nor a run, all that it may be is named."""
+    from ltgen_bench.data.samples import FORMS
+    from ltgen_bench.evaluation.trivial import TRIVIAL
+    from ltgen_bench.records.store import find_runs
+
+    if not any(run.folder.name.startswith(samples) or run.name.startswith(samples) for run in find_runs(runs)):
+        raise UserError(f"{samples} is no file or folder, no run and no reference.{did_you_mean(samples, TRIVIAL)} Allowed are "
+                        f"{FORMS}; {', '.join(TRIVIAL)}; or a run.   (ltgen-bench runs list)")
 
 
 def _refuse(why: str, **options: Any) -> None:
@@ -110,7 +151,7 @@ def _configured(config: "RunConfig", changes: dict[str, Any]) -> "RunConfig":
 
 
 def _of_run(name: str, digest: str | None, changes: dict[str, Any], weights: dict[str, Path], data_root: Path,
-            device: str | None, threads: int | None, runs: Path, out: Path | None, as_json: bool) -> None:
+            device: str | None, threads: int | None, runs: Path, shown: Shown) -> None:
     from ltgen_bench.drawn import find_drawn
     from ltgen_bench.evaluation.presets import rules_of
 
@@ -124,62 +165,62 @@ def _of_run(name: str, digest: str | None, changes: dict[str, Any], weights: dic
     with resumable():
         found = rescore(drawn, rules, dataset, device=chosen, extractor_weights=weights, progress=progress,
                         command=recorded_command())
-    if out is not None:
-        _joined([one.scores for one in found]).save(out / SCORES_FILE)
-    if as_json:
-        _json([one.record.model_dump(mode="json") for one in found])
-        return
-    for one in found:
-        if one.known:
-            click.echo(f"measured on {one.record.finished[:16].replace('T', ' ')}; shown from {drawn.folder}")
-        _show(one.record, one.scores, console, drawn.folder)
-    _notes(found[-1].record, config, console, drawn.folder.parent.parent)
+    _present(found, config, console, shown, drawn.folder.parent.parent)
 
 
-def _of_file(path: Path, data: dict[str, Any], changes: dict[str, Any], weights: dict[str, Path], data_root: Path,
-             labels: str | None, device: str | None, threads: int | None, out: Path | None, as_json: bool) -> None:
-    from ltgen_bench.config import RunConfig, SampleConfig
-    from ltgen_bench.data.npz import load_samples
+def _of_images(samples: str, given: dict[str, Any], data: dict[str, Any], changes: dict[str, Any], weights: dict[str, Path],
+               data_root: Path, device: str | None, threads: int | None, runs: Path, shown: Shown) -> None:
+    from ltgen_bench.config import RunConfig
+    from ltgen_bench.data.samples import load_samples
     from ltgen_bench.evaluation.presets import rules_of
+    from ltgen_bench.evaluation.trivial import TRIVIAL
     from ltgen_bench.recipes import resolve_recipe
 
     overrides = {f"data.{key}": value for key, value in data.items() if key != "name"}
     recipe = resolve_recipe(recipe=None, method=None, dataset=data["name"], overrides=overrides)
     config = _configured(recipe.model_copy(update={"evaluate": RunConfig().evaluate}), changes)
     rules = rules_of(config.evaluate)
-    images = load_samples(path)
+    path, seed = Path(samples), given["seed"] or 0
+    if samples not in TRIVIAL and not path.exists():  # before data are read
+        raise UserError(f"{samples}: there is no such file or folder.")
     dataset, chosen, progress, console = prepare(config, data_root, device, threads)
-    from ltgen_bench.api import score
+    from ltgen_bench.rescore import Handed, score_handed
 
-    _say(progress.console, f"{path.name} ({len(images):,} images) against {about(dataset)}", place_words(chosen))
-    sampling = SampleConfig(labels="uniform") if labels == "uniform" else None
+    if samples in TRIVIAL:
+        each = given["images_per_class"] or config.sample.images_per_class
+        handed = Handed(samples, TRIVIAL[samples].draw(dataset, each, seed), config.data, "reference", seed)
+        if len(handed.images) < each * dataset.num_classes:
+            progress.say(f"{samples} has {len(handed.images):,} images, where {each:,} of each class were asked for; tables show "
+                         "it beside sets of as many")
+    else:
+        images = load_samples(path, dataset, given["labels"], progress)
+        name = given["name"] or path.resolve().name.removesuffix(path.suffix if path.is_file() else "")
+        handed = Handed(name, images, config.data, seed=seed, labels=given["label_policy"] or "balanced")
+    _say(progress.console, f"{path.name} ({len(handed.images):,} images) against {about(dataset)}", place_words(chosen))
     with resumable():
-        found = score(images, dataset, rules, sampling=sampling, device=str(chosen), extractor_weights=weights, progress=progress)
-    if out is not None:
-        _joined(found).save(out / SCORES_FILE)
-    if as_json:
-        _json([{"samples": path.name, "dataset": dataset.name, "fingerprint": dataset.fingerprint, **_plain(scores)}
-               for scores in found])
+        found = score_handed(handed, rules, dataset, runs, device=chosen, extractor_weights=weights, progress=progress,
+                             command=recorded_command())
+    _present(found, config, console, shown, None)
+
+
+def _present(found: "list[Rescored]", config: "RunConfig", console: "Console", shown: Shown, runs: Path | None) -> None:
+    """Tables, or JSON, of what was scored; `runs` is where the run lies that its images were drawn by, where one was."""
+    if shown.out is not None:
+        _joined([one.scores for one in found]).save(shown.out / SCORES_FILE)
+    if shown.as_json:
+        _json([one.record.model_dump(mode="json") for one in found])
         return
-    records = [_record_of_file(images, dataset, scores, config) for scores in found]
-    for record, scores in zip(records, found, strict=True):
-        _show(record, scores, console, None)
-    _notes(records[-1], config, console, None)
-    if out is not None:
-        click.echo(f" {'scores':<9} {out / SCORES_FILE}")
+    for one in found:
+        if one.known:
+            click.echo(f"measured on {one.record.finished[:16].replace('T', ' ')}; shown from {one.folder}")
+        _show(one.record, one.scores, console, one.folder)
+    _notes(found[-1].record, config, console, runs)
 
 
 def _joined(parts: "list[Scores]") -> "Scores":
     from ltgen_bench.evaluation.scores import Scores
 
     return Scores.joined(parts)
-
-
-def _plain(scores: "Scores") -> dict[str, Any]:
-    """Scores as JSON values to the last digit; a value that is not available is null."""
-    cells = scores.table.astype(object)
-    return {"preset": scores.preset, "departures": scores.departures, "protocols": scores.protocols,
-            "extractor_weights": scores.extractor_weights, "scores": cells.where(cells.notna(), None).to_dict("records")}
 
 
 def _json(value: Any) -> None:
@@ -190,17 +231,6 @@ def _say(console: "Console", what: str, where: str, samples: Path | None = None)
     lines = [f"ltgen-bench {__version__}  {what}  {where}", *([f"samples     {samples}"] if samples else [])]
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
-
-
-def _record_of_file(images: "ImageSet", dataset: "LongTailDataset", scores: "Scores", config: "RunConfig") -> "RunRecord":
-    """What a table says of samples beside their scores. There was no run, so there is no whole record."""
-    from ltgen_bench.records.schema import Entry, RunRecord
-
-    return RunRecord.model_construct(
-        dataset=dataset.name, method="", fingerprint=dataset.fingerprint, class_names=list(dataset.class_names),
-        class_counts=dataset.class_counts, groups=dataset.groups, protocols=scores.protocols, preset=scores.preset,
-        departures=scores.departures, extractor_weights=scores.extractor_weights, config=config.model_dump(mode="json"),
-        entry=Entry.model_construct(images_per_class=len(images) // dataset.num_classes))
 
 
 def _show(record: "RunRecord", scores: "Scores", console: "Console", folder: Path | None) -> None:

@@ -207,9 +207,19 @@ def place_words(device: "torch.device") -> str:
 
 def _header(plan: "Plan", device: "torch.device", console: "Console") -> None:
     config = plan.config
-    for line in (f"ltgen-bench {__version__}  {config.method.name} on {about(plan.dataset)}  {place_words(device)}, "
-                 f"seed {config.seed}", f"run folder  {plan.folder}"):
+    lines = [f"ltgen-bench {__version__}  {config.method.name} on {about(plan.dataset)}  {place_words(device)}, seed "
+             f"{config.seed}", f"run folder  {plan.folder}", *_warnings(config)]
+    for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _warnings(config: "RunConfig") -> list[str]:
+    """What is allowed and hardly meant: a budget cut so short that the learning rate never rises to its value."""
+    warmup, budget = config.train.warmup_images, config.train.budget_images
+    if 2 * warmup <= budget:
+        return []
+    return [f"note: the learning rate rises over {warmup:,} images, and the budget is {budget:,}; a short run wants a shorter "
+            f"warm-up and average, e.g. --set train.warmup_images={budget // 10} --set train.ema_halflife_images={budget // 8}"]
 
 
 def show(result: "Run", known: bool, out: "Console") -> None:
@@ -246,7 +256,10 @@ def _dry_run(plan: "Plan", device: Any) -> None:
     shown = ", ".join(map(str, counts if len(counts) <= 20 else [*counts[:10], "...", *counts[-5:]]))
     click.echo(f"# data         {about(dataset)}, fingerprint {dataset.fingerprint}")
     click.echo(f"# classes      {shown}   ({', '.join(f'{n} {name}' for name, n in groups.items())})")
+    click.echo(f"# split        {'' if dataset.split is None else dataset.split.id}")
     click.echo(f"# run folder   {plan.folder}{' (finished)' if plan.finished else ''}")
+    for warning in _warnings(plan.config):
+        click.echo(f"# {warning}")
     found = estimate(plan, device)
     train, draw = (timedelta(seconds=round(s)) for s in (found.train_seconds, found.sample_seconds))
     images = sample.images_per_class * dataset.num_classes

@@ -1,9 +1,10 @@
 """`ltgen-bench speed`: how fast this machine does it, beside plain references of the same run."""
 
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +12,8 @@ from ltgen_bench.cli.shared import FILE, debug_option
 
 if TYPE_CHECKING:
     from ltgen_bench.speed.rows import SpeedRow
+
+BUSY = 0.3  # load of a core, before anything is measured
 
 
 @click.command()
@@ -49,16 +52,15 @@ def speed(stage: str, images: int | None, features: int | None, full: bool, csv_
     chosen = choose_device(device)
     given = {name: value for name, value in {"images": images, "features": features}.items() if value is not None}
     conditions = Conditions(replace(FULL if full else Sizes(), **given), threads or torch.get_num_threads(), str(chosen))
+    machine = {**hardware(chosen), "threads": conditions.threads, "load": round(os.getloadavg()[0], 1)}  # of others, before
     rows = STAGES[stage](conditions, TerminalProgress(Console(stderr=True)))
-    machine = {**hardware(chosen), "threads": conditions.threads}
-    if csv_file is not None:
-        write_text(csv_file, comma_separated(rows, {**machine, **versions()}))
     _show(rows, machine, versions())
     if csv_file is not None:
+        write_text(csv_file, comma_separated(rows, {**machine, **versions()}))
         click.echo(f" csv  {csv_file}")
 
 
-def _show(rows: "list[SpeedRow]", machine: dict[str, str | int], packages: dict[str, str]) -> None:
+def _show(rows: "list[SpeedRow]", machine: dict[str, Any], packages: dict[str, str]) -> None:
     from rich.console import Console
 
     from ltgen_bench.report.forms import terminal
@@ -73,6 +75,9 @@ def _show(rows: "list[SpeedRow]", machine: dict[str, str | int], packages: dict[
              for row in rows if not row.agrees]
     notes += dict.fromkeys(f"{row.what}: the target is for {row.target.elsewhere}." for row in rows
                            if row.target is not None and row.target.elsewhere)
+    if machine["load"] > BUSY * machine["cpu_count"]:
+        notes.append(f"The machine was busy with other things (load {machine['load']} on {machine['cpu_count']} cores): the "
+                     "figures say little.")
     where = machine["device_name"] if machine["device"] == "cuda" else machine["cpu"]
     notes += ["Memory is the peak beyond the input; ratios say how many times as fast ours is, or as small.",
               f"{where}, {machine['threads']} threads, {machine['system']}; "
@@ -91,6 +96,7 @@ def _cells(row: "SpeedRow") -> tuple[str, ...]:
 
 
 def _figure(value: float, unit: str) -> str:
+    unit = unit.replace("images", "img")
     return "" if math.isnan(value) else f"{value:,.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
 
 

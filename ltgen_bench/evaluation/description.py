@@ -9,8 +9,8 @@ ARROWS = {"lower": "↓", "higher": "↑"}
 def describe_metrics() -> list[dict[str, str]]:
     """One mapping a metric: name, title, better (an arrow), scopes, needs, summary, source."""
     return [{"name": metric.name, "title": metric.title, "better": ARROWS[metric.direction],
-             "scopes": ", ".join(metric.scopes), "needs": ", ".join(metric.needs), "summary": metric.summary,
-             "source": metric.source}
+             "scopes": ", ".join(metric.scopes), "needs": ", ".join(metric.needs),
+             "summary": metric.summary + ("; on request (--metrics)" if metric.on_request else ""), "source": metric.source}
             for metric in (METRICS[name] for name in METRICS)]
 
 

@@ -15,13 +15,14 @@ from ltgen_bench.errors import UserError
 from ltgen_bench.evaluation.cache import cached_features
 from ltgen_bench.evaluation.extractors import EXTRACTORS, Extractor
 from ltgen_bench.evaluation.measure import Scope, Sides, measure, scopes_of
-from ltgen_bench.evaluation.metrics import METRICS, Metric, Settings, Side
+from ltgen_bench.evaluation.metrics import DEFAULT, METRICS, Metric, Settings, Side
+from ltgen_bench.evaluation.metrics.accuracy import confusion
 from ltgen_bench.evaluation.metrics.kid import subset_size
 from ltgen_bench.evaluation.presets import departures
 from ltgen_bench.evaluation.protocol import SEED, Protocol, label_fields
 from ltgen_bench.evaluation.recipes import ClassifierRecipe, downstream_recipe
 from ltgen_bench.evaluation.scores import Scores
-from ltgen_bench.evaluation.subsets import at_most, canonical, of_each_class, shares
+from ltgen_bench.evaluation.subsets import at_most, canonical, of_each_class, positions, shares
 from ltgen_bench.files import cache_folder
 from ltgen_bench.progress import SILENT, Progress
 
@@ -45,7 +46,7 @@ def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig
     half of a long-tailed reference, and for unusable weights files.
     """
     config = fitted(config, dataset)
-    metrics = [METRICS[name] for name in (METRICS if config.metrics is None else dict.fromkeys(config.metrics))]
+    metrics = [METRICS[name] for name in wanted_metrics(config)]
     _check_extractors(config, extractor_weights)
     uniform = sampling is not None and sampling.labels == "uniform"
     check_samples(samples, dataset, every_class=not uniform)
@@ -60,13 +61,16 @@ def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig
     rows: list[Row] = []
     protocols: dict[str, dict[str, Any]] = {}
     weights: dict[str, str] = {}
+    confusions: dict[str, list[list[float]]] = {}
     measured = [metric for metric in metrics if "training" not in metric.needs]
     for name in config.extractors if measured else ():
         # an extractor is trained on all real images, so that it is the same for both halves
         extractor = EXTRACTORS[name].build(dataset, device=device, folder=folder, weights=extractor_weights.get(name),
                                            steps=config.classifier_steps, progress=progress)
         weights[name] = extractor.sha256
-        found = _extractor_rows(extractor, measured, generated, judged, config, scopes, folder, progress)
+        found, seen = _extractor_rows(extractor, measured, generated, judged, config, scopes, folder, progress)
+        if seen is not None:
+            confusions[name] = seen
         size = subset_size(len(generated), len(_real_sides(judged, config)[0]))
         settings = replace(Settings.of(config), kid_subset_size=size)
         of_metric = {metric.name: extractor_protocol(metric, extractor, config, settings, common)
@@ -78,8 +82,13 @@ def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig
         found = _downstream(generated, judged, recipe, scopes, device, folder, work, progress)
         of_metric = {metric.name: downstream_protocol(metric, recipe, common) for metric in trained}
         rows += _stamped([row for row in found if row["metric"] in of_metric], recipe.network, of_metric, protocols)
-    return Scores.from_rows(rows, protocols, weights, preset=config.protocol or "",
+    return Scores.from_rows(rows, protocols, weights, preset=config.protocol or "", confusions=confusions,
                             departures=departures(config, labels, len(generated), weights))
+
+
+def wanted_metrics(config: EvaluateConfig) -> list[str]:
+    """The metrics that `config` names; without names all but those that are measured on request alone."""
+    return list(DEFAULT if config.metrics is None else dict.fromkeys(config.metrics))
 
 
 def fitted(config: EvaluateConfig, dataset: LongTailDataset) -> EvaluateConfig:
@@ -184,21 +193,48 @@ def _real_sides(dataset: LongTailDataset, config: EvaluateConfig) -> tuple[Image
 
 
 def _extractor_rows(extractor: Extractor, metrics: list[Metric], generated: ImageSet, dataset: LongTailDataset,
-                    config: EvaluateConfig, scopes: list[Scope], folder: Path, progress: Progress) -> list[Row]:
-    """Rows of one extractor: features of the three sets, then every metric that its features and logits allow."""
-    sets = [generated, *(canonical(images) for images in _real_sides(dataset, config))]
-    with progress.stage("features", sum(map(len, sets)), "images") as stage:
+                    config: EvaluateConfig, scopes: list[Scope], folder: Path,
+                    progress: Progress) -> tuple[list[Row], list[list[float]] | None]:
+    """Rows of one extractor: features of all sets, then every metric that its features and logits allow.
+
+    And the confusion of the classes, where the extractor classifies them and label accuracy is asked for.
+    """
+    possible = [metric for metric in metrics if extractor.class_logits or "class logits" not in metric.needs]
+    unseen = any(metric.unseen is not None for metric in possible)
+    sides = _sides(extractor, generated, dataset, config, unseen, folder, progress)
+    seen = None
+    if any("class logits" in metric.needs for metric in possible) and sides.generated.logits is not None:
+        shares = confusion(sides.generated.logits, sides.generated.labels)
+        seen = [[round(share, 6) for share in row] for row in np.nan_to_num(shares, nan=-1.0).tolist()]
+    with progress.stage("metrics", len(scopes), "scopes") as stage:
+        return measure(possible, sides, scopes, Settings.of(config), stage), seen
+
+
+def _sides(extractor: Extractor, generated: ImageSet, dataset: LongTailDataset, config: EvaluateConfig, unseen: bool,
+           folder: Path, progress: Progress) -> Sides:
+    """Features of the generated, reference and held-out images, and with `unseen` of those that a model trains on.
+
+    The training images are among the reference, whose features serve again. Where only a part of the real images is looked
+    at, the one that was copied may be among the others, so there is no training side.
+    """
+    real, held_out = (canonical(images) for images in _real_sides(dataset, config))
+    sets = {"generated": generated, "real": real, "held_out": held_out}
+    known = None
+    if unseen and len(held_out) and config.reference_per_class is None:
+        train = canonical(dataset.train)
+        known = positions(train, real)
+        if known is None:
+            sets["train"] = train
+    with progress.stage("features", sum(map(len, sets.values())), "images") as stage:
         stage.advance(0, extractor.name)
-        sides: list[Side] = []
-        for images in sets:
+        sides: dict[str, Side] = {}
+        for name, images in sets.items():
             if not len(images):
-                sides.append(sides[-1].take(np.empty(0, np.int64)))
+                sides[name] = sides["real"].take(np.empty(0, np.int64))
                 continue
             found = cached_features(images.images, extractor, folder, progress, stage)
-            sides.append(Side(found.features, images.labels, found.logits))
-    possible = [metric for metric in metrics if extractor.class_logits or "class logits" not in metric.needs]
-    with progress.stage("metrics", len(scopes), "scopes") as stage:
-        return measure(possible, Sides(*sides), scopes, Settings.of(config), stage)
+            sides[name] = Side(found.features, images.labels, found.logits)
+    return Sides(**sides) if known is None else Sides(**sides, train=sides["real"].take(known))
 
 
 def _downstream(generated: ImageSet, dataset: LongTailDataset, recipe: ClassifierRecipe, scopes: list[Scope],

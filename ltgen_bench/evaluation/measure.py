@@ -1,7 +1,7 @@
 """One extractor's rows: every metric in every scope, each beside its noise floors."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,15 +9,13 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn brings it along
 
 from ltgen_bench.data.dataset import LongTailDataset
-from ltgen_bench.evaluation.metrics.base import Compute, Metric, Result, ScopeKind, Settings, Side
-from ltgen_bench.evaluation.subsets import stratified_halves, stratified_take
+from ltgen_bench.evaluation.floors import WIDE, beside, note
+from ltgen_bench.evaluation.metrics.base import Compute, Metric, ScopeKind, Settings, Side, Unseen
 from ltgen_bench.progress import Stage
 
-WIDE = 512  # features; wider ones have one split and at most FLOOR_IMAGES images a side, to bound the cost
-FLOOR_SPLITS = 3  # random halvings of the reference, averaged
-FLOOR_IMAGES = 10_000
 NO_CLASSES = "no classes in this group"
 NO_LOGITS = "not available: this weights file has no logits"
+NO_TRAINING = "not available: needs all training images, and held-out ones beside them"
 
 
 @dataclass(frozen=True)
@@ -38,16 +36,22 @@ class Scope:
 
 @dataclass(frozen=True)
 class Sides:
-    """What meets in a measurement: generated images, the reference, and real images that are not in the reference."""
+    """What meets in a measurement: generated images, the reference, and real images that are not in the reference.
+
+    `train` are the images that the model was trained on; None where no metric asks for them, or not all are at hand.
+    """
 
     generated: Side
     real: Side
     held_out: Side
+    train: Side | None = None
 
     def within(self, scope: Scope) -> "Sides":
         """The images of the scope's classes."""
-        return Sides(*(side.take(np.isin(side.labels, scope.classes))
-                       for side in (self.generated, self.real, self.held_out)))
+        cut = [None if side is None else side.take(np.isin(side.labels, scope.classes))
+               for side in (self.generated, self.real, self.held_out, self.train)]
+        assert cut[0] is not None and cut[1] is not None and cut[2] is not None  # noqa: PT018  (for the type checker)
+        return Sides(cut[0], cut[1], cut[2], cut[3])
 
 
 def scopes_of(dataset: LongTailDataset) -> list[Scope]:
@@ -61,39 +65,48 @@ def measure(metrics: Sequence[Metric], sides: Sides, scopes: Sequence[Scope], se
             stage: Stage) -> list[dict[str, Any]]:
     """Rows of `metrics` by `scopes`, in the order of `metrics`; `stage` advances by scopes. Protocols come later."""
     rows: dict[str, list[dict[str, Any]]] = {metric.name: [] for metric in metrics}
-    # Small matrices gain nothing from a second thread, and on a busy machine lose much by waiting for it.
-    with threadpool_limits(None if sides.real.features.shape[1] > WIDE else 1, user_api="blas"):
-        for scope in scopes:
-            wanted = [metric for metric in metrics if scope.kind in metric.scopes]
-            inside = sides.within(scope)
-            for compute, family in _families(wanted):
-                for row in _family_rows(compute, family, inside, scope, settings):
+    for scope in scopes:
+        wanted = [metric for metric in metrics if scope.kind in metric.scopes]
+        inside = sides.within(scope)
+        # Small matrices gain nothing from a second thread, and on a busy machine lose much by waiting for it.
+        small = scope.kind == "class" or sides.real.features.shape[1] <= WIDE
+        with threadpool_limits(1 if small else None, user_api="blas"):
+            for _, family in _families(wanted):
+                for row in _family_rows(family, inside, scope, settings):
                     rows[row["metric"]].append({**row, **scope.row})
-            stage.advance(1, scope.class_name or scope.name)
+        stage.advance(1, scope.class_name or scope.name)
     return [row for metric in metrics for row in rows[metric.name]]
 
 
-def _families(metrics: Sequence[Metric]) -> Iterator[tuple[Compute, list[Metric]]]:
+def _families(metrics: Sequence[Metric]) -> Iterator[tuple[Compute | Unseen, list[Metric]]]:
     """Metrics that one call computes, together."""
-    families: dict[Compute, list[Metric]] = {}
+    families: dict[Compute | Unseen, list[Metric]] = {}
     for metric in metrics:
-        if metric.compute is not None:
-            families.setdefault(metric.compute, []).append(metric)
+        function = metric.compute or metric.unseen
+        if function is not None:
+            families.setdefault(function, []).append(metric)
     yield from families.items()
 
 
-def _family_rows(compute: Compute, family: list[Metric], sides: Sides, scope: Scope,
-                 settings: Settings) -> list[dict[str, Any]]:
-    note = _unavailable(family[0], sides, scope, settings)
-    if note:
-        return [{"metric": metric.name, "note": note} for metric in family]
-    results = compute(sides.generated, sides.real, settings, scope.kind)
-    halves, floor_n = _floor_half(compute, family[0], sides, scope, settings)
-    tests = _floor_test(compute, family[0], sides, scope, settings)
-    return [{"metric": metric.name, **vars(results[metric.name]), "floor_half": halves.get(metric.name, math.nan),
-             "floor_test": tests.get(metric.name, math.nan),
-             "note": _bias_note(metric, results[metric.name], halves, floor_n, sides, scope, settings)}
-            for metric in family]
+def _family_rows(family: list[Metric], sides: Sides, scope: Scope, settings: Settings) -> list[dict[str, Any]]:
+    first = family[0]
+    why = _unavailable(first, sides, scope, settings)
+    if why:
+        return [{"metric": metric.name, "note": why} for metric in family]
+    if first.unseen is not None and sides.train is not None:
+        found = first.unseen(sides.generated, sides.train, sides.held_out)
+        return [{"metric": metric.name, **vars(found[metric.name])} for metric in family]
+    assert first.compute is not None, "a metric without a function has no family"
+    results = first.compute(sides.generated, sides.real, settings, scope.kind)
+    around = beside(first.compute, first, sides.generated, sides.real, sides.held_out, settings, scope.kind, results)
+    rows = []
+    for metric in family:
+        result = results[metric.name]
+        row = {"metric": metric.name, **vars(result), "floor_half": around.halves.get(metric.name, math.nan),
+               "floor_test": around.held_out.get(metric.name, math.nan),
+               "note": note(metric, result, around, sides.generated, sides.real, settings, scope.kind)}
+        rows.append({**row, "uncertainty": around.spread.get(metric.name, result.uncertainty)})
+    return rows
 
 
 def _unavailable(metric: Metric, sides: Sides, scope: Scope, settings: Settings) -> str:
@@ -102,53 +115,19 @@ def _unavailable(metric: Metric, sides: Sides, scope: Scope, settings: Settings)
         return NO_CLASSES
     if "logits" in metric.needs and sides.generated.logits is None:
         return NO_LOGITS
-    counts = {"generated": len(sides.generated)}
+    if metric.unseen is not None and (sides.train is None or not len(sides.held_out)):
+        return NO_TRAINING
+    taking_part = {"generated": sides.generated}
     if "reference" in metric.needs:
-        counts["real"] = len(sides.real)
+        taking_part["real"] = sides.real
     needed = metric.images_needed(settings)
-    short = " and ".join(f"{count} {name}" for name, count in counts.items() if count < needed)
-    return f"not available: needs n >= {needed} images, has {short}" if short else ""
-
-
-def _floor_half(compute: Compute, metric: Metric, sides: Sides, scope: Scope,
-                settings: Settings) -> tuple[dict[str, float], int]:
-    """Mean score of a half of the reference against the other, and the images in each: as many as there are generated,
-    where a half has them."""
-    if "half" not in metric.floors:
-        return {}, 0
-    wide = sides.real.features.shape[1] > WIDE
-    found: list[Mapping[str, Result]] = []
-    count = 0
-    for split in range(1 if wide else FLOOR_SPLITS):
-        rng = np.random.default_rng([settings.seed, split])
-        halves = [sides.real.take(half) for half in stratified_halves(sides.real.labels, rng)]
-        count = min(len(halves[0]), len(sides.generated), FLOOR_IMAGES if wide else len(halves[0]))
-        if count < metric.images_needed(settings):
-            return {}, 0
-        first, second = (half.take(stratified_take(half.labels, count, rng)) for half in halves)
-        found.append(compute(first, second, settings, scope.kind))
-    return {name: float(np.mean([results[name].value for results in found])) for name in found[0]}, count
-
-
-def _floor_test(compute: Compute, metric: Metric, sides: Sides, scope: Scope, settings: Settings) -> dict[str, float]:
-    """The score of held-out real images in the place of the generated ones, and no more of them."""
-    if "test" not in metric.floors or len(sides.held_out) < metric.images_needed(settings):
-        return {}
-    count = min(len(sides.held_out), len(sides.generated))
-    chosen = stratified_take(sides.held_out.labels, count, np.random.default_rng(settings.seed))
-    results = compute(sides.held_out.take(chosen), sides.real, settings, scope.kind)
-    return {name: result.value for name, result in results.items()}
-
-
-def _bias_note(metric: Metric, result: Result, halves: Mapping[str, float], floor_n: int, sides: Sides, scope: Scope,
-               settings: Settings) -> str:
-    """For a biased score of few images: how much is bias, and the score at the floor's own n, where the two compare."""
-    if metric.biased_below is None or len(sides.generated) >= metric.biased_below or metric.compute is None:
-        return ""
-    if metric.name not in halves:
-        return f"mostly bias: n < {metric.biased_below}"
-    share = "mostly" if halves[metric.name] >= result.value / 2 else "partly"
-    rng = np.random.default_rng(settings.seed)
-    generated, real = (side.take(stratified_take(side.labels, floor_n, rng)) for side in (sides.generated, sides.real))
-    there = metric.compute(generated, real, settings, scope.kind)[metric.name].value
-    return f"{share} bias: n < {metric.biased_below} ({there:.4g} at the floor's n = {floor_n})"
+    short = " and ".join(f"{len(side)} {name}" for name, side in taking_part.items() if len(side) < needed)
+    if short:
+        return f"not available: needs n >= {needed} images, has {short}"
+    wanted = [(name, side, metric.min_per_class) for name, side in taking_part.items()]
+    wanted += [("held-out", sides.held_out, metric.min_held_out)] if metric.unseen is not None else []
+    for name, side, least in wanted:
+        fewest = int(np.bincount(side.labels, minlength=max(scope.classes) + 1)[list(scope.classes)].min())
+        if fewest < least > 1:  # labels drawn at random may leave a class without an image
+            return f"not available: needs n >= {least} {name} images of each class, has {fewest}"
+    return ""

@@ -75,7 +75,8 @@ for _preset in (
          _inception("fid", "kid", images=10_000, k=3, reference="test")), sampler="ddim", steps=100,
         omega=(Omega(None, None, 1.5),),
         remarks=("the flag of the authors' script says 50,000 images by default, its published commands 10,000",
-                 "the authors count 4 neighbours with the point itself, which is k = 3 without it", BY_CLASS)),
+                 "the authors count 4 neighbours with the point itself, which is k = 3 without it; whether the edge counts is "
+                 "not stated, and `<=` is taken", BY_CLASS)),
     Preset(
         "dlpm-paper", "as many images as the long-tailed training set, against that set, k = 5 by `<`",
         "Shariatian et al., ICLR 2025, arXiv 2407.18609; read in the authors' code, github.com/darioShar/DLPM, and second-hand",

@@ -39,7 +39,9 @@ _EMPTY: dict[str, Any] = {TEXT: "", NUMBER: float("nan"), COUNT: None}
 class Scores:
     """`table` has exactly the columns COLUMNS; `protocols` maps each id in it to its description.
 
-    `extractor_weights` maps each extractor that was used to the SHA-256 of its weights. `preset` names the rules that the
+    `extractor_weights` maps each extractor that was used to the SHA-256 of its weights. `confusions` maps an extractor that
+    classifies the classes to a K x K table: row c are the shares of the images made for class c that it sees as each class
+    (-1 throughout where there are none). `preset` names the rules that the
     measurement was asked to follow, `departures` says where it does not.
     """
 
@@ -48,18 +50,21 @@ class Scores:
     extractor_weights: dict[str, str] = field(default_factory=dict)
     preset: str = ""
     departures: list[str] = field(default_factory=list)
+    confusions: dict[str, list[list[float]]] = field(default_factory=dict)
 
     @classmethod
     def from_rows(cls, rows: Sequence[Mapping[str, Any]], protocols: Mapping[str, dict[str, Any]],
                   extractor_weights: Mapping[str, str] = MappingProxyType({}), *, preset: str = "",
-                  departures: Sequence[str] = ()) -> "Scores":
+                  departures: Sequence[str] = (),
+                  confusions: Mapping[str, list[list[float]]] = MappingProxyType({})) -> "Scores":
         """A table of `rows`, each a mapping of some of COLUMNS; what a row leaves out is empty."""
         for row in rows:
             unknown = set(row) - set(COLUMNS)
             assert not unknown, f"a row of scores has unknown columns: {sorted(unknown)}"
         columns = {name: pd.Series([row.get(name, _EMPTY[kind]) for row in rows], dtype=_DTYPES[kind])
                    for name, kind in COLUMN_KINDS.items()}
-        return cls(pd.DataFrame(columns), dict(protocols), dict(extractor_weights), preset, list(departures))
+        return cls(pd.DataFrame(columns), dict(protocols), dict(extractor_weights), preset, list(departures),
+                   dict(confusions))
 
     @classmethod
     def joined(cls, parts: Sequence["Scores"]) -> "Scores":
@@ -68,13 +73,16 @@ class Scores:
         table = table.drop_duplicates(["metric", "extractor", "train_data", "protocol", "scope", "label"], ignore_index=True)
         return cls(table, {key: text for part in parts for key, text in part.protocols.items()},
                    {key: sha for part in parts for key, sha in part.extractor_weights.items()}, parts[0].preset,
-                   list(dict.fromkeys(sentence for part in parts for sentence in part.departures)))
+                   list(dict.fromkeys(sentence for part in parts for sentence in part.departures)),
+                   {key: table for part in parts for key, table in part.confusions.items()})
 
     def save(self, path: Path) -> None:
         """Write the table as CSV, and the rest beside it as `<stem>.protocols.json`. Floats keep every digit."""
         rest: dict[str, Any] = {"protocols": self.protocols, "extractor_weights": self.extractor_weights}
         if self.preset:
             rest |= {"preset": self.preset, "departures": self.departures}
+        if self.confusions:
+            rest["confusions"] = self.confusions
         write_text(protocols_path(path), json.dumps(rest, indent=2, sort_keys=True) + "\n")
         write_whole(path, lambda part: self.table.to_csv(part, index=False, lineterminator="\n"))
 
@@ -91,7 +99,7 @@ class Scores:
         beside = protocols_path(path)
         rest = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
         return cls(table, rest.get("protocols", {}), rest.get("extractor_weights", {}), rest.get("preset", ""),
-                   rest.get("departures", []))
+                   rest.get("departures", []), rest.get("confusions", {}))
 
 
 def _typed(text: pd.DataFrame) -> pd.DataFrame:

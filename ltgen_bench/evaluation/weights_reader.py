@@ -52,8 +52,11 @@ def read_tensors(path: Path, file: WeightsFile) -> dict[str, Tensor]:
             warnings.filterwarnings("ignore", "Detected pickle protocol|'torch.load' received a zip file", UserWarning)
             state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError, OSError, SafetensorError) as error:
-        raise UserError(f"{file.option}: {path} was refused, since it is not a plain file of tensors "
-                        f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); {_cure(file)}.") from error
+        # What torch says of an unpickling that it refused ends in the advice to allow it.
+        silent = isinstance(error, pickle.UnpicklingError) or not str(error)
+        reason = "" if silent else f" ({str(error).splitlines()[0]})"
+        raise UserError(f"{file.option}: {path} was refused, since it is not a plain file of tensors{reason}; "
+                        f"{_cure(file)}.") from error
     if not isinstance(state, dict) or not all(isinstance(key, str) and isinstance(value, Tensor)
                                               for key, value in state.items()):
         raise UserError(f"{file.option}: {path} holds no mapping of names to tensors; {_cure(file)}.")

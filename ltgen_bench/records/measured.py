@@ -11,11 +11,11 @@ import pandas as pd
 from ltgen_bench.errors import UserError
 from ltgen_bench.evaluation.scores import protocols_path
 from ltgen_bench.files import shipped_folder, write_text, write_whole
-from ltgen_bench.records.store import PRESET_COLUMNS, ROW_COLUMNS
+from ltgen_bench.records.store import LATER_COLUMNS, ROW_COLUMNS, UNKNOWN_TYPES
 
-WHOLE = ["class_label", "class_count", "n_real", "n_generated"]
-NUMBERS = ["value", "uncertainty", "floor_half", "floor_test", "omega", "imbalance_factor"]
-COUNTS = ["seed", "steps", "budget_images", "batch_size", "images_per_class", "sample_seed"]
+COUNTS = [name for name, kind in UNKNOWN_TYPES.items() if kind == "Int64"]
+WHOLE = ["class_label", "class_count", "n_real", "n_generated", *COUNTS]
+NUMBERS = ["value", "uncertainty", "floor_half", "floor_test", "imbalance_factor"]
 
 
 def measured_csv(rows: pd.DataFrame, path: Path, protocols: Mapping[str, Mapping[str, Any]] | None = None) -> Path:
@@ -33,11 +33,11 @@ def measured_csv(rows: pd.DataFrame, path: Path, protocols: Mapping[str, Mapping
 def read_measured(path: Path) -> pd.DataFrame:
     """Read what `measured_csv` wrote, with the types of `records.rows`. A missing or foreign file is a `UserError`.
 
-    A file from before there were presets has none.
+    A file from before there were presets has none, and one from before there were reference rows has runs alone.
     """
     try:
         frame = pd.read_csv(path, dtype="str", keep_default_na=False)
-        frame = frame.assign(**{name: "" for name in PRESET_COLUMNS if name not in frame.columns})
+        frame = frame.assign(**{name: text for name, text in LATER_COLUMNS.items() if name not in frame.columns})
         missing = [name for name in ROW_COLUMNS if name not in frame.columns]
         if missing:
             raise UserError(
@@ -46,8 +46,8 @@ def read_measured(path: Path) -> pd.DataFrame:
             )
         for name in WHOLE:
             frame[name] = pd.array([int(text) if text else None for text in frame[name]], dtype="Int64")
-        for name in COUNTS:
-            frame[name] = [int(text) for text in frame[name]]
+        frame["seed"] = [int(text) for text in frame["seed"]]
+        frame["omega"] = pd.array([float(text) if text else None for text in frame["omega"]], dtype="Float64")
         for name in NUMBERS:  # Python's float reads back the very number that repr wrote, whatever pandas' parser does
             frame[name] = pd.Series([float(text) if text else math.nan for text in frame[name]], dtype="float64")
     except (OSError, ValueError) as error:

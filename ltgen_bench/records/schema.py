@@ -16,19 +16,22 @@ RECORD_FILE = "record.json"
 
 
 class Entry(Part):
-    """What is judged, beside method, settings and seed: how the network was made and how its images were drawn."""
+    """What is judged, beside method, settings and seed: how the network was made and how its images were drawn.
 
-    sampler: str
-    steps: int = Field(gt=0, description="network evaluations an image")
-    omega: float = Field(ge=0)
-    sample_seed: int
-    images_per_class: int = Field(gt=0)
-    budget_images: int = Field(gt=0, description="training images seen, with repetition")
-    batch_size: int = Field(gt=0)
-    network: str = Field(description="name of the preset")
-    parameters: int = Field(gt=0)
-    precision: str
-    sample_precision: str
+    Of images from elsewhere this is not known: None. `images_per_class` is None where the classes differ.
+    """
+
+    sampler: str | None
+    steps: int | None = Field(gt=0, description="network evaluations an image")
+    omega: float | None = Field(ge=0)
+    sample_seed: int | None
+    images_per_class: int | None = Field(gt=0)
+    budget_images: int | None = Field(gt=0, description="training images seen, with repetition")
+    batch_size: int | None = Field(gt=0)
+    network: str | None = Field(description="name of the preset")
+    parameters: int | None = Field(gt=0)
+    precision: str | None
+    sample_precision: str | None
     labels: str = Field(default="balanced", description="of the generated images: balanced, or uniform (each drawn at random)")
 
 
@@ -42,9 +45,14 @@ class Stage(Part):
 
 
 class RunRecord(Part):
-    """One finished run, as `record.json` holds it. Everything a report needs beside the scores themselves."""
+    """One finished run, as `record.json` holds it. Everything a report needs beside the scores themselves.
+
+    Images that were not made here have records too: `samples` of another model, which are entries like runs, and
+    `reference` rows of real images and trivial generators, which are never ranked.
+    """
 
     schema_version: int = Field(SCHEMA_VERSION, ge=1, le=SCHEMA_VERSION)
+    kind: Literal["run", "samples", "reference"] = "run"
     dataset: str
     method: str
     settings: dict[str, Any] = Field(description="the method's settings that differ from its defaults")
@@ -64,11 +72,12 @@ class RunRecord(Part):
     groups: dict[str, list[int]]
     entry: Entry
     protocols: dict[str, dict[str, Any]] = Field(description="protocol id -> what it stands for")
+    metrics: dict[str, int] = Field(default={}, description="metric asked for -> its revision")
     extractor_weights: dict[str, str] = Field(description="extractor -> SHA-256 of its weights")
     stages: list[Stage]
     versions: dict[str, str]
     hardware: dict[str, str | int]
-    deterministic: bool
+    deterministic: bool | None = Field(description="whether the training gives the same bits again; None: there was none")
     started: str
     finished: str
     config: dict[str, Any]

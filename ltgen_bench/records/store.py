@@ -34,12 +34,16 @@ ENTRY_COLUMNS = [
     "fingerprint",
     "imbalance_factor",
 ]
-# The rules that the scores were asked to follow, and where they do not; CSVs of earlier versions lack both.
-PRESET_COLUMNS = ["preset", "departures"]
+# The rules that the scores were asked to follow, where they do not, and what was judged: run, samples of another model, or
+# a reference row. CSVs of earlier versions lack them: column -> what is meant there.
+LATER_COLUMNS = {"preset": "", "departures": "", "kind": "run"}
+# What is not known of images from elsewhere is missing, or an empty text.
+UNKNOWN_TYPES = {"steps": "Int64", "omega": "Float64", "budget_images": "Int64", "batch_size": "Int64",
+                 "images_per_class": "Int64", "sample_seed": "Int64"}
 ORIGIN_COLUMNS = ["finished", "versions", "hardware", "command", "run"]
 # An entry has a label (its name in a table) and a score has one (its class): in the rows the second is `class_label`.
 SCORE_COLUMNS = ["class_label" if name == "label" else name for name in COLUMNS]
-ROW_COLUMNS = [*SCORE_COLUMNS, "class_count", *ENTRY_COLUMNS, *PRESET_COLUMNS, *ORIGIN_COLUMNS]
+ROW_COLUMNS = [*SCORE_COLUMNS, "class_count", *ENTRY_COLUMNS, *LATER_COLUMNS, *ORIGIN_COLUMNS]
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,16 @@ def find_runs(runs_dir: Path) -> list[StoredRun]:
     for folder in sorted(path for path in runs_dir.glob("*/*") if path.is_dir()):
         found += _runs_in(folder)
     return found
+
+
+def reported_runs(runs_dir: Path) -> list[StoredRun]:
+    """The finished runs, without scores against the half `selection` of the real images: these chose settings, and are no
+    results."""
+    return [
+        run
+        for run in find_runs(runs_dir)
+        if run.record is not None and run.record.config.get("evaluate", {}).get("half") != "selection"
+    ]
 
 
 def _runs_in(folder: Path) -> list[StoredRun]:
@@ -168,8 +182,8 @@ def rows(runs: Sequence[StoredRun], runs_dir: Path | None = None) -> pd.DataFram
 
     `label` names the entry, `class_label` the class; `class_count` is the number of training images of a row's class;
     `preset` names the rules that the scores were asked to follow (empty: none), `departures` where they do not; `run` is the
-    folder, relative to `runs_dir` when given. Unfinished runs are left out; without any finished run the
-    frame is empty and has the same columns.
+    folder, relative to `runs_dir` when given; `kind` is that of the record. Unfinished runs are left out; without any
+    finished run the frame is empty and has the same columns.
     """
     frames = [_rows_of(run, runs_dir) for run in runs if run.record is not None]
     frames = [frame for frame in frames if len(frame)]
@@ -190,12 +204,17 @@ def _rows_of(run: StoredRun, runs_dir: Path | None) -> pd.DataFrame:
     values = {
         **record.entry.model_dump(),
         **record.model_dump(include=set(ENTRY_COLUMNS)),
+        "sampler": record.entry.sampler or "",
+        "network": record.entry.network or "",
         "preset": record.preset,
+        "kind": record.kind,
         "departures": "; ".join(record.departures),
         **_origin(run, record, runs_dir),
     }
-    for column in [*ENTRY_COLUMNS, *PRESET_COLUMNS, *ORIGIN_COLUMNS]:
+    for column in [*ENTRY_COLUMNS, *LATER_COLUMNS, *ORIGIN_COLUMNS]:
         table[column] = values[column]
+    for column, kind in UNKNOWN_TYPES.items():
+        table[column] = pd.Series(values[column], index=table.index, dtype=kind)
     table["imbalance_factor"] = table["imbalance_factor"].astype(float)
     return table[ROW_COLUMNS]
 

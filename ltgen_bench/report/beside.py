@@ -12,11 +12,12 @@ from ltgen_bench.records.stated import LOOSE
 from ltgen_bench.report.columns import Key, head, measurement_name, name_in, score_cells, slug, stub, verdict_notes
 from ltgen_bench.report.entries import Block, each, measurements
 from ltgen_bench.report.layout import Cell, Head, Row, Table
-from ltgen_bench.report.numbers import count, file_name, listed
+from ltgen_bench.report.numbers import count, file_name, is_known, listed
 from ltgen_bench.report.papers import SECOND_HAND, SECOND_HAND_NOTE, printed, source
 from ltgen_bench.report.ranking import scope_words
 
 OURS = "ours"
+UNKNOWN = "an unknown one"
 NOTE = (
     "Papers' rows stand beneath ours of the same method and data set. Each was measured under its paper's protocol: they are "
     "ranked neither with ours nor with each other."
@@ -53,13 +54,13 @@ def of_dataset(published: pd.DataFrame, block: Block) -> pd.Series:
     `cifar10-lt-50` is `cifar10-lt` at factor 50. A name that says more (another profile, draw or order) is no paper's.
     """
     names, stated = published["dataset"].map(_plain), published["imbalance_factor"]
-    right = stated.isna() | stated.eq(block.rows["imbalance_factor"].iloc[0])
+    right = stated.isna() | stated.eq(block.shown["imbalance_factor"].iloc[0])
     return names.eq(_plain(base_name(block))) & names.ne("") & right
 
 
 def base_name(block: Block) -> str:
     """The name of the data set without its factor."""
-    return block.dataset.removesuffix(f"-{block.rows['imbalance_factor'].iloc[0]:g}")
+    return block.dataset.removesuffix(f"-{block.shown['imbalance_factor'].iloc[0]:g}")
 
 
 def _plain(name: str) -> str:
@@ -167,14 +168,15 @@ def _unlike(row: Any, key: Key, scope: str, ours: Any, block: Block) -> Iterator
         yield _reference(row, str(described["reference"]))
     if described.get("k"):
         yield "k", False  # no row of a paper says it in a column
-    yield _against("omega", "" if pd.isna(row.omega) else f"{row.omega:g}", f"{ours.omega:g}")
+    omega = f"{ours.omega:g}" if is_known(ours.omega) else UNKNOWN
+    yield _against("omega", "" if pd.isna(row.omega) else f"{row.omega:g}", omega)
     steps = "" if pd.isna(row.sampler_steps) else f" {row.sampler_steps}"
-    yield _against("sampler", f"{row.sampler_name}{steps}", f"{ours.sampler} {ours.steps}")
+    yield _against("sampler", f"{row.sampler_name}{steps}", f"{ours.sampler} {ours.steps}" if is_known(ours.sampler) else UNKNOWN)
     if pd.isna(row.train_steps):
         yield "training steps", False
     else:
-        seen = count(int(ours.budget_images))
-        words = f"training steps not comparable: {count(int(row.train_steps))} of unstated batch size against {seen} images seen"
+        seen = f"{count(int(ours.budget_images))} images seen" if is_known(ours.budget_images) else UNKNOWN
+        words = f"training steps not comparable: {count(int(row.train_steps))} of unstated batch size against {seen}"
         yield words, True
 
 

@@ -8,10 +8,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from ltgen_bench.evaluation.trivial import TRIVIAL
 from ltgen_bench.records.statistics import FEW_SEEDS, MIN_SEEDS, ONE_SEED, clear_best, summarise
-from ltgen_bench.report.entries import Block, difference, each
+from ltgen_bench.report.entries import Block, difference, each, select
 from ltgen_bench.report.layout import Cell, Head, Row
-from ltgen_bench.report.numbers import MISSING, count, facts, listed, show
+from ltgen_bench.report.numbers import MISSING, count, facts, is_known, listed, show
 
 Key = tuple[str, str, str, str]  # metric, extractor, train_data, protocol
 
@@ -29,9 +30,9 @@ GROUPS = ("many", "medium", "few")
 CLASSIFIER = "Scores of a classifier's features compare only with each other."
 WHAT = ["sampler", "steps", "omega", "budget_images"]  # what SHARED reads
 SHARED: dict[str, Callable[[Any], str]] = {
-    "sampler": lambda row: f"{row.sampler} {row.steps}",
-    "omega": lambda row: f"{row.omega:g}",
-    "images seen": lambda row: count(row.budget_images),
+    "sampler": lambda row: f"{row.sampler} {row.steps}" if is_known(row.sampler) else MISSING,
+    "omega": lambda row: f"{row.omega:g}" if is_known(row.omega) else MISSING,
+    "images seen": lambda row: count(row.budget_images) if is_known(row.budget_images) else MISSING,
 }
 
 
@@ -48,6 +49,7 @@ def stub(
     texts = {name: {row.Index: word(row) for row in each(first)} for name, word in SHARED.items()}
     texts["seed"] = {entry: _seed_text(part["seed"]) for entry, part in block.rows.groupby("entry", sort=False)}
     alike = [name for name, words in texts.items() if len(set(words.values())) == 1]
+    alike = alike if block.entries else list(texts)  # of references alone there is nothing to say
     heads = [Head("method", "method", number=False)]
     for name in texts:
         quiet = shown == "none" or name in alike
@@ -55,7 +57,9 @@ def stub(
     cells = {
         entry: [Cell(names[entry]), *(Cell(words[entry]) for words in texts.values())] for entry in block.entries
     }
-    same = ", ".join(f"{name} {next(iter(texts[name].values()))}" for name in alike)
+    if not block.entries:
+        return heads, cells, []
+    same = ", ".join(f"{name} {word}" for name in alike if (word := next(iter(texts[name].values()))) != MISSING)
     return heads, cells, [f"All rows: {same}."] if same else []
 
 
@@ -80,6 +84,28 @@ def score_cell(metric: str, values: pd.Series, best: bool = False) -> Cell:
     """Mean and standard deviation over the seeds in `values`."""
     summary = summarise(values.to_numpy(dtype=np.float64).tolist())
     return Cell(show(metric, summary.mean, summary.sd), summary.mean, summary.sd, summary.n, best)
+
+
+def reference_scores(block: Block, columns: Sequence[tuple[Key, str]]) -> dict[str, list[Cell]]:
+    """The cells of every reference row: its seeds, then its score in each of `columns`. None of them is ever best."""
+    parts = [(key, reference_part(block, key, scope)) for key, scope in columns]
+    found = {}
+    for name in block.reference_names:
+        seeds = block.references.loc[block.references["entry"] == name, "seed"]
+        cells = [score_cell(key[0], part.loc[part["entry"] == name, "value"]) for key, part in parts]
+        found[name] = [Cell(_seed_text(seeds)), *cells]
+    return found
+
+
+def reference_part(block: Block, key: Key, scope: str) -> pd.DataFrame:
+    """The reference rows of one measurement in one scope, perhaps none."""
+    return select(block.references, key, scope) if block.reference_names else block.references
+
+
+def reference_rows(block: Block, columns: Sequence[tuple[Key, str]]) -> list[Row]:
+    """The reference rows under the columns of `stub` and then `columns`: how they were made plays no part."""
+    unknown = [Cell(MISSING) for _ in SHARED]
+    return [Row((Cell(name), *unknown, *cells), "reference") for name, cells in reference_scores(block, columns).items()]
 
 
 def floor_rows(block: Block, columns: Sequence[tuple[Key, str]], before: int) -> list[Row]:
@@ -195,7 +221,16 @@ def verdict_notes(block: Block, *, best: bool = True) -> list[str]:
             notes.append(ONE_SEED if most == 1 else FEW_SEEDS)
         elif best:
             notes.append(BEST)
-    return [*notes, *_unlike_note(block)]
+    foreign = list(dict.fromkeys(block.rows.loc[block.rows["kind"] == "samples", "entry"]))
+    notes += _unlike_note(block)
+    return [*notes, *([f"{listed(foreign)}: images from elsewhere; how they were made is not known here."] if foreign else [])]
+
+
+def reference_notes(block: Block) -> list[str]:
+    """What the reference rows are."""
+    labels = sorted(set(block.references["label"])) if block.reference_names else []
+    told = "; ".join(f"{name}: {TRIVIAL[name].summary}" for name in labels if name in TRIVIAL)
+    return [f"For reference, never ranked: {told}."] if told else []
 
 
 def _unlike_note(block: Block) -> list[str]:
@@ -208,12 +243,13 @@ def _unlike_note(block: Block) -> list[str]:
         ("network", "network", str),
         ("batch_size", "batch size", str),
     ]
+    known = {column: sorted(value for value in set(first[column].tolist()) if is_known(value)) for column, *_ in words}
     unlike = [
-        f"{word} ({listed([show_value(value) for value in sorted(first[column].unique().tolist())])})"
+        f"{word} ({listed([show_value(value) for value in known[column]])})"
         for column, word, show_value in words
-        if first[column].nunique() > 1
+        if len(known[column]) > 1
     ]
-    samplers = sorted({f"{row.sampler} {row.steps}" for row in each(first)})
+    samplers = sorted({f"{row.sampler} {row.steps}" for row in each(first) if is_known(row.sampler)})
     if len(samplers) > 1:
         unlike.append(f"sampler ({listed(samplers)})")
     if not unlike:
@@ -231,15 +267,16 @@ def older_note(block: Block) -> list[str]:
 
 def value_notes(block: Block, scope: str = "all") -> list[str]:
     """Why values are missing or to be read with care, each reason once with the columns it holds for."""
-    known = block.rows[block.rows["scope"] == scope]
+    every = pd.concat([block.rows, block.references]) if len(block.references) and len(block.rows) else block.shown
+    known = block.shown[block.shown["scope"] == scope]
     notes = [FLOOR_NOTE] if known[["floor_half", "floor_test"]].notna().any(axis=None) else []
-    notes += [CLASSIFIER] if "classifier" in set(block.rows["extractor"]) else []
+    notes += [CLASSIFIER] if "classifier" in set(block.shown["extractor"]) else []
     told = known[known["note"] != ""]
     # a note may end with a number of its own run in brackets: where runs differ in it, the rest is said once
     for note, rows in told.groupby(told["note"].str.replace(r" \([^()]*\)$", "", regex=True), sort=False):
         names = dict.fromkeys(f"{facts(row.metric).title} ({row.extractor})" for row in each(rows))
         same = rows["note"].nunique() == 1
         notes.append(f"{listed(list(names))}: {rows['note'].iloc[0] if same else note}.")
-    if known["value"].isna().any():
+    if every.loc[every["scope"] == scope, "value"].isna().any():
         notes.append(f"{MISSING}: not available.")
     return notes

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ltgen_bench.errors import UserError, unknown_name
-from ltgen_bench.report.numbers import count, facts, metric_order
+from ltgen_bench.report.numbers import count, facts, is_known, metric_order
 from ltgen_bench.report.protocols import differences
 
 # word of --equal -> (column, its value in words); all of it belongs to the entry, so rows that differ in it are ranked
@@ -33,7 +33,8 @@ class Block:
 
     `rows` are tidy rows with two more columns: `entry`, a name that no other entry of the block has, and `row_name`,
     the shorter one for a table that shows sampler, omega and budget in columns of their own. `alike` are the values, in
-    words, that its rows were asked to be equal in.
+    words, that its rows were asked to be equal in. `references` are such rows of real images and trivial generators that
+    were measured alike: they are shown, and nothing else is made of them. A block of references alone has no rows.
     """
 
     dataset: str
@@ -43,6 +44,7 @@ class Block:
     older: int = 0  # measurements left out because a newer one of the same entry and seed is there
     alike: tuple[str, ...] = ()
     described: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # protocol id -> what it stands for
+    references: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @cached_property
     def entries(self) -> list[str]:
@@ -50,33 +52,43 @@ class Block:
         return list(dict.fromkeys(self.rows["entry"]))
 
     @cached_property
+    def reference_names(self) -> list[str]:
+        """Names of the reference rows, by label."""
+        return list(dict.fromkeys(self.references["entry"])) if len(self.references) else []
+
+    @cached_property
+    def shown(self) -> pd.DataFrame:
+        """The rows, or the references where there are no others: what the block is of."""
+        return self.rows if len(self.rows) else self.references
+
+    @cached_property
     def keys(self) -> list[tuple[str, str, str, str]]:
         """The `measurements` over all classes."""
-        return measurements(self.rows)
+        return measurements(self.shown)
 
     @cached_property
     def _parts(self) -> dict[Any, pd.DataFrame]:
-        return dict(iter(self.rows.groupby([*MEASUREMENT, "scope"], sort=False)))
+        return dict(iter(self.shown.groupby([*MEASUREMENT, "scope"], sort=False)))
 
     def part(self, key: Sequence[str], scope: str) -> pd.DataFrame:
         """The rows of one measurement (metric, extractor, train_data, protocol) in one scope, perhaps none."""
         found = self._parts.get((*key, scope))
-        return self.rows.iloc[:0] if found is None else found
+        return self.shown.iloc[:0] if found is None else found
 
     @cached_property
     def seeds(self) -> list[int]:
-        return sorted({int(seed) for seed in self.rows["seed"]})
+        return sorted({int(seed) for seed in self.shown["seed"]})
 
     @cached_property
     def preset(self) -> str:
         """The preset whose rules all rows were asked to follow; empty where they share none."""
-        names = set(self.rows["preset"])
+        names = set(self.shown["preset"])
         return str(names.pop()) if len(names) == 1 else ""
 
     @cached_property
     def departures(self) -> list[str]:
         """Where the measurements are not what the preset asks for."""
-        return [text for text in dict.fromkeys(self.rows["departures"]) if text] if self.preset else []
+        return [text for text in dict.fromkeys(self.shown["departures"]) if text] if self.preset else []
 
     @cached_property
     def title(self) -> str:
@@ -100,20 +112,40 @@ def blocks(
 
     A run whose ids all occur in a larger set joins that one and lacks the other columns; each column still has one id. One
     that follows a preset joins only what follows it too. `protocols` (id -> description) tells the blocks what their ids
-    stand for. Unknown words are a `UserError`.
+    stand for. Reference rows stand in every block of the same data with those of their measurements that it has; those that
+    fit nowhere form blocks of their own. Unknown words are a `UserError`.
     """
     check_equal(equal)
+    references = rows[rows["kind"] == "reference"]
     found: list[Block] = []
+    at_home: set[Any] = set()  # (run, score digest) of the references that stand beside others
+    for (dataset, fingerprint), own in _measured_alike(rows[rows["kind"] != "reference"]):
+        same = references[(references["dataset"] == dataset) & (references["fingerprint"] == fingerprint)]
+        for alike, part in split_equal(own, equal):
+            beside = same[same["protocol"].isin(set(part["protocol"]))]
+            at_home |= set(zip(beside["run"], beside["score_digest"], strict=True))
+            found.append(_block(dataset, fingerprint, part, beside, protocols, alike))
+    keys = zip(references["run"], references["score_digest"], strict=True)
+    lonely = references[pd.Series([key not in at_home for key in keys], index=references.index, dtype="bool")]
+    found += [_block(*data, part.iloc[:0], part, protocols) for data, part in _measured_alike(lonely)]
+    return sorted(found, key=lambda block: (block.dataset, block.fingerprint))
+
+
+def _block(dataset: str, fingerprint: str, rows: pd.DataFrame, references: pd.DataFrame,
+           protocols: Mapping[str, Mapping[str, Any]], alike: tuple[str, ...] = ()) -> Block:
+    newest, older = _newest(rows)
+    ids = tuple(sorted(set(rows["protocol"] if len(rows) else references["protocol"])))
+    told = {one: protocols[one] for one in ids if one in protocols}
+    return Block(dataset, fingerprint, ids, name_entries(newest), older, alike, told, name_entries(_newest(references)[0]))
+
+
+def _measured_alike(rows: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
+    """((data set, fingerprint), rows of one set of protocol ids)."""
     for (dataset, fingerprint), part in rows.groupby(["dataset", "fingerprint"], sort=True):
         homes = _homes(part)
         of_row = pd.Series([homes[key] for key in zip(part["run"], part["score_digest"], strict=True)], index=part.index)
         for home in sorted(set(homes.values()), key=sorted):
-            for alike, own in split_equal(part[of_row == home], equal):
-                newest, older = _newest(own)
-                ids = tuple(sorted(set(own["protocol"])))
-                told = {one: protocols[one] for one in ids if one in protocols}
-                found.append(Block(str(dataset), str(fingerprint), ids, name_entries(newest), older, alike, told))
-    return found
+            yield (str(dataset), str(fingerprint)), part[of_row == home]
 
 
 def check_equal(words: Iterable[str]) -> None:
@@ -124,15 +156,23 @@ def check_equal(words: Iterable[str]) -> None:
 
 
 def split_equal(rows: pd.DataFrame, equal: Sequence[str]) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
-    """`rows` apart by their values of `equal`: (the values in words, the rows that have them), in order of the values."""
+    """`rows` apart by their values of `equal`: (the values in words, the rows that have them), in order of the values.
+
+    Rows of which a value is not known stand apart, too.
+    """
     if not equal:
         return [((), rows)]
     columns = [EQUAL[word][0] for word in dict.fromkeys(equal)]
-    words = [EQUAL[word][1] for word in dict.fromkeys(equal)]
+    words = list(dict.fromkeys(equal))
     return [
-        (tuple(say(value) for say, value in zip(words, values, strict=True)), own)
-        for values, own in rows.groupby(columns, sort=True)
+        (tuple(_said(word, value) for word, value in zip(words, values, strict=True)), own)
+        for values, own in rows.groupby(columns, sort=True, dropna=False)
     ]
+
+
+def _said(word: str, value: Any) -> str:
+    """`omega 1.5`; `omega unknown` of images from elsewhere."""
+    return EQUAL[word][1](value) if is_known(value) else f"{word} unknown"
 
 
 def _homes(part: pd.DataFrame) -> dict[Any, frozenset[str]]:
@@ -182,7 +222,7 @@ def name_entries(rows: pd.DataFrame) -> pd.DataFrame:
 def _words(group: pd.DataFrame, key: tuple) -> tuple[str, ...]:
     """What tells this entry from the others of its label: sampler, omega, budget, number of images, network, batch."""
     own = dict(zip(ENTRY, key, strict=True))
-    unlike = {column for column in ENTRY if group[column].nunique() > 1}
+    unlike = {column for column in ENTRY if group[column].nunique(dropna=False) > 1 and is_known(own[column])}
     sampler = f"{own['sampler']} {own['steps']}" if unlike & {"sampler", "steps"} else ""
     budget = f"{count(own['budget_images'])} seen" if "budget_images" in unlike else ""
     images = f"{own['images_per_class']} a class" if "images_per_class" in unlike else ""
@@ -195,11 +235,14 @@ def _unique_digest(group: pd.DataFrame, key: tuple) -> str:
     """The training's digest where nothing that a table shows in its columns tells two rows apart."""
     own = dict(zip(ENTRY, key, strict=True))
     shown = ["sampler", "steps", "omega", "budget_images"]
-    alike = group[(group[shown] == pd.Series(own)[shown]).all(axis=1)]
+    mine = [str(own[column]) for column in shown]
+    alike = group[[list(map(str, values)) == mine for values in group[shown].itertuples(index=False)]]
     if len(alike) == 1:
         return ""
     digest = f" #{own['train_digest']}"
-    return digest if alike["train_digest"].nunique() == len(alike) else f"{digest}, {own['images_per_class']} a class"
+    if alike["train_digest"].nunique() == len(alike) or not is_known(own["images_per_class"]):
+        return digest
+    return f"{digest}, {own['images_per_class']} a class"
 
 
 def measurements(rows: pd.DataFrame, scope: str = "all") -> list[tuple[str, str, str, str]]:
@@ -230,12 +273,15 @@ def rank(
 ) -> pd.DataFrame:
     """Entries from best to worst by their mean over seeds: columns entry, mean, n. A mean is no verdict.
 
+    Reference rows are left out.
+
     Raises `UserError` when the rows were not measured alike (several data sets, contents or protocol ids), and names
     the difference as far as `protocols` (id -> description) tells it.
     """
     direction = facts(metric).direction
     chosen = rows[
-        (rows["metric"] == metric)
+        (rows["kind"] != "reference")
+        & (rows["metric"] == metric)
         & (rows["extractor"] == extractor)
         & (rows["train_data"] == train_data)
         & (rows["scope"] == scope)

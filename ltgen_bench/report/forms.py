@@ -43,7 +43,7 @@ LATEX = {
 
 
 def markdown(table: Table, level: int = 3) -> str:
-    """GitHub's Markdown: title, table, notes. Best values are bold, floors in italics; all text is escaped."""
+    """GitHub's Markdown: title, table, notes. Best values are bold, reference rows and floors in italics; all text is escaped."""
     table = table.spoken
     heads = [_md(head.title) + (f"<br><sub>{_md(head.under)}</sub>" if head.under else "") for head in table.heads]
     lines = [f"{'#' * level} {_md(table.title)}", ""]
@@ -62,7 +62,7 @@ def _md_cell(cell: Cell, row: Row) -> str:
     text = _md(cell.text)
     if not text:
         return ""
-    return f"**{text}**" if cell.best else f"*{text}*" if row.kind == "floor" else text
+    return f"**{text}**" if cell.best else f"*{text}*" if row.aside else text
 
 
 def _md(text: str) -> str:
@@ -73,7 +73,7 @@ def _md(text: str) -> str:
 def comma_separated(table: Table) -> str:
     """CSV with raw values: for a score its mean, ` sd` and ` n` (seeds) in three columns, unrounded and unscaled.
 
-    The first column tells an entry from a floor and from a paper's row. Empty cell: not available.
+    The first column tells an entry from a reference row, a floor and a paper's row. Empty cell: not available.
     """
     scores = [head.number and head.score for head in table.heads]
     header = ["row"]
@@ -95,9 +95,9 @@ def _raw(value: float) -> str:
 
 
 def latex(table: Table) -> str:
-    """A `tabular` with booktabs rules in a `table`; best values bold, floors in italics, notes below in small print.
+    """A `tabular` with booktabs rules in a `table`; best values bold, reference rows and floors in italics.
 
-    Columns of prose are paragraphs of 0.3 of the line.
+    Notes stand below in small print. Columns of prose are paragraphs of 0.3 of the line.
     """
     table = table.spoken
     lines = [r"\begin{table}", r"\centering", rf"\caption{{{_tex(table.title)}}}"]
@@ -114,7 +114,7 @@ def _tabular(table: Table) -> list[str]:
         lines.append(_tex_row([rf"{{\scriptsize {_tex(head.under)}}}" if head.under else "" for head in table.heads]))
     lines.append(r"\midrule")
     for before, row in zip([None, *table.rows], table.rows, strict=False):
-        if row.kind == "floor" and before is not None and before.kind == "entry":
+        if row.aside and before is not None and before.kind != row.kind:
             lines.append(r"\midrule")
         beneath = r"\quad " if row.kind == "paper" else ""
         lines.append(beneath + _tex_row([_tex_cell(cell, row) for cell in row.cells]))
@@ -129,7 +129,7 @@ def _tex_cell(cell: Cell, row: Row) -> str:
     text = _tex(cell.text)
     if not text:
         return ""
-    return rf"\textbf{{{text}}}" if cell.best else rf"\textit{{{text}}}" if row.kind == "floor" else text
+    return rf"\textbf{{{text}}}" if cell.best else rf"\textit{{{text}}}" if row.aside else text
 
 
 def _tex(text: str) -> str:
@@ -244,9 +244,9 @@ def _rich(table: Table) -> RichTable:
             title, justify="right" if head.number else "left", no_wrap=True, overflow="ellipsis", vertical="bottom"
         )
     for before, row in zip([None, *table.rows], table.rows, strict=False):
-        if row.kind == "floor" and before is not None and before.kind == "entry":
+        if row.aside and before is not None and before.kind != row.kind:
             drawn.add_section()
-        style = {"floor": "dim", "paper": "dim", "section": "bold"}.get(row.kind, "")
+        style = {"floor": "dim", "reference": "dim italic", "paper": "dim", "section": "bold"}.get(row.kind, "")
         texts = [_mark(cell) for cell in row.cells]
         if row.kind == "paper":
             texts[0] = f"  {texts[0]}"  # beneath ours

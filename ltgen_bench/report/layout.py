@@ -37,10 +37,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One line: an entry, a noise floor (real images in place of generated ones), a paper's row, or a section's heading."""
+    """One line: an entry, a reference row (shown and never ranked), a noise floor (real images in place of generated ones), a
+    paper's row, or a section's heading."""
 
     cells: tuple[Cell, ...]
-    kind: Literal["entry", "floor", "paper", "section"] = "entry"
+    kind: Literal["entry", "reference", "floor", "paper", "section"] = "entry"
+
+    @property
+    def aside(self) -> bool:
+        """Whether it stands below the entries, set apart from them."""
+        return self.kind in ("reference", "floor")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,10 @@
 import math
 import re
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from ltgen_bench.evaluation.metrics import METRICS
 
@@ -58,7 +62,12 @@ def metric_order(metric: str) -> int:
     return names.index(metric) if metric in names else len(names)
 
 
-def count(images: int | float) -> str:
+def is_known(value: Any) -> bool:
+    """Whether a fact of an entry is there: of images from elsewhere many are missing, or an empty text."""
+    return bool(pd.notna(value) and value != "")
+
+
+def count(images: int | float | np.integer) -> str:
     """A number of images in few letters: 441, 44.8k, 14.4M."""
     for limit, letter in ((1e6, "M"), (1e4, "k")):
         if images >= limit:

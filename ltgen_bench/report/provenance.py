@@ -19,10 +19,12 @@ def run_lines(records: Sequence[RunRecord]) -> list[tuple[str, str]]:
 def _cost(record: RunRecord) -> str:
     stages = ", ".join(f"{stage.name} {stage.seconds:.0f} s" for stage in record.stages)
     peak = max((stage.peak_memory_mb for stage in record.stages), default=0.0)
-    exact = "" if record.deterministic else ", not bit-exact"
+    exact = ", not bit-exact" if record.deterministic is False else ""
+    parameters, seen = record.entry.parameters, record.entry.budget_images
+    made = "nothing trained here" if parameters is None or seen is None else \
+        f"{count(parameters)} parameters, {count(seen)} images seen"
     return (
-        f"seed {record.seed}, {count(record.entry.parameters)} parameters, "
-        f"{count(record.entry.budget_images)} images seen; {stages}; "
+        f"seed {record.seed}, {made}; {stages}; "
         f"peak memory {peak / 1000:.1f} GB; finished {record.finished[:10]}{exact}"
     )
 

@@ -10,13 +10,15 @@ import pandas as pd
 from ltgen_bench.errors import UserError, did_you_mean, unknown_name
 from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.records.statistics import Pair, compare, record_of
-from ltgen_bench.records.store import find_runs, protocols, rows
+from ltgen_bench.records.store import protocols, reported_runs, rows
 from ltgen_bench.report.columns import (
     TRAINED_ON,
     Key,
     floor_rows,
     head,
     measurement_name,
+    reference_notes,
+    reference_scores,
     score_cells,
     stub,
     value_notes,
@@ -56,7 +58,7 @@ def ranking(
     when the runs were measured unlike, with the difference in words, and for names that no run has.
     """
     check_equal(equal)
-    runs = [run for run in find_runs(runs_dir) if run.record is not None]
+    runs = reported_runs(runs_dir)
     table = rows(runs, runs_dir)
     if table.empty:
         raise UserError(f"there are no finished runs under {runs_dir}. Make one with: ltgen-bench run")
@@ -64,16 +66,28 @@ def ranking(
     if dataset is not None and dataset not in names:
         raise UserError(f"no run is on the data set '{dataset}'.{did_you_mean(dataset, names)} Known: {', '.join(names)}.")
     table = table if dataset is None else table[table["dataset"] == dataset]
+    references, table = table[table["kind"] == "reference"], table[table["kind"] != "reference"]
+    if table.empty:
+        raise UserError(f"under {runs_dir} there are reference rows alone{f' on {dataset}' if dataset else ''}, and these are "
+                        "not ranked. Make a run with: ltgen-bench run")
     asked = parse(wanted, table)
     chosen = _chosen(table, asked, scope)
     described = protocols(runs)
     rank(chosen, asked.metric, asked.extractor, train_data=asked.train_data, scope=scope, protocols=described)
     made = []
     for _, own in split_equal(chosen, equal):
-        (block,) = blocks(own, equal, described)
+        (block,) = blocks(pd.concat([own, _beside(references, own, asked, scope)]), equal, described)
         key = (asked.metric, asked.extractor, asked.train_data, block.protocols[0])
         made.append(ranking_table(block, key, scope))
     return made
+
+
+def _beside(references: pd.DataFrame, own: pd.DataFrame, asked: Wanted, scope: str) -> pd.DataFrame:
+    """The reference rows of the very measurement that the rows `own` are of."""
+    alike = references["train_data"].eq(asked.train_data) & references["scope"].eq(scope)
+    for column in ("fingerprint", "metric", "extractor", "protocol"):
+        alike &= references[column].isin(set(own[column]))
+    return references[alike]
 
 
 def parse(wanted: str, table: pd.DataFrame) -> Wanted:
@@ -139,10 +153,16 @@ def ranking_table(block: Block, key: Key, scope: str) -> Table:
     ]
     floors = floor_rows(block, [(key, scope)], 1)
     blank = [Cell("") for _ in stubs]
+    unknown = [Cell(MISSING) for _ in stubs[1:-1]]
+    found += [
+        Row((Cell(""), Cell(name), cells[1], Cell(""), *unknown, cells[0]), "reference")
+        for name, cells in reference_scores(block, [(key, scope)]).items()
+    ]
     found += [Row((Cell(""), *row.cells, *blank), row.kind) for row in floors]
     heads = (Head("place", "place", number=False), stubs[0], head(key, scope), Head("win / tie / loss", "verdicts", score=False))
     note = PLACES if pairs else ORDER
-    notes = [*shared, note if len(order) > 1 else ALONE, *verdict_notes(block, best=False), *value_notes(block, scope)]
+    notes = [*shared, note if len(order) > 1 else ALONE, *verdict_notes(block, best=False), *reference_notes(block)]
+    notes += value_notes(block, scope)
     title = f"{block.title}: {measurement_name(key)}, {scope_words(scope)}, ranked"
     return Table("ranking", title, (*heads, *stubs[1:]), tuple(found), tuple(notes))
 

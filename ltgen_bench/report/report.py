@@ -16,7 +16,7 @@ from ltgen_bench.files import write_text, write_whole
 from ltgen_bench.records.measured import measured_csv
 from ltgen_bench.records.published import published, read_leaderboard
 from ltgen_bench.records.schema import RunRecord
-from ltgen_bench.records.store import StoredRun, find_runs, protocols, rows
+from ltgen_bench.records.store import StoredRun, protocols, reported_runs, rows
 from ltgen_bench.report.beside import base_name, published_tables
 from ltgen_bench.report.columns import apart_notes
 from ltgen_bench.report.entries import Block, blocks, check_equal, each, measurements
@@ -99,7 +99,7 @@ def report(
     check_equal(equal)
     given = [read_leaderboard(path) for path in leaderboards]
     known = published()
-    runs = [run for run in find_runs(runs_dir) if run.record is not None]
+    runs = reported_runs(runs_dir)
     _check_dataset(dataset, runs, [known, *given])
     runs = [run for run in runs if run.record is not None and dataset in (None, run.record.dataset)]
     if not runs and not given:
@@ -148,10 +148,11 @@ def _named(found: Sequence[Block]) -> list[tuple[str, Block]]:
 def _write_section(
     name: str, block: Block, before: Sequence[Block], runs: Sequence[StoredRun], out: Path, published: pd.DataFrame | None
 ) -> tuple[Section, list[Path]]:
-    tables = section_tables(block, before) + ([] if published is None else published_tables(block, published))
+    tables = section_tables(block, before)
+    tables += published_tables(block, published) if published is not None and block.entries else []
     files = _write_tables(tables, out / "tables" / name)
-    plots = save_plots(block, out / "plots" / name)
-    own = set(block.rows["score_digest"])
+    plots = save_plots(block, out / "plots" / name) if block.entries else {}
+    own = {digest for part in (block.rows, block.references) if len(part) for digest in part["score_digest"]}
     part = [run for run in runs if run.record is not None and run.record.score_digest in own]
     sheet = _side_by_side(block, part, out / "plots" / name / "samples.png")
     if sheet is not None:
@@ -166,8 +167,8 @@ def section_tables(block: Block, before: Sequence[Block] = ()) -> list[Table]:
     main = replace(main, notes=(*apart_notes(block, before), *main.notes))
     tables = [main, verdict_table(block), downstream_table(block)]
     for rule in ("thirds", "count"):
-        tables += [group_table(block, key, rule) for key in measurements(block.rows, f"few@{rule}")]
-    tables += [class_table(block, key) for key in measurements(block.rows, "class")]
+        tables += [group_table(block, key, rule) for key in measurements(block.shown, f"few@{rule}")]
+    tables += [class_table(block, key) for key in measurements(block.shown, "class")]
     return [table for table in tables if table is not None]
 
 

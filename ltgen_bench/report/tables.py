@@ -12,6 +12,9 @@ from ltgen_bench.report.columns import (
     head,
     name_in,
     older_note,
+    reference_notes,
+    reference_part,
+    reference_rows,
     scope_head,
     score_cell,
     score_cells,
@@ -36,12 +39,13 @@ def comparison_table(block: Block) -> Table:
     """
     columns = [(key, "all") for key in block.keys]
     heads, names, shared = stub(block, "unlike")
-    notes = [*shared, *verdict_notes(block), *older_note(block), *twin_notes(block), *value_notes(block)]
+    notes = [*shared, *verdict_notes(block), *reference_notes(block), *older_note(block), *twin_notes(block)]
+    notes += value_notes(block)
     return Table(
         "comparison",
         f"{block.title}: all classes",
         (*heads, *(head(key) for key, _ in columns)),
-        (*_score_rows(block, columns, names), *floor_rows(block, columns, len(heads))),
+        (*_score_rows(block, columns, names), *reference_rows(block, columns), *floor_rows(block, columns, len(heads))),
         tuple(notes),
     )
 
@@ -64,13 +68,16 @@ def group_table(block: Block, key: Key, rule: str = "thirds") -> Table:
         f"groups-{slug(block, key)}-{rule}",
         f"{block.title}: {name_in(block, key)} by group ({rule})",
         (*heads, *(scope_head(key, scope) for scope in known)),
-        (*_score_rows(block, columns, names), *floor_rows(block, columns, len(heads))),
+        (*_score_rows(block, columns, names), *reference_rows(block, columns), *floor_rows(block, columns, len(heads))),
         (*notes, *shared, *verdict_notes(block)),
     )
 
 
 def class_table(block: Block, key: Key) -> Table:
-    """One measurement for each class, from head to tail: a row a class with its training images, a column an entry."""
+    """One measurement for each class, from head to tail: a row a class with its training images, a column an entry.
+
+    The columns of reference rows are the last.
+    """
     part = block.part(key, "class")
     classes = part[["class_label", "class_name", "class_count"]].drop_duplicates("class_label")
     classes = classes.sort_values(["class_count", "class_label"], ascending=[False, True])
@@ -78,12 +85,14 @@ def class_table(block: Block, key: Key) -> Table:
         Head("class", "class", number=False),
         Head("training images", "training_images", score=False),
         *(Head(entry, f"{entry}:{csv_key(key)}", under(key)) for entry in block.entries),
+        *(Head(f"{name} (reference)", f"{name} (reference):{csv_key(key)}", under(key)) for name in block.reference_names),
     )
-    values = {pair: own["value"] for pair, own in part.groupby(["class_label", "entry"])}
+    both = pd.concat([part, reference_part(block, key, "class")]) if block.entries and block.reference_names else part
+    values = {pair: own["value"] for pair, own in both.groupby(["class_label", "entry"])}
     none = pd.Series(dtype="float64")
-    rows = []
+    rows, names = [], [*block.entries, *block.reference_names]
     for one in each(classes):
-        cells = [score_cell(key[0], values.get((one.class_label, entry), none)) for entry in block.entries]
+        cells = [score_cell(key[0], values.get((one.class_label, name), none)) for name in names]
         size = Cell(f"{one.class_count}", float(one.class_count), n=1)
         rows.append(Row((Cell(str(one.class_name)), size, *cells)))
     _, _, shared = stub(block)
@@ -107,7 +116,7 @@ def downstream_table(block: Block) -> Table | None:
         "downstream",
         f"{block.title}: accuracy on real test images, by training set",
         (*heads, *columns),
-        (*_score_rows(block, pairs, names), *floor_rows(block, pairs, len(heads))),
+        (*_score_rows(block, pairs, names), *reference_rows(block, pairs), *floor_rows(block, pairs, len(heads))),
         (*shared, *verdict_notes(block)),
     )
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ltgen_bench.evaluation.scores import Scores
+from ltgen_bench.evaluation.trivial import TRIVIAL
 from ltgen_bench.records.schema import RunRecord
 from ltgen_bench.records.statistics import ONE_SEED
 from ltgen_bench.report.columns import CLASSIFIER, GROUPS, TRAINED_ON, Key
@@ -97,7 +98,7 @@ def _notes(record: RunRecord, scores: Scores) -> tuple[str, ...]:
     every = scores.table[scores.table["scope"] == "all"]
     notes = [
         "floor: real half against real half. test: real held-out images."
-        f" {record.entry.images_per_class} generated images a class."
+        f" {int(every['n_generated'].max()):,} generated images."
     ]
     if not every[["floor_half", "floor_test"]].notna().any(axis=None):
         notes = []
@@ -107,7 +108,9 @@ def _notes(record: RunRecord, scores: Scores) -> tuple[str, ...]:
     for note, rows in every[every["note"] != ""].groupby("note", sort=False):
         names = dict.fromkeys(f"{facts(row.metric).title} ({row.extractor})" for row in each(rows))
         notes.append(f"{listed(list(names))}: {note}.")
-    notes.append(f"{ONE_SEED} {CLASSIFIER}" if "classifier" in set(every["extractor"]) else ONE_SEED)
+    told = f"{record.label}: {TRIVIAL[record.label].summary}. For reference, never ranked." if record.label in TRIVIAL else ""
+    seed = told if record.kind == "reference" else ONE_SEED
+    notes.append(f"{seed} {CLASSIFIER}" if "classifier" in set(every["extractor"]) else seed)
     return tuple(notes)
 
 

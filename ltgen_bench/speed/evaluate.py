@@ -34,15 +34,15 @@ def _neighbours(run: Run, sizes: Sizes) -> list[SpeedRow]:
     size = _square(sizes.images, sizes.features)
     elsewhere = "" if sizes.features == WIDTH else f"{WIDTH:,} features"
     ours, plain, fidelity = (run(job, **input_) for job in ("neighbours", "neighbours_prdc", "neighbours_fidelity"))
-    rows = [_beside("k-NN metrics", size, ours, plain, PRDC, Target("ratio", ">=", 3.0, elsewhere), tolerance=1e-3),
-            _beside("k-NN metrics", size, ours, fidelity, f"{FIDELITY} (precision and recall)",
+    rows = [_beside("k-NN", size, ours, plain, PRDC, Target("ratio", ">=", 3.0, elsewhere), tolerance=1e-3),
+            _beside("k-NN", size, ours, fidelity, f"{FIDELITY} (precision and recall)",
                     Target("ratio", ">=", 1.3, elsewhere), tolerance=1e-3),
             SpeedRow("evaluate", "k-NN memory", size, "MB", ours.memory_mb,
                      None if sizes.wide else Target("value", "<=", 2500.0, _square(FULL.wide, WIDTH)), PRDC, plain.memory_mb)]
     if sizes.wide:
         size = _square(sizes.wide, sizes.features)
         large = run("neighbours", images=sizes.wide, features=sizes.features)
-        rows += [SpeedRow("evaluate", "k-NN metrics", size, "s", large.seconds, memory_mb=large.memory_mb),
+        rows += [SpeedRow("evaluate", "k-NN", size, "s", large.seconds, memory_mb=large.memory_mb),
                  SpeedRow("evaluate", "k-NN memory", size, "MB", large.memory_mb, Target("value", "<=", 2500.0, elsewhere))]
     return rows
 

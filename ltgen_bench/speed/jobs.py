@@ -18,7 +18,7 @@ from torch_fidelity.utils import get_featuresdict_from_dataset
 from ltgen_bench.evaluation.cache import cached_features
 from ltgen_bench.evaluation.inception import Inception
 from ltgen_bench.evaluation.measure import Scope, Sides, measure
-from ltgen_bench.evaluation.metrics import METRICS, Settings, Side
+from ltgen_bench.evaluation.metrics import DEFAULT, METRICS, Settings, Side
 from ltgen_bench.evaluation.metrics.fid import frechet_distance
 from ltgen_bench.evaluation.metrics.neighbours import neighbour_scores
 from ltgen_bench.progress import SILENT
@@ -103,12 +103,12 @@ def frechet_fidelity(images: int, features: int) -> Call:
 
 
 def classes(classes: int, per_class: int, features: int) -> Call:
-    """Every metric that has a value for each class, with its floors: ours. Real, held-out and generated images alike."""
+    """Every default metric that has a value for each class, with its floors: ours. Equally many images of every kind."""
     labels = np.repeat(np.arange(classes), per_class)
     sides = Sides(*(Side(normal_features(len(labels), features, seed), labels,
-                         np.eye(classes, dtype=np.float32)[labels]) for seed in range(3)))
+                         np.eye(classes, dtype=np.float32)[labels]) for seed in range(4)))
     scopes = [Scope("class", "class", (label,), label, f"class {label}") for label in range(classes)]
-    metrics = [METRICS[name] for name in METRICS if METRICS[name].compute is not None and "class" in METRICS[name].scopes]
+    metrics = [METRICS[name] for name in DEFAULT if "class" in METRICS[name].scopes and "training" not in METRICS[name].needs]
 
     def call() -> list[float]:
         with SILENT.stage("metrics", classes, "classes") as stage:

@@ -1,20 +1,22 @@
 """The contract of every registered metric, on made-up features: a new entry is tested by existing."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ltgen_bench.evaluation.description import describe_extractors, describe_metrics
 from ltgen_bench.evaluation.extractors import EXTRACTORS
-from ltgen_bench.evaluation.measure import NO_CLASSES, NO_LOGITS, Sides, measure, scopes_of
+from ltgen_bench.evaluation.measure import NO_CLASSES, NO_LOGITS, NO_TRAINING, Sides, measure, scopes_of
 from ltgen_bench.evaluation.metrics import METRICS, Settings, Side
 from ltgen_bench.evaluation.metrics.fid import frechet_distance
+from ltgen_bench.evaluation.metrics.kid import unbiased_mmd2
 from ltgen_bench.evaluation.metrics.neighbours import neighbour_scores
 from ltgen_bench.progress import SILENT
 
 COMPUTED = [name for name in METRICS if METRICS[name].compute is not None]
-WORDS = ("features", "reference", "logits", "class logits", "training")
+WORDS = ("features", "reference", "logits", "class logits", "train", "held out", "training")
 
 
 def side(counts, seed, *, shift=0.0, width=12, logits=True):
@@ -49,15 +51,17 @@ def test_a_metric_states_its_facts(name):
     assert set(metric.scopes) <= {"all", "group", "class"}
     assert metric.scopes
     assert all(hasattr(Settings(), field) for field in metric.settings)
-    assert (metric.compute is None) == ("training" in metric.needs)
+    assert (metric.compute is None) == ("training" in metric.needs or metric.unseen is not None)
+    assert (metric.unseen is not None) == ("held out" in metric.needs)
 
 
-@pytest.mark.parametrize("num_classes", [2, 3, 100])
-@pytest.mark.parametrize("name", COMPUTED)
+@pytest.mark.parametrize(("name", "num_classes"), [
+    (name, classes) for name in COMPUTED for classes in ((2,) if METRICS[name].on_request else (2, 3, 100))])
 def test_values_lie_within_the_bounds_in_every_scope(name, num_classes, make_dataset):
-    counts = [8] * num_classes
+    each = max(8, METRICS[name].min_per_class)
+    counts = [each] * num_classes
     dataset = make_dataset(tuple(range(2 + num_classes, 2, -1)))
-    sides = Sides(side(counts, 0, shift=0.2), side([9] * num_classes, 1), side(counts, 2))
+    sides = Sides(side(counts, 0, shift=0.2), side([each + 1] * num_classes, 1), side(counts, 2))
     metric, rows = METRICS[name], rows_of([name], sides, dataset)
     kinds = {"all": 1, "group": 6, "class": num_classes}
     assert len(rows) == sum(kinds[kind] for kind in metric.scopes)
@@ -91,6 +95,81 @@ def test_real_images_in_the_place_of_generated_ones_score_no_worse_than_shifted_
         assert good < bad if metric.direction == "lower" else good > bad
     else:
         assert good == bad
+
+
+class TestUnseen:
+    """Metrics that meet the training images and the held-out ones."""
+
+    names = tuple(name for name in METRICS if METRICS[name].unseen is not None)
+
+    def sides(self, generated, held_out=(40, 40, 40)):
+        train = side([20, 9, 4], 7)
+        return Sides(generated(train), side([40] * 3, 1), side(held_out, 2), train)
+
+    def test_a_copying_generator_is_exposed_and_an_honest_one_is_not(self, tiny_dataset):
+        copies = rows_of(self.names, self.sides(lambda train: train), tiny_dataset)
+        assert {row["value"] for row in copies if "value" in row} == {1.0}
+        fresh = rows_of(self.names, self.sides(lambda train: side([60] * 3, 5)), tiny_dataset)
+        honest = {row["metric"]: row["value"] for row in fresh if row["scope"] == "all"}
+        assert abs(honest["memorised"]) < 0.25
+        assert honest["near_copies"] < 0.2
+
+    def test_they_have_every_scope_and_count_the_training_images(self, tiny_dataset):
+        rows = rows_of(self.names, self.sides(lambda train: side([5] * 3, 5)), tiny_dataset)
+        assert len(rows) == 2 * (1 + 6 + 3)
+        few = next(row for row in rows if row["scope"] == "few@thirds")
+        assert (few["n_real"], few["n_generated"]) == (4, 5)
+
+    def test_without_training_or_held_out_images_there_is_a_reason(self, tiny_dataset):
+        whole = self.sides(lambda train: side([5] * 3, 5))
+        for sides in (Sides(whole.generated, whole.real, whole.held_out), replace(whole, held_out=side([0] * 3, 2))):
+            notes = {row["note"] for row in rows_of(self.names, sides, tiny_dataset)}
+            assert notes == {NO_TRAINING, NO_CLASSES}
+
+    def test_a_class_with_few_held_out_images_says_how_many_it_needs(self, tiny_dataset):
+        rows = rows_of(["memorised"], self.sides(lambda train: side([5] * 3, 5), held_out=[40, 19, 40]), tiny_dataset)
+        notes = {(row["scope"], row["label"]): row.get("note", "") for row in rows}
+        assert notes["class", 1] == notes["all", None] == "not available: needs n >= 20 held-out images of each class, has 19"
+        assert notes["class", 0] == ""
+
+
+class TestSpread:
+    @pytest.mark.parametrize("name", ["fid", "precision", "diversity", "label_accuracy"])
+    def test_the_uncertainty_is_how_far_fresh_samples_move_the_score(self, name, tiny_dataset):
+        """Against the deviation over 40 independent draws, within what 4 halvings can tell."""
+        real = side([200] * 3, 1)
+        values, spreads = [], []
+        for seed in range(40):
+            row = rows_of([name], Sides(side([60] * 3, 100 + seed, shift=0.3), real, side([0] * 3, 2)), tiny_dataset)[0]
+            values.append(row["value"])
+            spreads.append(row["uncertainty"])
+        assert np.sqrt(np.mean(np.square(spreads))) == pytest.approx(np.std(values, ddof=1), rel=0.5)
+
+    def test_a_metric_with_an_error_of_its_own_keeps_it(self, tiny_dataset):
+        sides = Sides(side([60] * 3, 0), side([60] * 3, 1), side([60] * 3, 2))
+        row = next(row for row in rows_of(["kid"], sides, tiny_dataset) if row["scope"] == "class")
+        inside = [part.take(part.labels == row["label"]) for part in (sides.generated, sides.real)]
+        assert row["uncertainty"] == unbiased_mmd2(inside[0].features, inside[1].features)[1]
+
+    def test_too_few_images_for_halves_leave_it_empty(self, tiny_dataset):
+        row = rows_of(["recall"], Sides(side([3] * 3, 0), side([9] * 3, 1), side([9] * 3, 2)), tiny_dataset)[0]
+        assert math.isfinite(row["value"])
+        assert math.isnan(row["uncertainty"])
+
+
+def test_coverage_says_what_equal_distributions_would_have(tiny_dataset):
+    row = rows_of(["coverage"], Sides(side([30] * 3, 0), side([40] * 3, 1), side([40] * 3, 2)), tiny_dataset)[0]
+    chance = 1 - np.prod([(89 - i) / (179 - i) for i in range(5)])
+    assert row["note"] == f"expected of equal distributions ({chance:.3f})"
+
+
+def test_a_class_has_a_fid_only_above_its_floor(tiny_dataset):
+    real = side([60] * 3, 1)
+    honest, far = ([row["value"] for row in rows_of(["fid_excess"], Sides(generated, real, side([40] * 3, 2)), tiny_dataset)]
+                   for generated in (side([40] * 3, 0), side([40] * 3, 0, shift=3.0)))
+    assert len(honest) == 3
+    assert abs(np.mean(honest)) < 3 < np.mean(far)
+    assert "class" not in METRICS["fid"].scopes
 
 
 def test_an_empty_group_and_missing_logits_have_their_reasons(tiny_dataset):

@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+from ltgen_bench.evaluation.measure import Sides, measure, scopes_of
 from ltgen_bench.evaluation.metrics.base import Settings, Side
-from ltgen_bench.evaluation.metrics.prd import PRD_F8, clustered_curve, prd_curve, prd_scores
+from ltgen_bench.evaluation.metrics.prd import PRD_F1_8, PRD_F8, clustered_curve, prd_curve, prd_scores
+from ltgen_bench.progress import SILENT
 
 
 def islands(which: list[int], count: int, seed: int) -> np.ndarray:
@@ -59,11 +61,12 @@ def test_the_seed_alone_decides_and_not_the_number_of_threads() -> None:
     assert not np.array_equal(curves[0], clustered_curve(generated, real, 20, seed=4, runs=1))
 
 
-def test_fewer_images_than_clusters_have_no_score() -> None:
-    side = Side(islands([0], 30, 0), np.arange(30, dtype=np.int64) % 2)
-    assert PRD_F8.compute is not None
-    found = PRD_F8.compute(side, side, Settings(), "all")
-    assert set(found) == {"prd_f8", "prd_f1_8"}
-    assert all(np.isnan(result.value) for result in found.values())
-    enough = Side(islands([0], 40, 0), np.arange(40, dtype=np.int64) % 2)
-    assert all(result.value == pytest.approx(1) for result in PRD_F8.compute(enough, enough, Settings(), "all").values())
+def test_fewer_images_than_clusters_have_no_score_but_a_reason(tiny_dataset) -> None:
+    def rows(each: int) -> list[dict]:
+        labels = np.arange(3 * each, dtype=np.int64) % 3
+        side = Side(islands([0], 3 * each, 0), labels)
+        with SILENT.stage("metrics", 1, "scopes") as stage:
+            return measure([PRD_F8, PRD_F1_8], Sides(side, side, side), scopes_of(tiny_dataset)[:1], Settings(), stage)
+
+    assert {row["note"] for row in rows(19)} == {"not available: needs n >= 20 generated images of each class, has 19"}
+    assert [row["value"] for row in rows(20)] == [pytest.approx(1), pytest.approx(1)]

@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 import numpy as np
-import pandas as pd
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from ltgen_bench.cli import cli
 from ltgen_bench.drawn import find_drawn
@@ -17,6 +17,7 @@ from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.pipeline import make_plan, run
 from ltgen_bench.records.schema import RunRecord
 from ltgen_bench.records.store import find_run, find_runs
+from ltgen_bench.report.report import report
 
 CLASSIFIER = ("--protocol", "ccua-paper", "--extractor", "classifier", "--metrics", "fid,precision", "--device", "cpu")
 
@@ -182,17 +183,84 @@ class TestRuns:
 
 
 class TestFiles:
-    def test_other_models_samples_get_the_numbers_of_the_run(self, ask, theirs, undisturbed):
-        out, _ = ask("evaluate", str(theirs), "--dataset", "digits-lt", "--metrics", "fid,recall", "--device", "cpu", "--json")
+    def test_other_models_samples_get_the_numbers_of_the_run_and_a_record(self, ask, theirs, runs, undisturbed):
+        out, _ = ask("evaluate", str(theirs), "--dataset", "digits-lt", "--metrics", "fid,recall", "--device", "cpu", "--json",
+                     "--name", "Some GAN", "--seed", "4")
         (found,) = json.loads(out)
-        rows = pd.DataFrame(found["scores"])
-        both = rows.merge(undisturbed.scores.table, on=["metric", "scope", "class_name", "protocol"])
-        assert len(both) == len(rows) == 7 + 17
-        np.testing.assert_array_equal(both["value_x"].astype(float), both["value_y"])
+        stored = find_run(runs, "Some-GAN")
+        assert stored.record == RunRecord.model_validate_json(json.dumps(found))
+        both = stored.scores.table.merge(undisturbed.scores.table, on=["metric", "scope", "class_name", "protocol"])
+        assert len(both) == len(stored.scores.table) == 7 + 17
+        np.testing.assert_array_equal(both["value_x"], both["value_y"])
+        assert (found["kind"], found["label"], found["seed"]) == ("samples", "Some GAN", 4)
+        assert (found["entry"]["images_per_class"], found["entry"]["omega"], found["deterministic"]) == (12, None, None)
         assert found["fingerprint"] == undisturbed.record.fingerprint
+        assert set(found["config"]) == {"data", "evaluate"}
+        assert (stored.folder / "samples" / found["sample_digest"] / "samples.png").is_file()
+
+    def test_the_same_images_in_another_form_are_known_again(self, ask, theirs, runs, tmp_path, monkeypatch):
+        rules = ("--dataset", "digits-lt", "--metrics", "fid", "--device", "cpu")
+        first, _ = ask("evaluate", str(theirs), *rules)
+        with np.load(theirs) as stored:
+            np.save(tmp_path / "theirs.npy", stored["images"])
+            (tmp_path / "labels.txt").write_text("\n".join(map(str, stored["labels"])))
+            for place, (image, label) in enumerate(zip(stored["images"], stored["labels"], strict=True)):
+                (tmp_path / "theirs" / str(label)).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(image).save(tmp_path / "theirs" / str(label) / f"{place}.png")
+        shutil.make_archive(str(tmp_path / "theirs"), "zip", tmp_path, "theirs")
+        monkeypatch.setattr("ltgen_bench.rescore.evaluate", None)
+        for form in (["theirs.npz"], ["theirs.npy", "--labels", str(tmp_path / "labels.txt")], ["theirs"], ["theirs.zip"]):
+            again, _ = ask("evaluate", str(tmp_path / form[0]), *form[1:], *rules)
+            assert again.startswith("measured on 20")
+            assert again.splitlines()[1:] == first.splitlines()
+        with pytest.raises(UserError, match=r"--seed 1: these very images are there as seed 0 .*runs rm theirs-"):
+            ask("evaluate", str(theirs), "--seed", "1", *rules)
+        assert len(find_runs(runs)) == 2
+
+    def test_images_that_are_not_kept_cannot_be_scored_by_name(self, ask, theirs):
+        ask("evaluate", str(theirs), "--dataset", "digits-lt", "--metrics", "is", "--device", "cpu")
+        with pytest.raises(UserError, match=r"not drawn here and are not kept; give the images themselves again"):
+            ask("evaluate", "theirs")
+
+    def test_a_collapsed_and_a_copying_generator_are_exposed_below_a_run_and_never_ranked(self, ask, runs, tmp_path):
+        rules = ("--dataset", "digits-lt", "--images-per-class", "12", "--metrics", "fid,recall,coverage,memorised", "--device",
+                 "cpu")
+        collapsed, _ = ask("evaluate", "one-per-class", *rules)
+        assert "one training image of each class, repeated: a collapsed generator. For reference, never ranked." in " ".join(
+            collapsed.split())
+        assert "One seed" not in collapsed
+        for name in ("copy-train", "real-train", "jitter-train", "class-gaussian"):
+            ask("evaluate", name, *rules)
+        made = report(runs, tmp_path / "report")
+        (table,) = (table for section in made.sections for table in section.tables if table.name == "comparison")
+        kinds = {row.cells[0].text: row.kind for row in table.rows}
+        assert list(kinds.values()) == ["entry", *["reference"] * 5, "floor", "floor"]
+        assert not any(cell.best for row in table.rows for cell in row.cells)
+        columns = {head.key.partition(":")[0]: place for place, head in enumerate(table.heads)}
+        values = {row.cells[0].text: {name: row.cells[place].value for name, place in columns.items()} for row in table.rows}
+        assert values["one-per-class"]["recall"] < 0.1 < 0.5 < values["real-train"]["recall"]
+        assert values["copy-train"]["memorised"] == values["one-per-class"]["memorised"] == 1
+        assert values["copy-train"]["fid"] < values["one-per-class"]["fid"]
+        ranked, _ = ask("report", "--rank", "fid:classifier")
+        lines = ranked.splitlines()
+        assert next(line for line in lines if "copy-train" in line).startswith("  ")
+        assert next(line.split()[1] for line in lines if line.startswith("–")) == "cbdm"  # noqa: RUF001
+
+    def test_real_train_in_full_has_the_fid_zero(self, ask, runs):
+        ask("evaluate", "real-train", "--dataset", "digits-lt", "--images-per-class", "1000", "--metrics", "fid", "--device",
+            "cpu")
+        stored = find_run(runs, "real-train")
+        every = stored.scores.table.set_index("scope").loc["all"]
+        assert every["value"] == pytest.approx(0, abs=1e-6)
+        assert stored.record.kind == "reference"
+        assert stored.record.entry.images_per_class is None
+
+    def test_fewer_real_images_than_asked_for_are_said(self, ask):
+        _, told = ask("evaluate", "real-test", "--dataset", "digits-lt", "--metrics", "is", "--device", "cpu")
+        assert "real-test has 450 images, where 100 of each class were asked for" in " ".join(told.split())
 
     def test_a_table_is_printed_and_written_with_its_departures(self, ask, theirs, tmp_path):
-        rules = ("--protocol", "cbdm-paper", "--extractor", "classifier", "--labels", "uniform", "--metrics", "fid")
+        rules = ("--protocol", "cbdm-paper", "--extractor", "classifier", "--label-policy", "uniform", "--metrics", "fid")
         out, told = ask("evaluate", str(theirs), "--dataset", "digits-lt", *rules, "--device", "cpu", "--out",
                         str(tmp_path / "out"))
         words = " ".join(out.split())
@@ -220,15 +288,21 @@ class TestFiles:
     (["cbdm", "--set", "evaluate.k=0"], "evaluate.k: 0 is not a number above 0."),
     (["cbdm", "--dataset", "digits-lt"], "--dataset: cbdm is a run, which brings its own data and labels; leave it out."),
     (["cbdm", "--split-seed", "1"], "--split-seed: cbdm is a run"),
-    (["cbdm", "--labels", "uniform"], "--labels: cbdm is a run"),
+    (["cbdm", "--label-policy", "uniform"], "--label-policy: cbdm is a run"),
+    (["cbdm", "--name", "x"], "--name: cbdm is a run"),
+    (["cbdm", "--images-per-class", "3"], "--images-per-class: cbdm is a run"),
+    (["copy-train"], "copy-train: name the data set that it is judged against"),
+    (["copy-train", "--dataset", "digits-lt", "--name", "x"], "--name: copy-train is a reference, which is made here"),
+    (["copy-trian", "--dataset", "digits-lt"], "is no file or folder, no run and no reference. Did you mean 'copy-train'?"),
+    (["none.npz", "--dataset", "digits-lt", "--images-per-class", "3"], "--images-per-class: all images of none.npz count"),
     (["cbdm", "--samples", "zzz"], "--samples zzz: of the samples of cbdm-"),
     (["cbdn"], "there is no run 'cbdn'"),
     (["cbdm", "--extractor-weights", "inception=none.pth"], "there is no file none.pth"),
     (["cbdm", "--half", "report", "--set", "evaluate.reference=longtail"], "the long-tailed training set, which has no halves"),
     (["none.npz"], "none.npz: name the data set that it is judged against"),
-    (["none.npz", "--dataset", "digits-lt"], "npz:none.npz: there is no such file."),
+    (["none.npz", "--dataset", "digits-lt"], "none.npz: there is no such file or folder."),
     (["none.npz", "--dataset", "digts-lt"], "unknown data set 'digts-lt'. Did you mean 'digits-lt'?"),
-    (["none.npz", "--dataset", "digits-lt", "--samples", "abc"], "--samples: of an npz there is only one set"),
+    (["none.npz", "--dataset", "digits-lt", "--samples", "abc"], "--samples: none.npz is one set of images"),
 ])
 def test_a_mistake_is_refused_in_words_and_nothing_is_written(ask, runs, arguments, sentence):
     before = sorted(path for path in runs.rglob("*") if path.name != ".lock")

@@ -12,7 +12,7 @@ from ltgen_bench.pipeline import run
 KILL_AT = {
     "train": "ltgen_bench.training.checkpoint.save_checkpoint",
     "sample": "ltgen_bench.diffusion.sampling.Sampling.draw",
-    "features": "ltgen_bench.evaluation.cache.write_whole",
+    "features": "ltgen_bench.evaluation.features_file.write_at",
     "downstream": "ltgen_bench.evaluation.downstream.train_classifier",
 }
 

@@ -274,3 +274,21 @@ CIFAR = {  # the settings of a run on cifar10-lt, with ids of its own
     "inception": True,
     "samples": False,
 }
+
+
+def write_handed(runs_dir: Path, name, seed=0, *, kind="samples", variant="a", quality="ddpm", images_per_class=100, **settings):
+    """Scores of images that were not made here, as `evaluate` leaves them; `quality` names the method that they score like."""
+    record = make_record(quality, seed, variant=variant, images_per_class=images_per_class, **settings)
+    unknown = dict.fromkeys(Entry.model_fields) | {"labels": "balanced", "images_per_class": images_per_class}
+    digest = f"{zlib.crc32(f'{name}/{seed}/{variant}/{images_per_class}'.encode()):08x}"
+    record = record.model_copy(update={
+        "kind": kind, "method": name.lower(), "label": name, "entry": Entry(**unknown), "deterministic": None,
+        "train_digest": f"{zlib.crc32(name.encode()):08x}", "sample_digest": digest, "score_digest": digest[::-1],
+        "stages": [Stage(name="evaluate", seconds=3.0, peak_memory_mb=100.0, device="cpu")],
+        "command": f"ltgen-bench evaluate {name} --dataset {record.dataset}"})
+    folder = runs_dir / record.dataset / f"{name}-{digest}"
+    scores = folder / "scores" / record.score_digest
+    Scores.from_rows(score_rows(quality, seed, variant=variant), record.protocols).save(scores / "scores.csv")
+    record.save(scores)
+    record.save(folder)
+    return folder, record

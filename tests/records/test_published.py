@@ -105,7 +105,7 @@ def test_all_problems_of_a_file_come_at_once_with_row_column_and_cure(tmp_path):
     text = problems(path)
     assert text.splitlines()[0] == f"{path} has 3 problems"
     assert "row 3, value: 'n/a' is not a number (leave the cell empty when it is missing)" in text
-    assert "row 4, metric: unknown metric 'fidd'. Did you mean 'fid'? Known: accuracy, coverage" in text
+    assert "row 4, metric: unknown metric 'fidd'. Did you mean 'fid'? Known: accuracy, cmmd, coverage" in text
     assert "rows 2 and 5 are the same result twice" in text
 
 

@@ -170,7 +170,7 @@ class TestStage:
     def test_each_figure_stands_beside_its_reference_and_target(self, took, told):
         rows = evaluate_stage(Conditions(Sizes(), 2, "cpu"), told)
         assert [(row.what, round(row.ratio, 2), row.target_words, row.met) for row in rows if row.reference == row.reference] == [
-            ("k-NN metrics", 4.0, ">= 3 x", True), ("k-NN metrics", 1.2, ">= 1.3 x", False),
+            ("k-NN", 4.0, ">= 3 x", True), ("k-NN", 1.2, ">= 1.3 x", False),
             ("k-NN memory", 8.0, "<= 2,500 MB", None), ("FID", 10.0, ">= 1 x", True), ("Inception", 2.0, ">= 1.4 x", False)]
         (classes,) = (row for row in rows if row.what == "class metrics")
         assert (classes.value, classes.target_words, classes.met) == (11.0, "<= 12 s", True)
@@ -197,21 +197,28 @@ class TestStage:
 
 class TestCommand:
     def call(self, *arguments):
-        return CliRunner().invoke(cli, ["speed", *arguments], env={"COLUMNS": "100"})
+        return CliRunner().invoke(cli, ["speed", *arguments], env={"COLUMNS": "86"})
 
     def test_the_table_and_the_csv(self, took, tmp_path):
         answer = self.call("--csv", str(tmp_path / "speed.csv"), "--threads", "1", "--images", "500", "--device", "cpu")
         assert answer.exit_code == 0, answer.output
-        assert "k-NN metrics / prdc" in answer.output
+        assert "k-NN / prdc" in answer.output
         assert "4.00 x" in answer.output
         assert "NO" in answer.output
-        assert "Inception: the result differs by 0.0005 from that of torch-fidelity; 0.0001 is allowed." in answer.output
-        assert "the target is for 50,000 x 50,000 x 2,048" in " ".join(answer.output.split())
+        assert answer.output.splitlines()[0].split() == ["ours", "reference", "ratio", "target", "met", "memory"]
+        words = " ".join(answer.output.split())
+        assert "Inception: the result differs by 0.0005 from that of torch-fidelity; 0.0001 is allowed." in words
+        assert "the target is for 50,000 x 50,000 x 2,048" in words
         assert "torch 2" in answer.output
         lines = list(csv.DictReader(io.StringIO((tmp_path / "speed.csv").read_text())))
         assert len(lines) == 6
         assert {line["threads"] for line in lines} == {"1"}
         assert took[0] == ("neighbours", {"images": 500, "features": 2048}, 1)
+
+    @pytest.mark.parametrize(("load", "said"), [(0.0, False), (1.5 * (os.cpu_count() or 1), True)])
+    def test_a_busy_machine_is_said(self, took, monkeypatch, load, said):
+        monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
+        assert ("The machine was busy with other things" in " ".join(self.call().output.split())) is said
 
     def test_full_changes_the_sizes_and_an_option_still_wins(self, took):
         assert self.call("--full", "--images", "700").exit_code == 0

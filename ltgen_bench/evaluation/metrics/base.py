@@ -62,13 +62,15 @@ class Result:
 
 
 Compute = Callable[[Side, Side, Settings, ScopeKind], Mapping[str, Result]]
+Unseen = Callable[[Side, Side, Side], Mapping[str, Result]]
 
 
 @dataclass(frozen=True)
 class Metric:
     """The facts about one metric. `compute(generated, real, settings, scope kind)` gives results by metric name.
 
-    Metrics with the same `compute` are computed in one call. Downstream metrics have none: they train classifiers.
+    Metrics with the same `compute` are computed in one call. Those that ask what a model was trained on have `unseen` in its
+    place, a function of (generated, training images, held-out images). Downstream metrics have neither: they train classifiers.
     """
 
     name: str
@@ -77,16 +79,21 @@ class Metric:
     source: str
     direction: Literal["lower", "higher"]
     bounds: tuple[float, float]
-    needs: tuple[str, ...]  # of: features, reference, logits, class logits, training
+    needs: tuple[str, ...]  # of: features, reference, logits, class logits, train, held out, training
     scopes: tuple[ScopeKind, ...]
     revision: int = 1
     scale: float = 1.0  # what a report multiplies by
     min_images: int = 1  # on each side that plays a part; `images_needed` adds what the settings ask for
+    min_per_class: int = 1  # likewise of every class of the scope
+    min_held_out: int = 0  # held-out images of every class, for `unseen`
+    on_request: bool = False  # computed only where it is named: too slow, or made for one extractor alone
+    expected: Callable[[Result, Settings], float] | None = field(default=None, repr=False)  # value of equal distributions
     floors: tuple[Literal["half", "test"], ...] = ("half", "test")
     biased_below: int | None = None  # images; a row with fewer says so, and what the value is at the floor's n
     settings: tuple[str, ...] = ()  # the fields of Settings that enter its protocol
     conventions: tuple[tuple[str, str], ...] = ()  # fixed fields of its protocol
     compute: Compute | None = field(default=None, repr=False)
+    unseen: Unseen | None = field(default=None, repr=False)
 
     def images_needed(self, settings: Settings) -> int:
         """The fewest images on a side for which this metric is defined."""
@@ -99,6 +106,7 @@ class Metric:
         fields = {"metric": self.name, "revision": self.revision, **{name: getattr(settings, name) for name in self.settings},
                   **dict(self.conventions)}
         if "reference" in self.needs:
-            fields |= {"reference": config.reference, "reference_half": config.half,
-                       "reference_per_class": config.reference_per_class}
+            fields |= {"reference": config.reference, "reference_per_class": config.reference_per_class}
+        if {"reference", "held out"} & set(self.needs):
+            fields |= {"reference_half": config.half}
         return fields

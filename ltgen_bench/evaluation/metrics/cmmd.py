@@ -48,7 +48,7 @@ def _compute(generated: Side, real: Side, settings: Settings, kind: ScopeKind) -
 
 
 CMMD = Metric(
-    name="cmmd", title="CMMD", direction="lower", bounds=(float("-inf"), float("inf")), min_images=2,
+    name="cmmd", title="CMMD", direction="lower", bounds=(float("-inf"), float("inf")), min_images=2, on_request=True,
     summary="1000 times the unbiased MMD^2 with a Gaussian kernel (sigma 10) of directions; published for the extractor clip",
     source="Jayasumana et al. 2024, arXiv:2401.09603", needs=("features", "reference"), scopes=("all", "group", "class"),
     compute=_compute)

@@ -103,7 +103,7 @@ MEMORISED = Metric(
     name="memorised", title="memorised", direction="lower", bounds=(float("-inf"), 1.0), floors=(),
     summary="how much oftener than chance the real image nearest to a generated one is a training image; 0: no copies, 1: all",
     source="after Meehan et al. 2020, arXiv:2004.05675; within classes, against the chance of unequal counts",
-    needs=("features", "train", "held out"), scopes=("all", "group", "class"))
+    needs=("features", "train", "held out"), scopes=("all", "group", "class"), min_held_out=HELD_OUT_NEEDED, unseen=results)
 NEAR_COPIES = replace(
     MEMORISED, name="near_copies", title="near copies", bounds=(0.0, 1.0),
     summary="share of generated images as near to a training image of their class as 5% of unseen real ones; 0.05: no copies")

@@ -7,13 +7,14 @@ copied set has a density of (k + 1) / k or of 1.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from ltgen_bench.evaluation.metrics.base import Metric, Result, ScopeKind, Settings, Side
+from ltgen_bench.evaluation.metrics.expected_coverage import expected_coverage
 from ltgen_bench.evaluation.subsets import stratified_take
 
 BLOCK = 1024  # rows of a distance matrix held at a time
@@ -39,44 +40,75 @@ def neighbour_scores(generated: Float[np.ndarray, "M D"], real: Float[np.ndarray
     assert min(len(generated), len(real)) > k, "a ball needs k neighbours"
     # Centring keeps |a|^2 + |b|^2 - 2 ab from losing its digits.
     precise = np.float64 if real.shape[1] <= WIDE else np.float32
-    centre = real.mean(axis=0, dtype=np.float64)
-    generated, real = (generated - centre).astype(precise), (real - centre).astype(precise)
-    limit_real, limit_generated = (_squared_limit(points, k, edge, block) for points in (real, generated))
+    centre = real.mean(axis=0, dtype=np.float64).astype(precise)
+    first, second = (_Points.of(np.subtract(points, centre, dtype=precise)) for points in (generated, real))
+    limit_generated, limit_real = (_squared_limit(points, k, edge, block) for points in (first, second))
     inside = 0  # generated images within some real ball
     hits = 0  # pairs of a generated image and a real ball around it
     recalled = np.zeros(len(real), bool)
     covered = np.zeros(len(real), bool)
     for start in range(0, len(generated), block):
-        distance = _squared_distances(generated[start:start + block], real)  # [block, N]
+        rows = slice(start, start + block)
+        distance = _squared_distances(first.take(rows), second)  # [block, N]
         in_real = distance <= limit_real
         inside += int(in_real.any(axis=1).sum())
         hits += int(in_real.sum())
         covered |= in_real.any(axis=0)
-        recalled |= (distance <= limit_generated[start:start + block, None]).any(axis=0)
+        recalled |= (distance <= limit_generated[rows, None]).any(axis=0)
     count = len(generated)
     return NeighbourScores(inside / count, float(recalled.mean()), hits / (k * count), float(covered.mean()))
 
 
-def _squared_limit(points: Float[np.ndarray, "N D"], k: int, edge: Literal["<=", "<"],
-                   block: int) -> Float[np.ndarray, " N"]:
+@dataclass(frozen=True)
+class _Points:
+    """Features with their squared lengths."""
+
+    features: Float[np.ndarray, "N D"]
+    sizes: Float[np.ndarray, " N"]
+
+    @classmethod
+    def of(cls, features: Float[np.ndarray, "N D"]) -> "_Points":
+        return cls(features, np.square(features).sum(axis=1))
+
+    def take(self, rows: slice) -> "_Points":
+        return _Points(self.features[rows], self.sizes[rows])
+
+
+def _squared_limit(points: _Points, k: int, edge: Literal["<=", "<"], block: int) -> Float[np.ndarray, " N"]:
     """The largest squared distance from every point that is inside its ball, which reaches to its k-th nearest neighbour.
 
     What rounding alone can leave between equal distances is added for `<=` and taken away for `<`, so that a point just
     on the edge is inside by the first and outside by the second, whatever the order of the sums.
     """
-    reach = np.empty(len(points), points.dtype)
-    for start in range(0, len(points), block):
-        distance = _squared_distances(points[start:start + block], points)
-        reach[start:start + block] = np.partition(distance, k, axis=1)[:, k]  # the 0-th is the point itself
-    size = np.square(points).sum(axis=1)
-    slack = _rounding(size + np.square(np.sqrt(size) + np.sqrt(reach)))  # for a point as far out as one on the edge can lie
+    reach = _squared_reach(points, k, block)
+    sizes = points.sizes
+    slack = _rounding(sizes + np.square(np.sqrt(sizes) + np.sqrt(reach)))  # for a point as far out as one on the edge can lie
     return reach + slack if edge == "<=" else reach - slack
 
 
-def _squared_distances(first: Float[np.ndarray, "M D"], second: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "M N"]:
+def _squared_reach(points: _Points, k: int, block: int) -> Float[np.ndarray, " N"]:
+    """Squared distance from every point to its k-th nearest neighbour besides itself; every pair is multiplied once."""
+    nearest = np.full((len(points.sizes), k + 1), np.inf, points.features.dtype)  # the point itself is one of them
+    for start in range(0, len(nearest), block):
+        rows, later = slice(start, start + block), slice(start + block, None)
+        distance = _squared_distances(points.take(rows), points.take(slice(start, None)))
+        nearest[rows] = _smallest(nearest[rows], distance)
+        nearest[later] = _smallest(nearest[later], distance[:, block:].T)  # the same pairs, seen from the other side
+    return nearest.max(axis=1)
+
+
+def _smallest(kept: Float[np.ndarray, "n K"], more: Float[np.ndarray, "n m"]) -> Float[np.ndarray, "n K"]:
+    """The K smallest numbers of each row of both, in any order."""
+    width = kept.shape[1]
+    if more.shape[1] > width:
+        more = np.partition(more, width - 1, axis=1)[:, :width]
+    return np.partition(np.concatenate([kept, more], axis=1), width - 1, axis=1)[:, :width]
+
+
+def _squared_distances(first: _Points, second: _Points) -> Float[np.ndarray, "M N"]:
     """|a - b|^2 by products. What rounding alone can leave between equal points counts as 0, so copies stay copies."""
-    sizes = np.square(first).sum(axis=1)[:, None] + np.square(second).sum(axis=1)[None, :]
-    distance = first @ second.T
+    sizes = first.sizes[:, None] + second.sizes[None, :]
+    distance = first.features @ second.features.T
     distance *= -2
     distance += sizes
     distance[distance < _rounding(sizes)] = 0
@@ -121,4 +153,5 @@ DENSITY = replace(
     source="Naeem et al. 2020, arXiv:2002.09797")
 COVERAGE = replace(
     DENSITY, name="coverage", title="coverage", bounds=(0.0, 1.0), scopes=("all", "group", "class"),
+    expected=lambda result, settings: expected_coverage(result.n_real or 0, result.n_generated or 0, settings.k),
     summary="share of real k-NN balls that hold a generated image: variety, robust to outliers")

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float64
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn brings it along
 
 from ltgen_bench.evaluation.metrics.base import Metric, Result, ScopeKind, Settings, Side
 from ltgen_bench.evaluation.metrics.neighbours import equal_counts
@@ -64,7 +65,8 @@ def clustered_curve(generated: Float[np.ndarray, "M D"], real: Float[np.ndarray,
     """The curve of the shares of `clusters` that mini-batch k-means finds among all images, averaged over `runs`.
 
     Where M and N differ, the clusters lean to the larger side. Needs `clusters` images in all. `seed` fixes every draw, but
-    they follow the order of the images. Memory: one copy of all features.
+    they follow the order of the images. Memory: one copy of all features. Time: 4 minutes for 10,000 images a side, 200
+    clusters and 2048 features.
     """
     from sklearn.cluster import MiniBatchKMeans  # half a second to import
     from sklearn.exceptions import ConvergenceWarning
@@ -74,7 +76,8 @@ def clustered_curve(generated: Float[np.ndarray, "M D"], real: Float[np.ndarray,
     rng = np.random.RandomState(seed)  # the generator of scikit-learn
     curves = []
     for _ in range(runs):
-        with warnings.catch_warnings():
+        # One thread: k-means takes many small steps, and threads that wait for each other cost more than they give.
+        with threadpool_limits(1), warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # of copies: fewer distinct images than clusters
             found = MiniBatchKMeans(clusters, n_init=STARTS, random_state=rng).fit(pooled).labels_
         of_generated, of_real = (np.bincount(part, minlength=clusters) / len(part)
@@ -87,17 +90,16 @@ def _compute(generated: Side, real: Side, settings: Settings, kind: ScopeKind) -
     clusters = CLUSTERS_PER_CLASS * len(np.unique(generated.labels))
     generated, real = equal_counts(generated, real, settings.seed)
     counts = {"n_real": len(real), "n_generated": len(generated)}
-    if len(real) < clusters:  # the clusters would be single images
-        return {name: Result(float("nan"), **counts) for name in ("prd_f8", "prd_f1_8")}
     scores = prd_scores(clustered_curve(generated.features, real.features, clusters, seed=settings.seed))
     return {"prd_f8": Result(scores.f8, **counts), "prd_f1_8": Result(scores.f1_8, **counts)}
 
 
 PRD_F8 = Metric(
     name="prd_f8", title="F8", direction="higher", bounds=(0.0, 1.0), min_images=CLUSTERS_PER_CLASS,
+    min_per_class=CLUSTERS_PER_CLASS, on_request=True,
     summary="greatest F_8 of precision and recall over clusters of features: variety; takes long",
     source="Sajjadi et al. 2018, arXiv:1806.00035; 20 clusters a class as in CBDM, arXiv:2305.00562",
-    needs=("features", "reference"), scopes=("all", "group"), settings=("seed",),
+    needs=("features", "reference"), scopes=("all",), floors=(), settings=("seed",),
     conventions=(("counts", "equal, drawn by class"),), compute=_compute)
 PRD_F1_8 = replace(
     PRD_F8, name="prd_f1_8", title="F1/8",
