@@ -39,7 +39,7 @@ SUFFIXES = (".npz", ".npy", ".zip")
 @data_options
 @click.option("--protocol", metavar="PRESET", help="The rules of standard, cbdm-paper, oc-paper, cm-paper, ...")
 @click.option("--metrics", metavar="NAME,...", help="Only these (ltgen-bench list metrics).")
-@click.option("--extractor", metavar="NAME,...", help="classifier, inception, or both.")
+@click.option("--extractor", metavar="NAME,...", help="classifier, inception, vgg16, dinov2, clip or clip-b32.")
 @click.option("--extractor-weights", multiple=True, metavar="NAME=FILE", help="Weights from a file, e.g. inception=FILE.")
 @click.option("--half", type=click.Choice(["selection", "report"]), help="Against one half of the real images.")
 @click.option("--name", metavar="TEXT", help="What tables call images of another model.  [default: the file's name]")

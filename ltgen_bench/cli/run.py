@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 @click.option("--steps", type=int, metavar="N", help="Network evaluations an image.")
 @click.option("--images-per-class", type=int, metavar="N", help="Generated images of each class.")
 @click.option("--network", metavar="PRESET", help="ddpm, cpu (a tenth of the cost) or digits.")
-@click.option("--extractor", metavar="NAME,...", help="classifier, inception, or both.")
+@click.option("--extractor", metavar="NAME,...", help="classifier, inception, vgg16, dinov2, clip or clip-b32.")
 @click.option("--extractor-weights", multiple=True, metavar="NAME=FILE", help="Weights from a file, e.g. inception=FILE.")
 @click.option("--protocol", metavar="PRESET", help="Measure under the rules of standard, cbdm-paper, oc-paper, ...")
 @click.option("--method-file", type=FILE, metavar="FILE", help="A Python file with a method of your own.")

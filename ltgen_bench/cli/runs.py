@@ -1,11 +1,15 @@
 """`ltgen-bench runs ...`: the runs that are there."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ltgen_bench.cli.shared import Commands, debug_option, listing, runs_option
 from ltgen_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from ltgen_bench.records.store import StoredRun
 
 
 @click.group(cls=Commands)
@@ -24,8 +28,17 @@ def runs_list(runs: Path) -> None:
     if not found:
         click.echo(f"no runs in {runs}/; make one with: ltgen-bench run")
         return
-    listing([(str(item.folder.relative_to(runs)), item.state, item.record.finished[:16].replace("T", " ")
+    listing([(str(item.folder.relative_to(runs)), _state(item), item.record.finished[:16].replace("T", " ")
                if item.record else "") for item in found], ("run", "state", "finished"))
+
+
+def _state(item: "StoredRun") -> str:
+    """How far a run is; of several sets of scores, whose rules each follows and which half of the real images it meets."""
+    if item.record is None:
+        return item.state
+    half = item.record.config.get("evaluate", {}).get("half")
+    words = [item.record.preset, f"{half} half" if half else ""]
+    return f"{item.state} ({', '.join(filter(None, words))})" if any(words) else item.state
 
 
 @runs.command(name="show")

@@ -1,13 +1,15 @@
 """The whole line on tiny digits: what is left behind, what is used again, what is refused."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from ltgen_bench.errors import UserError
-from ltgen_bench.pipeline import carry_out, claim, make_plan, run
+from ltgen_bench.evaluation.metrics import DEFAULT, METRICS
+from ltgen_bench.pipeline import carry_out, claim, make_plan, run, still_current
 
 
 def test_a_run_leaves_everything_in_its_folder(undisturbed):
@@ -46,8 +48,7 @@ def test_the_record_says_what_was_run_and_what_it_cost(undisturbed):
 def test_every_score_names_a_protocol_of_the_record(undisturbed):
     table = undisturbed.scores.table
     assert set(table["protocol"]) == set(undisturbed.record.protocols)
-    assert {"fid", "is", "kid", "precision", "recall", "density", "coverage", "label_accuracy", "downstream_accuracy",
-            "downstream_recall"} == set(table["metric"])
+    assert set(table["metric"]) == set(undisturbed.record.metrics) == set(DEFAULT)
     recalls = table[(table.metric == "recall") & (table.scope == "class")]
     assert recalls["label"].tolist() == list(range(10))
     assert (recalls["n_real"] == recalls["n_generated"]).all(), "recall of a class is measured at equal counts"
@@ -224,9 +225,17 @@ def test_a_setting_added_since_with_a_default_orphans_no_folder(tiny_run, tiny_d
 
 
 def test_scores_of_another_weights_file_are_not_shown(undisturbed, tmp_path):
-    from ltgen_bench.pipeline import same_weights
-
     weights = tmp_path / "weights.pth"
     weights.write_bytes(b"others")
-    assert same_weights(undisturbed.plan.score_folder, {})
-    assert not same_weights(undisturbed.plan.score_folder, {"classifier": weights})
+    config = undisturbed.plan.config.evaluate
+    assert still_current(undisturbed.plan.score_folder, config, {})
+    assert not still_current(undisturbed.plan.score_folder, config, {"classifier": weights})
+
+
+def test_scores_from_before_a_metric_or_its_new_revision_are_not_shown(undisturbed, monkeypatch):
+    folder, config = undisturbed.plan.score_folder, undisturbed.plan.config.evaluate
+    raised = replace(METRICS["fid"], revision=METRICS["fid"].revision + 1)
+    monkeypatch.setitem(METRICS._entries, "fid", raised)
+    assert not still_current(folder, config, {})
+    monkeypatch.undo()
+    assert not still_current(folder, config.model_copy(update={"metrics": (*DEFAULT, "cmmd")}), {})
