@@ -130,6 +130,7 @@ def _print(config: "DataConfig", facts: dict[str, Any], missing: str, every: boo
     counts, names, sizes = facts["class_counts"], facts["classes"], facts["references"]
     click.echo(facts["name"])
     lines = [("what", source.summary), ("source", source.source), ("licence", source.licence)]
+    lines += [("files" if not at else "", f"{file} {checksum}") for at, (file, checksum) in enumerate(source.checksums)]
     if image is not None:
         colours = "1 channel" if image["channels"] == 1 else f"{image['channels']} channels"
         mirrored = "" if facts["mirrored"] else "not "

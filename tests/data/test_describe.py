@@ -100,6 +100,7 @@ class TestShow:
         done = program("show", "cifar100-lt-50", "--data-root", "nowhere", COLUMNS="90")
         assert done.returncode == 0
         text = " ".join(done.stdout.split())
+        assert "files cifar-100-python.tar.gz md5:eb9058c3a382ffc7106e4002c42a8d85" in text
         assert "12,608 images, 10 to 500 a class, 100 classes (exp, factor 50, split seed 0)" in text
         assert "images not at hand, so there is no fingerprint: CIFAR100 is not under nowhere/" in text
         assert "80 more (--all lists them)" in text

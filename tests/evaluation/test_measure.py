@@ -157,6 +157,13 @@ class TestSpread:
         assert math.isnan(row["uncertainty"])
 
 
+def test_a_held_out_class_of_one_image_leaves_the_floor_of_diversity_empty(tiny_dataset):
+    sides = Sides(side([9] * 3, 0), side([9] * 3, 1), side([9, 9, 1], 2))
+    rows = {row["scope"]: row for row in rows_of(["diversity"], sides, tiny_dataset) if row["scope"] != "class"}
+    assert math.isfinite(rows["all"]["value"])
+    assert math.isnan(rows["all"]["floor_test"])
+
+
 def test_coverage_says_what_equal_distributions_would_have(tiny_dataset):
     row = rows_of(["coverage"], Sides(side([30] * 3, 0), side([40] * 3, 1), side([40] * 3, 2)), tiny_dataset)[0]
     chance = 1 - np.prod([(89 - i) / (179 - i) for i in range(5)])

@@ -32,7 +32,10 @@ def class_diversity(features: Float[np.ndarray, "N D"], labels: Int64[np.ndarray
 
 
 def _compute(generated: Side, real: Side, settings: Settings, kind: ScopeKind) -> Mapping[str, Result]:
-    return {"diversity": Result(class_diversity(generated.features, generated.labels), n_generated=len(generated))}
+    # A class of one image has no pair, and a mean over the other classes would be another quantity.
+    alone = np.unique(generated.labels, return_counts=True)[1].min() < 2
+    value = float("nan") if alone else class_diversity(generated.features, generated.labels)
+    return {"diversity": Result(value, n_generated=len(generated))}
 
 
 DIVERSITY = Metric(
