@@ -11,7 +11,6 @@ from ltgen_bench.data.images import ImageSet
 from ltgen_bench.errors import MachineError, UserError
 from ltgen_bench.progress import SILENT, Progress
 
-PARTS = ("train", "test", "reference")
 UNSAFE = '/\\:*?"<>|'  # in a file name, on one system or another
 BLOCK = 1024
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,14 @@ from ltgen_bench.files import cache_folder
 from ltgen_bench.progress import SILENT, Progress
 
 Row = dict[str, Any]
+
+
+class Sets(NamedTuple):
+    """The images that meet, in canonical order: sorted and hashed once for all extractors."""
+
+    generated: ImageSet
+    real: ImageSet
+    held_out: ImageSet
 
 
 def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig, *, device: str = "cpu",
@@ -63,15 +71,16 @@ def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig
     weights: dict[str, str] = {}
     confusions: dict[str, list[list[float]]] = {}
     measured = [metric for metric in metrics if "training" not in metric.needs]
+    sets = Sets(generated, *(canonical(images) for images in _real_sides(judged, config)))
     for name in config.extractors if measured else ():
         # an extractor is trained on all real images, so that it is the same for both halves
         extractor = EXTRACTORS[name].build(dataset, device=device, folder=folder, weights=extractor_weights.get(name),
                                            steps=config.classifier_steps, progress=progress)
         weights[name] = extractor.sha256
-        found, seen = _extractor_rows(extractor, measured, generated, judged, config, scopes, folder, progress)
+        found, seen = _extractor_rows(extractor, measured, sets, judged, config, scopes, folder, progress)
         if seen is not None:
             confusions[name] = seen
-        size = subset_size(len(generated), len(_real_sides(judged, config)[0]))
+        size = subset_size(len(generated), len(sets.real))
         settings = replace(Settings.of(config), kid_subset_size=size)
         of_metric = {metric.name: extractor_protocol(metric, extractor, config, settings, common)
                      for metric in measured}
@@ -192,7 +201,7 @@ def _real_sides(dataset: LongTailDataset, config: EvaluateConfig) -> tuple[Image
     return (test, test.take(np.empty(0, np.int64))) if config.reference == "test" else (train, test)
 
 
-def _extractor_rows(extractor: Extractor, metrics: list[Metric], generated: ImageSet, dataset: LongTailDataset,
+def _extractor_rows(extractor: Extractor, metrics: list[Metric], sets: Sets, dataset: LongTailDataset,
                     config: EvaluateConfig, scopes: list[Scope], folder: Path,
                     progress: Progress) -> tuple[list[Row], list[list[float]] | None]:
     """Rows of one extractor: features of all sets, then every metric that its features and logits allow.
@@ -201,7 +210,7 @@ def _extractor_rows(extractor: Extractor, metrics: list[Metric], generated: Imag
     """
     possible = [metric for metric in metrics if extractor.class_logits or "class logits" not in metric.needs]
     unseen = any(metric.unseen is not None for metric in possible)
-    sides = _sides(extractor, generated, dataset, config, unseen, folder, progress)
+    sides = _sides(extractor, sets, dataset, config, unseen, folder, progress)
     seen = None
     if any("class logits" in metric.needs for metric in possible) and sides.generated.logits is not None:
         shares = confusion(sides.generated.logits, sides.generated.labels)
@@ -210,19 +219,18 @@ def _extractor_rows(extractor: Extractor, metrics: list[Metric], generated: Imag
         return measure(possible, sides, scopes, Settings.of(config), stage), seen
 
 
-def _sides(extractor: Extractor, generated: ImageSet, dataset: LongTailDataset, config: EvaluateConfig, unseen: bool,
+def _sides(extractor: Extractor, images_of: Sets, dataset: LongTailDataset, config: EvaluateConfig, unseen: bool,
            folder: Path, progress: Progress) -> Sides:
     """Features of the generated, reference and held-out images, and with `unseen` of those that a model trains on.
 
     The training images are among the reference, whose features serve again. Where only a part of the real images is looked
     at, the one that was copied may be among the others, so there is no training side.
     """
-    real, held_out = (canonical(images) for images in _real_sides(dataset, config))
-    sets = {"generated": generated, "real": real, "held_out": held_out}
+    sets = images_of._asdict()
     known = None
-    if unseen and len(held_out) and config.reference_per_class is None:
+    if unseen and len(images_of.held_out) and config.reference_per_class is None:
         train = canonical(dataset.train)
-        known = positions(train, real)
+        known = positions(train, images_of.real)
         if known is None:
             sets["train"] = train
     with progress.stage("features", sum(map(len, sets.values())), "images") as stage:
