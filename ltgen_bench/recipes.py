@@ -16,7 +16,7 @@ from ltgen_bench.errors import UserError
 from ltgen_bench.evaluation.extractors import EXTRACTORS
 from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.files import shipped_folder
-from ltgen_bench.methods import METHODS
+from ltgen_bench.methods import METHODS, variant_values
 from ltgen_bench.progress import SILENT
 
 DEFAULT_METHOD, DEFAULT_DATASET = "cbdm", "digits-lt"
@@ -49,6 +49,10 @@ def resolve_recipe(*, recipe: Path | None, method: str | None, dataset: str | No
                   "source": f"{where} with the method {method} at its default settings"}
     if dataset is not None and _name_in(values, "data") != dataset:
         values = {**values, "data": {"name": dataset}, "reported": [], "source": f"{where} on {dataset}"}
+    if "method.variant" in overrides:  # a word for several settings, which wins over those of the recipe
+        named = overrides.get("method.name") or _name_in(values, "method") or DEFAULT_METHOD
+        of_variant = {f"method.{key}": value for key, value in variant_values(named, overrides["method.variant"]).items()}
+        overrides = {**of_variant, **{key: value for key, value in overrides.items() if key != "method.variant"}}
     return RunConfig.from_values(values, overrides=overrides, where=where)
 
 

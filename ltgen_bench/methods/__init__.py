@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ltgen_bench.config import MethodConfig
-from ltgen_bench.errors import UserError
+from ltgen_bench.errors import UserError, unknown_name
 from ltgen_bench.registry import Registry
 from ltgen_bench.validation import validate
 
@@ -24,8 +24,24 @@ for _point in entry_points(group="ltgen_bench.methods"):
 
 
 def method_settings(config: MethodConfig, *, where: str = "the configuration") -> Any:
-    """The validated `Settings` of the named method; an unknown key or a value out of range is a `UserError`."""
-    return validate(METHODS[config.name].Settings, config.settings, where=where, prefix="method.")
+    """The validated `Settings` of the named method; an unknown key or a value out of range is a `UserError`.
+
+    `variant` is a word for several settings, and is gone afterwards: what else `config` says wins over them.
+    """
+    values = config.settings
+    if "variant" in values:
+        values = {**variant_values(config.name, values.pop("variant")), **values}
+    return validate(METHODS[config.name].Settings, values, where=where, prefix="method.")
+
+
+def variant_values(method: str, variant: Any) -> dict[str, Any]:
+    """The settings that `method.variant = VARIANT` stands for; an unknown one is a `UserError` with the list."""
+    known = METHODS[method].variants
+    if not known:
+        raise UserError(f"method.variant: {method} has no variants; leave it out.")
+    if variant not in known:
+        raise unknown_name(f"variant of {method}", str(variant), known)
+    return dict(known[variant])
 
 
 def normalised(config: MethodConfig, *, where: str = "the configuration") -> MethodConfig:

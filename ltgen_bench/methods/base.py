@@ -1,8 +1,10 @@
 """The contract of a method: it owns its loss, and the one loop owns everything else."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from jaxtyping import Float, Int64
@@ -14,6 +16,13 @@ from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.diffusion.guidance import Denoiser, Guidance, guided
 from ltgen_bench.diffusion.network import ConditionalUNet
 from ltgen_bench.diffusion.schedule import Schedule
+
+EVIDENCE = {
+    "code": "read in the authors' public code",
+    "copy": "read in a copy of the authors' code that others carry",
+    "standard": "a textbook definition, or one that many public codes share",
+    "ours": "our own construction; no paper's name stands on it",
+}
 
 
 class Settings(BaseModel):
@@ -68,6 +77,10 @@ class Method(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     source: ClassVar[str]  # paper, equation, public code
+    evidence: ClassVar[str] = "ours"  # where the definition was read; one of EVIDENCE
+    cites: ClassVar[tuple[str, ...]] = ()  # keys of references.bib: what a user of the method should cite
+    # NAME -> settings that differ from the defaults, for `method.variant = NAME`, where paper and released code differ
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
     extra_forwards: ClassVar[str] = "0"  # network passes a training step beyond DDPM's one
     has_null_label: ClassVar[bool] = True  # whether training teaches the network "no label", which guidance needs
     augment_dim: ClassVar[int] = 0  # length of the condition vector that `transform_batch` gives

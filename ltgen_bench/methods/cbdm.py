@@ -35,6 +35,8 @@ class CBDM(Method):
     name = "cbdm"
     summary = "predictions under the true label stay near those under a random second label"
     source = "Qin et al., CVPR 2023, arXiv 2305.00562; github.com/qym7/CBDM-pytorch"
+    evidence = "code"
+    cites = ("qin2023cbdm",)
     extra_forwards = "1 on 90 % of the steps"
     Settings = CBDMSettings
 

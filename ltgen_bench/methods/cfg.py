@@ -17,6 +17,8 @@ class CFG(Method):
     name = "cfg"
     summary = "DDPM with 10 % label drop, sampled with classifier-free guidance omega"
     source = "Ho and Salimans, arXiv 2207.12598, algorithm 1; github.com/qym7/CBDM-pytorch"
+    evidence = "code"
+    cites = ("ho2022cfg",)
     Settings = LabelDropSettings
 
     def loss(self, net: nn.Module, batch: Batch, draws: Draws) -> Loss:

@@ -16,6 +16,8 @@ class DDPM(Method):
     name = "ddpm"
     summary = "regress the noise that was added; no label drop, so no guidance"
     source = "Ho et al., NeurIPS 2020, arXiv 2006.11239, equation 14; github.com/w86763777/pytorch-ddpm"
+    evidence = "code"
+    cites = ("ho2020ddpm",)
     has_null_label = False
     Settings = Settings
 

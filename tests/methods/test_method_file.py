@@ -5,6 +5,7 @@ import pytest
 from ltgen_bench.config import MethodConfig
 from ltgen_bench.errors import UserError
 from ltgen_bench.methods import METHODS, add_method_file, method_settings, normalised
+from ltgen_bench.recipes import resolve_recipe
 
 WHOLE = '''
 """A method of my own."""
@@ -102,6 +103,35 @@ class TestMistakes:
             add_method_file(tmp_path / "absent.py")
         with pytest.raises(UserError, match="is not a Python file"):
             add_method_file(written(WHOLE, "mine.txt"))
+
+
+class TestVariants:
+    @pytest.fixture
+    def varied(self, methods, written):
+        lines = "    Settings = MineSettings\n    variants = {'released-code': {'power': 4.0}}\n"
+        return add_method_file(written(WHOLE.replace("    Settings = MineSettings\n", lines)))
+
+    def test_it_stands_for_its_settings_and_leaves_no_trace_in_the_digest(self, varied):
+        named, spelled = MethodConfig(name=varied, variant="released-code"), MethodConfig(name=varied, power=4.0)
+        assert normalised(named) == normalised(spelled)
+        assert method_settings(named).power == 4.0
+
+    def test_what_stands_beside_it_wins(self, varied):
+        assert method_settings(MethodConfig(name=varied, variant="released-code", power=3.0)).power == 3.0
+
+    def test_on_the_command_line_it_wins_over_the_recipe(self, varied, tmp_path):
+        recipe = tmp_path / "mine.toml"
+        recipe.write_text(f'[method]\nname = "{varied}"\npower = 2.5\n')
+        more = {"recipe": recipe, "method": None, "dataset": None}
+        assert resolve_recipe(**more, overrides={"method.variant": "released-code"}).method.settings == {"power": 4.0}
+        both = {"method.power": 5.0, "method.variant": "released-code"}
+        assert resolve_recipe(**more, overrides=both).method.settings == {"power": 5.0}
+
+    def test_an_unknown_one_is_a_sentence(self, varied):
+        with pytest.raises(UserError, match=r"unknown variant of mine 'released-cod'. Did you mean 'released-code'\?"):
+            method_settings(MethodConfig(name=varied, variant="released-cod"))
+        with pytest.raises(UserError, match=r"method.variant: ddpm has no variants; leave it out\."):
+            method_settings(MethodConfig(name="ddpm", variant="paper"))
 
 
 class TestSettings:
