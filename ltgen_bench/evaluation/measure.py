@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn brings it along
+import torch
 
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.evaluation.floors import WIDE, beside, note
 from ltgen_bench.evaluation.metrics.base import Compute, Metric, ScopeKind, Settings, Side, Unseen
+from ltgen_bench.evaluation.metrics.blas import blas_threads
 from ltgen_bench.progress import Stage
 
 NO_CLASSES = "no classes in this group"
@@ -63,18 +65,36 @@ def scopes_of(dataset: LongTailDataset) -> list[Scope]:
 
 def measure(metrics: Sequence[Metric], sides: Sides, scopes: Sequence[Scope], settings: Settings,
             stage: Stage) -> list[dict[str, Any]]:
-    """Rows of `metrics` by `scopes`, in the order of `metrics`; `stage` advances by scopes. Protocols come later."""
+    """Rows of `metrics` by `scopes`, in the order of `metrics`; `stage` advances by scopes. Protocols come later.
+
+    Large scopes take all of torch's threads one after another. Classes are small matrices, which gain nothing from a second
+    thread: as many of them as there are threads are measured side by side. The numbers depend on neither.
+    """
+    threads = torch.get_num_threads()
     rows: dict[str, list[dict[str, Any]]] = {metric.name: [] for metric in metrics}
-    for scope in scopes:
+
+    def measured(scope: Scope) -> list[dict[str, Any]]:
         wanted = [metric for metric in metrics if scope.kind in metric.scopes]
         inside = sides.within(scope)
-        # Small matrices gain nothing from a second thread, and on a busy machine lose much by waiting for it.
-        small = scope.kind == "class" or sides.real.features.shape[1] <= WIDE
-        with threadpool_limits(1 if small else None, user_api="blas"):
-            for _, family in _families(wanted):
-                for row in _family_rows(family, inside, scope, settings):
-                    rows[row["metric"]].append({**row, **scope.row})
+        return [{**row, **scope.row} for _, family in _families(wanted) for row in _family_rows(family, inside, scope, settings)]
+
+    def note(scope: Scope, found: list[dict[str, Any]]) -> None:
+        for row in found:
+            rows[row["metric"]].append(row)
         stage.advance(1, scope.class_name or scope.name)
+
+    for scope in scopes:
+        if scope.kind != "class":
+            with blas_threads(1 if sides.real.features.shape[1] <= WIDE else threads):
+                note(scope, measured(scope))
+    classes = [scope for scope in scopes if scope.kind == "class"]
+    pool = ThreadPoolExecutor(threads)
+    try:
+        with blas_threads(1):
+            for scope, found in zip(classes, pool.map(measured, classes), strict=True):
+                note(scope, found)
+    finally:
+        pool.shutdown(cancel_futures=True)  # on Ctrl-C the classes that wait are not begun
     return [row for metric in metrics for row in rows[metric.name]]
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from ltgen_bench.evaluation.description import describe_extractors, describe_metrics
 from ltgen_bench.evaluation.extractors import EXTRACTORS
@@ -231,3 +232,39 @@ def test_listings_describe_everything_that_is_registered():
     assert [row["name"] for row in describe_metrics()] == list(METRICS)
     assert [row["name"] for row in describe_extractors()] == list(EXTRACTORS)
     assert all(all(row.values()) for row in (*describe_metrics(), *describe_extractors()))
+
+
+@pytest.fixture
+def torch_threads():
+    """Sets torch's number of threads, and puts it back."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_the_number_of_threads_changes_no_row(make_dataset, torch_threads):
+    sides = Sides(side([30] * 6, 0, shift=0.2, width=40), side([31] * 6, 1, width=40), side([30] * 6, 2, width=40),
+                  side([9] * 6, 3, width=40))
+    names = [name for name in METRICS if METRICS[name].compute or METRICS[name].unseen]
+    found = []
+    for threads in (1, 2, 7):
+        torch_threads(threads)
+        found.append(rows_of(names, sides, make_dataset((9, 8, 7, 6, 5, 4))))
+    assert any(row["scope"] == "class" for row in found[0])
+    assert [list(map(repr, row.values())) for row in found[1]] == [list(map(repr, row.values())) for row in found[0]]
+    assert [list(map(repr, row.values())) for row in found[2]] == [list(map(repr, row.values())) for row in found[0]]
+
+
+def test_an_interruption_within_one_class_ends_all(make_dataset, torch_threads):
+    torch_threads(2)
+    begun = []
+
+    def stopped(generated, real, settings, kind):
+        begun.append(kind)
+        raise KeyboardInterrupt
+
+    metric = replace(METRICS["kid"], compute=stopped, floors=(), scopes=("class",))
+    sides = Sides(*(side([8] * 50, seed) for seed in range(3)))
+    with pytest.raises(KeyboardInterrupt), SILENT.stage("metrics", 1, "scopes") as stage:
+        measure([metric], sides, scopes_of(make_dataset(tuple(range(52, 2, -1)))), Settings(), stage)
+    assert 1 <= len(begun) < 50

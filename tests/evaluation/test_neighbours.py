@@ -7,6 +7,7 @@ import torch
 from torch_fidelity.metric_prc import prc_features_to_metric
 
 from ltgen_bench.evaluation.metrics.base import Side
+from ltgen_bench.evaluation.metrics import neighbours
 from ltgen_bench.evaluation.metrics.neighbours import NeighbourScores, equal_counts, neighbour_scores
 
 Edge = Literal["<=", "<"]
@@ -123,3 +124,23 @@ def test_the_larger_side_is_cut_to_the_smaller_in_equal_shares_of_its_classes() 
     first, second = equal_counts(*sides, seed=0)
     assert np.bincount(first.labels).tolist() == [20, 10]
     assert np.bincount(second.labels).tolist() == [10, 20]
+
+
+def nearly_tied(count: int, seed: int, width: int = 700) -> np.ndarray:
+    """Points whose distances differ by a millionth, which float32 products cannot tell apart and float64 can."""
+    rng = np.random.default_rng(seed)
+    axes = np.eye(width)[rng.permutation(width)[:count]] * 100  # all pairs exactly as far apart
+    return (axes + rng.standard_normal((count, width)) * 2e-5).astype(np.float32)
+
+
+@pytest.mark.parametrize("edge", ["<=", "<"])
+@pytest.mark.parametrize(("seed", "pending"), [(0, 1 << 20), (1, 1 << 20), (1, 50)])
+def test_wide_features_are_decided_as_exact_numbers_decide_them(seed: int, pending: int, edge: Edge,
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "PENDING", pending)
+    first, second = nearly_tied(90, 2 * seed), nearly_tied(110, 2 * seed + 1)
+    found = neighbour_scores(first, second, 3, edge, block=32)
+    assert found == pytest.approx(by_loops(first, second, 3, edge), abs=1e-12)
+    assert 0.05 < found.density < 2  # neither none nor all
+    in_single = (first[:, None] - second[None]).astype(np.float32)
+    assert len(np.unique(np.square(in_single).sum(axis=2).astype(np.float16))) < 5  # they are nearly tied

@@ -1,13 +1,12 @@
 """FID: the Frechet distance between Gaussians fitted to two sets of features (Heusel et al. 2017, arXiv:1706.08500)."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 
 import numpy as np
 from jaxtyping import Float, Float64
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn brings it along
 
 from ltgen_bench.evaluation.metrics.base import Metric, Result, ScopeKind, Settings, Side
+from ltgen_bench.evaluation.metrics.blas import blas_threads
 
 BLOCK = 4096  # rows in float64 at a time
 BIASED_BELOW = 2048  # images; below it, Inception's covariance is singular and the bias rules (pytorch-fid README)
@@ -39,7 +38,9 @@ def _centred(features: Float[np.ndarray, "N D"], mean: Float64[np.ndarray, " D"]
              block: int) -> Iterator[Float64[np.ndarray, "n D"]]:
     """Blocks of A with A^T A the covariance (with n - 1): centred and scaled rows."""
     for start in range(0, len(features), block):
-        yield (features[start:start + block] - mean) / np.sqrt(len(features) - 1)
+        rows = features[start:start + block] - mean
+        rows /= np.sqrt(len(features) - 1)
+        yield rows
 
 
 def _covariance(features: Float[np.ndarray, "N D"], mean: Float64[np.ndarray, " D"],
@@ -68,12 +69,12 @@ def _trace_root_by_eigenvalues(first: Float64[np.ndarray, "D D"], second: Float6
     Cholesky's L takes a tenth of the time of a root by eigenvectors, and small eigenvalues keep their digits.
     """
     try:
-        with _one_thread():
+        with blas_threads(1):
             root = np.linalg.cholesky(first)
     except np.linalg.LinAlgError:
         return None
     product = root.T @ second @ root
-    with _one_thread():
+    with blas_threads(1):
         eigenvalues = np.linalg.eigvalsh((product + product.T) / 2)
     return float(np.sqrt(np.clip(eigenvalues, 0, None)).sum())
 
@@ -81,14 +82,8 @@ def _trace_root_by_eigenvalues(first: Float64[np.ndarray, "D D"], second: Float6
 def _trace_root_by_singular_values(first: Float64[np.ndarray, "M D"], second: Float64[np.ndarray, "N D"]) -> float:
     """Tr (S_1 S_2)^1/2 = |A B^T|_*, the nuclear norm of the cross product of the roots: for fewer images than dimensions."""
     product = first @ second.T
-    with _one_thread():
+    with blas_threads(1):
         return float(np.linalg.svd(product, compute_uv=False).sum())
-
-
-def _one_thread() -> AbstractContextManager[object]:
-    """Decompositions wait for their threads at every step: two gain little, and on a busy machine lose ten times as much."""
-    limit: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
-    return limit
 
 
 def _compute(generated: Side, real: Side, settings: Settings, kind: ScopeKind) -> Mapping[str, Result]:

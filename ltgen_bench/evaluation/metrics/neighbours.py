@@ -7,18 +7,20 @@ copied set has a density of (k + 1) / k or of 1.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
+from ltgen_bench.evaluation.metrics.balls import BLOCK, Balls, Edge, squared_distances
 from ltgen_bench.evaluation.metrics.base import Metric, Result, ScopeKind, Settings, Side
 from ltgen_bench.evaluation.metrics.expected_coverage import expected_coverage
 from ltgen_bench.evaluation.subsets import stratified_take
 
-BLOCK = 1024  # rows of a distance matrix held at a time
-WIDE = 512  # features wider than this meet in float32, as they come
+PENDING = 1 << 20  # doubtful pairs held at a time
+
+Pairs = tuple[np.ndarray, np.ndarray]  # numbers of generated images and, in the same places, of real ones
 
 
 class NeighbourScores(NamedTuple):
@@ -30,95 +32,65 @@ class NeighbourScores(NamedTuple):
     coverage: float
 
 
-def neighbour_scores(generated: Float[np.ndarray, "M D"], real: Float[np.ndarray, "N D"], k: int,
-                     edge: Literal["<=", "<"] = "<=", block: int = BLOCK) -> NeighbourScores:
+def neighbour_scores(generated: Float[np.ndarray, "M D"], real: Float[np.ndarray, "N D"], k: int, edge: Edge = "<=",
+                     block: int = BLOCK) -> NeighbourScores:
     """All four scores in one pass over blocks of distances; memory grows with `block`, not with M N.
 
     Both sides need more than `k` images. A ball reaches to its centre's k-th nearest neighbour besides itself, and `edge`
-    says whether that far is still inside.
+    says whether that far is still inside. Every pair is decided as float64 decides it.
     """
     assert min(len(generated), len(real)) > k, "a ball needs k neighbours"
-    # Centring keeps |a|^2 + |b|^2 - 2 ab from losing its digits.
-    precise = np.float64 if real.shape[1] <= WIDE else np.float32
-    centre = real.mean(axis=0, dtype=np.float64).astype(precise)
-    first, second = (_Points.of(np.subtract(points, centre, dtype=precise)) for points in (generated, real))
-    limit_generated, limit_real = (_squared_limit(points, k, edge, block) for points in (first, second))
-    inside = 0  # generated images within some real ball
-    hits = 0  # pairs of a generated image and a real ball around it
-    recalled = np.zeros(len(real), bool)
-    covered = np.zeros(len(real), bool)
+    tally = _Tally(*(Balls(side, real.mean(axis=0, dtype=np.float64), k, edge, block) for side in (generated, real)))
     for start in range(0, len(generated), block):
-        rows = slice(start, start + block)
-        distance = _squared_distances(first.take(rows), second)  # [block, N]
-        in_real = distance <= limit_real
-        inside += int(in_real.any(axis=1).sum())
-        hits += int(in_real.sum())
-        covered |= in_real.any(axis=0)
-        recalled |= (distance <= limit_generated[rows, None]).any(axis=0)
-    count = len(generated)
-    return NeighbourScores(inside / count, float(recalled.mean()), hits / (k * count), float(covered.mean()))
+        tally.add(slice(start, start + block))
+    tally.settle()
+    return NeighbourScores(float(tally.inside.mean()), float(tally.recalled.mean()), float(tally.hits / (k * len(generated))),
+                           float(tally.covered.mean()))
 
 
-@dataclass(frozen=True)
-class _Points:
-    """Features with their squared lengths."""
+class _Tally:
+    """Who lies in whose ball, counted block by block; pairs in doubt are kept and settled together."""
 
-    features: Float[np.ndarray, "N D"]
-    sizes: Float[np.ndarray, " N"]
+    def __init__(self, generated: Balls, real: Balls) -> None:
+        self.generated, self.real = generated, real
+        self.inside = np.zeros(len(generated.features), bool)  # generated images within some real ball
+        self.hits = 0  # pairs of a generated image and a real ball around it
+        self.recalled, self.covered = (np.zeros(len(real.features), bool) for _ in range(2))
+        self.in_real: list[Pairs] = []
+        self.in_generated: list[Pairs] = []
 
-    @classmethod
-    def of(cls, features: Float[np.ndarray, "N D"]) -> "_Points":
-        return cls(features, np.square(features).sum(axis=1))
+    def add(self, rows: slice) -> None:
+        """Compare some generated images with all real ones."""
+        distance = squared_distances(self.generated.points.take(rows), self.real.points)  # [block, N]
+        surely = distance <= self.real.surely
+        self.inside[rows] |= surely.any(axis=1)
+        self.hits += int(np.count_nonzero(surely))
+        self.covered |= surely.any(axis=0)
+        around = distance <= self.generated.surely[rows, None]
+        self.recalled |= around.any(axis=0)
+        if self.real.screened:
+            self.in_real.append(_pairs(~surely & (distance <= self.real.perhaps), rows.start))
+            perhaps = (distance <= self.generated.perhaps[rows, None]) & ~around
+            self.in_generated.append(_pairs(perhaps & ~self.recalled, rows.start))
+            if sum(len(found) for found, _ in self.in_real + self.in_generated) > PENDING:
+                self.settle()
 
-    def take(self, rows: slice) -> "_Points":
-        return _Points(self.features[rows], self.sizes[rows])
-
-
-def _squared_limit(points: _Points, k: int, edge: Literal["<=", "<"], block: int) -> Float[np.ndarray, " N"]:
-    """The largest squared distance from every point that is inside its ball, which reaches to its k-th nearest neighbour.
-
-    What rounding alone can leave between equal distances is added for `<=` and taken away for `<`, so that a point just
-    on the edge is inside by the first and outside by the second, whatever the order of the sums.
-    """
-    reach = _squared_reach(points, k, block)
-    sizes = points.sizes
-    slack = _rounding(sizes + np.square(np.sqrt(sizes) + np.sqrt(reach)))  # for a point as far out as one on the edge can lie
-    return reach + slack if edge == "<=" else reach - slack
-
-
-def _squared_reach(points: _Points, k: int, block: int) -> Float[np.ndarray, " N"]:
-    """Squared distance from every point to its k-th nearest neighbour besides itself; every pair is multiplied once."""
-    nearest = np.full((len(points.sizes), k + 1), np.inf, points.features.dtype)  # the point itself is one of them
-    for start in range(0, len(nearest), block):
-        rows, later = slice(start, start + block), slice(start + block, None)
-        distance = _squared_distances(points.take(rows), points.take(slice(start, None)))
-        nearest[rows] = _smallest(nearest[rows], distance)
-        nearest[later] = _smallest(nearest[later], distance[:, block:].T)  # the same pairs, seen from the other side
-    return nearest.max(axis=1)
-
-
-def _smallest(kept: Float[np.ndarray, "n K"], more: Float[np.ndarray, "n m"]) -> Float[np.ndarray, "n K"]:
-    """The K smallest numbers of each row of both, in any order."""
-    width = kept.shape[1]
-    if more.shape[1] > width:
-        more = np.partition(more, width - 1, axis=1)[:, :width]
-    return np.partition(np.concatenate([kept, more], axis=1), width - 1, axis=1)[:, :width]
+    def settle(self) -> None:
+        """Decide the pairs in doubt."""
+        if self.in_real:
+            images, centres = map(np.concatenate, zip(*self.in_real, strict=True))
+            sure = self.real.decide(centres, self.generated.features, images)
+            self.inside[images[sure]] = self.covered[centres[sure]] = True
+            self.hits += int(np.count_nonzero(sure))
+        if self.in_generated:
+            centres, images = map(np.concatenate, zip(*self.in_generated, strict=True))
+            self.recalled[images[self.generated.decide(centres, self.real.features, images)]] = True
+        self.in_real, self.in_generated = [], []
 
 
-def _squared_distances(first: _Points, second: _Points) -> Float[np.ndarray, "M N"]:
-    """|a - b|^2 by products. What rounding alone can leave between equal points counts as 0, so copies stay copies."""
-    sizes = first.sizes[:, None] + second.sizes[None, :]
-    distance = first.features @ second.features.T
-    distance *= -2
-    distance += sizes
-    distance[distance < _rounding(sizes)] = 0
-    return distance
-
-
-def _rounding(sizes: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """What rounding can add to a squared distance between points whose squared lengths sum to `sizes`."""
-    sizes *= 8 * np.finfo(sizes.dtype).eps
-    return sizes
+def _pairs(doubtful: Bool[np.ndarray, "M N"], start: int) -> Pairs:
+    rows, columns = np.nonzero(doubtful)
+    return rows + start, columns
 
 
 def equal_counts(generated: Side, real: Side, seed: int) -> tuple[Side, Side]:
