@@ -41,6 +41,8 @@ SUFFIXES = (".npz", ".npy", ".zip")
 @click.option("--metrics", metavar="NAME,...", help="Only these (ltgen-bench list metrics).")
 @click.option("--extractor", metavar="NAME,...", help="classifier, inception, vgg16, dinov2, clip or clip-b32.")
 @click.option("--extractor-weights", multiple=True, metavar="NAME=FILE", help="Weights from a file, e.g. inception=FILE.")
+@click.option("--k", metavar="N,...", help="Nearest neighbours of precision, recall, density and coverage, e.g. 3,5,10.  "
+              "[default: 5, or the protocol's]")
 @click.option("--half", type=click.Choice(["selection", "report"]), help="Against one half of the real images.")
 @click.option("--name", metavar="TEXT", help="What tables call images of another model.  [default: the file's name]")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), metavar="N", help="Training seed of such images, or of the draw of a "
@@ -75,9 +77,12 @@ def evaluate(samples: str, dataset: str | None, data_root: Path, protocol: str |
     """
     from ltgen_bench.evaluation.trivial import TRIVIAL
 
+    neighbours = _whole_numbers("--k", options.pop("k"))
     data = data_values(options)
     given = {key: options.pop(key) for key in ("name", "seed", "labels", "label_policy", "images_per_class")}
     changes = _changes(protocol, settings, options)
+    if neighbours and "k" in changes:
+        raise UserError(f"--k and --set evaluate.k={changes['k']} say the same thing; leave one out.")
     weights = weights_files(extractor_weights)
     shown = Shown(out, as_json)
     place = Path(samples)
@@ -92,12 +97,13 @@ def evaluate(samples: str, dataset: str | None, data_root: Path, protocol: str |
         else:
             _refuse(f"all images of {samples} count; --set evaluate.images=N takes fewer",
                     images_per_class=given["images_per_class"])
-        _of_images(samples, given, {"name": dataset, **data}, changes, weights, data_root, device, threads, runs, shown)
+        _of_images(samples, given, {"name": dataset, **data}, changes, neighbours, weights, data_root, device, threads, runs,
+                   shown)
     else:
         if dataset is not None and not is_run:
             _refuse_unknown(samples, runs)
         _refuse(f"{samples} is a run, which brings its own data and labels", dataset=dataset, **given, **data)
-        _of_run(samples, digest, changes, weights, data_root, device, threads, runs, shown)
+        _of_run(samples, digest, changes, neighbours, weights, data_root, device, threads, runs, shown)
 
 
 class Shown(NamedTuple):
@@ -125,6 +131,14 @@ def _refuse(why: str, **options: Any) -> None:
             raise UserError(f"--{name.replace('_', '-')}: {why}; leave it out.")
 
 
+def _whole_numbers(option: str, text: str | None) -> list[int]:
+    """`3,5,10` as a list; what is no whole number above 0, or stands there twice, is a `UserError`."""
+    numbers = [int(name) if name.isdecimal() else 0 for name in names_of(text) or []]
+    if text is not None and (not numbers or min(numbers) < 1 or len(set(numbers)) < len(numbers)):
+        raise UserError(f"{option} {text}: write different whole numbers above 0, for example {option} 3,5,10")
+    return numbers
+
+
 def _changes(protocol: str | None, settings: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
     """Values of `[evaluate]` that the options state."""
     from ltgen_bench.config import parse_setting
@@ -150,14 +164,15 @@ def _configured(config: "RunConfig", changes: dict[str, Any]) -> "RunConfig":
     return config.model_copy(update={"evaluate": validate(EvaluateConfig, values, where="the command line", prefix="evaluate.")})
 
 
-def _of_run(name: str, digest: str | None, changes: dict[str, Any], weights: dict[str, Path], data_root: Path,
-            device: str | None, threads: int | None, runs: Path, shown: Shown) -> None:
+def _of_run(name: str, digest: str | None, changes: dict[str, Any], neighbours: list[int], weights: dict[str, Path],
+            data_root: Path, device: str | None, threads: int | None, runs: Path, shown: Shown) -> None:
     from ltgen_bench.drawn import find_drawn
     from ltgen_bench.evaluation.presets import rules_of
+    from ltgen_bench.evaluation.rules import for_each_k
 
     drawn = find_drawn(runs, name, digest)
     config = _configured(drawn.config, changes)
-    rules = rules_of(config.evaluate)
+    rules = for_each_k(rules_of(config.evaluate), neighbours)
     dataset, chosen, progress, console = prepare(config, data_root, device, threads)
     from ltgen_bench.rescore import rescore
 
@@ -168,18 +183,20 @@ def _of_run(name: str, digest: str | None, changes: dict[str, Any], weights: dic
     _present(found, config, console, shown, drawn.folder.parent.parent)
 
 
-def _of_images(samples: str, given: dict[str, Any], data: dict[str, Any], changes: dict[str, Any], weights: dict[str, Path],
-               data_root: Path, device: str | None, threads: int | None, runs: Path, shown: Shown) -> None:
+def _of_images(samples: str, given: dict[str, Any], data: dict[str, Any], changes: dict[str, Any], neighbours: list[int],
+               weights: dict[str, Path], data_root: Path, device: str | None, threads: int | None, runs: Path,
+               shown: Shown) -> None:
     from ltgen_bench.config import RunConfig
     from ltgen_bench.data.samples import load_samples
     from ltgen_bench.evaluation.presets import rules_of
+    from ltgen_bench.evaluation.rules import for_each_k
     from ltgen_bench.evaluation.trivial import TRIVIAL
     from ltgen_bench.recipes import resolve_recipe
 
     overrides = {f"data.{key}": value for key, value in data.items() if key != "name"}
     recipe = resolve_recipe(recipe=None, method=None, dataset=data["name"], overrides=overrides)
     config = _configured(recipe.model_copy(update={"evaluate": RunConfig().evaluate}), changes)
-    rules = rules_of(config.evaluate)
+    rules = for_each_k(rules_of(config.evaluate), neighbours)
     path, seed = Path(samples), given["seed"] or 0
     if samples not in TRIVIAL and not path.exists():  # before data are read
         raise UserError(f"{samples}: there is no such file or folder.")

@@ -41,13 +41,12 @@ def cached_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, 
 
 def about_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor) -> About:
     """Who looks (name, weights, resize rule, precision, batch size) at what (shape and pixels), and the key of it all."""
-    precision = getattr(extractor, "precision", "float32")
-    who = (extractor.name, extractor.weights_id, extractor.logits_id, extractor.sha256, extractor.resize, precision,
+    who = (extractor.name, extractor.weights_id, extractor.logits_id, extractor.sha256, extractor.resize, extractor.precision,
            extractor.batch_size, images.shape)
     digest = hashlib.sha256(repr(who).encode())
     digest.update(np.ascontiguousarray(images).data)  # 0.1 s for the 150 MB of CIFAR
-    return About(digest.hexdigest(), extractor.name, extractor.sha256, extractor.resize, precision, extractor.batch_size,
-                 images.shape)
+    return About(digest.hexdigest(), extractor.name, extractor.sha256, extractor.resize, extractor.precision,
+                 extractor.batch_size, images.shape)
 
 
 def _extract(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, stage: Stage) -> Features:

@@ -35,6 +35,7 @@ class DomainClassifier:
 
     name = "classifier"
     resize = "none, 0 ... 255 to -1 ... 1"
+    precision = "float32"
     feature_dim = FEATURES
     has_logits = True
     class_logits = True

@@ -77,7 +77,7 @@ def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig
         extractor = EXTRACTORS[name].build(dataset, device=device, folder=folder, weights=extractor_weights.get(name),
                                            steps=config.classifier_steps, progress=progress)
         weights[name] = extractor.sha256
-        found, seen = _extractor_rows(extractor, measured, sets, judged, config, scopes, folder, progress)
+        found, seen = _extractor_rows(extractor, measured, sets, judged, config, device, scopes, folder, progress)
         if seen is not None:
             confusions[name] = seen
         size = subset_size(len(generated), len(sets.real))
@@ -202,7 +202,7 @@ def _real_sides(dataset: LongTailDataset, config: EvaluateConfig) -> tuple[Image
 
 
 def _extractor_rows(extractor: Extractor, metrics: list[Metric], sets: Sets, dataset: LongTailDataset,
-                    config: EvaluateConfig, scopes: list[Scope], folder: Path,
+                    config: EvaluateConfig, device: str, scopes: list[Scope], folder: Path,
                     progress: Progress) -> tuple[list[Row], list[list[float]] | None]:
     """Rows of one extractor: features of all sets, then every metric that its features and logits allow.
 
@@ -216,7 +216,7 @@ def _extractor_rows(extractor: Extractor, metrics: list[Metric], sets: Sets, dat
         shares = confusion(sides.generated.logits, sides.generated.labels)
         seen = [[round(share, 6) for share in row] for row in np.nan_to_num(shares, nan=-1.0).tolist()]
     with progress.stage("metrics", len(scopes), "scopes") as stage:
-        return measure(possible, sides, scopes, Settings.of(config), stage), seen
+        return measure(possible, sides, scopes, Settings.of(config, device), stage), seen
 
 
 def _sides(extractor: Extractor, images_of: Sets, dataset: LongTailDataset, config: EvaluateConfig, unseen: bool,

@@ -30,6 +30,7 @@ class Extractor(Protocol):
     logits_id: str  # enters the protocol of metrics on logits
     sha256: str  # of the weights as they are; for the record
     resize: str  # what happens to an image on its way in, in words
+    precision: str  # of its arithmetic: float32; enters the key of kept features
     feature_dim: int
     has_logits: bool
     class_logits: bool  # whether logit c belongs to class c of the data set

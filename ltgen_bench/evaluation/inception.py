@@ -30,6 +30,7 @@ class Inception:
 
     name = "inception"
     resize = "TensorFlow 1 bilinear to 299 x 299, (x - 128) / 128, grey to RGB by copies"
+    precision = "float32"
     feature_dim = 2048
     class_logits = False
     batch_size = 64

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.evaluation.floors import WIDE, beside, note
@@ -70,6 +69,8 @@ def measure(metrics: Sequence[Metric], sides: Sides, scopes: Sequence[Scope], se
     Large scopes take all of torch's threads one after another. Classes are small matrices, which gain nothing from a second
     thread: as many of them as there are threads are measured side by side. The numbers depend on neither.
     """
+    import torch  # not above: the door of this room opens without it
+
     threads = torch.get_num_threads()
     rows: dict[str, list[dict[str, Any]]] = {metric.name: [] for metric in metrics}
 
@@ -90,11 +91,13 @@ def measure(metrics: Sequence[Metric], sides: Sides, scopes: Sequence[Scope], se
     classes = [scope for scope in scopes if scope.kind == "class"]
     pool = ThreadPoolExecutor(threads)
     try:
+        torch.set_num_threads(1)
         with blas_threads(1):
             for scope, found in zip(classes, pool.map(measured, classes), strict=True):
                 note(scope, found)
     finally:
         pool.shutdown(cancel_futures=True)  # on Ctrl-C the classes that wait are not begun
+        torch.set_num_threads(threads)
     return [row for metric in metrics for row in rows[metric.name]]
 
 

@@ -71,6 +71,7 @@ CLIP_B32 = _clip("clip-b32", 224, 512, 64, depth=12, width=768, patch=32)
 class Pretrained:
     """An `Extractor` around a tower. It has no logits."""
 
+    precision = "float32"
     has_logits = class_logits = False
 
     def __init__(self, tower: Tower, net: nn.Module, sha256: str, device: str) -> None:

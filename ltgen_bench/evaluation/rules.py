@@ -4,13 +4,14 @@ Rules are about the measurement: where a result departs from them it is not the 
 entry's: it is compared, and reported apart. Imports no torch.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from ltgen_bench.config import EvaluateConfig, SampleConfig
+from ltgen_bench.errors import UserError
 from ltgen_bench.evaluation.extractors import EXTRACTORS
-from ltgen_bench.evaluation.metrics import METRICS, Settings
+from ltgen_bench.evaluation.metrics import DEFAULT, METRICS, Settings
 from ltgen_bench.evaluation.protocol import AS_TRAINED, BALANCED, REFERENCES, UNIFORM
 
 RULE_FIELDS = ("extractors", "metrics", "reference", "images", "k", "edge")  # what the rules decide
@@ -139,6 +140,21 @@ def rule_words(rule: EvaluateConfig) -> str:
     metrics, extractors = (", ".join(names or ()) for names in (rule.metrics, rule.extractors))
     words = f"{metrics} on {extractors} features; {images} against {REFERENCES[rule.reference]}"
     return words + (f"; k {rule.k}, edge {rule.edge}" if uses_k(rule.metrics or ()) else "")
+
+
+def for_each_k(rules: Sequence[EvaluateConfig], numbers: Sequence[int]) -> list[EvaluateConfig]:
+    """`rules` with each k of `numbers` in turn; all but the first measure only what looks at nearest neighbours.
+
+    Raises `UserError` where nothing in `rules` does. Without `numbers` the rules are as they are.
+    """
+    if not numbers:
+        return list(rules)
+    found = [rule.model_copy(update={"k": numbers[0]}) for rule in rules]
+    of_k = [(rule, tuple(name for name in rule.metrics or DEFAULT if uses_k([name]))) for rule in rules]
+    if not any(names for _, names in of_k):
+        raise UserError("--k: none of the metrics asked for looks at nearest neighbours; leave it out.")
+    return found + [rule.model_copy(update={"k": k, "metrics": names, "downstream": False})
+                    for k in numbers[1:] for rule, names in of_k if names]
 
 
 def uses_k(metrics: Iterable[str]) -> bool:

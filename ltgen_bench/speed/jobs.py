@@ -19,8 +19,8 @@ from ltgen_bench.evaluation.cache import cached_features
 from ltgen_bench.evaluation.inception import Inception
 from ltgen_bench.evaluation.measure import Scope, Sides, measure
 from ltgen_bench.evaluation.metrics import DEFAULT, METRICS, Settings, Side
+from ltgen_bench.evaluation.metrics.balls import neighbour_scores
 from ltgen_bench.evaluation.metrics.fid import frechet_distance
-from ltgen_bench.evaluation.metrics.neighbours import neighbour_scores
 from ltgen_bench.progress import SILENT
 
 Call = Callable[[], Sequence[float]]

@@ -23,7 +23,7 @@ from ltgen_bench.evaluation import cache as feature_cache
 from ltgen_bench.evaluation import domain, evaluate, features_reference
 from ltgen_bench.evaluation.extractors import Features
 from ltgen_bench.evaluation.features_reference import read_reference, reference_images
-from ltgen_bench.evaluation.metrics import fid, inception_score, kid, neighbours
+from ltgen_bench.evaluation.metrics import balls, fid, inception_score, kid
 from ltgen_bench.evaluation.published_weights import PUBLISHED
 from ltgen_bench.speed.jobs import untrained_inception
 
@@ -83,10 +83,10 @@ def after(monkeypatch, where, name, change):
     (fid, "_trace_root_by_eigenvalues", lambda value: value * (1 + 1e-6), closed_forms.frechet_of_known_moments, 1),
     (kid, "unbiased_mmd2", lambda found: (found[0] * 1.001, found[1]), closed_forms.kernel_of_known_points, 2),
     (kid, "unbiased_mmd2", lambda found: (found[0], found[1] / 1000), closed_forms.kernel_of_known_points, 1),
-    (neighbours, "neighbour_scores", lambda s: s._replace(precision=s.recall, recall=s.precision),
+    (balls, "neighbour_scores", lambda s: s._replace(precision=s.recall, recall=s.precision),
      closed_forms.neighbours_of_known_sets, 2),
-    (neighbours, "neighbour_scores", lambda s: s._replace(density=s.density / 2), closed_forms.neighbours_of_known_sets, 2),
-    (neighbours, "neighbour_scores", lambda s: s._replace(coverage=s.precision), closed_forms.neighbours_of_known_sets, 1),
+    (balls, "neighbour_scores", lambda s: s._replace(density=s.density / 2), closed_forms.neighbours_of_known_sets, 2),
+    (balls, "neighbour_scores", lambda s: s._replace(coverage=s.precision), closed_forms.neighbours_of_known_sets, 1),
     (inception_score, "inception_score", lambda found: (found[0] + 1e-4, found[1]), closed_forms.predictions_without_doubt, 2),
 ])
 def test_a_broken_metric_is_reported(here, monkeypatch, where, name, change, check, lines):
@@ -101,8 +101,8 @@ def test_real_images_that_score_badly_are_reported(here, monkeypatch):
 
 
 def test_neighbours_that_leave_the_edge_out_are_reported(here, monkeypatch):
-    plain = neighbours.neighbour_scores
-    monkeypatch.setattr(neighbours, "neighbour_scores", lambda generated, real, k, edge="<=": plain(generated, real, k, "<"))
+    plain = balls.neighbour_scores
+    monkeypatch.setattr(balls, "neighbour_scores", lambda generated, real, k, edge, device: plain(generated, real, k, "<"))
     assert "density of identical sets" in failed(closed_forms.neighbours_of_known_sets(here))
     assert "density of the digits against themselves" in failed(evaluator.real_images(here))
 

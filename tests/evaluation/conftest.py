@@ -49,7 +49,7 @@ def counting_extractor():
     from ltgen_bench.evaluation.extractors import Features
 
     class Counting:
-        name, resize, has_logits, class_logits, batch_size = "counting", "none", True, True, 4
+        name, resize, precision, has_logits, class_logits, batch_size = "counting", "none", "float32", True, True, 4
         feature_dim = 16
         weights_id = logits_id = "counting-1"
         sha256 = hashlib.sha256(b"counting").hexdigest()

@@ -271,7 +271,7 @@ from ltgen_bench.evaluation.extractors import Features
 from ltgen_bench.progress import SILENT
 
 class Slow:
-    name, resize, has_logits, class_logits, batch_size, feature_dim = "slow", "none", True, True, 8, 16
+    name, resize, precision, has_logits, class_logits, batch_size, feature_dim = "slow", "none", "float32", True, True, 8, 16
     weights_id = logits_id = sha256 = "slow"
     def __call__(self, images):
         print("batch", flush=True)

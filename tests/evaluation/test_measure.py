@@ -11,9 +11,9 @@ from ltgen_bench.evaluation.description import describe_extractors, describe_met
 from ltgen_bench.evaluation.extractors import EXTRACTORS
 from ltgen_bench.evaluation.measure import NO_CLASSES, NO_LOGITS, NO_TRAINING, Sides, measure, scopes_of
 from ltgen_bench.evaluation.metrics import METRICS, Settings, Side
+from ltgen_bench.evaluation.metrics.balls import neighbour_scores
 from ltgen_bench.evaluation.metrics.fid import frechet_distance
 from ltgen_bench.evaluation.metrics.kid import unbiased_mmd2
-from ltgen_bench.evaluation.metrics.neighbours import neighbour_scores
 from ltgen_bench.progress import SILENT
 
 COMPUTED = [name for name in METRICS if METRICS[name].compute is not None]

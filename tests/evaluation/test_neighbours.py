@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch_fidelity.metric_prc import prc_features_to_metric
 
+from ltgen_bench.evaluation.metrics import balls
+from ltgen_bench.evaluation.metrics.balls import NeighbourScores, neighbour_scores
 from ltgen_bench.evaluation.metrics.base import Side
-from ltgen_bench.evaluation.metrics import neighbours
-from ltgen_bench.evaluation.metrics.neighbours import NeighbourScores, equal_counts, neighbour_scores
+from ltgen_bench.evaluation.metrics.neighbours import equal_counts
 
 Edge = Literal["<=", "<"]
 
@@ -137,7 +138,7 @@ def nearly_tied(count: int, seed: int, width: int = 700) -> np.ndarray:
 @pytest.mark.parametrize(("seed", "pending"), [(0, 1 << 20), (1, 1 << 20), (1, 50)])
 def test_wide_features_are_decided_as_exact_numbers_decide_them(seed: int, pending: int, edge: Edge,
                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "PENDING", pending)
+    monkeypatch.setattr(balls, "PENDING", pending)
     first, second = nearly_tied(90, 2 * seed), nearly_tied(110, 2 * seed + 1)
     found = neighbour_scores(first, second, 3, edge, block=32)
     assert found == pytest.approx(by_loops(first, second, 3, edge), abs=1e-12)

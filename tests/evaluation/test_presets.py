@@ -36,7 +36,7 @@ class Inception:
     """As the real one describes itself."""
 
     name, resize, weights_id, logits_id, sha256 = "inception", "to 299 pixels", "0123456789abcdef", "fedcba9876543210", ""
-    feature_dim, has_logits, class_logits, batch_size = 2048, True, False, 64
+    precision, feature_dim, has_logits, class_logits, batch_size = "float32", 2048, True, False, 64
 
     def __call__(self, images):
         raise AssertionError("nothing is measured here")

@@ -56,6 +56,31 @@ def theirs(undisturbed, tmp_path):
     return tmp_path / "theirs.npz"
 
 
+class TestK:
+    def test_each_k_has_its_neighbour_metrics_and_the_first_has_all(self, ask, runs, undisturbed, nothing_is_made):
+        ask("evaluate", "cbdm", "--metrics", "fid,recall,coverage", "--k", "3,4,2")
+        found = {}
+        for one in find_runs(runs):
+            if one.record.command.startswith("ltgen-bench evaluate"):
+                rows = one.scores.table[one.scores.table["scope"] == "all"]
+                ks = {described["k"] for described in one.record.protocols.values() if "k" in described}
+                assert len(ks) == 1
+                found[ks.pop()] = dict(zip(rows["metric"], rows["value"], strict=True))
+        assert {k: set(values) for k, values in found.items()} == {
+            3: {"fid", "recall", "coverage"}, 4: {"recall", "coverage"}, 2: {"recall", "coverage"}}
+        assert found[2]["recall"] <= found[3]["recall"] <= found[4]["recall"]
+        assert found[2]["recall"] < found[4]["recall"]
+
+    @pytest.mark.parametrize(("given", "sentence"), [
+        (("--k", "3,x"), "--k 3,x: write different whole numbers above 0, for example --k 3,5,10"),
+        (("--k", "0"), "--k 0: write different whole numbers"), (("--k", "3,3"), "--k 3,3: write different"),
+        (("--k", ","), "--k ,: write different"), (("--k", "3", "--set", "evaluate.k=3"), "say the same thing; leave one out"),
+        (("--k", "3", "--metrics", "fid"), "none of the metrics asked for looks at nearest neighbours")])
+    def test_a_bad_k_is_one_sentence(self, ask, given, sentence):
+        with pytest.raises(UserError, match=sentence):
+            ask("evaluate", "cbdm", *given)
+
+
 class TestRuns:
     def test_every_rule_has_its_folder_its_record_and_its_table(self, ask, runs, undisturbed, nothing_is_made):
         out, told = ask("evaluate", "cbdm", *CLASSIFIER)

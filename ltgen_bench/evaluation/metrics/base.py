@@ -44,11 +44,12 @@ class Settings:
     kid_subset_size: int = 1000
     kid_degree: int = 3
     seed: int = SEED
+    device: str = "cpu"  # where large matrices are multiplied; the numbers do not depend on it, and no protocol knows it
 
     @classmethod
-    def of(cls, config: EvaluateConfig) -> "Settings":
+    def of(cls, config: EvaluateConfig, device: str = "cpu") -> "Settings":
         """What `config` asks for; what it does not say stays at its default."""
-        return cls(k=config.k, edge=config.edge)
+        return cls(k=config.k, edge=config.edge, device=device)
 
 
 @dataclass(frozen=True)
