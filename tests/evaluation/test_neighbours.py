@@ -2,6 +2,7 @@ import operator
 from typing import Literal
 
 import numpy as np
+import prdc
 import pytest
 import torch
 from torch_fidelity.metric_prc import prc_features_to_metric
@@ -145,3 +146,16 @@ def test_wide_features_are_decided_as_exact_numbers_decide_them(seed: int, pendi
     assert 0.05 < found.density < 2  # neither none nor all
     in_single = (first[:, None] - second[None]).astype(np.float32)
     assert len(np.unique(np.square(in_single).sum(axis=2).astype(np.float16))) < 5  # they are nearly tied
+
+
+@pytest.mark.parametrize("k", [3, 5, 10])
+@pytest.mark.parametrize(("width", "shift"), [(16, 0.4), (2048, 0.1)])
+def test_all_four_are_prdcs_with_its_edge_rule(k: int, width: int, shift: float) -> None:
+    """The package of Naeem et al. 2020. Its distances are of float64."""
+    mixing = features(16, 9, width=width)
+    first, second = features(400, 0, shift, 16) @ mixing, features(350, 1, 0.0, 16) @ mixing
+    expected = prdc.compute_prdc(real_features=second.astype(np.float64), fake_features=first.astype(np.float64), nearest_k=k)
+    found = neighbour_scores(first, second, k, "<")._asdict()
+    assert found == pytest.approx({name: float(value) for name, value in expected.items()}, abs=1e-12)
+    assert 0 < found["recall"] < 1
+    assert 0 < found["coverage"] < 1
