@@ -19,6 +19,7 @@ from ltgen_bench.records.schema import RunRecord
 from ltgen_bench.records.store import StoredRun, protocols, reported_runs, rows
 from ltgen_bench.report.beside import base_name, published_tables
 from ltgen_bench.report.columns import apart_notes
+from ltgen_bench.report.confusion import save_confusions
 from ltgen_bench.report.entries import Block, blocks, check_equal, each, measurements
 from ltgen_bench.report.forms import comma_separated, latex, markdown, terminal
 from ltgen_bench.report.layout import Table
@@ -157,6 +158,7 @@ def _write_section(
     sheet = _side_by_side(block, part, out / "plots" / name / "samples.png")
     if sheet is not None:
         plots = {"samples of the same seeds": sheet, **plots}
+    plots = {**plots, **save_confusions(block, part, out / "plots" / name)} if block.entries else plots
     records = tuple(run.record for run in part if run.record is not None)
     return Section(name, block, records, tuple(tables), plots), [*files, *plots.values()]
 

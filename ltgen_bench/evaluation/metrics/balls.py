@@ -96,7 +96,7 @@ class Balls:
     def decide(self, centres: Int64[Tensor, " n"], others: Float[Tensor, "M D"],
                numbers: Int64[Tensor, " n"]) -> Bool[Tensor, " n"]:
         """Whether `others[numbers[p]]` lies in the ball around point `centres[p]`, pair by pair, in float64."""
-        self._make_exact(centres.unique())
+        self._make_exact(centres.unique())  # type: ignore[no-untyped-call]
         inside = torch.empty_like(centres, dtype=torch.bool)
         for start in range(0, len(centres), PAIRS):
             part = slice(start, start + PAIRS)

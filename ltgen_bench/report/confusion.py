@@ -1,0 +1,95 @@
+"""As which classes a classifier of the real images sees the generated ones: where a rare class has borrowed from a common one."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from jaxtyping import Float64
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+
+from ltgen_bench.records.schema import RunRecord
+from ltgen_bench.records.store import StoredRun
+from ltgen_bench.report.entries import Block, each
+from ltgen_bench.report.plots import footer, save
+
+NAMED = 30  # classes; of more the ticks have no names
+NUMBERED = 12  # classes; of more the cells have no numbers
+FEW_PERCENT = 0.01  # smaller shares have no number
+
+
+def confusion_data(block: Block, runs: Sequence[StoredRun], extractor: str) -> dict[str, Float64[np.ndarray, "K K"]]:
+    """Entry -> shares from head to tail, mean over seeds: row c of the images made for class c, by the class they are seen as.
+
+    NaN throughout a row of which no seed has images. Entries whose classifier kept no confusion are left out.
+    """
+    stored = {run.record.score_digest: run for run in runs if run.record is not None}
+    wanted = block.rows[block.rows["extractor"] == extractor][["entry", "seed", "score_digest"]].drop_duplicates()
+    tables: dict[str, list[np.ndarray]] = {}
+    for row in each(wanted):
+        run = stored.get(row.score_digest)
+        table = run.scores.confusions.get(extractor) if run is not None else None
+        if run is not None and run.record is not None and table is not None:
+            order = head_to_tail(run.record)
+            shares = np.asarray(table, dtype=np.float64)[np.ix_(order, order)]
+            tables.setdefault(str(row.entry), []).append(np.where(shares < 0, np.nan, shares))
+    return {entry: pd.DataFrame(np.concatenate(found)).groupby(np.tile(np.arange(len(found[0])), len(found))).mean().to_numpy()
+            for entry, found in tables.items()}
+
+
+def head_to_tail(record: RunRecord) -> list[int]:
+    """Class labels by falling class count."""
+    counts = record.class_counts
+    return sorted(range(len(counts)), key=lambda label: (-counts[label], label))
+
+
+def draw_confusion(shares: Float64[np.ndarray, "K K"], ax: Axes, *, title: str, names: Sequence[str]) -> Axes:
+    """A square of shares from white to dark, small ones lifted; `names` from head to tail."""
+    size = len(shares)
+    text = np.array([[f"{share:.0%}".rstrip("%") if share >= FEW_PERCENT else "" for share in row] for row in shares])
+    ticks = list(names) if size <= NAMED else False
+    sns.heatmap(shares, ax=ax, cmap="Blues", norm=PowerNorm(0.5, 0, 1), square=True, cbar=False, xticklabels=ticks,
+                yticklabels=ticks, annot=text if size <= NUMBERED else None, fmt="", annot_kws={"fontsize": 7},
+                linewidths=0.5 if size <= NAMED else 0, linecolor="0.93")
+    ax.tick_params(labelsize=7, length=0)
+    ax.tick_params(axis="x", rotation=90 if size <= NAMED and max(map(len, names)) > 2 else 0)
+    ax.tick_params(axis="y", rotation=0)
+    ax.set_title(title, fontsize=9)
+    ax.set_xlabel("seen as, from head to tail", fontsize=8)
+    ax.set_ylabel("made for", fontsize=8)
+    return ax
+
+
+def confusion_figure(found: Mapping[str, Float64[np.ndarray, "K K"]], names: Sequence[str], note: str) -> Figure:
+    """A panel an entry, at most three beside each other, and `note` below."""
+    columns = min(3, len(found))
+    rows = -(-len(found) // columns)
+    side = 3.6 if len(names) <= NUMBERED else 4.2
+    figure = Figure(figsize=(side * columns + 0.3, side * rows + 0.4))
+    figure.set_layout_engine("constrained", rect=(0, 0, 1, 1 - 0.2 / figure.get_figheight()))  # squares push their titles out
+    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for (entry, shares), ax in zip(found.items(), axes, strict=False):
+        draw_confusion(shares, ax, title=entry, names=names)
+    for ax in axes[len(found):]:
+        ax.remove()
+    figure.supxlabel(textwrap.fill(note, int(figure.get_figwidth() * 19)), fontsize=6.5, color="0.4", x=0.01, ha="left")
+    return figure
+
+
+def save_confusions(block: Block, runs: Sequence[StoredRun], folder: Path) -> dict[str, Path]:
+    """Draw and write the confusions of every extractor that classifies the classes; title -> file."""
+    made: dict[str, Path] = {}
+    record = next((run.record for run in runs if run.record is not None), None)
+    for extractor in dict.fromkeys(block.rows["extractor"]) if record is not None else ():
+        found = confusion_data(block, runs, str(extractor))
+        if found and record is not None:
+            names = [record.class_names[label] for label in head_to_tail(record)]
+            ids = block.rows[(block.rows["extractor"] == extractor) & (block.rows["metric"] == "label_accuracy")]["protocol"]
+            note = footer(block, list(ids), "percent of the images made for a class, mean over seeds")
+            made[f"classes as the {extractor} sees them"] = save(confusion_figure(found, names, note),
+                                                                folder / f"confusion-{extractor}.png")
+    return made
