@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from ltgen_bench.config import RunConfig, parse_setting
+from ltgen_bench.config import RunConfig, TrainConfig, parse_setting
 from ltgen_bench.methods import METHODS, spelled_out
 from ltgen_bench.recipes import DEFAULT_DATASET, DEFAULT_METHOD, resolve_recipe
 
@@ -13,8 +13,9 @@ OPTIONS = {
     "seed": "--seed", "data.imbalance_factor": "--imbalance-factor", "data.profile": "--profile",
     "data.split_seed": "--split-seed", "data.class_order": "--class-order", "data.split": "--split",
     "data.index_list": "--index-list", "data.test_list": "--test-list", "data.image_size": "--image-size",
-    "train.budget_images": "--budget-images", "network.preset": "--network", "sample.omega": "--omega",
-    "sample.sampler": "--sampler", "sample.steps": "--steps", "sample.images_per_class": "--images-per-class",
+    "train.budget_images": "--budget-images", "train.augment": "--augment", "network.preset": "--network",
+    "sample.omega": "--omega", "sample.sampler": "--sampler", "sample.steps": "--steps",
+    "sample.images_per_class": "--images-per-class",
 }
 
 
@@ -24,13 +25,15 @@ def as_command(config: RunConfig) -> str:
     Of `evaluate` only a preset is named, whose rules then hold. Empty where no command says it: a recipe of the user's own
     may leave out what the shipped one states.
     """
-    method, dataset = config.method.name, config.data.name
-    shipped = resolve_recipe(recipe=None, method=method, dataset=dataset, overrides={})
+    method, dataset, augment = config.method.name, config.data.name, config.train.augment
+    named = {} if augment == TrainConfig().augment else {"train.augment": augment}  # it may have a recipe of its own
+    shipped = resolve_recipe(recipe=None, method=method, dataset=dataset, overrides=named)
     theirs, mine = _values(shipped), _values(config)
     words = ["ltgen-bench", "run"]
     words += ["--method", method] if method != DEFAULT_METHOD else []
     words += ["--method-file", "FILE"] if method not in METHODS else []
     words += ["--dataset", dataset] if dataset != DEFAULT_DATASET else []
+    words += ["--augment", augment] if named else []
     words += ["--protocol", config.evaluate.protocol] if config.evaluate.protocol else []
     for key in dict.fromkeys((*mine, *theirs)):
         value = mine.get(key)
@@ -44,10 +47,10 @@ def as_command(config: RunConfig) -> str:
 
 
 def _values(config: RunConfig) -> dict[str, Any]:
-    """Dotted key -> value of everything that decides training and sampling."""
+    """Dotted key -> value of everything that decides training and sampling. Whatever else a budget was, it is in images."""
     if config.method.name in METHODS:
         config = config.model_copy(update={"method": spelled_out(config.method)})
-    nested = config.model_dump(mode="json", exclude={"source", "reported", "evaluate"})
+    nested = config.model_dump(mode="json", exclude={"source", "reported", "evaluate", "budget"})
     return {key: value for key, value in dotted(nested).items() if key not in ("method.name", "data.name")}
 
 

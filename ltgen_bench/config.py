@@ -40,7 +40,8 @@ class DataConfig(Part):
     test_list: str | None = Field(default=None, description="likewise of the test images")
     image_size: Literal[32, 64, 128] | None = Field(
         default=None, description="image files are cut to their centre square and resized to this; as they are when absent")
-    flip: bool | None = Field(default=None, description="mirror images in training; as the data set allows when absent")
+    flip: bool | None = Field(
+        default=None, description="whether a mirrored image is still of its class; as the data set says when absent")
     columns: tuple[str, str] | None = Field(default=None, description="image and label columns of hub:NAME; found when absent")
 
 
@@ -79,6 +80,14 @@ class TrainConfig(Part):
     clip_norm: float = Field(default=1.0, gt=0, description="largest norm of the whole gradient")
     precision: Literal["auto", "float32", "bf16"] = Field(default="auto", description="auto: bf16 where it is native")
     compile: Literal["auto", "yes", "no"] = Field(default="auto", description="torch.compile; auto: on CUDA")
+    augment: str = Field(default="flip", description="an augmentation; flip: mirrored at random where data.flip allows it")
+
+
+class BudgetConfig(Part):
+    """A budget in what training costs, of which `train.budget_images` is made: methods of equal cost instead of equal images."""
+
+    flops: float | None = Field(default=None, gt=0, description="floating-point operations of the whole training")
+    seconds: float | None = Field(default=None, gt=0, description="of training on this machine, by a measured pace")
 
 
 class SampleConfig(Part):
@@ -100,7 +109,7 @@ class EvaluateConfig(Part):
 
     extractors: tuple[str, ...] = Field(default=("classifier",), min_length=1)
     metrics: tuple[str, ...] | None = Field(
-        default=None, description="all when absent, but for those that are measured on request alone")
+        default=None, min_length=1, description="all when absent, but for those that are measured on request alone")
     protocol: str | None = Field(default=None, description="the preset whose rules these are; it marks the result")
     reference: Literal["train", "test", "longtail"] = Field(
         default="train", description="balanced training set, held-out test set, or the long-tailed training set itself")
@@ -136,6 +145,7 @@ class RunConfig(Part):
     network: NetworkConfig = NetworkConfig()
     method: MethodConfig = MethodConfig()
     train: TrainConfig = TrainConfig()
+    budget: BudgetConfig | None = None
     sample: SampleConfig = SampleConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     reported: tuple[Reported, ...] = ()

@@ -23,6 +23,10 @@ class UserError(BenchError):
         super().__init__("\n".join([message, *(f"  {problem}" for problem in self.problems)]))
 
 
+class BusyError(UserError):
+    """Another command is writing there now; the same command may go through later."""
+
+
 class MachineError(BenchError):
     """The machine could not do it: the disk is full, the memory too small, a loss is no longer finite."""
 

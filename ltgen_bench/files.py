@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ltgen_bench.errors import MachineError, UserError
+from ltgen_bench.errors import BusyError, MachineError
 
 CACHE_VARIABLE = "LTGEN_BENCH_CACHE"
 LOCK_FILE = ".lock"
@@ -92,7 +92,7 @@ def only_writer(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
-        raise UserError(f"{folder} is being written by another command; wait for it to end, or choose another "
+        raise BusyError(f"{folder} is being written by another command; wait for it to end, or choose another "
                         "--seed or --runs folder.") from None
     except OSError as error:
         raise _machine_error(folder, error) from error

@@ -1,5 +1,6 @@
 """run(config): load -> train -> sample -> evaluate -> record. Whoever reads this file knows the program."""
 
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from typing import Any
 import tomli_w
 import torch
 
+from ltgen_bench.budgets import in_images
 from ltgen_bench.commands import dotted
-from ltgen_bench.config import EvaluateConfig, RunConfig
+from ltgen_bench.config import EvaluateConfig, RunConfig, TrainConfig
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.load import load_dataset
 from ltgen_bench.diffusion.guidance import Guidance
@@ -32,9 +34,12 @@ from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.recipes import check_names
 from ltgen_bench.records.schema import RECORD_FILE, SCHEMA_VERSION, Entry, RunRecord, Stage
 from ltgen_bench.report.sheets import loss_curve, sample_sheet
-from ltgen_bench.training.loop import Trained, resolve_precision, train
+from ltgen_bench.training.cost import flops_per_image
+from ltgen_bench.training.loop import Trained, train
+from ltgen_bench.training.trainer import resolve_precision
 
 NO_WEIGHTS: Mapping[str, Path] = MappingProxyType({})
+NOTHING_KEPT: Mapping[int, Path] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -107,13 +112,17 @@ def run(config: RunConfig, *, runs: Path = Path("runs"), data_root: Path = Path(
     """
     check_names(config)
     rules_of(config.evaluate)  # refuses an unknown preset before data are read
-    return carry_out(make_plan(config, load_dataset(config.data, data_root=data_root, progress=progress), runs),
-                     device=choose_device(device), extractor_weights=extractor_weights, progress=progress, command=command)
+    dataset, chosen = load_dataset(config.data, data_root=data_root, progress=progress), choose_device(device)
+    return carry_out(make_plan(config, dataset, runs, device=chosen, progress=progress), device=chosen,
+                     extractor_weights=extractor_weights, progress=progress, command=command)
 
 
 def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[str, Path] = NO_WEIGHTS,
-              progress: Progress = SILENT, command: str = "") -> Run:
-    """The stages of a plan, each continued or read where an earlier call left something."""
+              progress: Progress = SILENT, command: str = "", kept: Mapping[int, Path] = NOTHING_KEPT) -> Run:
+    """The stages of a plan, each continued or read where an earlier call left something.
+
+    `kept` says where to put the averaged weights at these positions (images seen), should training come by.
+    """
     if plan.finished and still_current(plan.score_folder, plan.config.evaluate, extractor_weights):
         return read_run(plan)
     exact_float32(device)
@@ -125,20 +134,38 @@ def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[st
     with only_writer(folder), Interruption() as interruption:
         claim(plan)
         with stage_cost(folder / "train" / "cost.json", device):
-            trained = train(config, dataset, folder / "train", device=device, progress=progress, interruption=interruption)
+            trained = train(config, dataset, folder / "train", device=device, progress=progress, interruption=interruption,
+                            kept=kept)
             loss_curve(folder / "train" / "log.jsonl", folder / "train" / "loss.png")
-        with stage_cost(plan.sample_folder / "cost.json", device):
-            denoiser = trained.method.denoiser(trained.net, Guidance(config.sample.omega))
-            samples = sample(denoiser, config.sample, dataset.image_shape, dataset.num_classes, plan.sample_folder,
-                             device=device, progress=progress)
-            sample_sheet(samples.images, samples.labels, dataset.class_names, dataset.class_counts,
-                         plan.sample_folder / "samples.png")
-        with stage_cost(plan.score_folder / "cost.json", device):
-            scores = evaluate(samples, dataset, config.evaluate, device=str(device), work=plan.sample_folder / "downstream",
-                              extractor_weights=extractor_weights, progress=progress, sampling=config.sample)
-        record = make_record(plan, trained, scores, device, started, command)
-        keep(folder, record, scores)
-    return Run(plan, record, scores)
+        result = measured(plan, trained, started, device=device, extractor_weights=extractor_weights, progress=progress,
+                          command=command)
+        keep(folder, result.record, result.scores)
+    return result
+
+
+def measured(plan: Plan, trained: Trained, started: datetime, *, device: torch.device, extractor_weights: Mapping[str, Path],
+             progress: Progress, command: str) -> Run:
+    """Samples of `trained`, their scores and the record of it all, in the folders of the plan but for the record."""
+    config, dataset = plan.config, plan.dataset
+    with stage_cost(plan.sample_folder / "cost.json", device):
+        denoiser = trained.method.denoiser(trained.net, Guidance(config.sample.omega))
+        samples = sample(denoiser, config.sample, dataset.image_shape, dataset.num_classes, plan.sample_folder,
+                         device=device, progress=progress)
+        sample_sheet(samples.images, samples.labels, dataset.class_names, dataset.class_counts,
+                     plan.sample_folder / "samples.png")
+    with stage_cost(plan.score_folder / "cost.json", device):
+        scores = evaluate(samples, dataset, config.evaluate, device=str(device), work=plan.sample_folder / "downstream",
+                          extractor_weights=extractor_weights, progress=progress, sampling=config.sample)
+    flops = training_flops(plan, device)
+    return Run(plan, make_record(plan, trained, scores, device, started, command, flops), scores)
+
+
+def training_flops(plan: Plan, device: torch.device) -> float:
+    """Of one training image, counted once for a run folder."""
+    path = plan.folder / "train" / "flops.json"
+    if not path.is_file():
+        write_text(path, json.dumps({"per_image": flops_per_image(plan.config, plan.dataset, device)}) + "\n")
+    return float(json.loads(path.read_text(encoding="utf-8"))["per_image"])
 
 
 def keep(folder: Path, record: RunRecord, scores: Scores) -> None:
@@ -165,8 +192,12 @@ def revisions(config: EvaluateConfig) -> dict[str, int]:
     return {name: METRICS[name].revision for name in wanted_metrics(config)}
 
 
-def make_plan(config: RunConfig, dataset: LongTailDataset, runs: Path) -> Plan:
-    """`config` with its method's settings in normal form, checked against the data. `UserError` where it cannot run."""
+def make_plan(config: RunConfig, dataset: LongTailDataset, runs: Path, *, device: torch.device | None = None,
+              progress: Progress = SILENT) -> Plan:
+    """`config` with its method's settings in normal form, checked against the data. `UserError` where it cannot run.
+
+    A budget in FLOPs or seconds becomes one in images, measured on `device` where `runs` does not know it yet.
+    """
     check_names(config)
     method = normalised(config.method)
     rules = rules_of(config.evaluate)
@@ -174,12 +205,12 @@ def make_plan(config: RunConfig, dataset: LongTailDataset, runs: Path) -> Plan:
         raise UserError(f"evaluate.protocol: {config.evaluate.protocol} has {len(rules)} rules, and a run is measured under one; "
                         f"run without it, then ltgen-bench evaluate RUN --protocol {config.evaluate.protocol}")
     config = config.model_copy(update={"method": method, "evaluate": fitted(rules[0], dataset)})
-    if config.sample.omega > 0 and not METHODS[method.name].has_null_label:
+    if config.sample.omega > 0 and not METHODS[method.name].guidable():
         raise UserError(f"sample.omega: {config.sample.omega:g} needs a null label, and {method.name} trains none, so its omega "
                         "is 0; guidance for plain DDPM is the method 'cfg'.")
     check_network(network_shape(config.network), dataset.image_shape)
     SAMPLERS[config.sample.sampler].make(config.sample.steps)  # refuses a number of steps that it cannot take
-    return Plan(config, dataset, runs)
+    return Plan(in_images(config, dataset, runs, device or choose_device(), progress), dataset, runs)
 
 
 def claim(plan: Plan) -> None:
@@ -208,22 +239,23 @@ def read_run(plan: Plan) -> Run:
     return Run(plan, RunRecord.load(plan.score_folder), Scores.load(plan.score_folder / "scores.csv"))
 
 
-def make_record(plan: Plan, trained: Trained, scores: Scores, device: torch.device, started: datetime,
-                command: str) -> RunRecord:
+def make_record(plan: Plan, trained: Trained, scores: Scores, device: torch.device, started: datetime, command: str,
+                flops: float) -> RunRecord:
     """Everything that a report needs beside the scores."""
     config, dataset = plan.config, plan.dataset
     places = {"train": plan.folder / "train", "sample": plan.sample_folder, "evaluate": plan.score_folder}
     costs = {name: read_cost(place / "cost.json") for name, place in places.items()}
     costs["train"]["seconds"] = round(trained.seconds, 3)  # of the steps alone, interrupted sessions included
     stages = [Stage(name=name, **cost) for name, cost in costs.items()]  # type: ignore[arg-type]
-    settings = config.method.settings
-    changed = ", ".join(f"{key}={value}" for key, value in settings.items())
+    settings, augment = config.method.settings, config.train.augment
+    told = settings if augment == TrainConfig().augment else {**settings, "augment": augment}
+    changed = ", ".join(f"{key}={value}" for key, value in told.items())
     entry = Entry(
         sampler=config.sample.sampler, steps=config.sample.steps, omega=config.sample.omega, sample_seed=config.sample.seed,
         images_per_class=config.sample.images_per_class, budget_images=trained.images_seen,
         batch_size=config.train.batch_size, network=config.network.preset, parameters=trained.net.parameter_count,
         precision=resolve_precision(config.train.precision, device), sample_precision=config.sample.precision,
-        labels=config.sample.labels)
+        augment=augment, labels=config.sample.labels, train_flops_per_image=flops)
     return RunRecord(
         schema_version=SCHEMA_VERSION, dataset=dataset.name, method=config.method.name, settings=settings,
         label=f"{config.method.name} ({changed})" if changed else config.method.name, seed=config.seed,

@@ -18,6 +18,7 @@ from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.files import shipped_folder
 from ltgen_bench.methods import METHODS, variant_values
 from ltgen_bench.progress import SILENT
+from ltgen_bench.training.augmentation import AUGMENTATIONS
 
 DEFAULT_METHOD, DEFAULT_DATASET = "cbdm", "digits-lt"
 SMALL_IMAGE = 16  # pixels; up to here the recipes of the digits fit
@@ -32,6 +33,7 @@ def resolve_recipe(*, recipe: Path | None, method: str | None, dataset: str | No
                    overrides: Mapping[str, Any]) -> RunConfig:
     """The configuration of `recipe`, or of the shipped recipe that fits method and data set, with `overrides` laid over.
 
+    With an augmentation asked for, a recipe of method and augmentation together (`cbdm-ada`) goes before that of the method.
     A method without a recipe of its own takes that of `ddpm` for the same data, with its own default settings. Images of
     the user's own take the digits' recipes up to 16 pixels and CIFAR-10's above.
     """
@@ -40,9 +42,8 @@ def resolve_recipe(*, recipe: Path | None, method: str | None, dataset: str | No
     else:
         name = method or DEFAULT_METHOD
         family = recipe_family(dataset or DEFAULT_DATASET, overrides.get("data.image_size"), overrides.get("data.columns"))
-        path = recipe_path(family, name)
-        if not path.is_file():
-            path = recipe_path(family, "ddpm")
+        paths = [recipe_path(family, stem) for stem in (f"{name}-{overrides.get('train.augment')}", name, "ddpm")]
+        path = next((path for path in paths if path.is_file()), paths[-1])
         values, where = read_toml(path), f"{family}/{path.name}"
     if method is not None and _name_in(values, "method") != method:
         values = {**values, "method": {"name": method}, "reported": [],
@@ -65,6 +66,7 @@ def _name_in(values: Mapping[str, Any], table: str) -> Any:
 def check_names(config: RunConfig) -> None:
     """Refuse unknown names before torch is imported or any data are read."""
     METHODS.check(config.method.name)
+    AUGMENTATIONS.check(config.train.augment)
     SAMPLERS.check(config.sample.sampler)
     for extractor in config.evaluate.extractors:
         EXTRACTORS.check(extractor)

@@ -187,7 +187,7 @@ def _facts(handed: Handed, dataset: LongTailDataset) -> dict[str, Any]:
     counts = set(np.bincount(handed.images.labels, minlength=dataset.num_classes).tolist())
     entry = Entry(sampler=None, steps=None, omega=None, sample_seed=None, images_per_class=counts.pop() if len(counts) == 1 else
                   None, budget_images=None, batch_size=None, network=None, parameters=None, precision=None,
-                  sample_precision=None, labels=handed.labels)
+                  sample_precision=None, augment=None, labels=handed.labels)
     return {"kind": handed.kind, "dataset": dataset.name, "method": method_key(handed.name, 0.0), "settings": {},
             "label": handed.name, "seed": handed.seed, "train_digest": digest({"samples": handed.name}),
             "sample_digest": handed.sample_digest, "fingerprint": dataset.fingerprint,

@@ -87,7 +87,7 @@ def parse_axis(text: str) -> tuple[str, list[Any]]:
 
 
 def make_search(config: RunConfig, over: Mapping[str, Sequence[Any]], dataset: LongTailDataset, runs: Path, *,
-                metric: str = "fid", extractor: str | None = None) -> Search:
+                metric: str = "fid", extractor: str | None = None, device: torch.device | None = None) -> Search:
     """Every candidate as a checked plan; nothing is trained before all of them can run. `UserError` where one cannot.
 
     `metric` of the features of `extractor` (the first of `config` by default) chooses. Keys that change how is measured
@@ -117,7 +117,8 @@ def make_search(config: RunConfig, over: Mapping[str, Sequence[Any]], dataset: L
 
     def plans(values: Mapping[str, Any], evaluate: Mapping[str, Any]) -> tuple[Plan, ...]:
         whole = base.model_copy(update={"evaluate": rule.model_copy(update=dict(evaluate))}).model_dump(mode="json")
-        return tuple(make_plan(RunConfig.from_values(whole, overrides={**values, **own}, where="the search"), dataset, runs)
+        return tuple(make_plan(RunConfig.from_values(whole, overrides={**values, **own}, where="the search"), dataset, runs,
+                               device=device)
                      for own in seeds)
 
     combinations = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]

@@ -108,13 +108,13 @@ class TestFaults:
             "network": {"dropout": 1.0}, "data": {"name": 5}, "evaluate": {"downstream": 1},
         })
         assert sorted(found) == sorted([
-            "sede: unknown setting. Did you mean 'seed'? Known: source, seed, data, network, method, train, sample, "
-            "evaluate, reported.",
+            "sede: unknown setting. Did you mean 'seed'? Known: source, seed, data, network, method, train, budget, "
+            "sample, evaluate, reported.",
             "train.budget_images: 'many' is not a whole number above 0.",
             "train.batch_size: 0 is not a number above 0.",
             "train.learning_rate: -1.0 is not a number above 0.",
             "train.presicion: unknown setting. Did you mean 'precision'? Known: budget_images, batch_size, "
-            "learning_rate, warmup_images, ema_halflife_images, ema_rampup, clip_norm, precision, compile.",
+            "learning_rate, warmup_images, ema_halflife_images, ema_rampup, clip_norm, precision, compile, augment.",
             "sample.precision: 'float16' is not one of 'float32' or 'bf16'.",
             "sample.steps: 1001 is not a number above 0 and of at most 1000.",
             "sample.omega: nan is not a finite number of at least 0.",

@@ -1,6 +1,5 @@
 """The command line: parse, call the library, print. What takes time to import is imported by the command that needs it."""
 
-import errno
 import sys
 import traceback
 
@@ -9,15 +8,20 @@ import click
 from ltgen_bench import __version__
 from ltgen_bench.cli.cache import cache
 from ltgen_bench.cli.check import check
+from ltgen_bench.cli.cite import cite
 from ltgen_bench.cli.data import data
 from ltgen_bench.cli.evaluate import evaluate
+from ltgen_bench.cli.export import export
+from ltgen_bench.cli.grid import grid
 from ltgen_bench.cli.lists import list_
+from ltgen_bench.cli.method import method
 from ltgen_bench.cli.protocol import protocol
 from ltgen_bench.cli.report import report
 from ltgen_bench.cli.run import run
 from ltgen_bench.cli.runs import runs
+from ltgen_bench.cli.sample import sample
 from ltgen_bench.cli.search import search
-from ltgen_bench.cli.shared import Commands
+from ltgen_bench.cli.shared import Commands, unforeseen
 from ltgen_bench.cli.speed import speed
 from ltgen_bench.errors import BenchError
 
@@ -34,7 +38,8 @@ def cli() -> None:
     """
 
 
-for _command in (run, evaluate, search, report, protocol, data, list_, runs, check, speed, cache):
+for _command in (run, grid, evaluate, search, report, protocol, data, list_, method, cite, runs, export, sample, check, speed,
+                 cache):
     cli.add_command(_command)
 
 
@@ -56,22 +61,13 @@ def main() -> None:
     except KeyboardInterrupt:
         _fail("interrupted", 130, trace=debug)
     except Exception as error:  # noqa: BLE001  (the last line of defence: what nobody foresaw, still without a traceback)
-        message, code = _unforeseen(error)
+        message, code = unforeseen(error)
         _fail(message, code, trace=debug)
 
 
 def _usage(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     return f"   ({context.command_path} --help)" if context is not None else ""
-
-
-def _unforeseen(error: Exception) -> tuple[str, int]:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "the disk is full. What was finished is whole; free some space and repeat the command to go on.", 1
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return (f"out of memory ({error}); take a smaller train.batch_size or sample.batch_size with --set, or a smaller "
-                "--network."), 1
-    return f"unforeseen {type(error).__name__}: {error}   (repeat the command with --debug for the traceback)", 1
 
 
 def _fail(message: str, code: int, hint: str = "", trace: bool = False) -> None:

@@ -86,6 +86,8 @@ def evaluate(samples: str, dataset: str | None, data_root: Path, protocol: str |
     weights = weights_files(extractor_weights)
     shown = Shown(out, as_json)
     place = Path(samples)
+    if (place / "config.json").is_file() or (place / "unet" / "config.json").is_file():
+        raise UserError(f"{place} is a network and no images; draw some first: ltgen-bench sample {place} --out samples.npz")
     is_run = place.is_dir() and ((place / "config.toml").is_file() or (place / "scores").is_dir())
     if samples in TRIVIAL or (not is_run and (place.exists() or place.suffix.lower() in SUFFIXES)):
         if dataset is None:

@@ -29,7 +29,7 @@ def preset_notes(name: str, config: "RunConfig", dataset: str, class_counts: lis
     lines += _lines("remarks", list(preset.remarks), width)
     lines += _lines("expects", [preset.sampling_words], width)
     wanted = preset.expected(config.sample, method, dataset, class_counts)
-    if method in METHODS and not METHODS[method].has_null_label:
+    if method in METHODS and not METHODS[method].guidable():
         wanted = wanted.model_copy(update={"omega": 0.0})  # whatever the paper uses for methods that can be guided
     measured = config.evaluate.model_copy(update={"protocol": name})
     command = as_command(config.model_copy(update={"sample": wanted, "evaluate": measured}))

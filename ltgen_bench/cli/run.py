@@ -4,7 +4,7 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,11 +34,16 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, help="Training seed.  [default: the recipe's, 0]")
 @data_options
 @click.option("--budget-images", type=int, metavar="N", help="Training images seen.")
+@click.option("--budget-flops", type=float, metavar="X", help="As many images as training takes this many operations for.")
+@click.option("--budget-seconds", type=float, metavar="S", help="Likewise, by the pace of this machine.")
+@click.option("--evaluate-every", type=click.IntRange(min=1), metavar="N",
+              help="Score the averaged weights after every N training images too, for curves of quality against cost.")
 @click.option("--omega", type=float, help="Guidance strength: eps = cond + omega (cond - null).")
 @click.option("--sampler", metavar="NAME", help="Sampler (ltgen-bench list samplers).")
 @click.option("--steps", type=int, metavar="N", help="Network evaluations an image.")
 @click.option("--images-per-class", type=int, metavar="N", help="Generated images of each class.")
 @click.option("--network", metavar="PRESET", help="ddpm, cpu (a tenth of the cost) or digits.")
+@click.option("--augment", metavar="NAME", help="Augmentation of the training images (ltgen-bench list augmentations).")
 @click.option("--extractor", metavar="NAME,...", help="classifier, inception, vgg16, dinov2, clip or clip-b32.")
 @click.option("--extractor-weights", multiple=True, metavar="NAME=FILE", help="Weights from a file, e.g. inception=FILE.")
 @click.option("--protocol", metavar="PRESET", help="Measure under the rules of standard, cbdm-paper, oc-paper, ...")
@@ -51,7 +56,7 @@ if TYPE_CHECKING:
 @debug_option
 def run(method: str | None, dataset: str | None, recipe: Path | None, settings: tuple[str, ...],
         extractor_weights: tuple[str, ...], method_file: Path | None, data_root: Path, device: str | None,
-        threads: int | None, runs: Path, dry_run: bool, as_json: bool, **options: Any) -> None:
+        threads: int | None, evaluate_every: int | None, runs: Path, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Train a method, sample from it, and score the images.
 
     Repeating a command continues it where it stopped; a finished run is shown.
@@ -69,9 +74,10 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
     rules = rules_of(config.evaluate)
     images, chosen, progress, out = prepare(config, data_root, device, threads)
     from ltgen_bench.evaluation.evaluate import weights_for
-    from ltgen_bench.pipeline import carry_out, make_plan
+    from ltgen_bench.pipeline import make_plan
 
-    plans = [make_plan(config.model_copy(update={"evaluate": rule}), images, runs) for rule in rules]
+    plans = [make_plan(config.model_copy(update={"evaluate": rule}), images, runs, device=chosen, progress=progress)
+             for rule in rules]
     if plans[0].config.evaluate.reference != rules[0].reference:
         progress.say("the training images are not balanced, so the reference is the held-out test set")
     if dry_run:
@@ -80,8 +86,9 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
     _header(plans[0], chosen, progress.console)
     files = weights_for(rules, weights)
     known = [plan.finished for plan in plans]
+    make = carrying_out(evaluate_every)
     with resumable():
-        results = [carry_out(plan, device=chosen, extractor_weights=own, progress=progress, command=recorded_command())
+        results = [make(plan, device=chosen, extractor_weights=own, progress=progress, command=recorded_command())
                    for plan, own in zip(plans, files, strict=True)]
     if as_json:
         records = [result.record.model_dump(mode="json") for result in results]
@@ -105,6 +112,14 @@ def config_of(method: str | None, dataset: str | None, recipe: Path | None, meth
     return resolve_recipe(recipe=recipe, method=method, dataset=dataset, overrides=overrides_of(settings, options))
 
 
+def carrying_out(evaluate_every: int | None) -> "Callable[..., Run]":
+    """What makes a run of a plan: with a curve where one is asked for."""
+    from ltgen_bench.curves import carry_out_curve
+    from ltgen_bench.pipeline import carry_out
+
+    return carry_out if evaluate_every is None else lambda plan, **given: carry_out_curve(plan, evaluate_every, **given)[0]
+
+
 @contextmanager
 def resumable() -> Iterator[None]:
     """An interruption inside says which command goes on."""
@@ -123,11 +138,22 @@ def overrides_of(settings: tuple[str, ...], options: dict[str, Any]) -> dict[str
     given = {
         "evaluate.protocol": protocol, "evaluate.extractors": names_of(options["extractor"]),
         "seed": options["seed"], **data,
-        "train.budget_images": options["budget_images"], "network.preset": options["network"],
+        "network.preset": options["network"],
+        "train.augment": options["augment"],
         "sample.omega": options["omega"], "sample.sampler": options["sampler"], "sample.steps": options["steps"],
         "sample.images_per_class": options["images_per_class"]}
     given = {key: value for key, value in given.items() if value is not None}
-    return {**cleared(protocol), **given, **dict(map(parse_setting, settings))}
+    return {**cleared(protocol), **_budget(options), **given, **dict(map(parse_setting, settings))}
+
+
+def _budget(options: dict[str, Any]) -> dict[str, Any]:
+    """The key of the one budget that was given, after taking away that of a recipe in FLOPs or seconds."""
+    keys = {"budget_images": "train.budget_images", "budget_flops": "budget.flops", "budget_seconds": "budget.seconds"}
+    given = {name: options[name] for name in keys if options[name] is not None}
+    if len(given) > 1:
+        names = " and ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UserError(f"{names}: each says how long to train; give one of them.")
+    return {"budget": None, **{keys[name]: value for name, value in given.items()}} if given else {}
 
 
 def check_preset(name: str | None) -> str | None:
@@ -208,12 +234,12 @@ def place_words(device: "torch.device") -> str:
 def _header(plan: "Plan", device: "torch.device", console: "Console") -> None:
     config = plan.config
     lines = [f"ltgen-bench {__version__}  {config.method.name} on {about(plan.dataset)}  {place_words(device)}, seed "
-             f"{config.seed}", f"run folder  {plan.folder}", *_warnings(config)]
+             f"{config.seed}", f"run folder  {plan.folder}", *warnings_of(config)]
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
-def _warnings(config: "RunConfig") -> list[str]:
+def warnings_of(config: "RunConfig") -> list[str]:
     """What is allowed and hardly meant: a budget cut so short that the learning rate never rises to its value."""
     warmup, budget = config.train.warmup_images, config.train.budget_images
     if 2 * warmup <= budget:
@@ -258,7 +284,7 @@ def _dry_run(plan: "Plan", device: Any) -> None:
     click.echo(f"# classes      {shown}   ({', '.join(f'{n} {name}' for name, n in groups.items())})")
     click.echo(f"# split        {'' if dataset.split is None else dataset.split.id}")
     click.echo(f"# run folder   {plan.folder}{' (finished)' if plan.finished else ''}")
-    for warning in _warnings(plan.config):
+    for warning in warnings_of(plan.config):
         click.echo(f"# {warning}")
     found = estimate(plan, device)
     train, draw = (timedelta(seconds=round(s)) for s in (found.train_seconds, found.sample_seconds))
@@ -273,4 +299,5 @@ def _dry_run(plan: "Plan", device: Any) -> None:
     click.echo(f"# memory       about {found.memory_mb / 1000:.1f} GB")
     through = images + len(dataset.reference) + len(dataset.test)
     click.echo(f"# evaluation   {through:,} images through {', '.join(plan.config.evaluate.extractors)}, not in the estimate")
-    click.echo(f"# estimated from {found.measured_steps} measured steps; nothing was written")
+    written = "nothing was written" if plan.config.budget is None else "nothing but what the budget is in images was written"
+    click.echo(f"# estimated from {found.measured_steps} measured steps; {written}")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ltgen_bench.report.layout import Table
     from ltgen_bench.search import Found, Search
 
-OWN = ("dry_run", "as_json", "runs")  # options that this command states in its own words
+LEFT_OUT = ("evaluate_every",)  # an option of `run` that a search has no use for
 
 
 @click.command(no_args_is_help=True)
@@ -66,7 +66,7 @@ def search(axes: tuple[str, ...], metric: str, by: str | None, method: str | Non
     images, chosen, progress, out = prepare(config, data_root, device, threads)
     from ltgen_bench.search import carry_out_search, make_search, parse_axis
 
-    plan = make_search(config, dict(map(parse_axis, axes)), images, runs, metric=metric, extractor=by)
+    plan = make_search(config, dict(map(parse_axis, axes)), images, runs, metric=metric, extractor=by, device=chosen)
     progress.say(f"ltgen-bench {__version__}  {config.method.name} on {about(images)}  {place_words(chosen)}")
     progress.say(f"{plan.words}, chosen by {metric} ({plan.extractor}) on the selection half of the real images")
     if dry_run:
@@ -127,4 +127,4 @@ def _plain(found: "Found") -> dict[str, Any]:
         "records": [result.record.model_dump(mode="json") for result in found.results]}
 
 
-search.params += [option for option in run.params if option.name not in {own.name for own in search.params}]
+search.params += [option for option in run.params if option.name not in {*LEFT_OUT, *(own.name for own in search.params)}]

@@ -1,5 +1,6 @@
 """What the commands share: options, the group that answers a mistyped name, and plain tables."""
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,16 @@ def data_values(options: dict[str, Any]) -> dict[str, Any]:
     given = {"imbalance_factor": factor, **{name: options.pop(name) for name in names},
              "columns": None if columns is None else [name.strip() for name in columns.split(",")]}
     return {key: value for key, value in given.items() if value is not None}
+
+
+def unforeseen(error: Exception) -> tuple[str, int]:
+    """(a sentence, the exit code) for an exception that is none of ours."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full. What was finished is whole; free some space and repeat the command to go on.", 1
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return (f"out of memory ({error}); take a smaller train.batch_size or sample.batch_size with --set, or a smaller "
+                "--network."), 1
+    return f"unforeseen {type(error).__name__}: {error}   (repeat the command with --debug for the traceback)", 1
 
 
 def listing(rows: list[tuple[str, str, str]], heads: tuple[str, str, str]) -> None:

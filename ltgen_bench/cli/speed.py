@@ -17,7 +17,7 @@ BUSY = 0.3  # load of a core, before anything is measured
 
 
 @click.command()
-@click.option("--stage", default="evaluate", show_default=True, metavar="NAME", help="What is measured: evaluate.")
+@click.option("--stage", default="evaluate", show_default=True, metavar="NAME", help="What is measured: evaluate, or methods.")
 @click.option("--images", type=click.IntRange(min=64), metavar="N", help="Images on each side of a metric.  [default: 4000]")
 @click.option("--features", type=click.IntRange(min=64), metavar="D", help="Features of an image.  [default: 2048]")
 @click.option("--full", is_flag=True, help="The sizes of the targets: 10,000 images, 100 classes, and 50,000 x 50,000 once.")
@@ -35,6 +35,7 @@ def speed(stage: str, images: int | None, features: int | None, full: bool, csv_
     \b
     ltgen-bench speed
     ltgen-bench speed --images 10000 --csv speed.csv
+    ltgen-bench speed --stage methods                 the cost of training under each method
     """
     from rich.console import Console
 

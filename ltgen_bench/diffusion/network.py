@@ -76,14 +76,20 @@ class ConditionalUNet(nn.Module):
         self.unet.mid_block.register_forward_hook(_keep_output)
 
     def forward(self, x_t: Float[Tensor, "B C H W"], t: Int64[Tensor, " B"], labels: Int64[Tensor, " B"],
-                augment: Float[Tensor, "B A"] | None = None) -> Float[Tensor, "B C H W"]:
-        """The predicted noise. `augment` is the condition vector of an augmentation, zero (or None) for none."""
-        return self.with_middle(x_t, t, labels, augment)[0]
+                augment: Float[Tensor, "B A"] | None = None, *, middle: bool = False,
+                ) -> Float[Tensor, "B C H W"] | tuple[Float[Tensor, "B C H W"], Float[Tensor, "B D h w"]]:
+        """The predicted noise. `augment` is the condition vector of an augmentation, zero (or None) for none.
+
+        With `middle`: (the predicted noise, the output of the middle block), for methods with a loss on features. They ask
+        here and not `with_middle`, since this is what `torch.compile` replaces. Under autocast the features may be bfloat16.
+        """
+        eps, features = self.with_middle(x_t, t, labels, augment)
+        return (eps, features) if middle else eps
 
     def with_middle(self, x_t: Float[Tensor, "B C H W"], t: Int64[Tensor, " B"], labels: Int64[Tensor, " B"],
                     augment: Float[Tensor, "B A"] | None = None,
                     ) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B D h w"]]:
-        """The predicted noise and the output of the middle block, for methods with a loss on features."""
+        """The one pass behind `forward`; it runs uncompiled when it is called on a compiled network."""
         condition = self.label_embedding(labels)
         if self.augment_embedding is not None and augment is not None:
             condition = condition + self.augment_embedding(augment)
@@ -92,6 +98,11 @@ class ConditionalUNet(nn.Module):
         middle = self.unet.mid_block.last_output
         self.unet.mid_block.last_output = None  # let go of the activations unless the caller keeps them
         return eps, middle
+
+    @property
+    def middle_channels(self) -> int:
+        """Channels D of the middle block."""
+        return int(self.unet.config.block_out_channels[-1])
 
     @property
     def parameter_count(self) -> int:

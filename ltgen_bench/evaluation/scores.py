@@ -91,7 +91,7 @@ class Scores:
         """Read what `save` wrote; without the file beside it, `protocols` and `extractor_weights` are empty."""
         try:
             text = pd.read_csv(path, dtype=str, keep_default_na=False)
-            table = _typed(text)
+            table = typed(text)
         except FileNotFoundError:
             raise UserError(f"there are no scores at {path}; repeat the command that measures them.") from None
         except (OSError, ValueError) as error:
@@ -102,7 +102,8 @@ class Scores:
                    rest.get("departures", []), rest.get("confusions", {}))
 
 
-def _typed(text: pd.DataFrame) -> pd.DataFrame:
+def typed(text: pd.DataFrame) -> pd.DataFrame:
+    """A table of texts, as a CSV holds it, with the types of COLUMN_KINDS. Other columns are a `ValueError`."""
     if tuple(text.columns) != COLUMNS:
         raise ValueError(f"its columns are {', '.join(map(str, text.columns))}")
     return pd.DataFrame({name: _parsed(text[name], kind) for name, kind in COLUMN_KINDS.items()})

@@ -1,12 +1,13 @@
 """The contract of a method: it owns its loss, and the one loop owns everything else."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
+import torch
 from jaxtyping import Float, Int64
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
@@ -16,6 +17,8 @@ from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.diffusion.guidance import Denoiser, Guidance, guided
 from ltgen_bench.diffusion.network import ConditionalUNet
 from ltgen_bench.diffusion.schedule import Schedule
+
+N = TypeVar("N", bound=nn.Module)
 
 EVIDENCE = {
     "code": "read in the authors' public code",
@@ -67,6 +70,36 @@ class Loss:
     terms: dict[str, Tensor] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Fit:
+    """How a module of a method's own is trained before the network.
+
+    It sees `share` times as many images as the budget has. Warm-up and half-life of the average are shortened by that factor.
+    """
+
+    share: float
+    batch_size: int
+    learning_rate: float
+
+
+class Workshop(ABC):
+    """What `Method.prepare` works with: the data, the device, and the one loop for modules of the method's own."""
+
+    dataset: LongTailDataset
+    device: torch.device
+
+    @abstractmethod
+    def fit(self, name: str, make: Callable[[], N], loss: Callable[[nn.Module, Batch, Draws], Loss], how: Fit) -> N:
+        """The module that `make` gives, trained by `loss`, with averaged weights, without gradients, for evaluation.
+
+        Its first weights, images, noise and dropout depend on the seed of the run and on `name`. It is trained in float32 on
+        the training images, mirrored where the data allow it, and kept in a folder `name` beside the checkpoints of the run:
+        what was finished is read there, what was interrupted goes on. Its time and operations count as training. Buffers are
+        not averaged, so it should have no running statistics. In a rehearsal, for which speed and shapes matter alone, it
+        comes back untrained.
+        """
+
+
 class Method(ABC):
     """One way to train a class-conditional diffusion model on long-tailed data.
 
@@ -95,16 +128,28 @@ class Method(ABC):
     def loss(self, net: nn.Module, batch: Batch, draws: Draws) -> Loss:
         """The training loss of one batch. Every random number comes from `draws`, under a name of its own."""
 
-    def prepare(self, dataset: LongTailDataset) -> None:
-        """Called once before training: train a classifier, compute statistics, ..."""
+    @classmethod
+    def guidable(cls) -> bool:
+        """Whether its denoiser can be asked for omega > 0: as a rule where training teaches "no label"."""
+        return cls.has_null_label
+
+    def prepare(self, workshop: Workshop) -> None:
+        """Called before training, and before sampling from a finished one: train a classifier, compute statistics, ..."""
         return
 
+    def base(self) -> "tuple[Method, float] | None":
+        """(another method, a share of the budget), for fine-tuning: the other one's loss trains the network up to there.
+
+        Then this method starts from the averaged weights, with optimiser and warm-up anew. The images of both are the budget.
+        """
+        return None
+
     def initial_weights(self) -> Path | None:
-        """A checkpoint to start from, for fine-tuning."""
+        """A checkpoint whose averaged weights the network starts from, if it is not to start at random."""
         return None
 
     def adapt_network(self, net: ConditionalUNet) -> ConditionalUNet:
-        """Change the network before training, for example add a low-rank reserve."""
+        """The network before training, seen here first: change it, for example add a low-rank reserve, or note its widths."""
         return net
 
     def extra_modules(self) -> nn.ModuleDict:

@@ -32,6 +32,8 @@ class Entry(Part):
     parameters: int | None = Field(gt=0)
     precision: str | None
     sample_precision: str | None
+    augment: str | None = Field(default="flip", description="the augmentation of the training images")
+    train_flops_per_image: float | None = Field(default=None, gt=0, description="forward and backward, of one training image")
     labels: str = Field(default="balanced", description="of the generated images: balanced, or uniform (each drawn at random)")
 
 

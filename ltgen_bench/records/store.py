@@ -34,9 +34,9 @@ ENTRY_COLUMNS = [
     "fingerprint",
     "imbalance_factor",
 ]
-# The rules that the scores were asked to follow, where they do not, and what was judged: run, samples of another model, or
-# a reference row. CSVs of earlier versions lack them: column -> what is meant there.
-LATER_COLUMNS = {"preset": "", "departures": "", "kind": "run"}
+# The rules that the scores were asked to follow, where they do not, what was judged (run, samples of another model, or a
+# reference row), and the augmentation in training. CSVs of earlier versions lack them: column -> what is meant there.
+LATER_COLUMNS = {"preset": "", "departures": "", "kind": "run", "augment": "flip"}
 # What is not known of images from elsewhere is missing, or an empty text.
 UNKNOWN_TYPES = {"steps": "Int64", "omega": "Float64", "budget_images": "Int64", "batch_size": "Int64",
                  "images_per_class": "Int64", "sample_seed": "Int64"}
@@ -206,6 +206,7 @@ def _rows_of(run: StoredRun, runs_dir: Path | None) -> pd.DataFrame:
         **record.model_dump(include=set(ENTRY_COLUMNS)),
         "sampler": record.entry.sampler or "",
         "network": record.entry.network or "",
+        "augment": record.entry.augment or "",
         "preset": record.preset,
         "kind": record.kind,
         "departures": "; ".join(record.departures),

@@ -242,6 +242,7 @@ def _unlike_note(block: Block) -> list[str]:
         ("images_per_class", "images a class", count),
         ("network", "network", str),
         ("batch_size", "batch size", str),
+        ("augment", "augmentation", str),
     ]
     known = {column: sorted(value for value in set(first[column].tolist()) if is_known(value)) for column, *_ in words}
     unlike = [

@@ -22,6 +22,7 @@ EQUAL: dict[str, tuple[str, Callable[[Any], str]]] = {
     "images": ("images_per_class", "{} images a class".format),
     "network": ("network", "network {}".format),
     "batch": ("batch_size", "batch {}".format),
+    "augment": ("augment", "augmentation {}".format),
 }
 ENTRY = ["label", "train_digest", *(column for column, _ in EQUAL.values())]
 MEASUREMENT = ["metric", "extractor", "train_data", "protocol"]
@@ -288,11 +289,7 @@ def rank(
     ]
     if chosen.empty:
         raise UserError(f"no row has {metric} ({extractor}) in the scope {scope}; there is nothing to rank.")
-    for column, word in (
-        ("dataset", "data sets"),
-        ("fingerprint", "contents of the data set"),
-        ("protocol", "protocols"),
-    ):
+    for column, word in (("dataset", "data sets"), ("fingerprint", "contents of the data set"), ("protocol", "protocols")):
         values = sorted(set(chosen[column]))
         if len(values) > 1:
             why = difference(values, protocols or {}) if column == "protocol" else ""

@@ -75,6 +75,12 @@ def count(images: int | float | np.integer) -> str:
     return f"{images:.0f}"
 
 
+def power(value: float) -> str:
+    """A large number with a power of ten: 1.91e12."""
+    digits, exponent = f"{value:.2e}".split("e")
+    return f"{digits}e{int(exponent)}"
+
+
 def file_name(text: str) -> str:
     """`text` as a name for a file or folder: nothing in it leads elsewhere."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "unnamed"

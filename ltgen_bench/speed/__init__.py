@@ -15,3 +15,4 @@ if TYPE_CHECKING:
 
 STAGES: "Registry[Callable[[Conditions, Progress], list[SpeedRow]]]" = Registry("stage", "")
 STAGES.add("evaluate", "ltgen_bench.speed.evaluate:evaluate_stage")
+STAGES.add("methods", "ltgen_bench.speed.methods:methods_stage")

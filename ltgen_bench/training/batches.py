@@ -9,6 +9,8 @@ from ltgen_bench.data.images import ImageSet
 from ltgen_bench.diffusion.draws import Draws, derived_seed
 from ltgen_bench.diffusion.sampling import from_uint8
 from ltgen_bench.methods.base import Batch
+from ltgen_bench.training.augmentation.base import Augmentation
+from ltgen_bench.training.augmentation.flip import FLIP
 
 
 class DataOrder:
@@ -49,21 +51,23 @@ class DataOrder:
 
 
 class TrainingImages:
-    """The training set as uint8 tensors on the device, cut into batches of floats."""
+    """The training set as uint8 tensors on the device, cut into batches of floats.
 
-    def __init__(self, images: ImageSet, order: DataOrder, *, flip: bool, device: torch.device) -> None:
+    `flip` says whether a mirrored image is still an image of its class.
+    """
+
+    def __init__(self, images: ImageSet, order: DataOrder, *, flip: bool, device: torch.device,
+                 augmentation: Augmentation = FLIP) -> None:
         self.images = torch.from_numpy(images.images).to(device)
         self.labels = torch.from_numpy(images.labels).to(device)
         self.order = order
         self.flip = flip
+        self.augmentation = augmentation
         self.device = device
 
     def batch(self, draws: Draws) -> Batch:
-        """The batch of `draws`' step and slice, images mirrored with probability 1/2 where the data set allows it."""
+        """The batch of `draws`' step and slice, augmented."""
         numbers = torch.from_numpy(self.order.at(draws.images_seen, draws.global_batch)[draws.start:draws.stop])
         numbers = numbers.to(self.device, non_blocking=True)
-        x_0 = from_uint8(self.images[numbers])
-        if self.flip:
-            mirrored = (draws.uniform("flip") < 0.5).view(-1, 1, 1, 1)
-            x_0 = torch.where(mirrored, x_0.flip(3), x_0)
-        return Batch(x_0, self.labels[numbers])
+        batch = Batch(from_uint8(self.images[numbers]), self.labels[numbers])
+        return self.augmentation.transform(batch, draws, self.flip)

@@ -31,9 +31,19 @@ def checkpoints(folder: Path) -> list[Path]:
 def save_checkpoint(folder: Path, tensors: dict[str, Tensor], info: dict[str, Any]) -> Path:
     """Write the state at `info["images_seen"]`, then drop all but the newest two."""
     path = checkpoint_path(folder, info["images_seen"])
-    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     for left in folder.glob(".checkpoint-*.safetensors"):  # of a command that was killed while it wrote
         left.unlink(missing_ok=True)
+    write_tensors(path, tensors, info)
+    # later positions are of a checkpoint that could not be read: training went back behind it
+    gone = [other for other in checkpoints(folder) if other > path]
+    for old in gone + checkpoints(folder)[len(gone) + KEEP:]:
+        old.unlink()
+    return path
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], info: dict[str, Any]) -> None:
+    """One file with `tensors`, and `info` as JSON in its metadata, written whole."""
+    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
     def write(part: Path) -> None:
         try:
@@ -43,11 +53,6 @@ def save_checkpoint(folder: Path, tensors: dict[str, Tensor], info: dict[str, An
             raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
 
     write_whole(path, write)
-    # later positions are of a checkpoint that could not be read: training went back behind it
-    gone = [other for other in checkpoints(folder) if other > path]
-    for old in gone + checkpoints(folder)[len(gone) + KEEP:]:
-        old.unlink()
-    return path
 
 
 def load_newest(folder: Path, progress: Progress) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

@@ -1,151 +1,32 @@
 """One contract for everything registered: a new method, data set or sampler is tested by existing."""
 
-import copy
-import json
-
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
 
+from ltgen_bench.check.contract import REQUIREMENTS, examine, title
+from ltgen_bench.check.trial import Trial
 from ltgen_bench.config import DataConfig
 from ltgen_bench.data import DATASETS, LongTailDataset
 from ltgen_bench.data.raw import RawData
-from ltgen_bench.diffusion.draws import Draws
-from ltgen_bench.diffusion.guidance import Guidance
 from ltgen_bench.diffusion.samplers import SAMPLERS
 from ltgen_bench.diffusion.sampling import solve
 from ltgen_bench.errors import UserError
 from ltgen_bench.methods import METHODS
-from ltgen_bench.methods.base import Batch, Loss, Method, Settings
 from ltgen_bench.progress import SILENT
-from ltgen_bench.training.loop import train
 
 SHAPE = (1, 8, 8)
+# of methods: settings that let a trial be short, and the requirements that they may refuse
+TRIED_WITH: dict[str, dict[str, object]] = {}
+REFUSALS: set[tuple[str, str]] = set()
 
 
-@pytest.fixture(params=list(METHODS))
-def kind(request):
-    return METHODS[request.param]
-
-
-@pytest.fixture
-def built(kind, make_problem, make_network):
-    """`built(counts)`: the method at its defaults, and the network that it wants."""
-    def build(counts=(20, 9, 4)):
-        method = kind(kind.Settings(), make_problem(counts, SHAPE))
-        net = make_network(SHAPE, len(counts), augment_dim=method.augment_dim)
-        return method, method.adapt_network(net)
-
-    return build
-
-
-def batch_of(labels):
-    x_0 = torch.rand(len(labels), *SHAPE, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    return Batch(x_0, torch.tensor(labels))
-
-
-def draws(size, position=0):
-    return Draws(0, position, size, torch.device("cpu"))
-
-
-class TestMethods:
-    def test_it_says_what_it_is(self, kind):
-        assert issubclass(kind, Method)
-        assert METHODS.check(kind.name) == kind.name
-        assert METHODS[kind.name] is kind
-        assert all(isinstance(text, str) and text for text in (kind.summary, kind.source, kind.extra_forwards))
-        assert "\n" not in kind.summary
-        assert kind.__doc__ and kind.loss.__doc__  # noqa: PT018
-
-    def test_its_settings_are_strict_frozen_and_have_defaults(self, kind):
-        assert issubclass(kind.Settings, Settings)
-        settings = kind.Settings()
-        with pytest.raises(ValidationError, match="Extra inputs"):
-            kind.Settings(no_such_setting=1)
-        for name, field in kind.Settings.model_fields.items():
-            assert field.description, f"{name} has no description"
-            with pytest.raises(ValidationError):
-                setattr(settings, name, getattr(settings, name))
-            with pytest.raises(ValidationError):
-                kind.Settings(**{name: object()})
-
-    @pytest.mark.parametrize("precision", ["float32", "bf16"])
-    def test_its_loss_is_a_finite_float32_number_with_detached_terms(self, built, precision):
-        method, net = built()
-        for position in range(0, 48, 8):
-            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
-                loss = method.loss(net, batch_of([0, 1, 2, 0, 0, 1, 0, 0]), draws(8, position))
-            assert isinstance(loss, Loss)
-            assert loss.total.shape == ()
-            assert loss.total.dtype == torch.float32
-            assert loss.total.isfinite()
-            assert loss.total.requires_grad
-            assert loss.terms
-            assert all(term.isfinite() and not term.requires_grad for term in loss.terms.values())
-
-    def test_the_terms_add_up_to_the_loss(self, built):
-        method, net = built()
-        loss = method.loss(net, batch_of([0, 1, 2, 0]), draws(4))
-        assert sum(loss.terms.values()).item() == pytest.approx(loss.total.item(), rel=1e-6)
-
-    def test_one_step_changes_the_network_but_not_the_null_label(self, built):
-        method, net = built()
-        before = copy.deepcopy(net.state_dict())
-        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-        method.loss(net, batch_of([0, 1, 2, 0]), draws(4)).total.backward()
-        optimizer.step()
-        changed = [name for name, value in net.state_dict().items() if not torch.equal(value, before[name])]
-        assert len(changed) > len(before) / 2
-        assert torch.equal(net.label_embedding.weight[3], torch.zeros_like(net.label_embedding.weight[3]))
-
-    def test_the_same_draws_give_the_same_loss_and_others_another(self, built):
-        method, net = built()
-        batch = batch_of([0, 1, 2, 0])
-        first, again, other = (method.loss(net, batch, draws(4, position)).total for position in (0, 0, 4))
-        assert torch.equal(first, again)
-        assert not torch.equal(first, other)
-
-    def test_every_random_number_comes_from_the_draws(self, built):
-        method, net = built()
-        before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-        method.loss(net.eval(), batch_of([0, 1, 2, 0]), draws(4))
-        assert torch.equal(torch.get_rng_state(), before[0])
-        assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
-
-    @pytest.mark.parametrize(("counts", "labels"), [
-        ((5, 1), [0, 1, 0]), (tuple(range(100, 0, -1)), [0, 99, 50, 3]), ((3, 1, 1), [2]), ((7, 7), [0])])
-    def test_two_or_a_hundred_classes_a_class_of_one_image_and_a_batch_of_one(self, built, counts, labels):
-        method, net = built(counts)
-        for position in range(0, 40, 4):
-            loss = method.loss(net, batch_of(labels), draws(len(labels), position)).total
-            assert loss.isfinite()
-        loss.backward()
-
-    def test_its_denoiser_gives_eps_for_every_label(self, built):
-        method, net = built()
-        omegas = (0.0, 1.5) if method.has_null_label else (0.0,)
-        for omega in omegas:
-            eps = method.denoiser(net, Guidance(omega))(torch.zeros(3, *SHAPE), torch.tensor([0, 500, 999]),
-                                                        torch.tensor([0, 1, 2]))
-            assert eps.shape == (3, *SHAPE)
-            assert eps.dtype == torch.float32
-
-    def test_with_a_null_label_training_shows_it_and_without_it_never(self, kind, built):
-        method, net = built()
-        seen = set()
-        net.register_forward_pre_hook(lambda module, args: seen.update(args[2].tolist()))
-        for position in range(0, 4 * 60, 4):
-            with torch.no_grad():
-                method.loss(net, batch_of([0, 1, 2, 0]), draws(4, position))
-        assert seen == ({0, 1, 2, 3} if kind.has_null_label else {0, 1, 2})
-
-    def test_the_loop_trains_it_and_the_loss_falls(self, kind, make_config, tiny_dataset, tmp_path):
-        config = make_config({"method.name": kind.name, "train.budget_images": 960, "train.batch_size": 16})
-        trained = train(config, tiny_dataset, tmp_path)
-        losses = [line["loss"] for line in map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())]
-        assert trained.images_seen == 960
-        assert np.mean(losses[-10:]) < 0.75 * np.mean(losses[:10])
+@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize("requirement", REQUIREMENTS, ids=title)
+def test_a_method_keeps_the_contract(requirement, name, tmp_path):
+    """What `ltgen-bench method check` tries on a user's method, on each of ours. A refusal must be one that is listed here."""
+    found = examine(requirement, Trial(name, tmp_path, TRIED_WITH.get(name, {})))
+    assert found.state == ("note" if (name, found.name) in REFUSALS else "ok"), f"{name}: {found.figure}"
 
 
 @pytest.mark.parametrize("name", list(SAMPLERS))

@@ -1,12 +1,14 @@
 """The U-Net: its size, its null label, its middle tap, and the shapes that it refuses."""
 
 import copy
+import inspect
 
 import pytest
 import torch
 
 from ltgen_bench.config import NetworkConfig
-from ltgen_bench.diffusion.network import build_network, check_network, flops_per_image, network_shape
+from ltgen_bench.diffusion import network
+from ltgen_bench.diffusion.network import ConditionalUNet, build_network, check_network, flops_per_image, network_shape
 from ltgen_bench.errors import UserError
 
 SMALL = NetworkConfig(preset="digits", channels=(8, 16))
@@ -95,7 +97,7 @@ class TestCondition:
 class TestMiddle:
     def test_the_tap_gives_the_middle_blocks_output_with_gradient(self, make_network, inputs):
         net = make_network()
-        eps, middle = net.with_middle(*inputs)
+        eps, middle = net(*inputs, middle=True)
         assert middle.shape == (4, 16, 4, 4)
         assert torch.equal(eps, net(*inputs))
         middle.square().mean().backward()
@@ -110,14 +112,44 @@ class TestMiddle:
         with torch.no_grad():
             twin.unet.conv_in.weight.zero_()
         assert net.unet.conv_in.weight.abs().sum() > 0
-        assert twin.with_middle(*inputs)[1].shape == (4, 16, 4, 4)  # the tap of the copy is its own
+        assert twin(*inputs, middle=True)[1].shape == (4, 16, 4, 4)  # the tap of the copy is its own
         assert not torch.equal(twin(*inputs), net(*inputs))
 
     def test_the_answer_is_float32_under_autocast(self, make_network, inputs):
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            eps, middle = make_network().with_middle(*inputs)
+            eps, middle = make_network()(*inputs, middle=True)
         assert eps.dtype == torch.float32
         assert middle.dtype == torch.bfloat16
+
+    def test_through_a_compiled_network_the_tap_is_part_of_the_compiled_pass(self, make_network, inputs, monkeypatch):
+        """Whole graphs, without a break: one for each of the two answers, and nothing runs outside of them."""
+        for name in ("forward", "with_middle"):  # without the type checks of the tests, which cannot be compiled
+            monkeypatch.setattr(ConditionalUNet, name, inspect.unwrap(getattr(ConditionalUNet, name)))
+        monkeypatch.setattr(network, "_keep_output", inspect.unwrap(network._keep_output))
+        graphs, ran = [], []
+
+        def backend(graph, _):
+            graphs.append(graph)
+
+            def run(*args):
+                ran.append(len(graphs))
+                return graph(*args)
+
+            return run
+
+        net = make_network()
+        compiled = torch.compile(net, backend=backend, fullgraph=True)
+        for _ in range(3):
+            eps, middle = compiled(*inputs, middle=True)
+            alone = compiled(*inputs)
+        assert len(graphs) == 2
+        assert len(ran) == 6
+        expected, features = net(*inputs, middle=True)
+        assert torch.equal(eps, expected)
+        assert torch.equal(middle, features)
+        assert torch.equal(alone, expected)
+        middle.square().mean().backward()
+        assert net.unet.conv_in.weight.grad.abs().sum() > 0
 
 
 class TestBuilding:

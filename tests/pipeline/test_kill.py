@@ -23,9 +23,9 @@ import torch
 torch.set_num_threads(int(sys.argv[4]))
 from ltgen_bench.config import RunConfig
 from ltgen_bench.pipeline import run
-from ltgen_bench.training import checkpoint, loop
+from ltgen_bench.training import checkpoint, loop, session
 
-loop.CHECKPOINT_SECONDS = 0.0
+session.CHECKPOINT_SECONDS = 0.0
 loop.Session.save_if_due = loop.Session.save
 path, runs, recipe = sys.argv[1:4]
 parts = path.split(".")

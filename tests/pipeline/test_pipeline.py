@@ -156,7 +156,7 @@ def test_a_second_machine_with_other_threads_is_said_and_recorded(tiny_run, tmp_
     import torch
 
     from ltgen_bench.errors import Interrupted
-    from ltgen_bench.training import loop
+    from ltgen_bench.training import loop, session
 
     step = loop.Trainer.step
 
@@ -165,7 +165,7 @@ def test_a_second_machine_with_other_threads_is_said_and_recorded(tiny_run, tmp_
             raise Interrupted("here")
         return step(self)
 
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(session, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(loop.Session, "save_if_due", loop.Session.save)
     monkeypatch.setattr(loop.Trainer, "step", stop_after_four)
     with pytest.raises(Interrupted):

@@ -8,7 +8,8 @@ from ltgen_bench.probe import estimate
 
 
 def test_the_estimate_grows_with_budget_and_images(tiny_run, tiny_dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr("ltgen_bench.probe._seconds_each", lambda call, device: (0.5 if call() is not None else 0.0, 3))
+    for place in ("probe", "training.cost"):
+        monkeypatch.setattr(f"ltgen_bench.{place}.seconds_each", lambda call, device: (0.5 if call() is not None else 0.0, 3))
     cpu = torch.device("cpu")
 
     def of(**overrides):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ltgen_bench.config import RunConfig
+from ltgen_bench.config import RunConfig, TrainConfig
 from ltgen_bench.data.catalog import DATASETS
 from ltgen_bench.diffusion.samplers import SAMPLERS
 from ltgen_bench.errors import UserError
@@ -15,11 +15,12 @@ from ltgen_bench.recipes import image_size, resolve_recipe, shipped_recipes
 def test_a_shipped_recipe_is_what_its_place_says(path):
     config = RunConfig.from_recipe(path)
     assert config.data.name == path.parent.name
-    assert config.method.name == path.stem
+    plain = config.train.augment == TrainConfig().augment
+    assert path.stem == (config.method.name if plain else f"{config.method.name}-{config.train.augment}")
     assert config.source, "it says where its values come from"
     method_settings(config.method)
     SAMPLERS[config.sample.sampler].make(config.sample.steps)
-    assert config.sample.omega == 0 or METHODS[config.method.name].has_null_label
+    assert config.sample.omega == 0 or METHODS[config.method.name].guidable()
     assert all(number.source for number in config.reported)
 
 

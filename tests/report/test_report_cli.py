@@ -52,7 +52,7 @@ def test_a_forced_ranking_of_unlike_rows_is_exit_code_2_with_the_difference(prog
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["report", "--equal", "omega,bugdet"], "unknown word of --equal 'bugdet'. Did you mean 'budget'? Known: batch, "),
+        (["report", "--equal", "omega,bugdet"], "unknown word of --equal 'bugdet'. Did you mean 'budget'? Known: augment, "),
         (["report", "--scope", "few@thirds"], "--scope says what --rank METRIC ranks in"),
         (["report", "--rank", "fid", "--update-benchmark"], "leave out --update-benchmark, or --rank"),
         (["report", "--rank", "fid", "--compare-published"], "leave out --compare-published, or --rank"),

@@ -227,6 +227,6 @@ class TestCommand:
 
     def test_an_unknown_stage_gets_a_sentence(self, took):
         answer = self.call("--stage", "train")
-        assert str(answer.exception) == "unknown stage 'train'. Known: evaluate."
+        assert str(answer.exception) == "unknown stage 'train'. Known: evaluate, methods."
         assert took == []
-        assert list(STAGES) == ["evaluate"]
+        assert list(STAGES) == ["evaluate", "methods"]

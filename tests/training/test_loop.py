@@ -14,10 +14,11 @@ from ltgen_bench.errors import Interrupted, MachineError, UserError
 from ltgen_bench.interrupt import Interruption
 from ltgen_bench.methods import METHODS
 from ltgen_bench.methods.base import Batch, Loss, Method, Settings
-from ltgen_bench.training import loop
+from ltgen_bench.training import loop, session
 from ltgen_bench.training.batches import DataOrder
 from ltgen_bench.training.checkpoint import checkpoint_path, checkpoints, load_checkpoint
-from ltgen_bench.training.loop import Trainer, build_method, resolve_precision, train
+from ltgen_bench.training.loop import Trainer, build_method, train
+from ltgen_bench.training.trainer import resolve_precision
 
 CPU = torch.device("cpu")
 
@@ -194,7 +195,7 @@ class TestGoingOn:
 
     def test_checkpoints_at_every_step_change_nothing(self, make_config, tiny_dataset, tmp_path, monkeypatch):
         train(make_config(), tiny_dataset, tmp_path / "few")
-        monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+        monkeypatch.setattr(session, "CHECKPOINT_SECONDS", 0.0)
         monkeypatch.setattr(loop.Session, "save_if_due", loop.Session.save)
         train(make_config(), tiny_dataset, tmp_path / "many")
         assert same(tmp_path / "few", tmp_path / "many")
@@ -353,7 +354,7 @@ class TestLog:
 
         methods.add("counting", Counting)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(loop, "LOG_POINTS", 2)
+            patch.setattr(session, "LOG_POINTS", 2)
             train(make_config({"method.name": "counting", "train.budget_images": 64}), tiny_dataset, tmp_path)
         lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
         assert [(line["images"], line["loss"]) for line in lines] == [(32, 1.5), (64, 5.5)]
@@ -369,8 +370,8 @@ class TestHooks:
             name = "hooked"
             augment_dim = 2
 
-            def prepare(self, dataset):
-                used.append(("prepare", dataset.name))
+            def prepare(self, workshop):
+                used.append(("prepare", workshop.dataset.name))
 
             def adapt_network(self, net):
                 net.added = torch.nn.Linear(2, 2)
@@ -409,11 +410,12 @@ class TestHooks:
                 return checkpoints(tmp_path / "first")[0]
 
         methods.add("tuned", Tuned)
-        config = make_config({"method.name": "tuned"})
+        config = make_config({"method.name": "tuned", "train.budget_images": 100})
         trainer = Trainer(config, tiny_dataset, build_method(config, tiny_dataset, CPU), CPU)
-        stored, _ = final(tmp_path / "first")
+        stored, seen = final(tmp_path / "first")
         for name, value in trainer.net.state_dict().items():
             assert torch.equal(value, stored[f"ema.{name}"])
+        assert trainer.images_seen == seen == 60  # which count
 
 
 def test_precision_is_taken_as_given_and_auto_is_one_of_the_two():

@@ -28,9 +28,9 @@ from ltgen_bench.data.images import ImageSet
 from ltgen_bench.errors import Interrupted
 from ltgen_bench.files import only_writer
 from ltgen_bench.interrupt import Interruption
-from ltgen_bench.training import loop
+from ltgen_bench.training import loop, session
 
-loop.CHECKPOINT_SECONDS = 0.0
+session.CHECKPOINT_SECONDS = 0.0
 config = RunConfig.from_values({
     "network": {"preset": "digits", "channels": [8, 16], "dropout": 0.2},
     "method": {"name": "cbdm"},

@@ -1,0 +1,30 @@
+"""`ltgen-bench cite`: what to cite."""
+
+import click
+
+from ltgen_bench.cli.shared import debug_option
+from ltgen_bench.errors import unknown_name
+
+
+@click.command()
+@click.argument("names", metavar="METHOD...", nargs=-1, required=True)
+@debug_option
+def cite(names: tuple[str, ...]) -> None:
+    """Print the BibTeX of methods and augmentations: what you should cite when you use them.
+
+    \b
+    ltgen-bench cite cbdm ada >> references.bib
+    """
+    from ltgen_bench.methods import METHODS
+    from ltgen_bench.training.augmentation import AUGMENTATIONS
+
+    for name in names:  # before torch is imported
+        if name not in METHODS and name not in AUGMENTATIONS:
+            raise unknown_name("method or augmentation", name, [*METHODS, *AUGMENTATIONS], "methods")
+    from ltgen_bench.methods.references import Work, bibtex
+
+    works = []
+    for name in dict.fromkeys(names):
+        used = METHODS[name] if name in METHODS else AUGMENTATIONS[name]
+        works.append(Work(name, used.summary, used.source, used.cites, used.__module__))
+    click.echo(bibtex(works), nl=False)

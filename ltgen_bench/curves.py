@@ -1,0 +1,116 @@
+"""Quality against images seen and against cost: the scores of one run at several positions of its training.
+
+Training leaves the averaged weights of each position behind as it comes by, and is not touched otherwise: digest and bits
+are those of a run without a curve. Afterwards each position is sampled and scored as the run itself is. Its last point is
+the run. A run that is past a position is trained again up to there, beside itself, with the same bits.
+
+    <run folder>/curve/<images seen>/   averaged weights, samples/<digest>, scores/<digest>
+    <run folder>/curve/train/           training again, while it lasts
+    <run folder>/curve.csv              of the newest scores, and scores/<digest>/curve.csv of each
+"""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from ltgen_bench.config import TrainConfig
+from ltgen_bench.files import only_writer
+from ltgen_bench.interrupt import Interruption
+from ltgen_bench.pipeline import NO_WEIGHTS, Plan, Run, carry_out, measured, read_run, still_current, training_flops
+from ltgen_bench.progress import SILENT, Progress
+from ltgen_bench.records.curve import Point, curve_table, save_curve
+from ltgen_bench.training.checkpoint import load_checkpoint, with_prefix
+from ltgen_bench.training.loop import Trained, prepared, train
+from ltgen_bench.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class PointPlan(Plan):
+    """A plan whose samples and scores are of the weights after `images` training images."""
+
+    images: int
+
+    @property
+    def place(self) -> Path:
+        return self.folder / "curve" / f"{self.images:012d}"
+
+    @property
+    def weights(self) -> Path:
+        return self.place / "weights.safetensors"
+
+    @property
+    def sample_folder(self) -> Path:
+        return self.place / "samples" / self.sample_digest
+
+    @property
+    def score_folder(self) -> Path:
+        return self.place / "scores" / self.score_digest
+
+
+def positions(train: TrainConfig, every: int) -> list[int]:
+    """Multiples of `every` images below the budget, each at the end of its step; the budget itself is the run's own end."""
+    batch = train.batch_size
+    ends = [-(-images // batch) * batch for images in range(every, train.budget_images, every)]
+    return [images for images in dict.fromkeys(ends) if images < train.budget_images]
+
+
+def carry_out_curve(plan: Plan, every: int, *, device: torch.device, extractor_weights: Mapping[str, Path] = NO_WEIGHTS,
+                    progress: Progress = SILENT, command: str = "") -> tuple[Run, pd.DataFrame]:
+    """The run of `plan` (`carry_out`), and the table of its scores after every `every` images (`curve_table`).
+
+    What is finished is read. Raises as `carry_out` does.
+    """
+    points = [PointPlan(plan.config, plan.dataset, plan.runs, images) for images in positions(plan.config.train, every)]
+    run = carry_out(plan, device=device, extractor_weights=extractor_weights, progress=progress, command=command,
+                    kept={point.images: point.weights for point in points})
+    with only_writer(plan.folder), Interruption() as interruption:
+        due = [point for point in points
+               if not (point.finished and still_current(point.score_folder, point.config.evaluate, extractor_weights))]
+        _train_again([point for point in due if not point.weights.is_file()], device, progress, interruption)
+        _score(due, device, extractor_weights, progress, interruption, command)
+        each = training_flops(plan, device)
+        runs = [*((point.images, read_run(point)) for point in points), (plan.config.train.budget_images, run)]
+        curve = curve_table([Point(images, images * each, _train_seconds(one), one.scores) for images, one in runs])
+        for folder in (plan.score_folder, plan.folder):
+            save_curve(curve, folder)
+    return run, curve
+
+
+def _train_seconds(run: Run) -> float:
+    return next(stage.seconds for stage in run.record.stages if stage.name == "train")
+
+
+def _train_again(points: list[PointPlan], device: torch.device, progress: Progress, interruption: Interruption) -> None:
+    """Averaged weights of positions that training has left behind, from a training of its own that ends with the last."""
+    if not points:
+        return
+    last = points[-1]
+    progress.say(f"the run is past {len(points)} positions of its curve; training it again up to {last.images:,} images")
+    folder = last.folder / "curve" / "train"
+    train(last.config, last.dataset, folder / str(last.images), device=device, progress=progress, interruption=interruption,
+          kept={point.images: point.weights for point in points}, until=last.images, prepared_in=last.folder / "train")
+    shutil.rmtree(folder)
+
+
+def _score(points: list[PointPlan], device: torch.device, extractor_weights: Mapping[str, Path], progress: Progress,
+           interruption: Interruption, command: str) -> None:
+    """Samples, scores and a record of each point, in its own folder."""
+    if not points:
+        return
+    config, dataset = points[0].config, points[0].dataset
+    method, _ = prepared(config, dataset, points[0].folder / "train", device, progress, interruption)
+    net = Trainer(config, dataset, method, device).ema.net.to(memory_format=torch.channels_last)
+    for point in points:
+        started = datetime.now(UTC)
+        progress.say(f"the curve at {point.images:,} of {config.train.budget_images:,} images")
+        tensors, info = load_checkpoint(point.weights)
+        net.load_state_dict(with_prefix(tensors, "ema."))
+        result = measured(point, Trained(method, net, info["images_seen"], info["seconds"], info["exact"]), started,
+                          device=device, extractor_weights=extractor_weights, progress=progress, command=command)
+        result.scores.save(point.score_folder / result.record.scores_file)
+        result.record.save(point.score_folder)

@@ -1,0 +1,201 @@
+"""The network of a run as a folder that diffusers reads, with everything that says what it is."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ltgen_bench.config import DataConfig, RunConfig, read_toml
+from ltgen_bench.data.dataset import LongTailDataset
+from ltgen_bench.data.load import load_dataset
+from ltgen_bench.diffusion.diffusers_folder import Facts, LabelledUNet, plain, write_network
+from ltgen_bench.diffusion.draws import generator
+from ltgen_bench.diffusion.guidance import Guidance, guided
+from ltgen_bench.diffusion.network import ConditionalUNet
+from ltgen_bench.diffusion.sampling import from_uint8
+from ltgen_bench.diffusion.schedule import Schedule
+from ltgen_bench.errors import MachineError, UserError
+from ltgen_bench.evaluation.scores import Scores
+from ltgen_bench.export.card import Described, card
+from ltgen_bench.files import file_sha256, only_writer, write_text
+from ltgen_bench.interrupt import Interruption
+from ltgen_bench.methods import METHODS, normalised
+from ltgen_bench.methods.base import Method
+from ltgen_bench.progress import SILENT, Progress
+from ltgen_bench.recipes import resolve_recipe
+from ltgen_bench.records.schema import RunRecord
+from ltgen_bench.records.store import find_run, find_runs
+from ltgen_bench.training.loop import train
+
+CARD, RECIPE, SHEET = "README.md", "recipe.toml", "samples.png"
+TRIED_TIMES = (0, 10, 100, 400, 700, 999)
+CLOSE = 1e-4  # that two predictions of unit noise may differ by and be the same: other kernels, no other formula
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run whose training is finished. `record` is that of its newest scores under its own rules; None before any."""
+
+    folder: Path
+    config: RunConfig
+    record: RunRecord | None
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written where. `alone` says whether the network alone, with guidance by it, is all that the method samples by."""
+
+    folder: Path
+    facts: Facts
+    alone: bool
+
+
+def find_trained(runs: Path, name: str) -> TrainedRun:
+    """The run called `name`, as `records.store.find_run` takes it, or a run folder anywhere.
+
+    Raises `UserError` where there is none, or its training is not finished.
+    """
+    place = Path(name)
+    if (place / "config.toml").is_file():
+        runs, name = place.resolve().parent.parent, str(place.resolve())
+    found = find_run(runs, name)
+    records = [one.record for one in find_runs(runs) if one.folder == found.folder and one.record is not None]
+    if not (found.folder / "config.toml").is_file():
+        raise UserError(f"{found.folder} holds scores of images from elsewhere, and no network.")
+    own = [one for one in records if not one.preset and one.config.get("evaluate", {}).get("half") is None] or records
+    record = max(own, key=lambda one: one.finished) if own else None
+    config = RunConfig.from_values(record.config, where=f"the record of {found.folder}") if record else _as_trained(found.folder)
+    if found.images_seen is None or found.images_seen < config.train.budget_images:
+        raise UserError(f"{found.folder} has seen {found.images_seen or 0:,} of {config.train.budget_images:,} images; repeat "
+                        "its ltgen-bench run to finish the training.")
+    return TrainedRun(found.folder, config, record)
+
+
+def _as_trained(folder: Path) -> RunConfig:
+    """The configuration of a run without scores: its training, and sampling as the recipe of its method has it."""
+    values = read_toml(folder / "config.toml")
+    trained = RunConfig.from_values({key: value for key, value in values.items() if key != "fingerprint"}, where=str(folder))
+    images = {"data.image_size": trained.data.image_size, "data.columns": trained.data.columns}
+    recipe = resolve_recipe(recipe=None, method=trained.method.name, dataset=trained.data.name,
+                            overrides={key: value for key, value in images.items() if value is not None})
+    return trained.model_copy(update={"sample": recipe.sample})
+
+
+def export(run: TrainedRun, folder: Path, *, data_root: Path = Path("data"), progress: Progress = SILENT) -> Exported:
+    """Write the averaged network of `run` into the new `folder`, with its embedding, scheduler, recipe and card.
+
+    The folder appears when it is whole. Raises `UserError` for a folder that is there and not empty, data that are not the
+    run's, a method that is not known, and a network that no `UNet2DModel` computes.
+    """
+    METHODS.check(run.config.method.name)
+    folder = folder.resolve()
+    _refuse_full(folder)
+    dataset = load_dataset(run.config.data, data_root=data_root, progress=progress)
+    if run.record is not None and dataset.fingerprint != run.record.fingerprint:
+        raise UserError(f"the images of {dataset.name} are not those that {run.folder.name} was made with: fingerprint "
+                        f"{run.record.fingerprint} there, {dataset.fingerprint} now.")
+    with only_writer(run.folder), Interruption() as interruption:
+        trained = train(_in_normal_form(run.config), dataset, run.folder / "train", progress=progress, interruption=interruption)
+        network = plain(trained.net)
+        tried = _Trial(dataset)
+        if not tried.same_network(trained.net, network):
+            raise UserError(f"the network of {run.config.method.name} computes something that diffusers' UNet2DModel with its "
+                            "weights does not, so it cannot be exported.")
+        alone = tried.same_samples(trained.method, trained.net, network, run.config.sample.omega)
+        facts = _facts(run, dataset, null_label=alone and trained.method.has_null_label, alone=alone)
+        with _whole(folder) as unfinished:
+            write_network(network, facts, unfinished)
+            _write_rest(run, dataset, network, facts, alone, unfinished)
+    return Exported(folder, facts, alone)
+
+
+def _in_normal_form(config: RunConfig) -> RunConfig:
+    """As the digest of the training was made."""
+    return config.model_copy(update={"method": normalised(config.method)})
+
+
+class _Trial:
+    """Whether two ways lead to the same predictions, tried out on noise: no method has to say so of itself."""
+
+    def __init__(self, dataset: LongTailDataset) -> None:
+        schedule, self.null = Schedule(), dataset.num_classes
+        count = len(TRIED_TIMES)
+        self.t = torch.tensor(TRIED_TIMES)
+        noise = torch.randn(count, *dataset.image_shape, generator=generator(0))
+        images = torch.from_numpy(dataset.train.images[np.arange(count) % len(dataset.train)])
+        self.x_t = schedule.add_noise(from_uint8(images), self.t, noise)
+        self.labels = torch.arange(count) % dataset.num_classes
+
+    def same_network(self, net: ConditionalUNet, network: LabelledUNet) -> bool:
+        """Whether `network` predicts as `net` does, with labels and without."""
+        nulls = torch.full_like(self.labels, self.null)
+        with torch.inference_mode():
+            return all(torch.allclose(net(self.x_t, self.t, labels), network(self.x_t, self.t, labels), rtol=CLOSE, atol=CLOSE)
+                       for labels in (self.labels, nulls))
+
+    def same_samples(self, method: Method, net: ConditionalUNet, network: LabelledUNet, omega: float) -> bool:
+        """Whether what `method` samples by is classifier-free guidance with `network`: at no guidance, at 1, and at `omega`."""
+        strengths = {0.0, omega, 1.0 if method.guidable() else 0.0}
+        with torch.inference_mode():
+            return all(torch.allclose(method.denoiser(net, Guidance(one))(self.x_t, self.t, self.labels),
+                                      guided(network, Guidance(one), self.null)(self.x_t, self.t, self.labels),
+                                      rtol=CLOSE, atol=CLOSE) for one in strengths)
+
+
+def _facts(run: TrainedRun, dataset: LongTailDataset, *, null_label: bool, alone: bool) -> Facts:
+    sample = run.config.sample if alone else run.config.sample.model_copy(update={"omega": 0.0})
+    return Facts(name=run.folder.name, seed=run.config.seed, data=published(run.config.data), class_names=dataset.class_names,
+                 class_counts=tuple(dataset.class_counts), null_label=null_label, sample=sample)
+
+
+def published(data: DataConfig) -> DataConfig:
+    """`data` with absolute paths cut to their last part: what is exported is often published, and folders are private."""
+    prefix, colon, path = data.name.partition(":")
+    name = f"{prefix}:{Path(path).name}" if colon and Path(path).expanduser().is_absolute() else data.name
+    lists = {key: Path(value).name for key in ("split", "index_list", "test_list")
+             if (value := getattr(data, key)) is not None and Path(value).is_absolute()}
+    return data.model_copy(update={"name": name, **lists})
+
+
+def _write_rest(run: TrainedRun, dataset: LongTailDataset, network: LabelledUNet, facts: Facts, alone: bool,
+                folder: Path) -> None:
+    source = run.config.source.replace(run.config.data.name, facts.data.name)  # which may name the folder, too
+    recipe = run.config.model_copy(update={"data": facts.data, "source": source})
+    write_text(folder / RECIPE, recipe.to_toml())
+    record = run.record if alone else None  # of samples that this network alone does not give
+    sheets = [] if record is None else [run.folder / "samples" / record.sample_digest / SHEET]
+    for sheet in filter(Path.is_file, sheets):
+        shutil.copyfile(sheet, folder / SHEET)
+    scores = None if record is None else Scores.load(run.folder / "scores" / record.score_digest / record.scores_file)
+    described = Described(run.config, record, scores, dataset, facts, network.parameter_count, alone,
+                          {file.name: file_sha256(file) for file in sorted(folder.glob("*.safetensors"))},
+                          sheet=SHEET if (folder / SHEET).is_file() else None)
+    write_text(folder / CARD, card(described))
+
+
+def _refuse_full(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is there and not empty; choose a new folder.")
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder` to write into, which becomes it when all went well."""
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a command that was killed
+    try:
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        for file in unfinished.iterdir():
+            file.chmod(0o644)  # safetensors makes its files private to the user
+        if folder.exists():
+            folder.rmdir()
+        unfinished.rename(folder)
+    except OSError as error:
+        raise MachineError(f"{folder} could not be written: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)

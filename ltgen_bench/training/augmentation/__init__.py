@@ -1,0 +1,17 @@
+"""What is done to training images before noise is added, by name. A new one is one file and one line here.
+
+`train.augment` names one for any method. `data.flip` is a property of the data, whether a mirrored image is still an image
+of its class; what follows from it in training is the augmentation's matter.
+"""
+
+from typing import TYPE_CHECKING
+
+from ltgen_bench.registry import Registry
+
+if TYPE_CHECKING:  # torch takes seconds to import, and a bad name is refused before
+    from ltgen_bench.training.augmentation.base import Augmentation
+
+AUGMENTATIONS: "Registry[Augmentation]" = Registry("augmentation", "augmentations")
+AUGMENTATIONS.add("flip", "ltgen_bench.training.augmentation.flip:FLIP")
+AUGMENTATIONS.add("none", "ltgen_bench.training.augmentation.flip:NONE")
+AUGMENTATIONS.add("ada", "ltgen_bench.training.augmentation.ada:ADA")

@@ -1,0 +1,25 @@
+"""Images as they are, or mirrored left to right: the augmentations that the network is not told."""
+
+from dataclasses import replace
+
+import torch
+
+from ltgen_bench.diffusion.draws import Draws
+from ltgen_bench.methods.base import Batch
+from ltgen_bench.training.augmentation.base import Augmentation
+
+
+def _mirrored(batch: Batch, draws: Draws, flip: bool) -> Batch:
+    if not flip:
+        return batch
+    mirrored = (draws.uniform("flip") < 0.5).view(-1, 1, 1, 1)
+    return replace(batch, x_0=torch.where(mirrored, batch.x_0.flip(3), batch.x_0))
+
+
+def _unchanged(batch: Batch, draws: Draws, flip: bool) -> Batch:
+    return batch
+
+
+FLIP = Augmentation("mirrored left to right with probability 1/2, where data.flip allows it; the network is not told",
+                    "Ho et al., NeurIPS 2020, arXiv 2006.11239, appendix B", "standard", _mirrored, cites=("ho2020ddpm",))
+NONE = Augmentation("images as they are", "no augmentation", "standard", _unchanged)

@@ -1,0 +1,35 @@
+"""Images read at arbitrary places between and beyond their pixels."""
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+
+def warp(images: Float[Tensor, "B C H W"], x: Float[Tensor, "B h w"], y: Float[Tensor, "B h w"]) -> Float[Tensor, "B C h w"]:
+    """`images` at the places (x, y) in pixels, x to the right and y down, the first pixel's centre at 0.
+
+    Bicubic convolution with Keys' kernel of a = -1/2 (Catmull-Rom), which keeps a straight ramp of grey values straight;
+    that of torch has a = -3/4 and does not. The image goes on beyond its borders mirrored at the outermost pixels, which are
+    not repeated. Values are not clipped, so they may leave the range of the image a little. At whole numbers the pixels
+    come out as they are, bit for bit.
+    """
+    (batch, channels, height, width), shape = images.shape, x.shape[1:]
+    pixels, columns = images.flatten(2), _taps(x.flatten(1), width)
+    result = images.new_zeros(batch, channels, *shape).flatten(2)
+    for row, down in _taps(y.flatten(1), height):  # pixel by pixel: all sixteen at once would take as many times the memory
+        line = torch.zeros_like(result)
+        for column, across in columns:
+            there = (row * width + column)[:, None].expand(-1, channels, -1)
+            line.addcmul_(pixels.gather(2, there), across[:, None])
+        result.addcmul_(line, down[:, None])
+    return result.view(batch, channels, *shape)
+
+
+def _taps(places: Float[Tensor, "B N"], size: int) -> list[tuple[Int64[Tensor, "B N"], Float[Tensor, "B N"]]]:
+    """The four pixels around each place of one axis: their numbers, and their weights."""
+    first = places.floor()
+    t = places - first
+    weights = (((2 - t) * t - 1) * t / 2, (3 * t - 5) * t * t / 2 + 1, ((4 - 3 * t) * t + 1) * t / 2, (t - 1) * t * t / 2)
+    there_and_back = max(2 * (size - 1), 1)
+    numbers = [(first.long() + offset).remainder(there_and_back) for offset in (-1, 0, 1, 2)]
+    return [(torch.minimum(number, there_and_back - number), weight) for number, weight in zip(numbers, weights, strict=True)]

@@ -1,0 +1,175 @@
+"""What one training image costs: floating-point operations, which no machine changes, and seconds, which are this one's.
+
+A step that a coin of the whole batch makes cheaper (a dropped label) counts by the coin's probability: both sides are
+measured, none is drawn.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from ltgen_bench.config import RunConfig
+from ltgen_bench.data.dataset import LongTailDataset
+from ltgen_bench.diffusion.draws import Draws
+from ltgen_bench.training.loop import rehearsed
+from ltgen_bench.training.trainer import Stepper, Trainer
+
+COUNTED_IMAGES = 16  # of the step whose operations are counted; a network's grow in proportion to its images
+TIMED_IMAGES = 16  # on a CPU, whose time grows in proportion too; on CUDA the whole batch
+PROBE_SECONDS = 8.0  # a probe ends after its first step beyond this
+UNDECIDED: Mapping[str, bool] = MappingProxyType({})
+
+
+class UndecidedError(Exception):
+    """A coin was asked for whose side is not decided yet."""
+
+    def __init__(self, name: str, probability: float) -> None:
+        super().__init__(name)
+        self.name, self.probability = name, probability
+
+
+@dataclass(frozen=True)
+class DecidedDraws(Draws):
+    """Draws whose coins fall as `decided` says; `UndecidedError` for one that is not there."""
+
+    decided: Mapping[str, bool] = field(default_factory=dict)
+
+    def coin(self, name: str, probability: float) -> bool:
+        """The side that was decided; a coin that can fall on one side only needs no decision."""
+        if 0 < probability < 1 and name not in self.decided:
+            raise UndecidedError(name, probability)
+        return self.decided[name] if 0 < probability < 1 else probability >= 1
+
+
+def expectation(measure: Callable[[Mapping[str, bool]], float], decided: Mapping[str, bool] = UNDECIDED) -> float:
+    """The mean of `measure(sides of the coins)` over all ways that the coins can fall, by their probabilities."""
+    try:
+        return measure(decided)
+    except UndecidedError as asked:
+        coin = asked
+    sides = ((True, coin.probability), (False, 1 - coin.probability))
+    return sum(share * expectation(measure, {**decided, coin.name: side}) for side, share in sides)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of what a run trains: for each image of the budget it sees `share` images, the first of them at its `start`."""
+
+    stepper: Stepper[Any]
+    share: float
+    start: int
+
+    def enter(self, decided: Mapping[str, bool]) -> None:
+        """Go to the first step of this part, with coins that fall so."""
+        self.stepper.images_seen, self.stepper.draws = self.start, partial(DecidedDraws, decided=decided)
+
+
+def parts(trainer: Trainer) -> list[Part]:
+    """The base of a method that fine-tunes, the method itself, and what it trains before."""
+    own = [Part(trainer, trainer.base_share, 0), Part(trainer, 1 - trainer.base_share, trainer.restart_at)]
+    return [*(part for part in own if part.share), *(Part(stepper, share, 0) for share, stepper in trainer.before)]
+
+
+def an_image(trainer: Trainer, measure: Callable[[Part], float]) -> float:
+    """What one image of the budget costs, if a step of a part costs `measure(part)`."""
+
+    def of_part(part: Part) -> float:
+        def with_coins(decided: Mapping[str, bool]) -> float:
+            part.enter(decided)
+            return measure(part)
+
+        return part.share * expectation(with_coins) / part.stepper.train.batch_size
+
+    return sum(map(of_part, parts(trainer)))
+
+
+def probing(config: RunConfig, dataset: LongTailDataset, device: torch.device, images: int) -> Trainer:
+    """A trainer of `config` whose steps have at most so many images, and never reach the end of a budget."""
+    batch = min(images, config.train.batch_size)
+    train = config.train.model_copy(update={"batch_size": batch, "budget_images": 10**12})
+    config = config.model_copy(update={"train": train})
+    method, rehearsal = rehearsed(config, dataset, device, batch)
+    trainer = Trainer(config, dataset, method, device)
+    trainer.before = rehearsal.asked
+    return trainer
+
+
+def flops_per_image(config: RunConfig, dataset: LongTailDataset, device: torch.device) -> float:
+    """Floating-point operations of one training image: a whole step of the method, forward and backward.
+
+    Matrix products and convolutions, a multiplication and an addition as two, divided by the images of a step of at most
+    COUNTED_IMAGES. They follow from the shapes, so every device has the same. Modules that a method trains beforehand are in it
+    by their share of the budget; what else it does before training, and sampling, are not.
+    """
+    plain = config.train.model_copy(update={"precision": "float32", "compile": "no"})
+    trainer = probing(config.model_copy(update={"train": plain}), dataset, device, COUNTED_IMAGES)
+
+    def operations(part: Part) -> float:
+        # attention as plain products: torch counts none of its fused kernel on the CPU
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            part.stepper.step()
+        return float(counter.get_total_flops())
+
+    with forked(device):
+        return an_image(trainer, operations)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Measured seconds of one training image, and how many steps were measured."""
+
+    seconds_per_image: float
+    steps: int
+
+
+def pace(trainer: Trainer) -> Pace:
+    """Time a few steps of `trainer` (of `probing`) on its device."""
+    steps = 0
+
+    def seconds(part: Part) -> float:
+        nonlocal steps
+        each, count = seconds_each(part.stepper.step, trainer.device)
+        steps += count
+        return each
+
+    with forked(trainer.device):
+        return Pace(an_image(trainer, seconds), steps)
+
+
+def forked(device: torch.device) -> AbstractContextManager[None]:
+    """Steps inside leave the caller's random numbers alone."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+
+
+def timed_images(config: RunConfig, device: torch.device) -> int:
+    """How many images a timed step has at most."""
+    return TIMED_IMAGES if device.type == "cpu" else config.train.batch_size
+
+
+def seconds_each(call: Callable[[], object], device: torch.device) -> tuple[float, int]:
+    """(seconds of one call after a first one that warms up, number of calls)."""
+    begin = time.monotonic()
+    call()
+    _wait(device)
+    times: list[float] = []
+    while len(times) < 3 or (len(times) < 10 and time.monotonic() - begin < PROBE_SECONDS / 2):
+        start = time.monotonic()
+        call()
+        _wait(device)
+        times.append(time.monotonic() - start)
+        if time.monotonic() - begin > PROBE_SECONDS:
+            break
+    return sorted(times)[len(times) // 2], len(times)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

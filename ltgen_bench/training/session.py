@@ -1,0 +1,173 @@
+"""The bookkeeping around the steps: going on, stopping, logging and saving."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import mean
+from types import MappingProxyType
+from typing import Any
+
+import torch
+
+from ltgen_bench.errors import MachineError, UserError
+from ltgen_bench.files import append_text, write_text
+from ltgen_bench.interrupt import Interruption
+from ltgen_bench.methods.base import Loss
+from ltgen_bench.progress import Progress, Stage
+from ltgen_bench.training.checkpoint import load_newest, restore, write_tensors
+from ltgen_bench.training.trainer import Stepper
+
+CHECKPOINT_SECONDS = 10.0  # at least; longer where writing one takes more than a twentieth of the time between two
+LOG_POINTS = 400  # lines of the log over the whole budget
+ADVICE = ("The last good checkpoint stays; try a lower train.learning_rate or train.clip_norm, or "
+          'train.precision = "float32".')
+NOTHING_KEPT: Mapping[int, Path] = MappingProxyType({})
+
+
+class Session:
+    """The bookkeeping around the steps: what is read from the device now and then, logged, and saved."""
+
+    def __init__(self, trainer: Stepper[Any], folder: Path, progress: Progress, run: str, stage: str = "train",
+                 before: float = 0.0) -> None:
+        self.trainer, self.folder, self.progress, self.stage, self.before = trainer, folder, progress, stage, before
+        self.of = "" if stage == "train" else f" of the {stage}"  # whose images a message speaks of
+        self.sync_every = 1 if trainer.device.type == "cpu" else 50
+        self.log_every = max(trainer.train.batch_size, trainer.train.budget_images // LOG_POINTS)
+        self.pending: list[Loss] = []
+        self.window: list[dict[str, float]] = []
+        self.read_until = self.shown = self.logged = trainer.images_seen
+        self.seconds, self.next_log = 0.0, (trainer.images_seen // self.log_every + 1) * self.log_every
+        self.resumed = self.saved = self.clock = time.monotonic()
+        self.interval = CHECKPOINT_SECONDS
+        self.info = {"run": run, **self._machine()}
+
+    def _machine(self) -> dict[str, Any]:
+        """What decides the bits beside the configuration."""
+        device = self.trainer.device
+        kind = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+        return {"device": kind, "threads": torch.get_num_threads(), "torch": torch.__version__,
+                "precision": self.trainer.precision, "exact": device.type == "cpu"}
+
+    def complete(self, interruption: Interruption, until: int, kept: Mapping[int, Path] = NOTHING_KEPT) -> None:
+        """Step up to `until` images seen, of which none may be left. Raises as `train` does."""
+        trainer, budget = self.trainer, self.trainer.train.budget_images
+        if trainer.images_seen >= until:
+            return
+        forked = [trainer.device] if trainer.device.type == "cuda" else []
+        with (torch.random.fork_rng(devices=forked), interruption.deferred(),
+              self.progress.stage(self.stage, until, "images", trainer.images_seen) as stage):
+            while trainer.images_seen < until:
+                self.record(trainer.step(), stage)
+                self.keep(kept)
+                if interruption.requested:
+                    self.save()
+                    interruption.stop(f"stopped at {trainer.images_seen:,} of {budget:,} images{self.of}; the position is saved")
+                self.save_if_due()
+            self.save()
+
+    def go_on(self) -> None:
+        """Take up the newest checkpoint, say where that is, and cut the log back to it."""
+        found = load_newest(self.folder, self.progress)
+        if found is None:
+            (self.folder / "log.jsonl").unlink(missing_ok=True)
+            return
+        tensors, info = found
+        if info.get("run", self.info["run"]) != self.info["run"]:
+            raise UserError(f"{self.folder} holds the training {info['run']}, and this one is {self.info['run']}: data, network, "
+                            "method, training or seed differ; choose another folder.")
+        changed = [f"{key} {self.info[key]} instead of {info[key]}"
+                   for key in ("device", "threads", "torch", "precision") if info[key] != self.info[key]]
+        budget, seen = self.trainer.train.budget_images, info["images_seen"]
+        if seen < budget:
+            self.progress.say(f"continuing at {seen:,} of {budget:,} images{self.of}")
+            if changed:
+                self.progress.say(f"the machine is not what it was ({'; '.join(changed)}): the result is not bit for "
+                                  "bit that of an undisturbed run")
+            self.info["exact"] = info["exact"] and not changed
+        else:
+            self.info["exact"] = info["exact"]
+        restore(tensors, self.trainer.net, self.trainer.ema, self.trainer.extra, self.trainer.optimizer)
+        self.trainer.images_seen = self.read_until = self.shown = self.logged = seen
+        self.seconds = info["seconds"]
+        self.next_log = (seen // self.log_every + 1) * self.log_every
+        self._cut_log(seen)
+
+    def _cut_log(self, images_seen: int) -> None:
+        log = self.folder / "log.jsonl"
+        if log.is_file():
+            # a line half-written when the machine went down ends the file
+            lines = [line for line in log.read_text().splitlines() if line.endswith("}")]
+            kept = [line for line in lines if json.loads(line)["images"] <= images_seen]
+            write_text(log, "".join(line + "\n" for line in kept))
+
+    def record(self, loss: Loss, stage: Stage) -> None:
+        """Note a step; every `sync_every` steps read the losses, stop if one is not finite, and show and log them."""
+        self.pending.append(loss)
+        if len(self.pending) >= self.sync_every or self.trainer.images_seen >= self.trainer.train.budget_images:
+            self.read_losses()
+            note = f"loss {self.window[-1]['loss']:.4f}" if self.window else ""
+            stage.advance(self.trainer.images_seen - self.shown, note)
+            self.shown = self.trainer.images_seen
+            self._log_if_due()
+
+    def read_losses(self) -> None:
+        """Bring the pending losses to the CPU. Raises `MachineError` at the first that is not finite."""
+        batch, first = self.trainer.train.batch_size, self.read_until
+        for number, loss in enumerate(self.pending):
+            values = {"loss": float(loss.total), **{name: float(term) for name, term in loss.terms.items()}}
+            if not all(map(_finite, values.values())):
+                step = first // batch + number
+                bad = ", ".join(f"{name} {value}" for name, value in values.items() if not _finite(value))
+                raise MachineError(f"the loss is not finite at step {step} ({first + number * batch:,} images seen): "
+                                   f"{bad}. {ADVICE}")
+            self.window.append(values)
+        self.pending.clear()
+        self.read_until = self.trainer.images_seen
+
+    def _log_if_due(self) -> None:
+        seen = self.trainer.images_seen
+        if not self.window or (seen < self.next_log and seen < self.trainer.train.budget_images):
+            return
+        now = time.monotonic()
+        names = dict.fromkeys(name for values in self.window for name in values)
+        # a term that some steps lack (no penalty where the label was dropped) is the mean of the steps that have it
+        means = {name: mean(values[name] for values in self.window if name in values) for name in names}
+        rate = (seen - self.logged) / max(now - self.clock, 1e-9)
+        line = {"images": seen, **means, "learning_rate": self.trainer.learning_rate(seen),
+                "images_per_second": round(rate, 2), "seconds": round(self.elapsed(), 2)}
+        append_text(self.folder / "log.jsonl", json.dumps(line) + "\n")
+        self.window.clear()
+        self.clock, self.logged, self.next_log = now, seen, (seen // self.log_every + 1) * self.log_every
+
+    def elapsed(self) -> float:
+        """Seconds of training so far, earlier sessions included."""
+        return self.seconds + time.monotonic() - self.resumed
+
+    def keep(self, kept: Mapping[int, Path]) -> None:
+        """Write the averaged weights to the file of this position, where there is to be one and is none yet."""
+        path = kept.get(self.trainer.images_seen)
+        if path is not None and not path.is_file():
+            write_tensors(path, {f"ema.{name}": value for name, value in self.trainer.ema.net.state_dict().items()},
+                          {**self.info, "images_seen": self.trainer.images_seen, "seconds": self.before + self.elapsed()})
+
+    def save_if_due(self) -> None:
+        """Write a checkpoint now and then, less often where writing is slow."""
+        if time.monotonic() - self.saved >= self.interval:
+            self.save()
+
+    def save(self) -> None:
+        """Write a checkpoint, after making sure that every loss up to here and the weights are finite."""
+        self.read_losses()
+        if not all(torch.stack([p.isfinite().all() for p in self.trainer.parameters]).tolist()):
+            raise MachineError(f"the weights are not finite after {self.trainer.images_seen:,} images seen, though the "
+                               f"losses were: a gradient was not. {ADVICE}")
+        self.seconds, self.resumed = self.elapsed(), time.monotonic()
+        begin = time.monotonic()
+        self.trainer.save(self.folder, {**self.info, "seconds": self.seconds})
+        self.saved = time.monotonic()
+        self.interval = max(CHECKPOINT_SECONDS, 20 * (self.saved - begin))
+
+
+def _finite(value: float) -> bool:
+    return value - value == 0

@@ -1,0 +1,160 @@
+"""The step: optimiser, precision, learning rate and average of the weights, the same for everything that is trained."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from ltgen_bench.config import RunConfig, TrainConfig
+from ltgen_bench.data.dataset import LongTailDataset
+from ltgen_bench.diffusion.draws import Draws, derived_seed
+from ltgen_bench.diffusion.network import ConditionalUNet, build_network
+from ltgen_bench.errors import UserError
+from ltgen_bench.methods.base import Batch, Loss, Method
+from ltgen_bench.training.augmentation import AUGMENTATIONS
+from ltgen_bench.training.augmentation.base import transformed
+from ltgen_bench.training.batches import DataOrder, TrainingImages
+from ltgen_bench.training.checkpoint import load_checkpoint, named_parameters, save_checkpoint, state_tensors, with_prefix
+from ltgen_bench.training.ema import EMA
+
+N = TypeVar("N", bound=nn.Module)
+
+
+def resolve_precision(setting: str, device: torch.device) -> str:
+    """`auto` is bf16 where the device multiplies matrices in it natively, and float32 elsewhere."""
+    if setting != "auto":
+        return setting
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    native = torch.cpu.get_capabilities()
+    return "bf16" if native.get("avx512_bf16") or native.get("amx_bf16") else "float32"
+
+
+class Stepper(ABC, Generic[N]):
+    """Everything that changes from step to step, and the step, of any module."""
+
+    def __init__(self, train: TrainConfig, seed: int, images: TrainingImages, net: N, extra: nn.ModuleDict,
+                 device: torch.device) -> None:
+        self.train, self.seed, self.images, self.device = train, seed, images, device
+        self.precision = resolve_precision(train.precision, device)
+        layout = torch.channels_last if self.precision == "bf16" or device.type == "cuda" else torch.contiguous_format
+        self.net = net.to(device).to(memory_format=layout)
+        self.extra = extra.to(device)
+        self.ema = EMA(self.net, train.ema_halflife_images, train.ema_rampup)
+        self.parameters = [p for _, p in named_parameters(self.net, self.extra)]
+        self.optimizer = torch.optim.Adam(self.parameters, lr=train.learning_rate, fused=True)
+        compiled = train.compile == "yes" or (train.compile == "auto" and device.type == "cuda")
+        self.call: nn.Module = torch.compile(self.net) if compiled else self.net  # type: ignore[assignment]
+        self.images_seen = 0
+        self.restart_at = 0  # images seen at which weights, optimiser and warm-up start anew
+        self.draws: Callable[[int, int, int, torch.device], Draws] = Draws  # a probe decides coins itself
+
+    @abstractmethod
+    def batch(self, draws: Draws) -> Batch:
+        """The images of a step."""
+
+    @abstractmethod
+    def loss(self, batch: Batch, draws: Draws) -> Loss:
+        """What a step makes smaller."""
+
+    def learning_rate(self, images_seen: int) -> float:
+        """Linear from 0 over the warm-up, then constant; of the step that ends at `images_seen`."""
+        warmup, since = self.train.warmup_images, images_seen - self.restart_at if images_seen > self.restart_at else images_seen
+        return self.train.learning_rate * (min(1.0, since / warmup) if warmup else 1.0)
+
+    def step(self) -> Loss:
+        """One optimiser step; the loss comes back detached. It reads nothing back from the device."""
+        if self.images_seen == self.restart_at > 0:
+            self._restart()
+        images = min(self.train.batch_size, self.train.budget_images - self.images_seen)
+        draws = self.draws(self.seed, self.images_seen, images, self.device)
+        batch = self.batch(draws)
+        # dropout takes no generator; the loop as a whole keeps the global one for its caller
+        torch.manual_seed(derived_seed(self.seed, self.images_seen, "dropout"))
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
+            loss = self.loss(batch, draws)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.parameters, self.train.clip_norm)
+        self.images_seen += images
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate(self.images_seen)
+        self.optimizer.step()
+        self.ema.update(self.net, self.images_seen, images)
+        return Loss(loss.total.detach(), loss.terms)  # the graph is not kept until the loss is read
+
+    def _restart(self) -> None:
+        """The averaged weights become the weights, and the optimiser forgets. Where it was done before it changes nothing."""
+        with torch.no_grad():
+            torch._foreach_copy_(list(self.net.parameters()), list(self.ema.net.parameters()))
+        self.optimizer.state.clear()
+
+    def save(self, folder: Path, info: dict[str, Any]) -> None:
+        """Write a checkpoint at the present position."""
+        save_checkpoint(folder, state_tensors(self.net, self.ema, self.extra, self.optimizer),
+                        {**info, "images_seen": self.images_seen})
+
+
+class Trainer(Stepper[ConditionalUNet]):
+    """Of a method's network: its first weights, and the part of the budget that trains the base of a fine-tuning method."""
+
+    def __init__(self, config: RunConfig, dataset: LongTailDataset, method: Method, device: torch.device) -> None:
+        augmentation = AUGMENTATIONS[config.train.augment]
+        net = build_network(config.network, dataset.image_shape, dataset.num_classes, seed=derived_seed(config.seed, "weights"),
+                            augment_dim=augmentation.condition_dim + method.augment_dim)
+        with torch.random.fork_rng(devices=[]):  # what a method adds draws its first weights as the network does: by the seed
+            torch.default_generator.manual_seed(derived_seed(config.seed, "method-weights"))
+            net, extra = method.adapt_network(net), method.extra_modules()
+        start = method.initial_weights()
+        seen = 0 if start is None else _start_from(net, start, config.train.budget_images)
+        self.method = method
+        self.base, self.base_share = method.base() or (method, 0.0)
+        self.orders = [DataOrder(dataset.train.labels, config.seed, one.class_weights()) for one in (self.base, method)]
+        images = TrainingImages(dataset.train, self.orders[0], flip=dataset.flip, device=device, augmentation=augmentation)
+        super().__init__(config.train, config.seed, images, net, extra, device)
+        steps = -(-(config.train.budget_images - seen) // config.train.batch_size)
+        # whole steps, and at least one of each; of a method that fine-tunes nothing none
+        base_steps = min(max(1, round(self.base_share * steps)), steps - 1) if self.base_share else 0
+        self.restart_at = seen + base_steps * config.train.batch_size
+        self.images_seen = seen
+        self.before: Sequence[tuple[float, Stepper[Any]]] = ()  # in a probe what the method trains first, and its share of images
+
+    def batch(self, draws: Draws) -> Batch:
+        """Augmented images in the order of the method whose turn it is, after its own change of them."""
+        self.images.order = self.orders[self.images_seen >= self.restart_at]
+        return transformed(self._in_turn, self.images.batch(draws), draws)
+
+    def loss(self, batch: Batch, draws: Draws) -> Loss:
+        """That of the method whose turn it is."""
+        return self._in_turn.loss(self.call, batch, draws)
+
+    @property
+    def _in_turn(self) -> Method:
+        return self.method if self.images_seen >= self.restart_at else self.base
+
+
+def _start_from(net: ConditionalUNet, path: Path, budget: int) -> int:
+    """Give `net` the averaged weights of the checkpoint `path`; how many images they have seen, which are of the budget too.
+
+    A file that is missing, broken or of another network, or has seen the whole budget, is a `UserError`.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no checkpoint {path} to start from.")
+    try:
+        tensors, info = load_checkpoint(path)
+        seen, weights = int(info["images_seen"]), with_prefix(tensors, "ema.")
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}, to start from, is no whole checkpoint of a training ({error}).") from error
+    try:
+        net.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"{path}, to start from, is of another network, or of data with other classes or image sizes "
+                        f"({str(error).splitlines()[1].strip()}).") from error
+    if seen >= budget:
+        raise UserError(f"{path}, to start from, has seen {seen:,} images, which count, and the budget is {budget:,}; let "
+                        "--budget-images be larger.")
+    return seen
