@@ -10,9 +10,11 @@ from torch import nn
 
 from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.diffusion.guidance import Guidance
+from ltgen_bench.methods import METHODS
 from ltgen_bench.methods.base import Batch
 from ltgen_bench.methods.classifier_guidance import ClassifierGuidance, ClassifierGuidanceSettings
 from ltgen_bench.methods.noisy_classifier import NoisyClassifier, log_probability_gradient
+from ltgen_bench.pipeline import make_plan
 from ltgen_bench.training.checkpoint import checkpoints, load_checkpoint
 from ltgen_bench.training.cost import flops_per_image
 from ltgen_bench.training.loop import rehearsed, train
@@ -235,6 +237,14 @@ class TestInTheLoop:
     def test_another_strength_is_the_same_training(self, make_config):
         digests = {make_config({"method.name": NAME, "sample.omega": omega}).train_digest("data") for omega in (0.0, 1.0)}
         assert len(digests) == 1
+
+    def test_it_can_be_guided_though_it_learns_no_null_label(self, make_config, tiny_dataset, tmp_path):
+        config = make_config({"method.name": NAME, "sample.omega": 1.0, "sample.images_per_class": 2})
+        assert make_plan(config, tiny_dataset, tmp_path).config.sample.omega == 1.0
+        assert ClassifierGuidance.guidable()
+        assert not ClassifierGuidance.has_null_label
+        assert not METHODS["ddpm"].guidable()
+        assert METHODS["cfg"].guidable()
 
     def test_one_class_counts_for_the_prior_of_the_others(self, make_problem):
         problem = make_problem((9, 1), SHAPE)

@@ -23,7 +23,7 @@ import torch
 torch.set_num_threads(int(sys.argv[4]))
 from ltgen_bench.config import RunConfig
 from ltgen_bench.pipeline import run
-from ltgen_bench.training import checkpoint, loop, session
+from ltgen_bench.training import checkpoint, loop, session, trainer
 
 session.CHECKPOINT_SECONDS = 0.0
 loop.Session.save_if_due = loop.Session.save
@@ -42,7 +42,7 @@ def deadly(*args, **kwargs):
 
 setattr(owner, parts[-1], deadly)
 if parts[-1] == "save_checkpoint":
-    loop.save_checkpoint = deadly
+    trainer.save_checkpoint = deadly
 run(RunConfig.from_recipe(recipe), runs=Path(runs), device="cpu")
 """
 

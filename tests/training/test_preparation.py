@@ -201,3 +201,31 @@ class TestCost:
     def test_a_share_of_a_tiny_budget_is_still_a_step(self, make_config, name, tiny_dataset):
         _, rehearsal = rehearsed(make_config({"method.name": name, "train.budget_images": 2}), tiny_dataset, CPU)
         assert [fitting.train.budget_images for _, fitting in rehearsal.asked] == [8, 16]
+
+
+def test_first_weights_of_what_a_method_adds_are_of_the_seed_alone(monkeypatch, make_config, tiny_dataset):
+    monkeypatch.setattr(METHODS, "_entries", dict(METHODS._entries))
+
+    class Adding(METHODS["ddpm"]):
+        name = "adding"
+
+        def adapt_network(self, net):
+            net.added = nn.Linear(2, 2)
+            return net
+
+        def extra_modules(self):
+            return nn.ModuleDict({"head": nn.Linear(16, 1)})
+
+    METHODS.add("adding", Adding)
+    found = []
+    for seed, caller in ((0, 1), (0, 2), (1, 1)):
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(caller)
+            before = torch.get_rng_state()
+            config = make_config({"method.name": "adding", "seed": seed})
+            trainer = Trainer(config, tiny_dataset, rehearsed(config, tiny_dataset, CPU)[0], CPU)
+            assert torch.equal(torch.get_rng_state(), before), "the global generator is as it was"
+        found.append((trainer.net.added.weight, trainer.extra["head"].weight))
+    for first, again, other in zip(*found, strict=True):
+        assert torch.equal(first, again)
+        assert not torch.equal(first, other)
