@@ -43,6 +43,10 @@ def test_the_paired_test_is_scipys():
 def test_differences_without_spread_are_certain_or_no_difference():
     assert paired_p([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]) == 1.0
     assert paired_p([1.0, 2.0, 3.0], [0.0, 1.0, 2.0]) == 0.0
+    thirds = [0.1 + 0.2, 0.2 + 0.2, 0.3 + 0.4]  # 0.30000000000000004, 0.4, 0.7
+    assert paired_p(thirds, [0.2, 0.3, 0.6]) == 0.0, "all apart by 0.1 but for rounding"
+    assert paired_p(thirds, [0.3, 0.4, 0.7]) == 1.0, "alike but for rounding"
+    assert 0 < paired_p([1.0, 2.0, 3.0], [1.0 - 1e-9, 2.0, 3.0 + 1e-9]) <= 1, "small is not rounding"
 
 
 def test_holm_by_hand():
