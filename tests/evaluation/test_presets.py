@@ -145,11 +145,16 @@ class TestRules:
     @pytest.mark.parametrize(("config", "sentence"), [
         ({"protocol": "cbdm"}, "unknown preset 'cbdm'. Did you mean 'cbdm-paper'"),
         ({"protocol": "standard", "metrics": ("fidd",)}, "unknown metric 'fidd'"),
-        ({"extractors": ("inceptoin",)}, "unknown extractor 'inceptoin'"),
-        ({"protocol": "oc-paper", "metrics": ()}, "oc-paper measures nothing")])
+        ({"extractors": ("inceptoin",)}, "unknown extractor 'inceptoin'")])
     def test_what_is_not_known_is_refused(self, config, sentence):
         with pytest.raises(UserError, match=sentence):
             rules_of(EvaluateConfig(**config))
+
+    def test_nothing_to_measure_is_refused(self):
+        with pytest.raises(ValueError, match="at least 1 item"):
+            EvaluateConfig(metrics=())
+        with pytest.raises(UserError, match="oc-paper measures nothing"):
+            rules_of(EvaluateConfig(protocol="oc-paper").model_copy(update={"metrics": ()}))
 
 
 class TestDepartures:
