@@ -55,10 +55,10 @@ UNITS: dict[str, Callable[[RunConfig, LongTailDataset, torch.device], float]] = 
 
 
 def in_images(config: RunConfig, dataset: LongTailDataset, runs: Path, device: torch.device, progress: Progress) -> RunConfig:
-    """`config` with its `budget` as `train.budget_images`: whole steps, at least one. As it is where it has none.
+    """`config` with its `budget` as `train.budget_images`: whole steps. As it is where it has none.
 
     What was found before for this training is read from `runs`/<data set>/budgets; else the cost is measured on `device` and
-    written there. Both a budget in FLOPs and in seconds: `UserError`.
+    written there. Both a budget in FLOPs and in seconds, or one that does not pay for a step: `UserError`.
     """
     given = {} if config.budget is None else config.budget.model_dump(exclude_none=True)
     if not given:
@@ -82,7 +82,10 @@ def in_images(config: RunConfig, dataset: LongTailDataset, runs: Path, device: t
 def _measured(config: RunConfig, dataset: LongTailDataset, device: torch.device, unit: str, amount: float) -> Found:
     each = UNITS[unit](config, dataset, device)
     batch = config.train.batch_size
-    steps = max(1, int(amount / each / batch))
+    steps = int(amount / each / batch)
+    if steps == 0:
+        raise UserError(f"budget.{unit}: {amount:g} does not pay for one step of {batch} images, which takes {each * batch:.3g}; "
+                        "give more, or a smaller train.batch_size.")
     place = hardware(device)
     return Found(unit, amount, each, steps * batch, datetime.now(UTC).isoformat(timespec="seconds"),
                  str(place["device_name"]) if device.type == "cuda" else "cpu", int(place["threads"]), torch.__version__)

@@ -75,14 +75,10 @@ def carry_out_curve(plan: Plan, every: int, *, device: torch.device, extractor_w
         _score(due, device, extractor_weights, progress, interruption, command)
         each = training_flops(plan, device)
         runs = [*((point.images, read_run(point)) for point in points), (plan.config.train.budget_images, run)]
-        curve = curve_table([Point(images, images * each, _train_seconds(one), one.scores) for images, one in runs])
+        curve = curve_table([Point(images, images * each, one.record.train_seconds or 0.0, one.scores) for images, one in runs])
         for folder in (plan.score_folder, plan.folder):
             save_curve(curve, folder)
     return run, curve
-
-
-def _train_seconds(run: Run) -> float:
-    return next(stage.seconds for stage in run.record.stages if stage.name == "train")
 
 
 def _train_again(points: list[PointPlan], device: torch.device, progress: Progress, interruption: Interruption) -> None:
@@ -90,7 +86,8 @@ def _train_again(points: list[PointPlan], device: torch.device, progress: Progre
     if not points:
         return
     last = points[-1]
-    progress.say(f"the run is past {len(points)} positions of its curve; training it again up to {last.images:,} images")
+    past = f"{len(points)} positions" if len(points) > 1 else "a position"
+    progress.say(f"the run is past {past} of its curve; training it again up to {last.images:,} images")
     folder = last.folder / "curve" / "train"
     train(last.config, last.dataset, folder / str(last.images), device=device, progress=progress, interruption=interruption,
           kept={point.images: point.weights for point in points}, until=last.images, prepared_in=last.folder / "train")

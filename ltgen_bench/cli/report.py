@@ -14,7 +14,7 @@ from ltgen_bench.errors import UserError
 @click.option("--leaderboard", "leaderboards", multiple=True, type=FILE, metavar="FILE", help="A CSV of results to show beside.")
 @click.option("--dataset", metavar="NAME", help="Only this data set.")
 @click.option("--equal", metavar="WORD,...", default="", help="A table for each of the rows alike in these: budget, sampler, "
-              "steps, omega, images, network, batch, augment.")
+              "steps, omega, images, network, batch, augment, flops or seconds (of training, about).")
 @click.option("--compare-published", is_flag=True, help="Papers' rows beneath ours, with the differences in protocol.")
 @click.option("--all-papers", is_flag=True, help="Papers' numbers on every data set, not only on those of the runs.")
 @click.option("--rank", metavar="METRIC[:EXTRACTOR]", help="Print one ranking of all runs, and write nothing.")

@@ -96,6 +96,8 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
         return
     for result, before in zip(results, known, strict=True):
         show(result, before, out)
+        if evaluate_every is not None:
+            _show_curve(result, out)
     notes_of(results[-1], out)
 
 
@@ -259,6 +261,16 @@ def show(result: "Run", known: bool, out: "Console") -> None:
                   f"{record.seed + 1} for another)", soft_wrap=True, highlight=False, markup=False)
     color = out.is_terminal and not out.no_color
     click.echo(score_table(record, result.scores, out.width, color, folder=folder))
+
+
+def _show_curve(result: "Run", out: "Console") -> None:
+    from ltgen_bench.records.curve import CURVE_FILE, load_curve
+    from ltgen_bench.report.curves import run_curve
+    from ltgen_bench.report.forms import terminal
+
+    file = result.plan.score_folder / CURVE_FILE
+    click.echo(terminal(run_curve(load_curve(file)), out.width, out.is_terminal and not out.no_color))
+    click.echo(f" curve     {file}")
 
 
 def notes_of(result: "Run", out: "Console") -> None:

@@ -14,6 +14,7 @@ from ltgen_bench.files import shipped_folder, write_text, write_whole
 from ltgen_bench.records.store import LATER_COLUMNS, ROW_COLUMNS, UNKNOWN_TYPES
 
 COUNTS = [name for name, kind in UNKNOWN_TYPES.items() if kind == "Int64"]
+AMOUNTS = [name for name, kind in UNKNOWN_TYPES.items() if kind == "Float64"]
 WHOLE = ["class_label", "class_count", "n_real", "n_generated", *COUNTS]
 NUMBERS = ["value", "uncertainty", "floor_half", "floor_test", "imbalance_factor"]
 
@@ -47,7 +48,8 @@ def read_measured(path: Path) -> pd.DataFrame:
         for name in WHOLE:
             frame[name] = pd.array([int(text) if text else None for text in frame[name]], dtype="Int64")
         frame["seed"] = [int(text) for text in frame["seed"]]
-        frame["omega"] = pd.array([float(text) if text else None for text in frame["omega"]], dtype="Float64")
+        for name in AMOUNTS:
+            frame[name] = pd.array([float(text) if text else None for text in frame[name]], dtype="Float64")
         for name in NUMBERS:  # Python's float reads back the very number that repr wrote, whatever pandas' parser does
             frame[name] = pd.Series([float(text) if text else math.nan for text in frame[name]], dtype="float64")
     except (OSError, ValueError) as error:

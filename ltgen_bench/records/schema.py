@@ -36,6 +36,12 @@ class Entry(Part):
     train_flops_per_image: float | None = Field(default=None, gt=0, description="forward and backward, of one training image")
     labels: str = Field(default="balanced", description="of the generated images: balanced, or uniform (each drawn at random)")
 
+    @property
+    def train_flops(self) -> float | None:
+        """Of the whole training; None where that is not known."""
+        known = self.budget_images is not None and self.train_flops_per_image is not None
+        return self.budget_images * self.train_flops_per_image if known else None  # type: ignore[operator]
+
 
 class Stage(Part):
     """What one stage cost."""
@@ -85,6 +91,11 @@ class RunRecord(Part):
     config: dict[str, Any]
     command: str
     scores_file: Literal["scores.csv"] = "scores.csv"
+
+    @property
+    def train_seconds(self) -> float | None:
+        """What the training took, interrupted sessions included; None where nothing was trained here."""
+        return next((stage.seconds for stage in self.stages if stage.name == "train"), None)
 
     def save(self, folder: Path) -> Path:
         """Write `record.json` into `folder`, whole or not at all; returns its path."""

@@ -35,11 +35,12 @@ ENTRY_COLUMNS = [
     "imbalance_factor",
 ]
 # The rules that the scores were asked to follow, where they do not, what was judged (run, samples of another model, or a
-# reference row), and the augmentation in training. CSVs of earlier versions lack them: column -> what is meant there.
-LATER_COLUMNS = {"preset": "", "departures": "", "kind": "run", "augment": "flip"}
+# reference row), the augmentation in training, and what the whole training cost. CSVs of earlier versions lack them:
+# column -> what is meant there.
+LATER_COLUMNS = {"preset": "", "departures": "", "kind": "run", "augment": "flip", "train_flops": "", "train_seconds": ""}
 # What is not known of images from elsewhere is missing, or an empty text.
 UNKNOWN_TYPES = {"steps": "Int64", "omega": "Float64", "budget_images": "Int64", "batch_size": "Int64",
-                 "images_per_class": "Int64", "sample_seed": "Int64"}
+                 "images_per_class": "Int64", "sample_seed": "Int64", "train_flops": "Float64", "train_seconds": "Float64"}
 ORIGIN_COLUMNS = ["finished", "versions", "hardware", "command", "run"]
 # An entry has a label (its name in a table) and a score has one (its class): in the rows the second is `class_label`.
 SCORE_COLUMNS = ["class_label" if name == "label" else name for name in COLUMNS]
@@ -210,6 +211,8 @@ def _rows_of(run: StoredRun, runs_dir: Path | None) -> pd.DataFrame:
         "preset": record.preset,
         "kind": record.kind,
         "departures": "; ".join(record.departures),
+        "train_flops": record.entry.train_flops,
+        "train_seconds": record.train_seconds,
         **_origin(run, record, runs_dir),
     }
     for column in [*ENTRY_COLUMNS, *LATER_COLUMNS, *ORIGIN_COLUMNS]:

@@ -1,6 +1,6 @@
 """From tidy rows to what stands side by side: blocks of comparable runs, and a name for each entry in them."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -8,23 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from ltgen_bench.errors import UserError, unknown_name
+from ltgen_bench.errors import UserError
+from ltgen_bench.report.equal import ENTRY, EQUAL, check_equal, split_equal
 from ltgen_bench.report.numbers import count, facts, is_known, metric_order
 from ltgen_bench.report.protocols import differences
 
-# word of --equal -> (column, its value in words); all of it belongs to the entry, so rows that differ in it are ranked
-# together unless they are kept apart
-EQUAL: dict[str, tuple[str, Callable[[Any], str]]] = {
-    "sampler": ("sampler", "sampler {}".format),
-    "steps": ("steps", "{} steps".format),
-    "omega": ("omega", "omega {:g}".format),
-    "budget": ("budget_images", lambda value: f"{count(value)} images seen"),
-    "images": ("images_per_class", "{} images a class".format),
-    "network": ("network", "network {}".format),
-    "batch": ("batch_size", "batch {}".format),
-    "augment": ("augment", "augmentation {}".format),
-}
-ENTRY = ["label", "train_digest", *(column for column, _ in EQUAL.values())]
 MEASUREMENT = ["metric", "extractor", "train_data", "protocol"]
 
 
@@ -109,7 +97,7 @@ def each(frame: pd.DataFrame) -> Iterator[Any]:
 def blocks(
     rows: pd.DataFrame, equal: Sequence[str] = (), protocols: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 ) -> list[Block]:
-    """Split tidy `rows` by data set, fingerprint and set of protocol ids, and by what must be `equal` (words of EQUAL).
+    """Split tidy `rows` by data set, fingerprint and set of protocol ids, and by what must be `equal` (words of EQUAL and COSTS).
 
     A run whose ids all occur in a larger set joins that one and lacks the other columns; each column still has one id. One
     that follows a preset joins only what follows it too. `protocols` (id -> description) tells the blocks what their ids
@@ -147,33 +135,6 @@ def _measured_alike(rows: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.Da
         of_row = pd.Series([homes[key] for key in zip(part["run"], part["score_digest"], strict=True)], index=part.index)
         for home in sorted(set(homes.values()), key=sorted):
             yield (str(dataset), str(fingerprint)), part[of_row == home]
-
-
-def check_equal(words: Iterable[str]) -> None:
-    """Refuse words that are not in EQUAL."""
-    for word in words:
-        if word not in EQUAL:
-            raise unknown_name("word of --equal", word, EQUAL)
-
-
-def split_equal(rows: pd.DataFrame, equal: Sequence[str]) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
-    """`rows` apart by their values of `equal`: (the values in words, the rows that have them), in order of the values.
-
-    Rows of which a value is not known stand apart, too.
-    """
-    if not equal:
-        return [((), rows)]
-    columns = [EQUAL[word][0] for word in dict.fromkeys(equal)]
-    words = list(dict.fromkeys(equal))
-    return [
-        (tuple(_said(word, value) for word, value in zip(words, values, strict=True)), own)
-        for values, own in rows.groupby(columns, sort=True, dropna=False)
-    ]
-
-
-def _said(word: str, value: Any) -> str:
-    """`omega 1.5`; `omega unknown` of images from elsewhere."""
-    return EQUAL[word][1](value) if is_known(value) else f"{word} unknown"
 
 
 def _homes(part: pd.DataFrame) -> dict[Any, frozenset[str]]:

@@ -178,10 +178,10 @@ def _features(block: Block, key: Key, between: str = " ") -> str:
 
 def class_figure(block: Block, key: Key) -> Figure:
     """Per-class recall against class count, one line a method."""
-    figure, (ax,) = _figure(6.4, 4.2)
+    figure, (ax,) = canvas(6.4, 4.2)
     reference = class_data(block, (key[0], key[1], "real-lt", key[3])) if key[2] else None
     draw_classes(class_data(block, key), ax, colors=palette(block), ylabel=measurement_name(key), reference=reference)
-    return _finish(figure, [ax], block, [key[3]])
+    return finish(figure, [ax], block, [key[3]])
 
 
 def group_figure(block: Block) -> Figure:
@@ -190,29 +190,29 @@ def group_figure(block: Block) -> Figure:
     panels = list(dict.fromkeys(data["panel"]))
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
-    figure, axes = _figure(3.2 * columns + 0.4, 2.4 * rows + 0.9, rows, columns)
+    figure, axes = canvas(3.2 * columns + 0.4, 2.4 * rows + 0.9, rows, columns)
     for panel, ax in zip(panels, axes, strict=False):
         draw_groups(data[data["panel"] == panel], ax, colors=palette(block))
     for ax in axes[len(panels) :]:
         ax.remove()
     ids = [key[3] for key in block.keys if name_in(block, key) in panels]
     note = "dashed: real half against real half" if data["floor"].notna().any() else ""
-    return _finish(figure, axes[: len(panels)], block, ids, note)
+    return finish(figure, axes[: len(panels)], block, ids, note)
 
 
 def fid_recall_figure(block: Block, fid: Key, recall: Key) -> Figure:
     """FID against recall."""
-    figure, (ax,) = _figure(5.6, 4.2)
+    figure, (ax,) = canvas(5.6, 4.2)
     draw_fid_recall(fid_recall_data(block, fid, recall), ax, colors=palette(block), extractor=fid[1])
-    return _finish(figure, [ax], block, [fid[3], recall[3]])
+    return finish(figure, [ax], block, [fid[3], recall[3]])
 
 
 def downstream_figure(block: Block) -> Figure:
     """Downstream accuracy for each training set."""
     data = downstream_data(block)
-    figure, (ax,) = _figure(max(5.6, 1.6 + 0.5 * data["entry"].nunique() * data["train_data"].nunique()), 4.0)
+    figure, (ax,) = canvas(max(5.6, 1.6 + 0.5 * data["entry"].nunique() * data["train_data"].nunique()), 4.0)
     draw_downstream(data, ax, colors=palette(block))
-    return _finish(figure, [ax], block, [key[3] for key in block.keys if key[0] == "downstream_accuracy"])
+    return finish(figure, [ax], block, [key[3] for key in block.keys if key[0] == "downstream_accuracy"])
 
 
 def save(figure: Figure, path: Path) -> Path:
@@ -236,9 +236,10 @@ def footer(block: Block, ids: Sequence[str], note: str = "") -> str:
     return " · ".join(word for word in words if word)
 
 
-def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
+def canvas(width: float, height: float, rows: int = 1, columns: int = 1, *, sharey: bool = False) -> tuple[Figure, list[Axes]]:
+    """An empty figure of inches, and its panels row by row, in the style of all plots."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey).ravel().tolist()
     for ax in axes:
         ax.grid(axis="y", color="0.9", linewidth=0.8)
         ax.set_axisbelow(True)
@@ -247,7 +248,7 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tup
     return figure, axes
 
 
-def _finish(figure: Figure, axes: Sequence[Axes], block: Block, ids: Sequence[str], note: str = "") -> Figure:
+def finish(figure: Figure, axes: Sequence[Axes], block: Block, ids: Sequence[str], note: str = "") -> Figure:
     """One legend above all panels, in rows that fit, and the footer below."""
     named = {
         label: handle for ax in reversed(axes) for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)

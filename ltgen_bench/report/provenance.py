@@ -7,13 +7,17 @@ from pydantic import ValidationError
 
 from ltgen_bench.evaluation.protocol import Protocol
 from ltgen_bench.records.schema import RunRecord
-from ltgen_bench.report.numbers import count
+from ltgen_bench.report.numbers import count, power
 
 
-def run_lines(records: Sequence[RunRecord]) -> list[tuple[str, str]]:
-    """(command, what it took) of each run, in the order of method and seed."""
+def run_lines(records: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
+    """(command, what each run that it made took), in the order of method and seed; of several runs each has its name."""
     ordered = sorted(records, key=lambda record: (record.label, record.seed, record.finished))
-    return [(record.command, _cost(record)) for record in ordered]
+    made: dict[str, list[RunRecord]] = {}
+    for record in ordered:
+        made.setdefault(record.command, []).append(record)
+    return [(command, [f"{record.label}, {_cost(record)}" if len(runs) > 1 else _cost(record) for record in runs])
+            for command, runs in made.items()]
 
 
 def _cost(record: RunRecord) -> str:
@@ -23,6 +27,8 @@ def _cost(record: RunRecord) -> str:
     parameters, seen = record.entry.parameters, record.entry.budget_images
     made = "nothing trained here" if parameters is None or seen is None else \
         f"{count(parameters)} parameters, {count(seen)} images seen"
+    flops = record.entry.train_flops
+    made += f", {power(flops)} training FLOPs" if flops is not None else ""
     return (
         f"seed {record.seed}, {made}; {stages}; "
         f"peak memory {peak / 1000:.1f} GB; finished {record.finished[:10]}{exact}"

@@ -20,6 +20,7 @@ from ltgen_bench.records.store import StoredRun, protocols, reported_runs, rows
 from ltgen_bench.report.beside import base_name, published_tables
 from ltgen_bench.report.columns import apart_notes
 from ltgen_bench.report.confusion import save_confusions
+from ltgen_bench.report.curves import save_curves
 from ltgen_bench.report.entries import Block, blocks, check_equal, each, measurements
 from ltgen_bench.report.forms import comma_separated, latex, markdown, terminal
 from ltgen_bench.report.layout import Table
@@ -159,6 +160,8 @@ def _write_section(
     if sheet is not None:
         plots = {"samples of the same seeds": sheet, **plots}
     plots = {**plots, **save_confusions(block, part, out / "plots" / name)} if block.entries else plots
+    drawn, curves = save_curves(block, part, out / "plots" / name, out / "tables" / name)
+    plots, files = {**plots, **drawn}, [*files, *curves]
     records = tuple(run.record for run in part if run.record is not None)
     return Section(name, block, records, tuple(tables), plots), [*files, *plots.values()]
 
@@ -271,7 +274,8 @@ def _in_benchmark(table: Table) -> bool:
 
 def _provenance(section: Section, ids: dict[str, dict[str, Any]]) -> str:
     lines = ["Measured by:", ""]
-    lines += [f"- `{command}`: {cost}." for command, cost in run_lines(section.records)]
+    for command, costs in run_lines(section.records):
+        lines += [f"- `{command}`: {costs[0]}."] if len(costs) == 1 else [f"- `{command}`:", *(f"  - {cost}." for cost in costs)]
     lines += [f"- {line}" for line in machine_lines(section.records)]
     lines += ["", "<details><summary>What the protocol ids stand for</summary>", ""]
     lines += [f"- `{one}`: {protocol_words(ids[one])}" for one in section.block.protocols if one in ids]

@@ -1,14 +1,25 @@
 """Scores along one training: its end is the run itself, and training is not touched by them."""
 
+import re
+import shutil
+import signal
+
 import pandas as pd
 import pytest
 import torch
+from click.testing import CliRunner
 
+from ltgen_bench.cli import cli
 from ltgen_bench.config import DataConfig
 from ltgen_bench.curves import carry_out_curve, positions
 from ltgen_bench.data.load import load_dataset
+from ltgen_bench.errors import Interrupted
 from ltgen_bench.pipeline import carry_out, make_plan
-from ltgen_bench.records.curve import COSTS
+from ltgen_bench.progress import SILENT
+from ltgen_bench.records.curve import COSTS, load_curve
+from ltgen_bench.records.schema import RunRecord
+from ltgen_bench.records.store import find_runs
+from ltgen_bench.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 
@@ -49,3 +60,115 @@ def test_after_the_fact_the_points_are_the_same(plan_in, tmp_path):
     _, after = carry_out_curve(later, every, device=CPU)
     assert after["value"].tolist() == pytest.approx(during["value"].tolist(), abs=0, nan_ok=True)
     assert not (later.folder / "curve" / "train").exists()
+
+
+def test_positions_are_ends_of_steps_below_the_budget(tiny_run):
+    train = tiny_run().train  # 200 images in steps of 16
+    assert positions(train, 50) == [64, 112, 160]
+    assert positions(train, 16) == [16, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192]
+    assert positions(train, 5) == positions(train, 16), "no position twice"
+    assert positions(train, 199) == positions(train, 200) == positions(train, 10**6) == []
+
+
+@pytest.fixture(scope="module")
+def halved(plan_in, tmp_path_factory):
+    """(plan, curve): a finished curve with one point below the budget."""
+    plan = plan_in(tmp_path_factory.mktemp("halved"))
+    return plan, carry_out_curve(plan, 112, device=CPU)[1]
+
+
+class TestWhatIsThere:
+    @pytest.fixture
+    def nothing_is_made(self, monkeypatch):
+        for name in ("train", "sample", "evaluate"):
+            monkeypatch.setattr(f"ltgen_bench.pipeline.{name}", None)
+        monkeypatch.setattr("ltgen_bench.curves.train", None)
+
+    def test_a_finished_curve_is_read(self, halved, nothing_is_made):
+        plan, curve = halved
+        run, again = carry_out_curve(plan, 112, device=CPU)
+        pd.testing.assert_frame_equal(again, curve)
+        pd.testing.assert_frame_equal(load_curve(plan.folder / "curve.csv"), curve)
+        pd.testing.assert_frame_equal(load_curve(plan.score_folder / "curve.csv"), curve)
+        assert run.record.entry.budget_images == 200
+
+    def test_the_points_are_no_runs_and_disturb_no_list_of_them(self, halved):
+        plan, _ = halved
+        (found,) = find_runs(plan.runs)
+        assert (found.folder, found.record.entry.budget_images) == (plan.folder, 200)
+        point = RunRecord.load(plan.folder / "curve" / "000000000112" / "scores" / plan.score_digest)
+        assert point.entry.budget_images == 112
+        assert point.train_seconds < found.record.train_seconds
+
+    def test_other_samples_of_the_same_training_use_its_weights(self, halved, monkeypatch):
+        plan, curve = halved
+        config = plan.config.model_copy(update={"sample": plan.config.sample.model_copy(update={"omega": 2.0})})
+        monkeypatch.setattr("ltgen_bench.curves.train", None)
+        monkeypatch.setattr(Trainer, "step", None)
+        other = make_plan(config, plan.dataset, plan.runs)
+        assert other.folder == plan.folder
+        _, guided = carry_out_curve(other, 112, device=CPU)
+        assert guided["images"].tolist() == curve["images"].tolist()
+        assert guided["value"].tolist() != pytest.approx(curve["value"].tolist())
+        pd.testing.assert_frame_equal(load_curve(plan.score_folder / "curve.csv"), curve)
+
+    def test_more_positions_train_up_to_the_last_that_is_missing(self, halved, plan_in, tmp_path, monkeypatch):
+        plan, curve = halved
+        copied = plan_in(shutil.copytree(plan.runs, tmp_path / "copy"))
+        seen, step = [], Trainer.step
+
+        def counting(self):
+            loss = step(self)
+            seen.append(self.images_seen)
+            return loss
+
+        monkeypatch.setattr(Trainer, "step", counting)
+        telling = Telling()
+        _, more = carry_out_curve(copied, 64, device=CPU, progress=telling)
+        assert sorted(set(more["images"])) == [64, 128, 192, 200]
+        assert seen[-1] == 192
+        assert "the run is past 3 positions of its curve; training it again up to 192 images" in telling.said
+        assert more[more["images"] == 200]["value"].tolist() == curve[curve["images"] == 200]["value"].tolist()
+
+
+class Telling:
+    """Progress that keeps what was said."""
+
+    def __init__(self):
+        self.said = []
+        self.stage = SILENT.stage
+
+    def say(self, message):
+        self.said.append(message)
+
+
+@pytest.mark.parametrize("at", [80, 144], ids=["before the point", "behind it"])
+def test_an_interrupted_curve_goes_on_and_ends_alike(plan_in, halved, tmp_path, monkeypatch, at):
+    plan, step = plan_in(tmp_path), Trainer.step
+
+    def stopped(self):
+        loss = step(self)
+        if self.images_seen == at:
+            signal.raise_signal(signal.SIGINT)
+        return loss
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "step", stopped)
+        with pytest.raises(Interrupted, match=f"stopped at {at} of 200 images; the position is saved"):
+            carry_out_curve(plan, 112, device=CPU)
+    monkeypatch.setattr("ltgen_bench.curves.train", None)  # nothing is trained again
+    _, curve = carry_out_curve(plan, 112, device=CPU)
+    assert curve["value"].tolist() == pytest.approx(halved[1]["value"].tolist(), abs=0, nan_ok=True)
+
+
+def test_the_command_writes_and_shows_it(tmp_path, tiny_run):
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(tiny_run(**{"evaluate.downstream": False, "evaluate.metrics": ["fid"]}).to_toml())
+    arguments = ["run", "--recipe", str(recipe), "--runs", str(tmp_path / "runs"), "--threads", "1"]
+    done = CliRunner().invoke(cli, [*arguments, "--evaluate-every", "100"], catch_exceptions=False)
+    assert "along the training" in done.stdout
+    assert re.search(r"^ +112 +\S+e9 ", done.stdout, re.MULTILINE)
+    (file,) = (tmp_path / "runs").glob("digits-lt/*/curve.csv")
+    assert set(load_curve(file)["images"]) == {112, 200}
+    refused = CliRunner().invoke(cli, [*arguments, "--evaluate-every", "0"])
+    assert "0 is not in the range x>=1" in refused.stderr

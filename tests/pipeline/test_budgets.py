@@ -1,0 +1,121 @@
+"""Budgets in FLOPs and seconds: whole steps, found once, and then the run of that many images."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from ltgen_bench.budgets import UNITS, in_images
+from ltgen_bench.cli.run import overrides_of, run
+from ltgen_bench.config import RunConfig
+from ltgen_bench.errors import UserError
+from ltgen_bench.pipeline import carry_out, make_plan
+from ltgen_bench.progress import SILENT
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def of(tiny_run, tiny_dataset, tmp_path):
+    """`of(**{"budget.flops": 1e9})`: the tiny run with its budget in images."""
+    return lambda **overrides: in_images(tiny_run(**overrides), tiny_dataset, tmp_path, CPU, SILENT)
+
+
+@pytest.fixture
+def costs(monkeypatch):
+    """Two operations and half a second an image; a list of what was measured."""
+    measured = []
+    for unit, cost in (("flops", 2.0), ("seconds", 0.5)):
+        monkeypatch.setitem(UNITS, unit, lambda config, dataset, device, unit=unit, cost=cost: measured.append(unit) or cost)
+    return measured
+
+
+@pytest.mark.parametrize(("budget", "images"), [
+    ({"budget.flops": 1000.0}, 496), ({"budget.flops": 32.0}, 16), ({"budget.flops": 63.9}, 16),
+    ({"budget.seconds": 100}, 192), ({"budget.seconds": 8.1}, 16)])
+def test_a_budget_is_as_many_whole_steps_of_16_as_it_pays_for(of, costs, budget, images):
+    assert of(**budget).train.budget_images == images
+
+
+def test_what_was_found_stays_for_every_seed_and_whatever_is_measured_later(of, costs, tmp_path, monkeypatch):
+    first = of(**{"budget.seconds": 100.0})
+    monkeypatch.setitem(UNITS, "seconds", None)
+    again = of(**{"budget.seconds": 100.0, "seed": 5, "train.budget_images": 77, "sample.omega": 2.0})
+    assert again.train.budget_images == first.train.budget_images == 192
+    (file,) = (tmp_path / "tiny" / "budgets").iterdir()
+    kept = json.loads(file.read_text())
+    assert (kept["unit"], kept["amount"], kept["per_image"], kept["images"], kept["device"]) == ("seconds", 100, 0.5, 192, "cpu")
+    assert kept["threads"] == torch.get_num_threads()
+
+
+def test_another_training_or_amount_is_measured_anew(of, costs):
+    of(**{"budget.flops": 1000.0})
+    of(**{"budget.flops": 1000.0, "method.tau": 2.0})
+    of(**{"budget.flops": 2000.0})
+    of(**{"budget.seconds": 1000.0})
+    of(**{"budget.flops": 1000.0, "train.batch_size": 8})
+    assert costs == ["flops", "flops", "flops", "seconds", "flops"]
+
+
+def test_without_one_nothing_is_measured_and_nothing_written(of, costs, tmp_path):
+    assert of().train.budget_images == 200
+    assert costs == []
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_that_does_not_pay_for_a_step_is_refused(of, costs, tmp_path):
+    with pytest.raises(UserError, match=r"budget.seconds: 7.9 does not pay for one step of 16 images, which takes 8; give more"):
+        of(**{"budget.seconds": 7.9})
+    assert not list(tmp_path.iterdir())
+
+
+def test_both_at_once_and_a_broken_file_are_refused(of, costs, tmp_path):
+    with pytest.raises(UserError, match="budget: it has both flops and seconds; give one of them"):
+        of(**{"budget.flops": 1.0, "budget.seconds": 1.0})
+    of(**{"budget.flops": 1000.0})
+    (file,) = (tmp_path / "tiny" / "budgets").iterdir()
+    file.write_text("{")
+    with pytest.raises(UserError, match=r"is broken .*; delete it, and the budget is measured again"):
+        of(**{"budget.flops": 1000.0})
+
+
+def test_a_run_of_so_many_operations_is_the_run_of_so_many_images_and_says_so_in_its_record(tiny_run, tiny_dataset, tmp_path):
+    small = {"evaluate.downstream": False, "evaluate.metrics": ["fid"]}
+    plan = make_plan(tiny_run(**small, **{"budget.flops": 1e9}), tiny_dataset, tmp_path, device=CPU)
+    images = plan.config.train.budget_images
+    assert plan.folder == make_plan(tiny_run(**small, **{"train.budget_images": images}), tiny_dataset, tmp_path).folder
+    record = carry_out(plan, device=CPU).record
+    assert record.config["budget"] == {"flops": 1e9, "seconds": None}
+    assert record.entry.budget_images == images
+    one_step = 16 * record.entry.train_flops_per_image
+    assert 1e9 - one_step < record.entry.train_flops <= 1e9
+    stored = json.loads((plan.score_folder / "record.json").read_text())
+    del stored["entry"]["train_flops_per_image"]
+    older = Path(tmp_path / "record.json")
+    older.write_text(json.dumps(stored))
+    assert type(record).load(older).entry.train_flops is None, "records from before are read"
+
+
+class TestTheOptions:
+    def overrides(self, *arguments):
+        options = run.make_context("run", list(arguments)).params
+        return overrides_of(options.pop("settings"), options)
+
+    def test_one_of_three_is_given(self):
+        assert self.overrides("--budget-flops", "1e15")["budget.flops"] == 1e15
+        assert self.overrides("--budget-seconds", "600")["budget.seconds"] == 600
+        with pytest.raises(UserError, match="--budget-images and --budget-flops: each says how long to train; give one of them"):
+            self.overrides("--budget-images", "10", "--budget-flops", "1e9")
+
+    @pytest.mark.parametrize(("arguments", "budget", "images"), [
+        (["--budget-images", "500"], None, 500), (["--budget-seconds", "60"], {"flops": None, "seconds": 60.0}, 320)])
+    def test_it_takes_the_place_of_what_the_recipe_says(self, arguments, budget, images):
+        recipe = {"train": {"budget_images": 320}, "budget": {"flops": 1e12}}
+        config = RunConfig.from_values(recipe, overrides=self.overrides(*arguments))
+        assert (None if config.budget is None else config.budget.model_dump()) == budget
+        assert config.train.budget_images == images
+
+    def test_values_that_are_no_budget_are_refused(self):
+        with pytest.raises(UserError, match=r"budget.seconds: -1.0 is not a number above 0"):
+            RunConfig.from_values({}, overrides=self.overrides("--budget-seconds", "-1"))
