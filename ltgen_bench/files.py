@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ltgen_bench.errors import BusyError, MachineError
+from ltgen_bench.errors import BusyError, MachineError, UserError
 
 CACHE_VARIABLE = "LTGEN_BENCH_CACHE"
 LOCK_FILE = ".lock"
@@ -38,6 +39,33 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         raise _machine_error(path, error) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(folder: Path, cure: str) -> Iterator[Path]:
+    """A folder beside `folder` to write into, which becomes it when all went well, and else is gone.
+
+    A `folder` that is there and not empty is a `UserError`, which ends in `cure`; what cannot be written a `MachineError`.
+    """
+    refuse_full(folder, cure)
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a command that was killed
+    try:
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        if folder.exists():
+            folder.rmdir()
+        unfinished.rename(folder)
+    except OSError as error:
+        raise MachineError(f"{folder} could not be written: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def refuse_full(folder: Path, cure: str) -> None:
+    """A `UserError` where `folder` is there and not empty; `cure` says what to do instead."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is there and not empty; {cure}.")
 
 
 def write_text(path: Path, text: str) -> None:

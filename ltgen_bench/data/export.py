@@ -1,6 +1,5 @@
 """A split as an image folder that other programs read, and that reads back as the same data."""
 
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet
-from ltgen_bench.errors import MachineError, UserError
+from ltgen_bench.files import whole_folder
 from ltgen_bench.progress import SILENT, Progress
 
 UNSAFE = '/\\:*?"<>|'  # in a file name, on one system or another
@@ -22,24 +21,13 @@ def export(dataset: LongTailDataset, folder: Path, *, reference: bool = False, p
     image's place in its set. Class folders carry the class names, behind their label where sorting would change the order.
     The folder appears when it is whole; one that is there and not empty is a `UserError`.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} is there and not empty; choose a new folder with --out.")
     parts = {"train": dataset.train, "test": dataset.test, **({"reference": dataset.reference} if reference else {})}
     names = folder_names(dataset.class_names)
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a command that was killed
-    try:
+    with whole_folder(folder, "choose a new folder with --out") as unfinished:
         for part, images in parts.items():
             _write_part(images, unfinished / part, names, progress)
         if dataset.split is not None:
             dataset.split.save(unfinished / "split.json")
-        if folder.exists():
-            folder.rmdir()
-        unfinished.rename(folder)
-    except OSError as error:
-        raise MachineError(f"{folder} could not be written: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return [folder / part for part in parts]
 
 

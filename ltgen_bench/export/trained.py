@@ -1,8 +1,6 @@
 """The network of a run as a folder that diffusers reads, with everything that says what it is."""
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +16,10 @@ from ltgen_bench.diffusion.guidance import Guidance, guided
 from ltgen_bench.diffusion.network import ConditionalUNet
 from ltgen_bench.diffusion.sampling import from_uint8
 from ltgen_bench.diffusion.schedule import Schedule
-from ltgen_bench.errors import MachineError, UserError
+from ltgen_bench.errors import UserError
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.export.card import Described, card
-from ltgen_bench.files import file_sha256, only_writer, write_text
+from ltgen_bench.files import file_sha256, only_writer, refuse_full, whole_folder, write_text
 from ltgen_bench.interrupt import Interruption
 from ltgen_bench.methods import METHODS, normalised
 from ltgen_bench.methods.base import Method
@@ -93,7 +91,7 @@ def export(run: TrainedRun, folder: Path, *, data_root: Path = Path("data"), pro
     """
     METHODS.check(run.config.method.name)
     folder = folder.resolve()
-    _refuse_full(folder)
+    refuse_full(folder, "choose a new folder")
     dataset = load_dataset(run.config.data, data_root=data_root, progress=progress)
     if run.record is not None and dataset.fingerprint != run.record.fingerprint:
         raise UserError(f"the images of {dataset.name} are not those that {run.folder.name} was made with: fingerprint "
@@ -107,9 +105,11 @@ def export(run: TrainedRun, folder: Path, *, data_root: Path = Path("data"), pro
                             "weights does not, so it cannot be exported.")
         alone = tried.same_samples(trained.method, trained.net, network, run.config.sample.omega)
         facts = _facts(run, dataset, null_label=alone and trained.method.has_null_label, alone=alone)
-        with _whole(folder) as unfinished:
+        with whole_folder(folder, "choose a new folder") as unfinished:
             write_network(network, facts, unfinished)
             _write_rest(run, dataset, network, facts, alone, unfinished)
+            for file in unfinished.iterdir():
+                file.chmod(0o644)  # safetensors makes its files private to the user
     return Exported(folder, facts, alone)
 
 
@@ -175,27 +175,3 @@ def _write_rest(run: TrainedRun, dataset: LongTailDataset, network: LabelledUNet
                           {file.name: file_sha256(file) for file in sorted(folder.glob("*.safetensors"))},
                           sheet=SHEET if (folder / SHEET).is_file() else None)
     write_text(folder / CARD, card(described))
-
-
-def _refuse_full(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} is there and not empty; choose a new folder.")
-
-
-@contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """A folder beside `folder` to write into, which becomes it when all went well."""
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a command that was killed
-    try:
-        unfinished.mkdir(parents=True)
-        yield unfinished
-        for file in unfinished.iterdir():
-            file.chmod(0o644)  # safetensors makes its files private to the user
-        if folder.exists():
-            folder.rmdir()
-        unfinished.rename(folder)
-    except OSError as error:
-        raise MachineError(f"{folder} could not be written: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)

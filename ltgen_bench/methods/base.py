@@ -173,3 +173,8 @@ class Method(ABC):
         t = draws.integers("t", self.problem.schedule.T)
         noise = draws.normal("noise", *self.problem.image_shape)
         return self.problem.schedule.add_noise(batch.x_0, t, noise), t, noise
+
+    def doubled(self, net: nn.Module, batch: Batch, x_t: Tensor, t: Tensor, labels: Tensor, others: Tensor, **more: Any) -> Any:
+        """What `net` gives for the batch under `labels` and again under `others`, as one batch of twice the size."""
+        augment = None if batch.augment is None else torch.cat([batch.augment, batch.augment])
+        return net(torch.cat([x_t, x_t]), torch.cat([t, t]), torch.cat([labels, others]), augment, **more)

@@ -48,8 +48,7 @@ class CBDM(Method):
             mse = (net(x_t, t, labels, batch.augment) - noise).square().mean()
             return Loss(mse, {"mse": mse.detach()})
         auxiliary = draws.categorical("auxiliary-labels", self.auxiliary_weights().to(t.device))
-        augment = None if batch.augment is None else torch.cat([batch.augment, batch.augment])
-        h, h_aux = net(torch.cat([x_t, x_t]), torch.cat([t, t]), torch.cat([labels, auxiliary]), augment).chunk(2)
+        h, h_aux = self.doubled(net, batch, x_t, t, labels, auxiliary).chunk(2)
         weight = self.settings.tau * t / self.problem.schedule.T
         if dropped is not False:  # a mask: the samples without a label have no penalty
             weight = weight * ~dropped

@@ -71,8 +71,7 @@ class CCUA(Method):
             mse = (net(x_t, t, labels, batch.augment) - noise).square().mean()
             return Loss(mse, {"mse": mse.detach()})
         null = torch.full_like(labels, self.problem.null_label)
-        augment = None if batch.augment is None else torch.cat([batch.augment, batch.augment])
-        predicted, features = net(torch.cat([x_t, x_t]), torch.cat([t, t]), torch.cat([labels, null]), augment, middle=True)
+        predicted, features = self.doubled(net, batch, x_t, t, labels, null, middle=True)
         h, h_null = predicted.chunk(2)
         time = t / self.problem.schedule.T
         terms = {"mse": (h - noise).square().mean()}

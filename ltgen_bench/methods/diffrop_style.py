@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
@@ -64,8 +63,7 @@ class DiffROPStyle(Method):
             return Loss(mse, {"mse": mse.detach()})
         classes = self.problem.num_classes
         other = (batch.labels + 1 + draws.integers("other-label", classes - 1)) % classes
-        augment = None if batch.augment is None else torch.cat([batch.augment, batch.augment])
-        h, h_other = net(torch.cat([x_t, x_t]), torch.cat([t, t]), torch.cat([labels, other]), augment).chunk(2)
+        h, h_other = self.doubled(net, batch, x_t, t, labels, other).chunk(2)
         divergence = self.scale.to(t.device, non_blocking=True)[t] * (h - h_other).square().mean((1, 2, 3))
         short = (self.settings.margin - divergence).clamp(min=0) * (labels != self.problem.null_label)
         mse, overlap = (h - noise).square().mean(), self.settings.weight * short.mean()

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.methods import frequency
 from ltgen_bench.methods.base import Batch, Loss, Method
-from ltgen_bench.methods.label_drop import LabelDropSettings, drop_labels
+from ltgen_bench.methods.cfg import CFG
+from ltgen_bench.methods.label_drop import LabelDropSettings
 
 
 class ResampleSettings(LabelDropSettings):
@@ -55,7 +56,4 @@ class Resample(Method):
 
     def loss(self, net: nn.Module, batch: Batch, draws: Draws) -> Loss:
         """The mean squared error, with null labels where they were dropped."""
-        x_t, t, noise = self.noised(batch, draws)
-        labels, _ = drop_labels(batch.labels, self.problem.null_label, self.settings, draws)
-        total = (net(x_t, t, labels, batch.augment) - noise).square().mean()
-        return Loss(total, {"mse": total.detach()})
+        return CFG(self.settings, self.problem).loss(net, batch, draws)

@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from ltgen_bench.records.schema import RunRecord
 from ltgen_bench.records.store import StoredRun
 from ltgen_bench.report.entries import Block, each
 from ltgen_bench.report.plots import footer, save
+from ltgen_bench.report.sheets import head_to_tail
 
 NAMED = 30  # classes; of more the ticks have no names
 NUMBERED = 12  # classes; of more the cells have no numbers
@@ -34,17 +34,11 @@ def confusion_data(block: Block, runs: Sequence[StoredRun], extractor: str) -> d
         run = stored.get(row.score_digest)
         table = run.scores.confusions.get(extractor) if run is not None else None
         if run is not None and run.record is not None and table is not None:
-            order = head_to_tail(run.record)
+            order = head_to_tail(run.record.class_counts)
             shares = np.asarray(table, dtype=np.float64)[np.ix_(order, order)]
             tables.setdefault(str(row.entry), []).append(np.where(shares < 0, np.nan, shares))
     return {entry: pd.DataFrame(np.concatenate(found)).groupby(np.tile(np.arange(len(found[0])), len(found))).mean().to_numpy()
             for entry, found in tables.items()}
-
-
-def head_to_tail(record: RunRecord) -> list[int]:
-    """Class labels by falling class count."""
-    counts = record.class_counts
-    return sorted(range(len(counts)), key=lambda label: (-counts[label], label))
 
 
 def draw_confusion(shares: Float64[np.ndarray, "K K"], ax: Axes, *, title: str, names: Sequence[str]) -> Axes:
@@ -87,7 +81,7 @@ def save_confusions(block: Block, runs: Sequence[StoredRun], folder: Path) -> di
     for extractor in dict.fromkeys(block.rows["extractor"]) if record is not None else ():
         found = confusion_data(block, runs, str(extractor))
         if found and record is not None:
-            names = [record.class_names[label] for label in head_to_tail(record)]
+            names = [record.class_names[label] for label in head_to_tail(record.class_counts)]
             ids = block.rows[(block.rows["extractor"] == extractor) & (block.rows["metric"] == "label_accuracy")]["protocol"]
             note = footer(block, list(ids), "percent of the images made for a class, mean over seeds")
             made[f"classes as the {extractor} sees them"] = save(confusion_figure(found, names, note),

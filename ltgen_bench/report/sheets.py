@@ -43,7 +43,7 @@ def sample_sheet(
 
     Of more than 100 classes an even choice of 100 is shown. Images are enlarged without smoothing.
     """
-    order = _head_to_tail(class_counts)
+    order = _shown(class_counts)
     return _save_sheet([("", ImageSet(images, labels))], order, class_names, class_counts, per_class, path, "")
 
 
@@ -59,7 +59,7 @@ def methods_sheet(
 
     Image j of a class has the same seed in every block: only images whose (label, seed) all entries have are shown.
     """
-    order = _head_to_tail(class_counts)
+    order = _shown(class_counts)
     chosen = [order[place] for place in np.unique(np.linspace(0, len(order) - 1, classes).round().astype(int))]
     per_class = max(3, min(10, 30 // len(samples)))
     return _save_sheet(list(on_same_seeds(samples).items()), chosen, class_names, class_counts, per_class, path, footer)
@@ -78,8 +78,13 @@ def _places(found: dict[tuple[int, int], int], keys: list[tuple[int, int]]) -> I
     return np.array([found[key] for key in keys], dtype=np.int64)
 
 
-def _head_to_tail(class_counts: Sequence[int]) -> list[int]:
-    order = [int(label) for label in np.argsort(-np.asarray(class_counts), kind="stable")]
+def head_to_tail(class_counts: Sequence[int]) -> list[int]:
+    """Class labels by falling class count, of equal ones the lower first."""
+    return [int(label) for label in np.argsort(-np.asarray(class_counts), kind="stable")]
+
+
+def _shown(class_counts: Sequence[int]) -> list[int]:
+    order = head_to_tail(class_counts)
     if len(order) <= MAX_CLASSES:
         return order
     return [order[place] for place in np.linspace(0, len(order) - 1, MAX_CLASSES).round().astype(int)]

@@ -9,45 +9,12 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from torch import nn
+from small import BATCH, SHAPE, ByLabel, draws
 
-from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.methods.base import Batch
 from ltgen_bench.methods.cbdm import CBDM, CBDMSettings
 from ltgen_bench.methods.cfg import CFG
 from ltgen_bench.methods.label_drop import LabelDropSettings, drop_labels
-
-COUNTS = (20, 9, 4)
-SHAPE = (1, 8, 8)
-BATCH = 8
-
-
-def draws(position=0, batch=BATCH, seed=0):
-    return Draws(seed, position, batch, torch.device("cpu"))
-
-
-@pytest.fixture(scope="module")
-def batch(make_images):
-    images = make_images((4, 3, 1), SHAPE)
-    return Batch(torch.from_numpy(images.images).float() / 127.5 - 1, torch.from_numpy(images.labels))
-
-
-@pytest.fixture(scope="module")
-def problem(make_problem):
-    return make_problem(COUNTS, SHAPE)
-
-
-class ByLabel(nn.Module):
-    """eps is one learnt number for each label; it notes the labels of every forward pass."""
-
-    def __init__(self, num_labels=4):
-        super().__init__()
-        self.number = nn.Parameter(torch.linspace(-1, 2, num_labels))
-        self.calls = []
-
-    def forward(self, x_t, t, labels, augment=None):
-        self.calls.append(labels.clone())
-        return self.number[labels].view(-1, 1, 1, 1).expand_as(x_t)
 
 
 def settings_grid():

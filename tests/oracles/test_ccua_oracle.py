@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from small import BATCH, COUNTS, SHAPE, batch_of, draws
 from torch import nn
 
-from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.methods import METHODS
 from ltgen_bench.methods.base import Batch
 from ltgen_bench.methods.ccua import CCUA, CCUASettings, repulsion
@@ -20,20 +20,8 @@ from ltgen_bench.methods.label_drop import LabelDropSettings
 from ltgen_bench.training.batches import DataOrder
 from ltgen_bench.training.loop import Trainer, build_method
 
-COUNTS = (20, 9, 4)
-SHAPE = (1, 8, 8)
-BATCH = 8
 LABELS = (0, 1, 0, 2, 0, 1, 0, 0)
 NULL = 3
-
-
-def draws(position=0, batch=BATCH):
-    return Draws(0, position, batch, torch.device("cpu"))
-
-
-def batch_of(*labels):
-    x_0 = torch.rand(len(labels), *SHAPE, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    return Batch(x_0, torch.tensor(labels))
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import inspect
 import numpy as np
 import pytest
 import torch
+from small import BATCH, COUNTS, SHAPE, draws
 from torch import nn
 from torch.nn.functional import conv2d
 
 from ltgen_bench.config import NetworkConfig
 from ltgen_bench.data.longtail import class_counts
-from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.diffusion.guidance import Guidance
 from ltgen_bench.diffusion.low_rank import LowRankReserve, add_reserve, merged, without_reserve
 from ltgen_bench.diffusion.network import build_network
@@ -23,25 +23,7 @@ from ltgen_bench.methods.label_drop import LabelDropSettings
 from ltgen_bench.methods.oc import OC, OCSettings
 from ltgen_bench.methods.oriented import oriented_noise
 
-COUNTS = (20, 9, 4)
-SHAPE = (1, 8, 8)
-BATCH = 8
 RELEASED = {"w_div": 0.2, "transfer": "t2h"}
-
-
-def draws(position=0, batch=BATCH, seed=0):
-    return Draws(seed, position, batch, torch.device("cpu"))
-
-
-@pytest.fixture(scope="module")
-def batch(make_images):
-    images = make_images((4, 3, 1), SHAPE)
-    return Batch(torch.from_numpy(images.images).float() / 127.5 - 1, torch.from_numpy(images.labels))
-
-
-@pytest.fixture(scope="module")
-def problem(make_problem):
-    return make_problem(COUNTS, SHAPE)
 
 
 @pytest.fixture

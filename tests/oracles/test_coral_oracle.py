@@ -7,30 +7,16 @@ import math
 
 import pytest
 import torch
+from small import BATCH, COUNTS, SHAPE, batch_of, draws
 from torch import nn
 
-from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.methods import METHODS
-from ltgen_bench.methods.base import Batch
 from ltgen_bench.methods.cfg import CFG
 from ltgen_bench.methods.coral import CORAL, CORALSettings, supervised_contrast
 from ltgen_bench.methods.label_drop import LabelDropSettings
 from ltgen_bench.progress import SILENT
 from ltgen_bench.training.checkpoint import load_newest
 from ltgen_bench.training.loop import train
-
-COUNTS = (20, 9, 4)
-SHAPE = (1, 8, 8)
-BATCH = 8
-
-
-def draws(position=0, batch=BATCH):
-    return Draws(0, position, batch, torch.device("cpu"))
-
-
-def batch_of(*labels):
-    x_0 = torch.rand(len(labels), *SHAPE, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    return Batch(x_0, torch.tensor(labels))
 
 
 @pytest.fixture

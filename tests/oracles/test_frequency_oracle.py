@@ -10,13 +10,11 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from torch import nn
+from small import SHAPE, ByLabel, batch_of, draws
 
 from ltgen_bench.config import MethodConfig
 from ltgen_bench.data.longtail import class_counts
-from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.methods import method_settings
-from ltgen_bench.methods.base import Batch
 from ltgen_bench.methods.cfg import CFG
 from ltgen_bench.methods.frequency import brs, effective_number, mean_one, power
 from ltgen_bench.methods.label_drop import LabelDropSettings
@@ -24,31 +22,10 @@ from ltgen_bench.methods.resample import Resample, ResampleSettings
 from ltgen_bench.methods.reweight import Reweight, ReweightSettings
 from ltgen_bench.training.batches import DataOrder
 
-SHAPE = (1, 8, 8)
 CIFAR10_LT = class_counts(5000, 10, 100.0)  # 5000 ... 50
 CIFAR10_LT_1000 = class_counts(5000, 10, 1000.0)
 CIFAR100_LT = class_counts(500, 100, 100.0)
 EXTREMES = [[5, 3], [9, 1, 1], CIFAR10_LT, CIFAR100_LT, list(range(1, 101))]
-
-
-def draws(position=0, batch=8):
-    return Draws(0, position, batch, torch.device("cpu"))
-
-
-def batch_of(*labels):
-    x_0 = torch.rand(len(labels), *SHAPE, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    return Batch(x_0, torch.tensor(labels))
-
-
-class ByLabel(nn.Module):
-    """eps is one learnt number for each label, the last for none."""
-
-    def __init__(self, num_labels=4):
-        super().__init__()
-        self.number = nn.Parameter(torch.linspace(-1, 2, num_labels))
-
-    def forward(self, x_t, t, labels, augment=None):
-        return self.number[labels].view(-1, 1, 1, 1).expand_as(x_t)
 
 
 class TestLaws:

@@ -5,9 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from small import BATCH, COUNTS, SHAPE, ByLabel, as_batch, draws
 
-from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.diffusion.schedule import Schedule
 from ltgen_bench.methods.base import Batch
 from ltgen_bench.methods.cfg import CFG
@@ -15,43 +14,9 @@ from ltgen_bench.methods.label_drop import LabelDropSettings
 from ltgen_bench.methods.oc import OC, OCSettings
 from ltgen_bench.methods.oriented import log_likelihoods, oriented_noise, pick
 
-COUNTS = (20, 9, 4)
-SHAPE = (1, 8, 8)
-BATCH = 8
 BARS = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
 SIGMA = np.sqrt(1 / BARS - 1)
 MODES = ("t2h", "h2t", "full")
-
-
-def draws(position=0, batch=BATCH, seed=0):
-    return Draws(seed, position, batch, torch.device("cpu"))
-
-
-def batch_of(images):
-    return Batch(torch.from_numpy(images.images).float() / 127.5 - 1, torch.from_numpy(images.labels))
-
-
-@pytest.fixture(scope="module")
-def batch(make_images):
-    return batch_of(make_images((4, 3, 1), SHAPE))
-
-
-@pytest.fixture(scope="module")
-def problem(make_problem):
-    return make_problem(COUNTS, SHAPE)
-
-
-class ByLabel(nn.Module):
-    """eps is one learnt number for each label; it notes the labels of every forward pass."""
-
-    def __init__(self, num_labels=4):
-        super().__init__()
-        self.number = nn.Parameter(torch.linspace(-1, 2, num_labels))
-        self.calls = []
-
-    def forward(self, x_t, t, labels, augment=None):
-        self.calls.append(labels.clone())
-        return self.number[labels].view(-1, 1, 1, 1).expand_as(x_t)
 
 
 def noisy(batch, t, position=0):
@@ -151,7 +116,7 @@ class TestItIsItsBase:
 
     @pytest.mark.parametrize("mode", MODES)
     def test_below_t_300_nothing_is_exchanged_at_32_pixels(self, mode, make_images, make_problem):
-        large = batch_of(make_images((16, 10, 6), (3, 32, 32)))
+        large = as_batch(make_images((16, 10, 6), (3, 32, 32)))
         for position in range(10):
             step = draws(position * 32, 32)
             x_t, t, noise = noisy(large, step.integers("t", 300), position)
@@ -293,7 +258,7 @@ class TestAccuracy:
                     self.size = max(self.size, out.numel())
                 return out
 
-        large = batch_of(make_images((32, 20, 12), (3, 32, 32)))
+        large = as_batch(make_images((32, 20, 12), (3, 32, 32)))
         x_t, t, noise = noisy(large, 800)
         with Largest() as largest:
             oriented_noise(large, x_t, t, noise, OCSettings(), make_problem(COUNTS), draws(0, 64))

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from small import SHAPE, batch_of, draws
 from torch import nn
 
-from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.diffusion.schedule import Schedule
 from ltgen_bench.methods.base import Batch
 from ltgen_bench.methods.cfg import CFG
@@ -21,18 +21,8 @@ from ltgen_bench.methods.diffrop_style import DiffROPStyle, DiffROPStyleSettings
 from ltgen_bench.methods.igd_ml_style import IGDMLStyle, IGDMLStyleSettings
 from ltgen_bench.methods.label_drop import LabelDropSettings
 
-SHAPE = (1, 8, 8)
 PROBLEMS = {"three": ((20, 9, 4), (0, 1, 2, 0, 1)), "two": ((5, 3), (0, 1, 1)), "a-class-of-one": ((9, 1, 1), (2, 0, 1)),
             "batch-of-one": ((20, 9, 4), (1,)), "hundred": (tuple(range(100, 0, -1)), (99, 0, 50))}
-
-
-def draws(position=0, batch=8):
-    return Draws(0, position, batch, torch.device("cpu"))
-
-
-def batch_of(*labels):
-    x_0 = torch.rand(len(labels), *SHAPE, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    return Batch(x_0, torch.tensor(labels))
 
 
 class ByLabel(nn.Module):
