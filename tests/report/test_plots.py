@@ -207,10 +207,10 @@ def test_the_sheet_of_a_run_is_pixel_for_pixel(tmp_path):
 
 
 def test_a_sheet_of_many_classes_picks_a_hundred_from_head_to_tail():
-    order = sheets._head_to_tail([1000 - n for n in range(365)])
+    order = sheets._shown([1000 - n for n in range(365)])
     assert len(order) == 100
     assert (order[0], order[-1]) == (0, 364)
-    assert sheets._head_to_tail([5, 9, 9, 1]) == [1, 2, 0, 3]
+    assert sheets.head_to_tail([5, 9, 9, 1]) == [1, 2, 0, 3]
 
 
 def test_methods_are_compared_on_the_images_of_the_same_label_and_seed():
