@@ -18,7 +18,8 @@ from ltgen_bench.report.numbers import facts
 
 Colors = dict[str, tuple[float, float, float]]
 
-PALETTE = "colorblind"
+HUES = 10  # colours that colour-blind readers tell apart
+CROWDED = 6  # entries beyond which what is written at bars stands upright
 REAL = "0.35"  # the grey of everything that real images gave
 GROUP_METRICS = ("fid", "kid", "precision", "recall", "density", "coverage", "label_accuracy", "downstream_accuracy")
 
@@ -41,7 +42,11 @@ def draw_classes(
     """A line an entry over the number of training images (logarithmic); `reference` is drawn dashed and grey."""
     few = data["class_name"].nunique() <= 30
     # classes of one size stay apart: each is a dot, and the line goes through the mean of a size
-    sns.lineplot(data, x="class_count", y="value", hue="entry", palette=_used(colors, data), errorbar=None, ax=ax)
+    dashes = {name: "" if place < HUES else (3, 1.2) for place, name in enumerate(colors)}
+    sns.lineplot(
+        data, x="class_count", y="value", hue="entry", style="entry", dashes=dashes, palette=_used(colors, data),
+        errorbar=None, ax=ax,
+    )
     sns.scatterplot(
         data,
         x="class_count",
@@ -133,10 +138,13 @@ def draw_downstream(data: pd.DataFrame, ax: Axes, *, colors: Colors) -> Axes:
     dots = data["seed"].nunique() > 1
     if dots:
         sns.stripplot(data, **shared, palette="dark:0.15", dodge=True, jitter=False, size=3, legend=False, ax=ax)
+    crowded = data["entry"].nunique() > CROWDED
     for bars in ax.containers:
         assert isinstance(bars, BarContainer)
-        ax.bar_label(bars, fmt="%.3f", fontsize=7, padding=7 if dots else 2)
-    ax.set(xlabel="classifier trained on", ylabel="accuracy on real test images", ylim=(0, 1.1))
+        ax.bar_label(bars, fmt="%.3f", fontsize=7, padding=7 if dots else 2, rotation=90 if crowded else 0)
+    ax.set(xlabel="classifier trained on", ylabel="accuracy on real test images", ylim=(0, 1.25 if crowded else 1.1))
+    if crowded:
+        ax.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
     return ax
 
 
@@ -210,7 +218,8 @@ def fid_recall_figure(block: Block, fid: Key, recall: Key) -> Figure:
 def downstream_figure(block: Block) -> Figure:
     """Downstream accuracy for each training set."""
     data = downstream_data(block)
-    figure, (ax,) = canvas(max(5.6, 1.6 + 0.5 * data["entry"].nunique() * data["train_data"].nunique()), 4.0)
+    methods, bars = data["entry"].nunique(), data["entry"].nunique() * data["train_data"].nunique()
+    figure, (ax,) = canvas(max(5.6, 1.6 + (0.5 if methods <= CROWDED else 0.2) * bars), 4.0)
     draw_downstream(data, ax, colors=palette(block))
     return finish(figure, [ax], block, [key[3] for key in block.keys if key[0] == "downstream_accuracy"])
 
@@ -273,9 +282,14 @@ def finish(figure: Figure, axes: Sequence[Axes], block: Block, ids: Sequence[str
 
 
 def palette(block: Block) -> Colors:
-    """A colour for each entry, the same in all plots of a block."""
+    """A colour for each entry, the same in all plots of a block; more than twenty differ little."""
     names = block.entries
-    return dict(zip(names, sns.color_palette(PALETTE if len(names) <= 10 else "husl", len(names)), strict=True))
+    if len(names) <= HUES:
+        colors = sns.color_palette("colorblind", len(names))
+    else:
+        pairs = sns.color_palette("tab20")  # each hue dark and light
+        colors = [*pairs[::2], *pairs[1::2]] if len(names) <= len(pairs) else sns.color_palette("husl", len(names))
+    return dict(zip(names, colors, strict=False))
 
 
 def _used(colors: Colors, data: pd.DataFrame) -> Colors:
