@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 import torch
 
+from ltgen_bench.batch_size import AUTO
 from ltgen_bench.diffusion.draws import generator
 from ltgen_bench.diffusion.guidance import Guidance
 from ltgen_bench.diffusion.samplers import SAMPLERS
+from ltgen_bench.diffusion.sampling import chunk_size, labels_of
 from ltgen_bench.machine import peak_memory_mb
 from ltgen_bench.pipeline import Plan
 from ltgen_bench.training.cost import TIMED_IMAGES, pace, probing, seconds_each, timed_images
@@ -30,18 +32,22 @@ def estimate(plan: Plan, device: torch.device) -> Estimate:
     before = peak_memory_mb(device)
     trainer = probing(config, dataset, device, timed_images(config, device))
     step = pace(trainer)
-    chunk = min(config.sample.batch_size, config.sample.images_per_class * dataset.num_classes)
-    drawn = min(chunk, TIMED_IMAGES) if device.type == "cpu" else chunk
+    trainer.ema.net.to(memory_format=torch.channels_last)  # as a trained network is sampled from
     denoiser = trainer.method.denoiser(trainer.ema.net, Guidance(config.sample.omega))
+    labels, size = labels_of(config.sample, dataset.num_classes), config.sample.batch_size
+    if size == AUTO:
+        size = chunk_size(denoiser, config.sample, dataset.image_shape, labels, device)
+    chunk = min(size, len(labels))
+    drawn = min(chunk, TIMED_IMAGES) if device.type == "cpu" else chunk
     noise = torch.randn(drawn, *dataset.image_shape, generator=generator(0, device), device=device)
     t = torch.zeros(drawn, dtype=torch.int64, device=device)
-    with torch.inference_mode():
+    autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.sample.precision == "bf16")
+    with torch.inference_mode(), autocast:
         call_seconds, calls = seconds_each(lambda: denoiser(noise, t, t), device)
     evaluations = len(SAMPLERS[config.sample.sampler].make(config.sample.steps).timesteps)
-    images = config.sample.images_per_class * dataset.num_classes
     grown = max(0.0, peak_memory_mb(device) - before)
     return Estimate(
         parameters=trainer.net.parameter_count, train_seconds=step.seconds_per_image * config.train.budget_images,
-        sample_seconds=call_seconds / drawn * images * evaluations,
+        sample_seconds=call_seconds / drawn * len(labels) * evaluations,
         memory_mb=before + grown * config.train.batch_size / trainer.train.batch_size,
         train_images_per_second=1 / step.seconds_per_image, measured_steps=step.steps + calls)

@@ -14,5 +14,7 @@ if TYPE_CHECKING:
     from ltgen_bench.speed.rows import SpeedRow
 
 STAGES: "Registry[Callable[[Conditions, Progress], list[SpeedRow]]]" = Registry("stage", "")
+STAGES.add("train", "ltgen_bench.speed.train:train_stage")
+STAGES.add("sample", "ltgen_bench.speed.sample:sample_stage")
 STAGES.add("evaluate", "ltgen_bench.speed.evaluate:evaluate_stage")
 STAGES.add("methods", "ltgen_bench.speed.methods:methods_stage")

@@ -22,6 +22,7 @@ from ltgen_bench.evaluation.metrics import DEFAULT, METRICS, Settings, Side
 from ltgen_bench.evaluation.metrics.balls import neighbour_scores
 from ltgen_bench.evaluation.metrics.fid import frechet_distance
 from ltgen_bench.progress import SILENT
+from ltgen_bench.speed.loops import draw_ours, draw_plain, train_ours, train_plain
 
 Call = Callable[[], Sequence[float]]
 K = 5
@@ -185,4 +186,5 @@ def untrained_inception() -> FeatureExtractorInceptionV3:
 
 
 JOBS: dict[str, Callable[..., Call]] = {job.__name__: job for job in (
-    neighbours, neighbours_prdc, neighbours_fidelity, frechet, frechet_fidelity, classes, inception, inception_fidelity)}
+    neighbours, neighbours_prdc, neighbours_fidelity, frechet, frechet_fidelity, classes, inception, inception_fidelity,
+    train_ours, train_plain, draw_ours, draw_plain)}

@@ -52,7 +52,7 @@ def measured(job: str, inputs: Mapping[str, Any], threads: int) -> Measured:
                 process.kill()
         if process.returncode < 0:
             raise MachineError(f"the measurement '{job}' was killed by signal {-process.returncode}, as where memory is short; "
-                               "take fewer --images.")
+                               "take fewer --images or a smaller --batch.")
         if process.returncode > 0:
             raise MachineError(f"the measurement '{job}' failed: {(errors.strip().splitlines() or ['no reason given'])[-1]}")
         return Measured(**json.loads(answer.read_text(encoding="utf-8")))
@@ -64,22 +64,24 @@ def main() -> None:
 
     job, inputs, answer = json.loads(sys.argv[1])
     call = JOBS[job](**inputs)
-    before = _peak_mb()
+    device = torch.device(inputs.get("device", "cpu"))
+    before = _peak_mb(device)
     begin = time.perf_counter()
     values = call()
     seconds = time.perf_counter() - begin
-    result = Measured(seconds, _peak_mb() - before, [float(value) for value in values])
+    result = Measured(seconds, _peak_mb(device) - before, [float(value) for value in values])
     write_text(Path(answer), json.dumps(asdict(result)))
 
 
-def _peak_mb() -> float:
-    """The largest resident memory of this process so far, in 10^6 bytes."""
+def _peak_mb(device: torch.device) -> float:
+    """The largest memory so far, in 10^6 bytes: what this process has resident, or on CUDA what torch has allocated there."""
     status = Path("/proc/self/status")
-    if status.is_file():  # what Linux tells a process about its usage begins with the memory of who started it
+    if device.type == "cpu" and status.is_file():
+        # what Linux tells a process about its usage begins with the memory of who started it
         for line in status.read_text(encoding="utf-8").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024 / 1e6
-    return peak_memory_mb(torch.device("cpu"))
+    return peak_memory_mb(device)
 
 
 if __name__ == "__main__":

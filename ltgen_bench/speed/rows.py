@@ -9,6 +9,7 @@ from typing import Literal
 
 COLUMNS = ("stage", "what", "size", "unit", "value", "against", "reference", "ratio", "target", "target_at", "met", "difference",
            "memory_mb", "reference_memory_mb")
+MORE_IS_BETTER = ("images/s", "TFLOP/s", "%")
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,16 @@ class Target:
     number: float
     elsewhere: str = ""
 
+    @classmethod
+    def at(cls, size: str, here: str, figure: Literal["ratio", "value"], bound: Literal[">=", "<="],
+           number: float) -> "Target":
+        """A target that was set at `size`, of a row that was measured at `here`."""
+        return cls(figure, bound, number, "" if size == here else size)
+
 
 @dataclass(frozen=True)
 class SpeedRow:
-    """`value` is ours and `reference` that of `against`, both in `unit`.
+    """`value` is ours and `reference` that of `against`, both in `unit`; "x" is a cost, in that of the reference.
 
     The ratio is how many times as good ours is: as fast, or as small. `difference` is the largest between the results of
     the two, and `tolerance` what it may be. The memory of both is the peak beyond the input, in 10^6 bytes.
@@ -35,7 +42,7 @@ class SpeedRow:
     stage: str
     what: str
     size: str
-    unit: Literal["s", "MB", "images/s"]
+    unit: Literal["s", "ms", "MB", "GFLOP", "images/s", "TFLOP/s", "%", "x"]
     value: float
     target: Target | None = None
     against: str = ""
@@ -48,7 +55,7 @@ class SpeedRow:
     @property
     def ratio(self) -> float:
         """How many times as good as the reference; NaN without one."""
-        return self.value / self.reference if self.unit == "images/s" else self.reference / max(self.value, 1e-9)
+        return self.value / self.reference if self.unit in MORE_IS_BETTER else self.reference / max(self.value, 1e-9)
 
     @property
     def agrees(self) -> bool:
@@ -70,7 +77,8 @@ class SpeedRow:
         """The target as it stands in a table."""
         if self.target is None:
             return ""
-        return f"{self.target.bound} {self.target.number:,g} {'x' if self.target.figure == 'ratio' else self.unit}"
+        unit = "x" if self.target.figure == "ratio" else self.unit
+        return f"{self.target.bound} {round(self.target.number, 2):,g} {unit}"
 
 
 def comma_separated(rows: Sequence[SpeedRow], machine: Mapping[str, object]) -> str:

@@ -4,15 +4,18 @@ A step that a coin of the whole batch makes cheaper (a dropped label) counts by 
 measured, none is drawn.
 """
 
+import operator
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, reduce
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from jaxtyping import Float64
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -26,6 +29,7 @@ COUNTED_IMAGES = 16  # of the step whose operations are counted; a network's gro
 TIMED_IMAGES = 16  # on a CPU, whose time grows in proportion too; on CUDA the whole batch
 PROBE_SECONDS = 8.0  # a probe ends after its first step beyond this
 UNDECIDED: Mapping[str, bool] = MappingProxyType({})
+F = TypeVar("F", float, np.ndarray)  # one figure, or several that are measured together
 
 
 class UndecidedError(Exception):
@@ -49,14 +53,14 @@ class DecidedDraws(Draws):
         return self.decided[name] if 0 < probability < 1 else probability >= 1
 
 
-def expectation(measure: Callable[[Mapping[str, bool]], float], decided: Mapping[str, bool] = UNDECIDED) -> float:
+def expectation(measure: Callable[[Mapping[str, bool]], F], decided: Mapping[str, bool] = UNDECIDED) -> F:
     """The mean of `measure(sides of the coins)` over all ways that the coins can fall, by their probabilities."""
     try:
         return measure(decided)
     except UndecidedError as asked:
         coin = asked
     sides = ((True, coin.probability), (False, 1 - coin.probability))
-    return sum(share * expectation(measure, {**decided, coin.name: side}) for side, share in sides)
+    return reduce(operator.add, [share * expectation(measure, {**decided, coin.name: side}) for side, share in sides])
 
 
 @dataclass(frozen=True)
@@ -78,17 +82,17 @@ def parts(trainer: Trainer) -> list[Part]:
     return [*(part for part in own if part.share), *(Part(stepper, share, 0) for share, stepper in trainer.before)]
 
 
-def an_image(trainer: Trainer, measure: Callable[[Part], float]) -> float:
+def an_image(trainer: Trainer, measure: Callable[[Part], F]) -> F:
     """What one image of the budget costs, if a step of a part costs `measure(part)`."""
 
-    def of_part(part: Part) -> float:
-        def with_coins(decided: Mapping[str, bool]) -> float:
+    def of_part(part: Part) -> F:
+        def with_coins(decided: Mapping[str, bool]) -> F:
             part.enter(decided)
             return measure(part)
 
         return part.share * expectation(with_coins) / part.stepper.train.batch_size
 
-    return sum(map(of_part, parts(trainer)))
+    return reduce(operator.add, map(of_part, parts(trainer)))
 
 
 def probing(config: RunConfig, dataset: LongTailDataset, device: torch.device, images: int) -> Trainer:
@@ -154,20 +158,43 @@ def timed_images(config: RunConfig, device: torch.device) -> int:
     return TIMED_IMAGES if device.type == "cpu" else config.train.batch_size
 
 
+@dataclass(frozen=True)
+class Turns:
+    """Seconds of N calls that were made in turn: of the ones that warmed up, and of all later rounds."""
+
+    warming: Float64[np.ndarray, "W N"]
+    rounds: Float64[np.ndarray, "R N"]
+
+
+def in_turn(calls: Sequence[Callable[[], object]], device: torch.device, *, warm_up: int = 1, least: int = 3, most: int = 10,
+            seconds: float = PROBE_SECONDS / 2) -> Turns:
+    """Make the calls one after another, again and again, so that whatever else the machine does slows all of them.
+
+    After `warm_up` rounds come `least` rounds, and up to `most` of them within so many seconds; one is the last, however few
+    they are, that ends beyond twice that.
+    """
+    def one_round() -> list[float]:
+        times = []
+        for call in calls:
+            start = time.perf_counter()
+            call()
+            _wait(device)
+            times.append(time.perf_counter() - start)
+        return times
+
+    begin = time.perf_counter()
+    warming, rounds = [one_round() for _ in range(warm_up)], [one_round()]
+    while len(rounds) < least or (len(rounds) < most and time.perf_counter() - begin < seconds):
+        if time.perf_counter() - begin > 2 * seconds:
+            break
+        rounds.append(one_round())
+    return Turns(np.array(warming), np.array(rounds))
+
+
 def seconds_each(call: Callable[[], object], device: torch.device) -> tuple[float, int]:
     """(seconds of one call after a first one that warms up, number of calls)."""
-    begin = time.monotonic()
-    call()
-    _wait(device)
-    times: list[float] = []
-    while len(times) < 3 or (len(times) < 10 and time.monotonic() - begin < PROBE_SECONDS / 2):
-        start = time.monotonic()
-        call()
-        _wait(device)
-        times.append(time.monotonic() - start)
-        if time.monotonic() - begin > PROBE_SECONDS:
-            break
-    return sorted(times)[len(times) // 2], len(times)
+    rounds = in_turn([call], device).rounds
+    return float(np.median(rounds)), len(rounds)
 
 
 def _wait(device: torch.device) -> None:

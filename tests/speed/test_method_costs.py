@@ -8,6 +8,7 @@ from ltgen_bench.errors import UserError
 from ltgen_bench.files import shipped_folder
 from ltgen_bench.methods import METHODS
 from ltgen_bench.speed import STAGES, methods
+from ltgen_bench.speed.beside import Rounds
 from ltgen_bench.speed.conditions import Conditions, Sizes
 from ltgen_bench.speed.costs import costs_of, shipped_costs
 from ltgen_bench.speed.rows import SpeedRow, comma_separated
@@ -48,8 +49,7 @@ class TestCosts:
 class TestStage:
     @pytest.fixture(autouse=True)
     def few(self, monkeypatch):
-        monkeypatch.setattr(methods, "ROUNDS", 3)
-        monkeypatch.setattr(methods, "WARM_UP", 1)
+        monkeypatch.setattr(methods, "ROUNDS", Rounds(least=3, most=3))
 
     def test_it_measures_each_method_beside_ddpm(self, told):
         rows = STAGES["methods"](HERE, told, ["cfg", "cbdm"])
@@ -62,14 +62,14 @@ class TestStage:
         """A clock that ticks once an image in the network: a second pass on nine steps of ten makes 1.9 of one."""
         from ltgen_bench.diffusion.network import ConditionalUNet
 
-        images, inner = [0], ConditionalUNet.with_middle
+        images, inner = [0], ConditionalUNet.forward
 
         def counted(self, x_t, *more, **named):
             images[0] += len(x_t)
             return inner(self, x_t, *more, **named)
 
-        monkeypatch.setattr(ConditionalUNet, "with_middle", counted)
-        monkeypatch.setattr(methods.time, "perf_counter", lambda: float(images[0]))
+        monkeypatch.setattr(ConditionalUNet, "forward", counted)
+        monkeypatch.setattr("ltgen_bench.training.cost.time.perf_counter", lambda: float(images[0]))
         [found] = methods.methods_stage(HERE, told, ["cbdm"])
         assert costs_of([found], MACHINE).relative["cbdm"] == pytest.approx(1.9)
 

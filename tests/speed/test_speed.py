@@ -197,7 +197,7 @@ class TestStage:
 
 class TestCommand:
     def call(self, *arguments):
-        return CliRunner().invoke(cli, ["speed", *arguments], env={"COLUMNS": "86"})
+        return CliRunner().invoke(cli, ["speed", "--stage", "evaluate", *arguments], env={"COLUMNS": "86"})
 
     def test_the_table_and_the_csv(self, took, tmp_path):
         answer = self.call("--csv", str(tmp_path / "speed.csv"), "--threads", "1", "--images", "500", "--device", "cpu")
@@ -205,7 +205,7 @@ class TestCommand:
         assert "k-NN / prdc" in answer.output
         assert "4.00 x" in answer.output
         assert "NO" in answer.output
-        assert answer.output.splitlines()[0].split() == ["ours", "reference", "ratio", "target", "met", "memory"]
+        assert answer.output.splitlines()[0].split() == ["ours", "reference", "ratio", "met", "target", "memory"]
         words = " ".join(answer.output.split())
         assert "Inception: the result differs by 0.0005 from that of torch-fidelity; 0.0001 is allowed." in words
         assert "the target is for 50,000 x 50,000 x 2,048" in words
@@ -226,7 +226,8 @@ class TestCommand:
         assert ("neighbours", {"images": 50_000, "features": 2048}, took[0][2]) in took
 
     def test_an_unknown_stage_gets_a_sentence(self, took):
-        answer = self.call("--stage", "train")
-        assert str(answer.exception) == "unknown stage 'train'. Known: evaluate, methods."
+        answer = self.call("--stage", "training")
+        assert str(answer.exception) == ("unknown stage 'training'. Did you mean 'train'? Known: all, evaluate, methods, sample, "
+                                         "train.")
         assert took == []
-        assert list(STAGES) == ["evaluate", "methods"]
+        assert list(STAGES) == ["train", "sample", "evaluate", "methods"]

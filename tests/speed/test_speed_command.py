@@ -1,0 +1,141 @@
+"""`ltgen-bench speed` as it is typed: which stages are measured on what, what is written, and what a recipe will take."""
+
+import csv
+import subprocess
+import sys
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from ltgen_bench.cli import cli
+from ltgen_bench.errors import UserError
+from ltgen_bench.speed import STAGES, profile
+from ltgen_bench.speed.conditions import FULL, Sizes
+from ltgen_bench.speed.profile import Kernel
+from ltgen_bench.speed.rows import COLUMNS, SpeedRow, Target
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Stages that only note what they were asked for, and give one row each."""
+    noted = []
+
+    def stage(name):
+        def measure(conditions, progress):
+            noted.append((name, conditions))
+            target = Target("ratio", ">=", 2.0, "a GPU")
+            return [SpeedRow(name, f"{name} of it", "here", "images/s", 30.0, target, "plain (slow)", 10.0)]
+
+        return measure
+
+    for name in STAGES:
+        monkeypatch.setitem(STAGES._entries, name, stage(name))
+    return noted
+
+
+def call(*arguments, columns="100"):
+    return CliRunner().invoke(cli, ["speed", *arguments], env={"COLUMNS": columns})
+
+
+class TestAsking:
+    def test_without_a_stage_all_are_measured(self, asked):
+        answer = call("--device", "cpu")
+        assert answer.exit_code == 0, answer.output
+        assert [name for name, _ in asked] == ["train", "sample", "evaluate", "methods"]
+        _, conditions = asked[0]
+        assert (conditions.methods, conditions.preset, conditions.batch_size, conditions.device) == ((), "ddpm", 16, "cpu")
+        assert conditions.sizes == Sizes()
+
+    def test_options_reach_the_stage(self, asked):
+        before = torch.get_num_threads()
+        try:
+            assert call("--stage", "train", "--method", "oc", "--method", "cbdm", "--method", "oc", "--preset", "cpu",
+                        "--batch", "3", "--threads", "2", "--device", "cpu", "--full").exit_code == 0
+            assert torch.get_num_threads() == 2
+        finally:
+            torch.set_num_threads(before)
+        [(name, conditions)] = asked
+        assert (name, conditions.methods, conditions.preset, conditions.batch_size, conditions.threads, conditions.sizes) == (
+            "train", ("oc", "cbdm"), "cpu", 3, 2, FULL)
+
+    @pytest.mark.parametrize(("arguments", "sentence"), [
+        (["--method", "cbdn"], "unknown method 'cbdn'. Did you mean 'cbdm'? Known: "),
+        (["--preset", "dppm"], "unknown network 'dppm'. Did you mean 'ddpm'? Known: cpu, ddpm, digits."),
+        (["--stage", "sample", "--method", "oc"], "--method: the stage sample measures no methods; it is for train and methods."),
+        (["--recipe", "cbdm"], "--recipe cbdm: write it as DATASET/METHOD, for example cifar10-lt/cbdm, or name a file."),
+        (["--recipe", "digits-lt/cbmd"], "unknown method 'cbmd'. Did you mean 'cbdm'? Known: "),
+        (["--recipe", "digit-lt/cbdm"], "unknown data set 'digit-lt'. Did you mean 'digits-lt'? Known: "),
+        (["--recipe", "mine.toml"], "there is no recipe mine.toml."),
+        (["--device", "tpu"], "--device tpu: it is cpu, cuda, or cuda:N.")])
+    def test_what_is_unknown_gets_a_sentence_before_anything_is_measured(self, asked, arguments, sentence):
+        answer = call(*arguments)
+        assert isinstance(answer.exception, UserError)
+        assert str(answer.exception).startswith(sentence)
+        assert asked == []
+
+    def test_a_batch_of_nothing_is_refused(self, asked):
+        assert call("--batch", "0").exit_code == 2
+        assert asked == []
+
+
+class TestAnswer:
+    def test_the_table_says_ratio_and_target_and_where_it_was_set(self, asked):
+        out = call("--stage", "train", "--device", "cpu").output
+        assert "train of it / plain" in out
+        assert "3.00 x" in out
+        assert "train of it: the target is for a GPU." in " ".join(out.split())
+
+    @pytest.mark.parametrize("columns", ["40", "60", "140"])
+    def test_no_line_is_wider_than_the_terminal(self, asked, columns):
+        assert max(map(len, call("--device", "cpu", columns=columns).output.splitlines())) <= int(columns)
+
+    def test_the_csv_has_every_column_and_the_machine(self, asked, tmp_path):
+        assert call("--device", "cpu", "--csv", str(tmp_path / "speed.csv")).exit_code == 0
+        with (tmp_path / "speed.csv").open(newline="") as file:
+            lines = list(csv.DictReader(file))
+        assert list(lines[0])[:len(COLUMNS)] == list(COLUMNS)
+        assert {"cpu", "threads", "load", "torch", "device_name"} <= set(lines[0])
+        assert [(line["stage"], line["ratio"], line["target"], line["target_at"], line["met"]) for line in lines] == [
+            (name, "3", ">= 2 x", "a GPU", "") for name in STAGES]
+
+    def test_the_kernels_are_shown_and_written_beside_the_csv(self, asked, tmp_path, monkeypatch):
+        kernels = [Kernel("ddpm", "ours", "aten::mkldnn_convolution" + "x" * 90, 57.0, 1234.5, 61.234),
+                   Kernel("ddpm", "plain", "aten::mul", 6.0, 0.25, 1.0)]
+        monkeypatch.setattr(profile, "profiled", lambda conditions, progress: kernels)
+        answer = call("--stage", "train", "--device", "cpu", "--profile", "--csv", str(tmp_path / "speed.csv"), columns="120")
+        assert answer.exit_code == 0, answer.output
+        assert "aten::mkldnn_convolutionxxx" in answer.output
+        (line,) = (line for line in answer.output.splitlines() if "mkldnn" in line)
+        assert line.split()[:5] == ["ddpm,", "ours", "1,234.5", "61.2", "57"]
+        narrow = call("--stage", "train", "--device", "cpu", "--profile", columns="80").output
+        assert "kernel" in narrow.partition("step of")[2].splitlines()[0]
+        assert (tmp_path / "speed-profile.csv").read_text().splitlines()[1:] == [
+            f"ddpm,ours,aten::mkldnn_convolution{'x' * 90},57,1234,61.23", "ddpm,plain,aten::mul,6,0.25,1"]
+        assert answer.output.count("speed-profile.csv") == 1
+
+    def test_a_recipe_is_estimated_as_a_dry_run_estimates_it(self, asked, monkeypatch, tmp_path):
+        from ltgen_bench import probe
+
+        monkeypatch.setattr("ltgen_bench.training.cost.seconds_each", lambda call, device: (0.5, 3))
+        monkeypatch.setattr(probe, "seconds_each", lambda call, device: (0.25, 3))
+        monkeypatch.chdir(tmp_path)
+        answer = call("--stage", "train", "--device", "cpu", "--recipe", "digits-lt/ddpm")
+        assert answer.exit_code == 0, answer.output
+        assert "digits-lt/ddpm will take on this cpu" in answer.output
+        dry = CliRunner().invoke(cli, ["run", "--method", "ddpm", "--device", "cpu", "--dry-run"]).output
+        told = dict(line.split("about", 1) for line in answer.output.splitlines() if "about" in line)
+        said = {line.split()[1]: line.partition("about")[2] for line in dry.splitlines() if " about " in line}
+        for what in ("training", "sampling"):
+            ours = next(text for key, text in told.items() if what in key)
+            assert ours.split()[0] == said[what].split()[0]
+        assert list(tmp_path.iterdir()) == [], "nothing is written"
+
+
+def test_the_help_and_unknown_names_need_no_torch():
+    program = ("import sys\nfrom ltgen_bench.cli.speed import speed\n"
+               "try: speed(['--method', 'nope'], standalone_mode=False)\nexcept Exception as error: print(error)\n"
+               "print('torch' in sys.modules)")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("unknown method 'nope'.")
+    assert done.stdout.endswith("False\n")
