@@ -73,6 +73,8 @@ class TrainConfig(Part):
 
     budget_images: int = Field(default=14_400_000, gt=0, description="training images seen, with repetition")
     batch_size: int = Field(default=64, gt=0)
+    micro_batch: int | None = Field(
+        default=None, gt=0, description="images of a batch that go through the network at once; all when absent")
     learning_rate: float = Field(default=2e-4, gt=0)
     warmup_images: int = Field(default=320_000, ge=0, description="the learning rate rises linearly from 0 over these")
     ema_halflife_images: int = Field(default=443_600, ge=0, description="decay d a step of b images: b ln 2 / (1 - d)")
@@ -99,7 +101,8 @@ class SampleConfig(Part):
     images_per_class: int = Field(default=500, gt=0)
     labels: Literal["balanced", "uniform"] = Field(
         default="balanced", description="exactly images_per_class of each, or as many in all, each label drawn at random")
-    batch_size: int = Field(default=250, gt=0, description="images of one fixed chunk")
+    batch_size: Annotated[int, Field(gt=0)] | Literal["auto"] = Field(
+        default=250, description="images of one fixed chunk; auto: as many as are fastest on the machine that draws them")
     seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the initial noise")
     precision: Literal["float32", "bf16"] = "float32"
 
@@ -108,6 +111,9 @@ class EvaluateConfig(Part):
     """Which measurements are taken. The protocol of each is made from this and the data."""
 
     extractors: tuple[str, ...] = Field(default=("classifier",), min_length=1)
+    batch_size: Annotated[int, Field(gt=0)] | Literal["auto"] | None = Field(
+        default=None, description="images that an extractor looks at at once, its own number when absent (auto where "
+        "sample.batch_size is); as many as are fastest here with auto; in no digest")
     metrics: tuple[str, ...] | None = Field(
         default=None, min_length=1, description="all when absent, but for those that are measured on request alone")
     protocol: str | None = Field(default=None, description="the preset whose rules these are; it marks the result")
@@ -181,8 +187,8 @@ class RunConfig(Part):
         return digest({"train": train_digest, "seed": self.seed, "sample": _set(self.sample)})
 
     def score_digest(self, sample_digest: str) -> str:
-        """Chained: the samples, and everything about measuring them."""
-        return digest({"sample": sample_digest, "evaluate": _set(self.evaluate)})
+        """Chained: the samples, and everything about measuring them but how many images are looked at at once."""
+        return digest({"sample": sample_digest, "evaluate": _set(self.evaluate.model_copy(update={"batch_size": None}))})
 
 
 def _set(part: BaseModel) -> dict[str, Any]:

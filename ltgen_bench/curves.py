@@ -10,7 +10,7 @@ the run. A run that is past a position is trained again up to there, beside itse
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,15 +18,28 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from ltgen_bench.config import TrainConfig
-from ltgen_bench.files import only_writer
+from ltgen_bench.config import RunConfig, TrainConfig
+from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.interrupt import Interruption
-from ltgen_bench.pipeline import NO_WEIGHTS, Plan, Run, carry_out, measured, read_run, still_current, training_flops
+from ltgen_bench.pipeline import NO_WEIGHTS, Plan, Run, carry_out, measured, read_run, still_current, training_flops, writing
 from ltgen_bench.progress import SILENT, Progress
+from ltgen_bench.ranks import ALONE, Ranks
 from ltgen_bench.records.curve import Point, curve_table, save_curve
 from ltgen_bench.training.checkpoint import load_checkpoint, with_prefix
 from ltgen_bench.training.loop import Trained, prepared, train
 from ltgen_bench.training.trainer import Trainer
+
+WEIGHTS = "weights.safetensors"
+
+
+def place_of(run_folder: Path, images: int) -> Path:
+    """Where weights, samples and scores of a position (images seen) lie in a run folder."""
+    return run_folder / "curve" / f"{images:012d}"
+
+
+def positions_left(run_folder: Path) -> list[int]:
+    """The positions whose averaged weights are in a run folder, in order."""
+    return sorted(int(path.parent.name) for path in run_folder.glob(f"curve/*/{WEIGHTS}") if path.parent.name.isdigit())
 
 
 @dataclass(frozen=True)
@@ -37,11 +50,11 @@ class PointPlan(Plan):
 
     @property
     def place(self) -> Path:
-        return self.folder / "curve" / f"{self.images:012d}"
+        return place_of(self.folder, self.images)
 
     @property
     def weights(self) -> Path:
-        return self.place / "weights.safetensors"
+        return self.place / WEIGHTS
 
     @property
     def sample_folder(self) -> Path:
@@ -60,28 +73,31 @@ def positions(train: TrainConfig, every: int) -> list[int]:
 
 
 def carry_out_curve(plan: Plan, every: int, *, device: torch.device, extractor_weights: Mapping[str, Path] = NO_WEIGHTS,
-                    progress: Progress = SILENT, command: str = "") -> tuple[Run, pd.DataFrame]:
+                    progress: Progress = SILENT, command: str = "", ranks: Ranks = ALONE) -> tuple[Run, pd.DataFrame]:
     """The run of `plan` (`carry_out`), and the table of its scores after every `every` images (`curve_table`).
 
     What is finished is read. Raises as `carry_out` does.
     """
     points = [PointPlan(plan.config, plan.dataset, plan.runs, images) for images in positions(plan.config.train, every)]
     run = carry_out(plan, device=device, extractor_weights=extractor_weights, progress=progress, command=command,
-                    kept={point.images: point.weights for point in points})
-    with only_writer(plan.folder), Interruption() as interruption:
-        due = [point for point in points
-               if not (point.finished and still_current(point.score_folder, point.config.evaluate, extractor_weights))]
-        _train_again([point for point in due if not point.weights.is_file()], device, progress, interruption)
-        _score(due, device, extractor_weights, progress, interruption, command)
+                    kept={point.images: point.weights for point in points}, ranks=ranks)
+    with writing(plan.folder, ranks), Interruption() as interruption:
+        states = ranks.agree([(point.finished and still_current(point.score_folder, point.config.evaluate, extractor_weights),
+                               point.weights.is_file()) for point in points])
+        due = [(point, there) for point, (current, there) in zip(points, states, strict=True) if not current]
+        _train_again([point for point, there in due if not there], device, progress, interruption, ranks)
+        _score([point for point, _ in due], device, extractor_weights, progress, interruption, command, ranks)
+        ranks.wait()
         each = training_flops(plan, device)
         runs = [*((point.images, read_run(point)) for point in points), (plan.config.train.budget_images, run)]
         curve = curve_table([Point(images, images * each, one.record.train_seconds or 0.0, one.scores) for images, one in runs])
-        for folder in (plan.score_folder, plan.folder):
+        for folder in (plan.score_folder, plan.folder) if ranks.first else ():
             save_curve(curve, folder)
     return run, curve
 
 
-def _train_again(points: list[PointPlan], device: torch.device, progress: Progress, interruption: Interruption) -> None:
+def _train_again(points: list[PointPlan], device: torch.device, progress: Progress, interruption: Interruption,
+                 ranks: Ranks) -> None:
     """Averaged weights of positions that training has left behind, from a training of its own that ends with the last."""
     if not points:
         return
@@ -90,24 +106,37 @@ def _train_again(points: list[PointPlan], device: torch.device, progress: Progre
     progress.say(f"the run is past {past} of its curve; training it again up to {last.images:,} images")
     folder = last.folder / "curve" / "train"
     train(last.config, last.dataset, folder / str(last.images), device=device, progress=progress, interruption=interruption,
-          kept={point.images: point.weights for point in points}, until=last.images, prepared_in=last.folder / "train")
-    shutil.rmtree(folder)
+          kept={point.images: point.weights for point in points}, until=last.images, prepared_in=last.folder / "train",
+          ranks=ranks)
+    ranks.wait()
+    if ranks.first:
+        shutil.rmtree(folder)
 
 
 def _score(points: list[PointPlan], device: torch.device, extractor_weights: Mapping[str, Path], progress: Progress,
-           interruption: Interruption, command: str) -> None:
+           interruption: Interruption, command: str, ranks: Ranks) -> None:
     """Samples, scores and a record of each point, in its own folder."""
     if not points:
         return
-    config, dataset = points[0].config, points[0].dataset
-    method, _ = prepared(config, dataset, points[0].folder / "train", device, progress, interruption)
-    net = Trainer(config, dataset, method, device).ema.net.to(memory_format=torch.channels_last)
+    config = points[0].config
+    networks = networks_of([point.weights for point in points], config, points[0].dataset, points[0].folder, device=device,
+                           progress=progress, interruption=interruption, ranks=ranks)
     for point in points:
         started = datetime.now(UTC)
         progress.say(f"the curve at {point.images:,} of {config.train.budget_images:,} images")
-        tensors, info = load_checkpoint(point.weights)
+        result = measured(point, next(networks), started, device=device, extractor_weights=extractor_weights,
+                          progress=progress, command=command, ranks=ranks)
+        if result is not None:
+            result.scores.save(point.score_folder / result.record.scores_file)
+            result.record.save(point.score_folder)
+
+
+def networks_of(files: Sequence[Path], config: RunConfig, dataset: LongTailDataset, run_folder: Path, *, device: torch.device,
+                progress: Progress = SILENT, interruption: Interruption, ranks: Ranks = ALONE) -> Iterator[Trained]:
+    """What training had come to where it left each of these files behind: one network, which the next weights are put into."""
+    method, _ = prepared(config, dataset, run_folder / "train", device, progress, interruption, ranks)
+    net = Trainer(config, dataset, method, device).ema.net.to(memory_format=torch.channels_last)
+    for file in files:
+        tensors, info = load_checkpoint(file)
         net.load_state_dict(with_prefix(tensors, "ema."))
-        result = measured(point, Trained(method, net, info["images_seen"], info["seconds"], info["exact"]), started,
-                          device=device, extractor_weights=extractor_weights, progress=progress, command=command)
-        result.scores.save(point.score_folder / result.record.scores_file)
-        result.record.save(point.score_folder)
+        yield Trained(method, net, info["images_seen"], info["seconds"], info["exact"])

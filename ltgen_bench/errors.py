@@ -31,6 +31,10 @@ class MachineError(BenchError):
     """The machine could not do it: the disk is full, the memory too small, a loss is no longer finite."""
 
 
+class LostError(MachineError):
+    """Another process of the same run has ended."""
+
+
 class Interrupted(BenchError):  # noqa: N818  (no error: the user asked for it)
     """Ctrl-C (130) or SIGTERM (143). What was finished is saved; the message says how to go on."""
 

@@ -29,6 +29,7 @@ INSIDE = re.compile(r"\.lock|\.?[a-z]+(-[a-z0-9_]{8})?\.(npy|json)")  # of a fol
 FILES: tuple[tuple[re.Pattern[str], Kind, str], ...] = (  # beside the folders of features
     (re.compile(r"classifier-[0-9a-f]{8}-[0-9a-f]{16}\.safetensors"), "classifiers", "domain classifier"),
     (re.compile(r"downstream-[0-9a-f]{16}\.safetensors"), "classifiers", "downstream predictions"),
+    (re.compile(r"batch-.+-[0-9a-f]{16}\.json"), "features", "how many images an extractor looks at at once"),
     (re.compile(r"[0-9a-f]{64}\.safetensors"), "features", "features of an earlier version, not read any more"),
     (re.compile("|".join(re.escape(file.file_name) for file in PUBLISHED.values())), "weights", "weights of an extractor"))
 UNFINISHED = re.compile(r"\.(.+)-[a-z0-9_]{8}(\.\w+)|(.+)\.[0-9a-f]+\.partial")  # a file that was being written

@@ -3,6 +3,7 @@
 import json
 import tomllib
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +23,7 @@ from ltgen_bench.diffusion.network import check_network, network_shape
 from ltgen_bench.diffusion.samplers import SAMPLERS
 from ltgen_bench.diffusion.sampling import sample
 from ltgen_bench.errors import UserError
-from ltgen_bench.evaluation.evaluate import check_extractors, evaluate, fitted, wanted_metrics
+from ltgen_bench.evaluation.evaluate import check_extractors, evaluate, fitted, share_features, wanted_metrics
 from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.evaluation.presets import rules_of
 from ltgen_bench.evaluation.scores import Scores
@@ -31,6 +32,7 @@ from ltgen_bench.interrupt import Interruption
 from ltgen_bench.machine import choose_device, exact_float32, hardware, read_cost, stage_cost, versions
 from ltgen_bench.methods import METHODS, normalised, spelled_out
 from ltgen_bench.progress import SILENT, Progress
+from ltgen_bench.ranks import ALONE, Ranks
 from ltgen_bench.recipes import check_names
 from ltgen_bench.records.schema import RECORD_FILE, SCHEMA_VERSION, Entry, RunRecord, Stage
 from ltgen_bench.report.sheets import loss_curve, sample_sheet
@@ -118,46 +120,73 @@ def run(config: RunConfig, *, runs: Path = Path("runs"), data_root: Path = Path(
 
 
 def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[str, Path] = NO_WEIGHTS,
-              progress: Progress = SILENT, command: str = "", kept: Mapping[int, Path] = NOTHING_KEPT) -> Run:
+              progress: Progress = SILENT, command: str = "", kept: Mapping[int, Path] = NOTHING_KEPT,
+              ranks: Ranks = ALONE) -> Run:
     """The stages of a plan, each continued or read where an earlier call left something.
 
-    `kept` says where to put the averaged weights at these positions (images seen), should training come by.
+    `kept` says where to put the averaged weights at these positions (images seen), should training come by. Several `ranks`
+    call this with the same plan and a device each; they share training, sampling and the passes through extractors, the first
+    one writes and measures, and all come back with the run.
     """
-    if plan.finished and still_current(plan.score_folder, plan.config.evaluate, extractor_weights):
+    if ranks.agree(plan.finished and still_current(plan.score_folder, plan.config.evaluate, extractor_weights)):
         return read_run(plan)
     exact_float32(device)
     config, dataset, folder = plan.config, plan.dataset, plan.folder
     started = datetime.now(UTC)
-    check_extractors(dataset, config.evaluate, extractor_weights=extractor_weights, progress=progress)
+    with ranks.first_goes():
+        check_extractors(dataset, config.evaluate, extractor_weights=extractor_weights, progress=progress)
     if config.evaluate.half is not None:
         dataset.half(config.evaluate.half)  # refuses classes that are too small, before hours of training
-    with only_writer(folder), Interruption() as interruption:
-        claim(plan)
-        with stage_cost(folder / "train" / "cost.json", device):
+    with writing(folder, ranks), Interruption() as interruption:
+        with ranks.first_goes():
+            claim(plan)
+        with costing(folder / "train" / "cost.json", device, ranks):
             trained = train(config, dataset, folder / "train", device=device, progress=progress, interruption=interruption,
-                            kept=kept)
-            loss_curve(folder / "train" / "log.jsonl", folder / "train" / "loss.png")
+                            kept=kept, ranks=ranks)
+            if ranks.first:
+                loss_curve(folder / "train" / "log.jsonl", folder / "train" / "loss.png")
         result = measured(plan, trained, started, device=device, extractor_weights=extractor_weights, progress=progress,
-                          command=command)
-        keep(folder, result.record, result.scores)
-    return result
+                          command=command, ranks=ranks)
+        if result is not None:
+            keep(folder, result.record, result.scores)
+        ranks.wait()
+    return read_run(plan) if result is None else result
+
+
+def writing(folder: Path, ranks: Ranks) -> AbstractContextManager[None]:
+    """`only_writer` of a run's folder, which of several ranks the first one is."""
+    return only_writer(folder) if ranks.first else nullcontext()
+
+
+def costing(path: Path, device: torch.device, ranks: Ranks) -> AbstractContextManager[None]:
+    """`stage_cost`, which of several ranks the first one keeps."""
+    return stage_cost(path, device) if ranks.first else nullcontext()
 
 
 def measured(plan: Plan, trained: Trained, started: datetime, *, device: torch.device, extractor_weights: Mapping[str, Path],
-             progress: Progress, command: str) -> Run:
-    """Samples of `trained`, their scores and the record of it all, in the folders of the plan but for the record."""
+             progress: Progress, command: str, ranks: Ranks = ALONE) -> Run | None:
+    """Samples of `trained`, their scores and the record of it all, in the folders of the plan but for the record.
+
+    Of several `ranks` the first one comes back with it, and the others with None when their help is no longer needed.
+    """
     config, dataset = plan.config, plan.dataset
-    with stage_cost(plan.sample_folder / "cost.json", device):
+    with costing(plan.sample_folder / "cost.json", device, ranks):
         denoiser = trained.method.denoiser(trained.net, Guidance(config.sample.omega))
         samples = sample(denoiser, config.sample, dataset.image_shape, dataset.num_classes, plan.sample_folder,
-                         device=device, progress=progress)
-        sample_sheet(samples.images, samples.labels, dataset.class_names, dataset.class_counts,
-                     plan.sample_folder / "samples.png")
-    with stage_cost(plan.score_folder / "cost.json", device):
+                         device=device, progress=progress, ranks=ranks)
+        if ranks.first:
+            sample_sheet(samples.images, samples.labels, dataset.class_names, dataset.class_counts,
+                         plan.sample_folder / "samples.png")
+    with costing(plan.score_folder / "cost.json", device, ranks):
+        if ranks.size > 1:
+            share_features(samples, dataset, config.evaluate, ranks, device=str(device), extractor_weights=extractor_weights,
+                           progress=progress, sampling=config.sample)
+        if not ranks.first:
+            return None
         scores = evaluate(samples, dataset, config.evaluate, device=str(device), work=plan.sample_folder / "downstream",
                           extractor_weights=extractor_weights, progress=progress, sampling=config.sample)
     flops = training_flops(plan, device)
-    return Run(plan, make_record(plan, trained, scores, device, started, command, flops), scores)
+    return Run(plan, make_record(plan, trained, scores, device, started, command, flops, ranks.size), scores)
 
 
 def training_flops(plan: Plan, device: torch.device) -> float:
@@ -240,7 +269,7 @@ def read_run(plan: Plan) -> Run:
 
 
 def make_record(plan: Plan, trained: Trained, scores: Scores, device: torch.device, started: datetime, command: str,
-                flops: float) -> RunRecord:
+                flops: float, processes: int = 1) -> RunRecord:
     """Everything that a report needs beside the scores."""
     config, dataset = plan.config, plan.dataset
     places = {"train": plan.folder / "train", "sample": plan.sample_folder, "evaluate": plan.score_folder}
@@ -265,6 +294,6 @@ def make_record(plan: Plan, trained: Trained, scores: Scores, device: torch.devi
         class_names=list(dataset.class_names), class_counts=dataset.class_counts, groups=dataset.groups, entry=entry,
         protocols=scores.protocols, metrics=revisions(config.evaluate), extractor_weights=scores.extractor_weights,
         stages=stages, versions=versions(),
-        hardware=hardware(device), deterministic=trained.exact, started=started.isoformat(timespec="seconds"),
-        finished=datetime.now(UTC).isoformat(timespec="seconds"), config=plan.spelled_out.model_dump(mode="json"),
-        command=command)
+        hardware={**hardware(device), **({"processes": processes} if processes > 1 else {})}, deterministic=trained.exact,
+        started=started.isoformat(timespec="seconds"), finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        config=plan.spelled_out.model_dump(mode="json"), command=command)

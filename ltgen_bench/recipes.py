@@ -35,7 +35,8 @@ def resolve_recipe(*, recipe: Path | None, method: str | None, dataset: str | No
 
     With an augmentation asked for, a recipe of method and augmentation together (`cbdm-ada`) goes before that of the method.
     A method without a recipe of its own takes that of `ddpm` for the same data, with its own default settings. Images of
-    the user's own take the digits' recipes up to 16 pixels and CIFAR-10's above.
+    the user's own take the digits' recipes up to 16 pixels and CIFAR-10's above. A number of images takes the place of a
+    budget in FLOPs or seconds that the recipe has.
     """
     if recipe is not None:
         values, where = read_toml(recipe), str(recipe)
@@ -54,7 +55,17 @@ def resolve_recipe(*, recipe: Path | None, method: str | None, dataset: str | No
         named = overrides.get("method.name") or _name_in(values, "method") or DEFAULT_METHOD
         of_variant = {f"method.{key}": value for key, value in variant_values(named, overrides["method.variant"]).items()}
         overrides = {**of_variant, **{key: value for key, value in overrides.items() if key != "method.variant"}}
-    return RunConfig.from_values(values, overrides=overrides, where=where)
+    return RunConfig.from_values(values, overrides=_one_budget(overrides), where=where)
+
+
+def _one_budget(overrides: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`overrides` in which a number of images, where it is given, takes the place of the recipe's budget in other units."""
+    if "train.budget_images" not in overrides:
+        return overrides
+    given = [key for key in ("budget.flops", "budget.seconds") if overrides.get(key) is not None]
+    if given:
+        raise UserError(f"train.budget_images and {given[0]}: each says how long to train; give one of them.")
+    return {**overrides, "budget": None}
 
 
 def _name_in(values: Mapping[str, Any], table: str) -> Any:

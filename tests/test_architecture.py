@@ -14,15 +14,16 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A room imports only rooms before it. Rooms of one line do not know each other, except the foundation among itself.
 ORDER = [
-    ("errors", "registry", "progress", "files", "interrupt", "validation"), ("config",), ("data",), ("diffusion",), ("methods",),
-    ("training",), ("evaluation",), ("records",), ("report",), ("machine", "recipes", "console", "drawn", "kept"),
-    ("commands", "budgets"), ("pipeline",), ("curves",),
+    ("errors", "registry", "progress", "files", "interrupt", "validation", "torchrun", "ranks", "batch_size"), ("config",),
+    ("data",), ("diffusion",), ("methods",), ("training",), ("evaluation",), ("records",), ("report",),
+    ("machine", "recipes", "console", "drawn", "kept"), ("commands", "budgets"), ("pipeline",), ("curves",),
     ("probe", "api", "rescore", "search", "grid", "check", "speed", "export"), ("cli",),
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 # the door of the library; it may hand out what lies above
 DOORS = {"__init__", "__main__"}
-SEEDING = {("diffusion/network.py", "build_network"), ("training/trainer.py", "step")}  # the loop forks the generator around
+# the loop forks the generator around
+SEEDING = {("diffusion/network.py", "build_network"), ("training/trainer.py", "_differentiated")}
 
 
 def name_of(path):

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from ltgen_bench.errors import BenchError, Interrupted, MachineError, UserError, did_you_mean, unknown_name
-from ltgen_bench.registry import Registry
+from ltgen_bench.registry import Later, Registry
 
 
 @pytest.fixture
@@ -59,6 +59,27 @@ def test_an_entry_given_as_a_place_is_imported_only_when_asked_for(tmp_path, mon
     assert plum is sys.modules["late_fruit"].plum
     assert registry["plum"] is plum
     del sys.modules["late_fruit"]
+
+
+class TestInstalled:
+    """What other packages bring: nothing of theirs stops the program, but nothing is asked for that may be two things."""
+
+    def test_a_name_of_its_own_is_an_entry_that_is_made_when_it_is_asked_for(self, fruit):
+        made = []
+        fruit.add_installed("plum", Later("orchard:Plum", lambda: made.append(1) or 4))
+        assert fruit.check("plum") == "plum"
+        assert not made
+        assert (fruit["plum"], fruit["plum"], made) == (4, 4, [1])
+
+    def test_a_taken_name_is_listed_once_and_refused_where_it_is_asked_for(self, fruit):
+        fruit.add_installed("pear", Later("orchard:Pear (orchard 1.0)", lambda: 5))
+        fruit.add_installed("pear", Later("garden:Pear (garden 2.0)", lambda: 6))
+        assert (list(fruit), fruit["pear"]) == (["pear", "apple"], 1)
+        with pytest.raises(UserError) as caught:
+            fruit.check("pear")
+        assert str(caught.value) == ("fruit 'pear': several are called so, 1 and orchard:Pear (orchard 1.0) and garden:Pear "
+                                     "(garden 2.0); uninstall all but one of them, or give them names of their own.")
+        assert fruit.check("apple") == "apple"
 
 
 def test_exit_codes_tell_whose_mistake_it_was():

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 from ltgen_bench.check.finding import Finding
 from ltgen_bench.check.losses import (
+    a_batch_in_parts_has_the_loss_of_the_whole,
     a_step_moves_everything_that_is_trained,
     a_step_waits_for_no_device,
     equal_draws_give_equal_losses,
@@ -45,9 +46,9 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     its_loss_is_finite_in_float32, its_loss_is_finite_in_bf16, the_terms_add_up_to_the_loss, its_variants_are_valid,
     equal_draws_give_equal_losses, every_random_number_comes_from_the_draws, its_draws_have_names_of_their_own,
     its_weights_depend_on_the_seed_alone, a_step_moves_everything_that_is_trained, guidance_is_taught_where_it_is_offered,
-    the_augmentation_vector_reaches_the_network, it_works_with_two_classes, it_works_with_a_hundred_classes,
-    it_works_with_a_class_of_one_image, it_works_with_a_batch_of_one_image, its_samples_have_the_right_shape,
-    training_teaches_it_the_noise, it_goes_on_bit_for_bit, a_step_waits_for_no_device)
+    the_augmentation_vector_reaches_the_network, a_batch_in_parts_has_the_loss_of_the_whole, it_works_with_two_classes,
+    it_works_with_a_hundred_classes, it_works_with_a_class_of_one_image, it_works_with_a_batch_of_one_image,
+    its_samples_have_the_right_shape, training_teaches_it_the_noise, it_goes_on_bit_for_bit, a_step_waits_for_no_device)
 FOUNDATION = its_loss_is_finite_in_float32  # where it fails, the rest would say the same in other words
 # What a method may refuse, if it says so in a sentence; and what costs time and changes no result.
 REFUSABLE = (it_works_with_two_classes, it_works_with_a_hundred_classes, it_works_with_a_class_of_one_image,

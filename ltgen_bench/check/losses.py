@@ -129,6 +129,21 @@ def a_step_moves_everything_that_is_trained(trial: Trial) -> None:
         raise Unmet("the embedding of the null label is no longer zero; let the network's label embedding be.")
 
 
+def a_batch_in_parts_has_the_loss_of_the_whole(trial: Trial) -> None:
+    """A mean over images, so that micro-batches and several devices change nothing; or `whole_batch` says that it is none."""
+    built = trial.build()
+    if built.method.whole_batch():
+        return
+    parts = (range(3), range(3, len(LABELS)))
+    for position in range(STEPS):
+        whole = built.loss(position=position).total.item()
+        mean = sum(len(part) * built.loss(position=position, part=part).total.item() for part in parts) / len(LABELS)
+        if abs(mean - whole) > ROUNDING * max(1.0, abs(whole)):
+            raise Unmet(f"the loss of a batch is {whole:.6g}, and the mean of its parts {mean:.6g}; let it be a mean over images "
+                        "with draws of each, or return True from `whole_batch` and take what images are compared with from "
+                        "`draws.gathered`.")
+
+
 def it_works_with_two_classes(trial: Trial) -> None:
     """The smallest problem."""
     _finite_losses(trial.build((5, 3)), "two classes: ", (0, 1, 0)).total.backward()  # type: ignore[no-untyped-call]

@@ -127,14 +127,17 @@ class Built:
         """Images of noise with these labels."""
         return Batch(torch.rand(len(labels), *SHAPE, generator=generator(0)) * 2 - 1, torch.tensor(labels))
 
-    def draws(self, size: int = len(LABELS), position: int = 0, waits: Waits | None = None) -> Watched:
-        """The draws of the step at `position`."""
-        return Watched(0, position * size, size, CPU, waits=waits)
+    def draws(self, size: int = len(LABELS), position: int = 0, waits: Waits | None = None, part: range | None = None) -> Watched:
+        """The draws of the step at `position`, or of a part of its images."""
+        cut = range(size) if part is None else part
+        return Watched(0, position * size, size, CPU, cut.start, cut.stop, waits=waits)
 
-    def loss(self, labels: tuple[int, ...] = LABELS, position: int = 0, *, bf16: bool = False) -> Loss:
-        """The loss of one step, after the method's own change of the batch."""
-        draws = self.draws(len(labels), position)
-        batch = self.method.transform_batch(self.batch(labels), draws)
+    def loss(self, labels: tuple[int, ...] = LABELS, position: int = 0, *, bf16: bool = False, part: range | None = None) -> Loss:
+        """The loss of one step, or of a part of its images, after the method's own change of the batch."""
+        draws, batch = self.draws(len(labels), position, part=part), self.batch(labels)
+        if part is not None:
+            batch = Batch(batch.x_0[part.start:part.stop], batch.labels[part.start:part.stop])
+        batch = self.method.transform_batch(batch, draws)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
             return self.method.loss(self.net, batch, draws)
 
@@ -183,13 +186,13 @@ class Trial:
         with torch.no_grad():
             net.unet.conv_out.weight.normal_(0, 0.1, generator=awake)
         calls: list[Call] = []
-        inner = net.with_middle
+        inner = net.forward
 
-        def noted(x_t: Tensor, t: Tensor, labels: Tensor, augment: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        def noted(x_t: Tensor, t: Tensor, labels: Tensor, augment: Tensor | None = None, **more: bool) -> Any:
             calls.append(Call(x_t.detach(), t, labels, augment))
-            return inner(x_t, t, labels, augment)
+            return inner(x_t, t, labels, augment, **more)
 
-        net.with_middle = noted  # type: ignore[method-assign]
+        net.forward = noted  # type: ignore[method-assign]
         return Built(method, net, extra, calls)
 
 

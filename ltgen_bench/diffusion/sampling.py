@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from ltgen_bench.batch_size import AUTO, even_chunks, fastest_size
 from ltgen_bench.config import SampleConfig
 from ltgen_bench.data.images import SampleSet
 from ltgen_bench.diffusion.draws import derived_seed, generator, image_seed
@@ -19,6 +20,7 @@ from ltgen_bench.diffusion.samplers import SAMPLERS
 from ltgen_bench.errors import MachineError, UserError
 from ltgen_bench.files import write_text
 from ltgen_bench.progress import SILENT, Progress
+from ltgen_bench.ranks import ALONE, Ranks
 
 
 def balanced_labels(num_classes: int, images_per_class: int) -> Int64[np.ndarray, " M"]:
@@ -52,24 +54,50 @@ class Sampling:
     device: torch.device
 
     @property
+    def size(self) -> int:
+        """Images of a chunk, which are known by now."""
+        assert self.config.batch_size != AUTO, "`chunk_size` comes first"
+        return self.config.batch_size
+
+    @property
     def chunks(self) -> list[range]:
         """Image numbers of each chunk, aligned to the image index."""
-        size = self.config.batch_size
+        size = self.size
         return [range(start, min(start + size, len(self.labels))) for start in range(0, len(self.labels), size)]
 
     def draw(self, denoiser: Denoiser, numbers: range) -> UInt8[np.ndarray, "B C H W"]:
         """The images with these numbers. A short last chunk is padded, so that kernels see one batch size."""
-        size = self.config.batch_size
+        size = self.size
         padded = [numbers[min(i, len(numbers) - 1)] for i in range(size)] if len(self.labels) >= size else list(numbers)
         seeds = [image_seed(self.config.seed, number) for number in padded]
         labels = torch.from_numpy(self.labels[padded]).to(self.device)
-        autocast = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bf16")
-        with torch.inference_mode(), autocast:
+        with torch.inference_mode(), _autocast(self.config, self.device):
             x_0 = solve(denoiser, labels, seeds, self.image_shape, self.config, self.device)
         if not torch.isfinite(x_0).all():
             raise MachineError("the sampler produced values that are not finite; the training may have diverged. Look "
                                "at the loss curve, or lower omega.")
         return to_uint8(x_0[:len(numbers)]).cpu().numpy()
+
+
+def _autocast(config: SampleConfig, device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16")
+
+
+def chunk_size(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int, int, int],
+               labels: Int64[np.ndarray, " M"], device: torch.device) -> int:
+    """Images of a chunk where `config` leaves it open ("auto"): as many as this machine draws fastest, found in seconds.
+
+    What is tried is one evaluation of the network. The same call may find another number; `sample` keeps the first.
+    """
+    own = generator(derived_seed(config.seed, "batch-size"), device)
+
+    def call(size: int) -> None:
+        x_t = torch.randn(size, *image_shape, generator=own, device=device)
+        times = torch.full((size,), 500, dtype=torch.int64, device=device)
+        with torch.inference_mode(), _autocast(config, device):
+            denoiser(x_t, times, torch.from_numpy(np.resize(labels, size)).to(device))
+
+    return even_chunks(len(labels), fastest_size(call, device, largest=len(labels)))
 
 
 def solve(denoiser: Denoiser, labels: Int64[Tensor, " B"], seeds: list[int], image_shape: tuple[int, int, int],
@@ -102,42 +130,74 @@ def from_uint8(images: UInt8[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
 
 def sample(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int, int, int], num_classes: int,
            folder: Path, *, device: torch.device | str = "cpu", progress: Progress = SILENT,
-           stop: Callable[[], None] = lambda: None) -> SampleSet:
+           stop: Callable[[], None] = lambda: None, ranks: Ranks = ALONE) -> SampleSet:
     """Draw `images_per_class` images of every class into `folder`/samples.npz, or read them where they are finished.
 
     With labels at random (`config.labels`) it is as many in all. Image i has the same seed and initial noise either way.
     Finished chunks are kept in `folder`/chunks until all are there, so an interrupted call goes on and gives the same
     bits; a chunk whose file is damaged is drawn again. `stop` is called between chunks and may raise to interrupt.
+    With `batch_size` "auto" the number that was found (`chunk_size`) stands as `chunk_images` in `folder`/sampling.json.
+    Several `ranks` draw the chunks in turn into the same folder, and all of them come back with the whole set.
     """
     SAMPLERS[config.sampler].make(config.steps)  # refuses impossible steps before anything is written
     whole, parts = folder / "samples.npz", folder / "chunks"
-    if whole.is_file():
-        shutil.rmtree(parts, ignore_errors=True)  # there only if the command was killed in between
+    if ranks.agree(whole.is_file()):
+        if ranks.first:
+            shutil.rmtree(parts, ignore_errors=True)  # there only if the command was killed in between
         return SampleSet.load(whole)
     labels = labels_of(config, num_classes)
     seeds = np.array([image_seed(config.seed, number) for number in range(len(labels))], dtype=np.int64)
-    sampling = Sampling(config, image_shape, labels, torch.device(device))
-    about, facts = folder / "sampling.json", {**config.model_dump(mode="json"), **_machine(sampling.device)}
-    if parts.is_dir() and not (about.is_file() and json.loads(about.read_text()) == facts):
-        progress.say("the chunks drawn so far are of another machine or number of threads; drawing them again")
-        shutil.rmtree(parts)
+    device = torch.device(device)
+    size = ranks.agree(_begun(denoiser, config, image_shape, labels, folder, device, progress) if ranks.first else 0)
+    sampling = Sampling(config.model_copy(update={"batch_size": size}), image_shape, labels, device)
     files = [parts / f"{chunk.start:08d}.npz" for chunk in sampling.chunks]
-    chunks = [_finished(file, seeds[c.start:c.stop]) for c, file in zip(sampling.chunks, files, strict=True)]
-    done = sum(len(c) for c in chunks if c is not None)
-    write_text(about, json.dumps(facts, indent=1) + "\n")
-    with progress.stage("sample", len(labels), "images", done) as stage:
-        for index, chunk in enumerate(sampling.chunks):
-            if chunks[index] is not None:
-                continue
+
+    def chunk(index: int, known: SampleSet | None = None) -> SampleSet:
+        """The images of a chunk: `known` ones, those in its file, or now drawn into it."""
+        numbers = sampling.chunks[index]
+        own = slice(numbers.start, numbers.stop)
+        found = _finished(files[index], seeds[own]) if known is None else known
+        if found is None:
             stop()
-            own = slice(chunk.start, chunk.stop)
-            drawn = chunks[index] = SampleSet(sampling.draw(denoiser, chunk), labels[own], seeds[own])
-            drawn.save(files[index])
-            stage.advance(len(chunk), f"{config.sampler} {config.steps}, omega {config.omega:g}")
-    samples = SampleSet(np.concatenate([c.images for c in chunks if c is not None]), labels, seeds)
-    samples.save(whole)
-    shutil.rmtree(parts)
-    return samples
+            found = SampleSet(sampling.draw(denoiser, numbers), labels[own], seeds[own])
+            found.save(files[index])
+        return found
+
+    def there() -> int:
+        """Images that are finished, also by other ranks."""
+        return sum(len(numbers) for numbers, file in zip(sampling.chunks, files, strict=True) if file.is_file())
+
+    with progress.stage("sample", len(labels), "images", there()) as stage:
+        shown, drawn = there(), {}
+        for index in range(ranks.rank, len(files), ranks.size):
+            drawn[index] = chunk(index)
+            stage.advance(max(0, there() - shown), f"{config.sampler} {config.steps}, omega {config.omega:g}")
+            shown = max(shown, there())
+    ranks.wait()
+    if ranks.first:
+        every = [chunk(index, drawn.get(index)) for index in range(len(files))]
+        SampleSet(np.concatenate([one.images for one in every]), labels, seeds).save(whole)
+        shutil.rmtree(parts)
+    ranks.wait()
+    return SampleSet.load(whole)
+
+
+def _begun(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int, int, int], labels: Int64[np.ndarray, " M"],
+           folder: Path, device: torch.device, progress: Progress) -> int:
+    """Images of a chunk, after saying in `folder` what is drawn there, and on what; chunks of something else are dropped."""
+    about, facts = folder / "sampling.json", {**config.model_dump(mode="json"), **_machine(device)}
+    earlier = json.loads(about.read_text()) if about.is_file() else {}
+    size = config.batch_size
+    if size == AUTO:
+        known = earlier.get("chunk_images") if {**earlier, **facts} == earlier else None
+        size = facts["chunk_images"] = known or chunk_size(denoiser, config, image_shape, labels, device)
+        if known is None:
+            progress.say(f"{size:,} images are drawn at once, which is fastest here")
+    if (folder / "chunks").is_dir() and earlier != facts:
+        progress.say("the chunks drawn so far are of another machine or number of threads; drawing them again")
+        shutil.rmtree(folder / "chunks")
+    write_text(about, json.dumps(facts, indent=1) + "\n")
+    return size
 
 
 def _machine(device: torch.device) -> dict[str, str | int]:

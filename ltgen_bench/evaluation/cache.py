@@ -5,6 +5,8 @@ a large set goes on where it stood.
 """
 
 import hashlib
+from contextlib import nullcontext
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from ltgen_bench.evaluation.extractors import Extractor, Features
 from ltgen_bench.evaluation.features_file import About, FeatureFile
 from ltgen_bench.files import turn_to_write
 from ltgen_bench.progress import Progress, Stage
+from ltgen_bench.ranks import ALONE, Ranks
 
 
 def cached_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, folder: Path, progress: Progress,
@@ -24,19 +27,33 @@ def cached_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, 
     The arrays are mapped from their file; what is written into them stays in this process. Two commands that need the
     same features make them once. Raises `MachineError` when a feature is not finite, naming the extractor.
     """
-    about = about_features(images, extractor)
-    file = FeatureFile(folder / f"{extractor.name}-{about.key[:32]}", about, feature_dim=extractor.feature_dim,
-                       has_logits=extractor.has_logits)
-    if file.missing():
-        with turn_to_write(file.folder, progress.say):
-            missing = file.missing(progress.say)
-            stage.advance(len(images) - sum(len(images[block]) for block in missing))
-            for block in missing:
-                file.write(block, _extract(images[block], extractor, stage))
-    else:
-        stage.advance(len(images))
+    file = made_features(images, extractor, folder, progress, stage)
     file.mark_used()
     return file.read()
+
+
+def made_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, folder: Path, progress: Progress, stage: Stage,
+                  ranks: Ranks = ALONE) -> FeatureFile:
+    """The file of these features, whole; of several `ranks` each looks at a part of the images, and the first one writes."""
+    file = feature_file(images, extractor, folder)
+    if not ranks.agree(bool(ranks.first and file.missing())):
+        stage.advance(len(images))
+        return file
+    with turn_to_write(file.folder, progress.say) if ranks.first else nullcontext():
+        missing = ranks.agree(file.missing(progress.say) if ranks.first else [])
+        stage.advance(len(images) - sum(len(images[block]) for block in missing))
+        for block in missing:
+            found = _extract(images[block], extractor, stage, ranks)
+            if found is not None:
+                file.write(block, found)
+    return file
+
+
+def feature_file(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, folder: Path) -> FeatureFile:
+    """The file in `folder` for these features, whole, in parts or not there."""
+    about = about_features(images, extractor)
+    return FeatureFile(folder / f"{extractor.name}-{about.key[:32]}", about, feature_dim=extractor.feature_dim,
+                       has_logits=extractor.has_logits)
 
 
 def about_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor) -> About:
@@ -49,16 +66,20 @@ def about_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor) -
                  extractor.batch_size, images.shape)
 
 
-def _extract(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, stage: Stage) -> Features:
-    features, logits = [], []
-    for start in range(0, len(images), extractor.batch_size):
-        batch = images[start:start + extractor.batch_size]
-        seen = extractor(batch)
-        features.append(seen.features)
-        if seen.logits is not None:
-            logits.append(seen.logits)
-        stage.advance(len(batch), extractor.name)
-    found = Features(np.concatenate(features), np.concatenate(logits) if logits else None)
+def _extract(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, stage: Stage, ranks: Ranks) -> Features | None:
+    """Features of a block of images, each batch by one of the ranks in turn; None but in the first."""
+    starts = range(0, len(images), extractor.batch_size)
+    own: list[Features] = []
+    for turn in range(0, len(starts), ranks.size):
+        if turn + ranks.rank < len(starts):
+            start = starts[turn + ranks.rank]
+            own.append(extractor(images[start:start + extractor.batch_size]))
+        stage.advance(len(images[starts[turn]:][:extractor.batch_size * ranks.size]), extractor.name)
+    seen = [batch for turn in zip_longest(*ranks.collected(own)) for batch in turn if batch is not None]
+    if not seen:
+        return None
+    logits = [batch.logits for batch in seen if batch.logits is not None]
+    found = Features(np.concatenate([batch.features for batch in seen]), np.concatenate(logits) if logits else None)
     for values in found:
         if values is not None and not np.isfinite(values).all():
             broken = int((~np.isfinite(values)).any(axis=1).sum())

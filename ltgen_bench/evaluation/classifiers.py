@@ -99,13 +99,13 @@ def as_float(images: UInt8[Tensor, "B C H W"]) -> Float32[Tensor, "B C H W"]:
     return images.float() / 127.5 - 1
 
 
-def predict(net: nn.Module, images: UInt8[np.ndarray, "N C H W"], *, device: str,
+def predict(net: nn.Module, images: UInt8[np.ndarray, "N C H W"], *, device: str, batch_size: int = PREDICT_BATCH,
             ) -> tuple[Float32[np.ndarray, "N D"], Float32[np.ndarray, "N K"]]:
-    """(features [N, 64], logits [N, K]) of a classifier in evaluation mode."""
+    """(features [N, 64], logits [N, K]) of a classifier in evaluation mode, which sees `batch_size` images at once."""
     features, logits = [], []
     with torch.inference_mode(), _steady(net):
-        for start in range(0, len(images), PREDICT_BATCH):
-            batch = torch.from_numpy(np.ascontiguousarray(images[start:start + PREDICT_BATCH])).to(device)
+        for start in range(0, len(images), batch_size):
+            batch = torch.from_numpy(np.ascontiguousarray(images[start:start + batch_size])).to(device)
             part_features, part_logits = net(as_float(batch))
             features.append(part_features.cpu().numpy())
             logits.append(part_logits.cpu().numpy())

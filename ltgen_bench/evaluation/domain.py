@@ -19,7 +19,7 @@ from torch import nn
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.errors import UserError
-from ltgen_bench.evaluation.classifiers import new_classifier, predict, train_classifier
+from ltgen_bench.evaluation.classifiers import PREDICT_BATCH, new_classifier, predict, train_classifier
 from ltgen_bench.evaluation.extractors import Features
 from ltgen_bench.evaluation.networks import FEATURES
 from ltgen_bench.evaluation.recipes import ClassifierRecipe, extractor_recipe
@@ -39,7 +39,7 @@ class DomainClassifier:
     feature_dim = FEATURES
     has_logits = True
     class_logits = True
-    batch_size = 512
+    batch_size = PREDICT_BATCH
 
     def __init__(self, net: nn.Module, weights_id: str, sha256: str, device: str) -> None:
         self._net = net
@@ -48,7 +48,7 @@ class DomainClassifier:
         self.sha256 = sha256
 
     def __call__(self, images: UInt8[np.ndarray, "N C H W"]) -> Features:
-        return Features(*predict(self._net, images, device=self._device))
+        return Features(*predict(self._net, images, device=self._device, batch_size=self.batch_size))
 
 
 def domain_classifier(dataset: LongTailDataset, *, device: str, folder: Path, weights: Path | None, steps: int | None,

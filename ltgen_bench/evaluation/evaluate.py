@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from ltgen_bench.config import EvaluateConfig, SampleConfig
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.errors import UserError
-from ltgen_bench.evaluation.cache import cached_features
+from ltgen_bench.evaluation.cache import cached_features, made_features
 from ltgen_bench.evaluation.extractors import EXTRACTORS, Extractor
 from ltgen_bench.evaluation.measure import Scope, Sides, measure, scopes_of
 from ltgen_bench.evaluation.metrics import DEFAULT, METRICS, Metric, Settings, Side
@@ -22,19 +22,14 @@ from ltgen_bench.evaluation.presets import departures
 from ltgen_bench.evaluation.protocol import SEED, Protocol, label_fields
 from ltgen_bench.evaluation.recipes import ClassifierRecipe, downstream_recipe
 from ltgen_bench.evaluation.scores import Scores
-from ltgen_bench.evaluation.subsets import at_most, canonical, of_each_class, positions, shares
+from ltgen_bench.evaluation.sides import Sets, asks_for_training_images, looked_at, possible_on, real_sides
+from ltgen_bench.evaluation.sizing import sized
+from ltgen_bench.evaluation.subsets import at_most, canonical, shares
 from ltgen_bench.files import cache_folder
 from ltgen_bench.progress import SILENT, Progress
+from ltgen_bench.ranks import Ranks
 
 Row = dict[str, Any]
-
-
-class Sets(NamedTuple):
-    """The images that meet, in canonical order: sorted and hashed once for all extractors."""
-
-    generated: ImageSet
-    real: ImageSet
-    held_out: ImageSet
 
 
 def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig, *, device: str = "cpu",
@@ -53,7 +48,7 @@ def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig
     another shape, with labels out of range or (unless they were drawn at random) without an image of some class, for a
     half of a long-tailed reference, and for unusable weights files.
     """
-    config = fitted(config, dataset)
+    config = _as_drawn(fitted(config, dataset), sampling)
     metrics = [METRICS[name] for name in wanted_metrics(config)]
     _check_extractors(config, extractor_weights)
     uniform = sampling is not None and sampling.labels == "uniform"
@@ -61,6 +56,7 @@ def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig
     folder = cache if cache is not None else cache_folder() / "features"
     judged = dataset if config.half is None else dataset.half(config.half)
     generated, labels = counted(canonical(samples), dataset, config, uniform)
+    sets = Sets(generated, *(canonical(images) for images in real_sides(judged, config)))
     if config.protocol is None and isinstance(config.images, int) and len(generated) < config.images:  # else a departure
         progress.say(f"{len(generated):,} generated images count, where evaluate.images asks for {config.images:,}")
     scopes = scopes_of(dataset)
@@ -71,7 +67,6 @@ def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig
     weights: dict[str, str] = {}
     confusions: dict[str, list[list[float]]] = {}
     measured = [metric for metric in metrics if "training" not in metric.needs]
-    sets = Sets(generated, *(canonical(images) for images in _real_sides(judged, config)))
     for name in config.extractors if measured else ():
         # an extractor is trained on all real images, so that it is the same for both halves
         extractor = EXTRACTORS[name].build(dataset, device=device, folder=folder, weights=extractor_weights.get(name),
@@ -95,6 +90,32 @@ def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig
                             departures=departures(config, labels, len(generated), weights))
 
 
+def share_features(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig, ranks: Ranks, *, device: str,
+                   cache: Path | None = None, extractor_weights: Mapping[str, Path] = MappingProxyType({}),
+                   progress: Progress = SILENT, sampling: SampleConfig | None = None) -> None:
+    """The features that `evaluate` will ask for with these arguments, put into the cache; each of `ranks` makes a part of them.
+
+    Every rank calls this with a device of its own; the first then finds all of them.
+    """
+    config = _as_drawn(fitted(config, dataset), sampling)
+    metrics = [METRICS[name] for name in wanted_metrics(config) if "training" not in METRICS[name].needs]
+    folder = cache if cache is not None else cache_folder() / "features"
+    judged = dataset if config.half is None else dataset.half(config.half)
+    uniform = sampling is not None and sampling.labels == "uniform"
+    generated, _ = counted(canonical(samples), dataset, config, uniform)
+    sets = Sets(generated, *(canonical(images) for images in real_sides(judged, config)))
+    for name in config.extractors if metrics else ():
+        with ranks.first_goes():  # it may be trained or fetched
+            extractor = EXTRACTORS[name].build(dataset, device=device, folder=folder, weights=extractor_weights.get(name),
+                                               steps=config.classifier_steps, progress=progress)
+        of_side, _ = looked_at(sets, judged, config, asks_for_training_images(possible_on(extractor, metrics)))
+        with progress.stage("features", sum(map(len, of_side.values())), "images") as stage:
+            for images in of_side.values():
+                if len(images):
+                    looking = sized(extractor, config.batch_size, images.images, folder, device, progress, ranks)
+                    made_features(images.images, looking, folder, progress, stage, ranks)
+
+
 def wanted_metrics(config: EvaluateConfig) -> list[str]:
     """The metrics that `config` names; without names all but those that are measured on request alone."""
     return list(DEFAULT if config.metrics is None else dict.fromkeys(config.metrics))
@@ -112,6 +133,12 @@ def fitted(config: EvaluateConfig, dataset: LongTailDataset) -> EvaluateConfig:
                             "reference train or test.")
         return config
     return config if dataset.reference_is_balanced else config.model_copy(update={"reference": "test"})
+
+
+def _as_drawn(config: EvaluateConfig, sampling: SampleConfig | None) -> EvaluateConfig:
+    """`config` that looks at as many images at once as is fastest, where it says nothing and so many were drawn at once."""
+    auto = config.batch_size is None and sampling is not None and sampling.batch_size == "auto"
+    return config.model_copy(update={"batch_size": "auto"}) if auto else config
 
 
 def counted(generated: ImageSet, dataset: LongTailDataset, config: EvaluateConfig, uniform: bool) -> tuple[ImageSet, Row]:
@@ -184,23 +211,6 @@ def _check_extractors(config: EvaluateConfig, weights: Mapping[str, Path]) -> No
                         "option out.")
 
 
-def _real_sides(dataset: LongTailDataset, config: EvaluateConfig) -> tuple[ImageSet, ImageSet]:
-    """(the reference, held-out real images), each cut to the wanted number a class.
-
-    Where the test set is itself the reference, nothing is held out, and there is no floor of held-out images. Beside the
-    long-tailed training set stand held-out images in the same shares, so that their floor is not that of the shares.
-    """
-    train, test = dataset.reference, dataset.test
-    if config.reference == "longtail":
-        train, held = dataset.train, np.bincount(test.labels, minlength=dataset.num_classes)
-        scale = (held / dataset.class_counts).min()
-        quota = [max(1, int(count * scale)) for count in dataset.class_counts]
-        test = at_most(canonical(test), quota, np.random.default_rng(SEED))
-    if config.reference_per_class is not None:
-        train, test = (of_each_class(part, config.reference_per_class, np.random.default_rng(SEED)) for part in (train, test))
-    return (test, test.take(np.empty(0, np.int64))) if config.reference == "test" else (train, test)
-
-
 def _extractor_rows(extractor: Extractor, metrics: list[Metric], sets: Sets, dataset: LongTailDataset,
                     config: EvaluateConfig, device: str, scopes: list[Scope], folder: Path,
                     progress: Progress) -> tuple[list[Row], list[list[float]] | None]:
@@ -208,9 +218,8 @@ def _extractor_rows(extractor: Extractor, metrics: list[Metric], sets: Sets, dat
 
     And the confusion of the classes, where the extractor classifies them and label accuracy is asked for.
     """
-    possible = [metric for metric in metrics if extractor.class_logits or "class logits" not in metric.needs]
-    unseen = any(metric.unseen is not None for metric in possible)
-    sides = _sides(extractor, sets, dataset, config, unseen, folder, progress)
+    possible = possible_on(extractor, metrics)
+    sides = _sides(extractor, sets, dataset, config, asks_for_training_images(possible), device, folder, progress)
     seen = None
     if any("class logits" in metric.needs for metric in possible) and sides.generated.logits is not None:
         shares = confusion(sides.generated.logits, sides.generated.labels)
@@ -219,20 +228,10 @@ def _extractor_rows(extractor: Extractor, metrics: list[Metric], sets: Sets, dat
         return measure(possible, sides, scopes, Settings.of(config, device), stage), seen
 
 
-def _sides(extractor: Extractor, images_of: Sets, dataset: LongTailDataset, config: EvaluateConfig, unseen: bool,
+def _sides(extractor: Extractor, images_of: Sets, dataset: LongTailDataset, config: EvaluateConfig, unseen: bool, device: str,
            folder: Path, progress: Progress) -> Sides:
-    """Features of the generated, reference and held-out images, and with `unseen` of those that a model trains on.
-
-    The training images are among the reference, whose features serve again. Where only a part of the real images is looked
-    at, the one that was copied may be among the others, so there is no training side.
-    """
-    sets = images_of._asdict()
-    known = None
-    if unseen and len(images_of.held_out) and config.reference_per_class is None:
-        train = canonical(dataset.train)
-        known = positions(train, images_of.real)
-        if known is None:
-            sets["train"] = train
+    """Features of the generated, reference and held-out images, and with `unseen` of those that a model trains on."""
+    sets, known = looked_at(images_of, dataset, config, unseen)
     with progress.stage("features", sum(map(len, sets.values())), "images") as stage:
         stage.advance(0, extractor.name)
         sides: dict[str, Side] = {}
@@ -240,7 +239,8 @@ def _sides(extractor: Extractor, images_of: Sets, dataset: LongTailDataset, conf
             if not len(images):
                 sides[name] = sides["real"].take(np.empty(0, np.int64))
                 continue
-            found = cached_features(images.images, extractor, folder, progress, stage)
+            looking = sized(extractor, config.batch_size, images.images, folder, device, progress)
+            found = cached_features(images.images, looking, folder, progress, stage)
             sides[name] = Side(found.features, images.labels, found.logits)
     return Sides(**sides) if known is None else Sides(**sides, train=sides["real"].take(known))
 

@@ -34,7 +34,7 @@ class Extractor(Protocol):
     feature_dim: int
     has_logits: bool
     class_logits: bool  # whether logit c belongs to class c of the data set
-    batch_size: int
+    batch_size: int  # images that are looked at at once; enters the key of kept features
 
     def __call__(self, images: UInt8[np.ndarray, "N C H W"]) -> Features: ...
 

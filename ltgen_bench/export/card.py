@@ -13,7 +13,7 @@ from ltgen_bench.diffusion.diffusers_folder import EMBEDDING, FACTS, Facts
 from ltgen_bench.diffusion.network import network_shape
 from ltgen_bench.diffusion.samplers import SAMPLERS
 from ltgen_bench.evaluation.scores import Scores
-from ltgen_bench.methods import METHODS
+from ltgen_bench.methods import METHODS, USER_MODULE
 from ltgen_bench.methods.references import Work, bibtex
 from ltgen_bench.records.schema import RunRecord
 from ltgen_bench.report.forms import terminal
@@ -26,10 +26,11 @@ SHOWN = 10  # classes that the example draws
 
 @dataclass(frozen=True)
 class Described:
-    """What a card is made of. `checksums` are SHA-256 by file name; `record`, `scores` and `sheet` are of samples by this network
-    alone, or None."""
+    """What a card is made of. `images` were seen in training; `checksums` are SHA-256 by file name; `record`, `scores` and
+    `sheet` are of samples by this network alone, or None."""
 
     config: RunConfig
+    images: int
     record: RunRecord | None
     scores: Scores | None
     dataset: LongTailDataset
@@ -81,13 +82,15 @@ def _table(one: Described) -> str:
     counts, train, sample = data.class_counts, config.train, facts.sample
     settings = ", ".join(f"{key} = {value}" for key, value in config.method.settings.items())
     shape = network_shape(config.network)
+    end = one.images == train.budget_images
+    seen = f"{one.images:,} images" if end else f"{one.images:,} of the run's {train.budget_images:,} images"
     rows = {
         "data": f"{data.name}: {len(data.train):,} training images of {data.num_classes} classes, {max(counts):,} of the most "
                 f"frequent and {min(counts):,} of the rarest; fingerprint `{data.fingerprint}`",
         "method": f"`{config.method.name}`: {METHODS[config.method.name].summary}",
         "settings": settings,
         "source": METHODS[config.method.name].source,
-        "training": f"{train.budget_images:,} images in batches of {train.batch_size}, learning rate {train.learning_rate:g}, "
+        "training": f"{seen} in batches of {train.batch_size}, learning rate {train.learning_rate:g}, "
                     f"augmentation `{train.augment}`; these are the averaged weights (half-life {train.ema_halflife_images:,} "
                     "images)",
         "network": f"`UNet2DModel` of {one.parameters:,} numbers, channels {', '.join(map(str, shape.channels))}; predicts the "
@@ -156,10 +159,11 @@ def _classes(one: Described) -> str:
 
 def _again(one: Described) -> str:
     facts = one.facts
-    file = " --method-file FILE" if METHODS[one.config.method.name].code_digest else ""
+    file = " --method-file FILE" if METHODS[one.config.method.name].__module__.startswith(USER_MODULE) else ""
+    by_the_way = "" if one.images == one.config.train.budget_images else f" --evaluate-every {one.images}"
     commands = ["ltgen-bench sample . --out samples.npz",
                 evaluate_command("samples.npz", facts.data, facts.row, facts.seed, facts.sample.labels),
-                f"ltgen-bench run --recipe recipe.toml{file}"]
+                f"ltgen-bench run --recipe recipe.toml{file}{by_the_way}"]
     words = "Draw the images that it was scored by, score them, and train it again:" if one.alone else \
         "Draw images, score them, and train it again:"
     return "\n".join([f"In this folder, with ltgen-bench. {words}", "", "```", *commands, "```", "",

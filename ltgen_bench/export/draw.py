@@ -112,10 +112,11 @@ def is_drawn(drawing: Drawing, out: Path) -> bool:
 
 
 def draw(drawing: Drawing, out: Path, *, device: torch.device, progress: Progress = SILENT) -> None:
-    """Draw into the npz `out` (`images`, `labels`, `seeds`, `about`), with a sheet of them beside it.
+    """Draw into the npz `out` (`images`, `labels`, `seeds`, `about`, `sampling`), with a sheet of them beside it.
 
     Chunks are kept in a folder beside `out` until all are there, so that an interrupted call goes on. Raises `Interrupted`
-    on Ctrl-C, `MachineError` where the machine fails.
+    on Ctrl-C, `MachineError` where the machine fails. `sampling` says on what machine they were drawn, and with the batch size
+    "auto" how many at once (`chunk_images`).
     """
     exact_float32(device)
     work = out.with_name(f"{out.stem}-{drawing.digest}.unfinished")
@@ -125,10 +126,11 @@ def draw(drawing: Drawing, out: Path, *, device: torch.device, progress: Progres
         samples = sample(denoiser, drawing.config, drawing.image_shape, len(drawing.class_names), work, device=device,
                          progress=progress)
         sample_sheet(samples.images, samples.labels, drawing.class_names, drawing.class_counts, sheet_of(out))
-        _save(samples, drawing.facts, out)
+        _save(samples, drawing.facts, (work / "sampling.json").read_text(encoding="utf-8"), out)
     shutil.rmtree(work)
 
 
-def _save(samples: SampleSet, facts: dict[str, Any], out: Path) -> None:
-    images, about = samples.images.transpose(0, 2, 3, 1), np.array(json.dumps(facts))
-    write_whole(out, lambda part: np.savez(part, images=images, labels=samples.labels, seeds=samples.seeds, about=about))
+def _save(samples: SampleSet, facts: dict[str, Any], sampling: str, out: Path) -> None:
+    images, about, machine = samples.images.transpose(0, 2, 3, 1), np.array(json.dumps(facts)), np.array(sampling)
+    write_whole(out, lambda part: np.savez(part, images=images, labels=samples.labels, seeds=samples.seeds, about=about,
+                                           sampling=machine))

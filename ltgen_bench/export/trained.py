@@ -1,6 +1,7 @@
 """The network of a run as a folder that diffusers reads, with everything that says what it is."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 
 from ltgen_bench.config import DataConfig, RunConfig, read_toml
+from ltgen_bench.curves import WEIGHTS, networks_of, place_of, positions_left
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.load import load_dataset
 from ltgen_bench.diffusion.diffusers_folder import Facts, LabelledUNet, plain, write_network
@@ -25,9 +27,9 @@ from ltgen_bench.methods import METHODS, normalised
 from ltgen_bench.methods.base import Method
 from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.recipes import resolve_recipe
-from ltgen_bench.records.schema import RunRecord
+from ltgen_bench.records.schema import RECORD_FILE, RunRecord
 from ltgen_bench.records.store import find_run, find_runs
-from ltgen_bench.training.loop import train
+from ltgen_bench.training.loop import Trained, train
 
 CARD, RECIPE, SHEET = "README.md", "recipe.toml", "samples.png"
 TRIED_TIMES = (0, 10, 100, 400, 700, 999)
@@ -36,11 +38,22 @@ CLOSE = 1e-4  # that two predictions of unit noise may differ by and be the same
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A run whose training is finished. `record` is that of its newest scores under its own rules; None before any."""
+    """The weights that a run ended with, or those after `images` training images, which it left behind for its curve.
+
+    `record` is that of their newest scores under the run's own rules; None before any. `place` holds their samples and scores.
+    """
 
     folder: Path
     config: RunConfig
     record: RunRecord | None
+    images: int
+    place: Path
+
+    @property
+    def name(self) -> str:
+        """Method, digest of the training and seed, and between them the position where it is not the end."""
+        run, _, seed = self.folder.name.rpartition("-s")
+        return self.folder.name if self.place == self.folder else f"{run}-at-{self.images}-s{seed}"
 
 
 @dataclass(frozen=True)
@@ -52,10 +65,10 @@ class Exported:
     alone: bool
 
 
-def find_trained(runs: Path, name: str) -> TrainedRun:
-    """The run called `name`, as `records.store.find_run` takes it, or a run folder anywhere.
+def find_trained(runs: Path, name: str, at: int | None = None) -> TrainedRun:
+    """The run called `name`, as `records.store.find_run` takes it, or a run folder anywhere; at the position `at`, or its end.
 
-    Raises `UserError` where there is none, or its training is not finished.
+    Raises `UserError` where there is none, where its training is not finished, or left nothing behind at that position.
     """
     place = Path(name)
     if (place / "config.toml").is_file():
@@ -64,13 +77,33 @@ def find_trained(runs: Path, name: str) -> TrainedRun:
     records = [one.record for one in find_runs(runs) if one.folder == found.folder and one.record is not None]
     if not (found.folder / "config.toml").is_file():
         raise UserError(f"{found.folder} holds scores of images from elsewhere, and no network.")
-    own = [one for one in records if not one.preset and one.config.get("evaluate", {}).get("half") is None] or records
-    record = max(own, key=lambda one: one.finished) if own else None
+    record = _newest(records)
     config = RunConfig.from_values(record.config, where=f"the record of {found.folder}") if record else _as_trained(found.folder)
+    if at is not None and at != config.train.budget_images:
+        return _at(at, found.folder, config)
     if found.images_seen is None or found.images_seen < config.train.budget_images:
         raise UserError(f"{found.folder} has seen {found.images_seen or 0:,} of {config.train.budget_images:,} images; repeat "
                         "its ltgen-bench run to finish the training.")
-    return TrainedRun(found.folder, config, record)
+    return TrainedRun(found.folder, config, record, config.train.budget_images, found.folder)
+
+
+def _at(images: int, folder: Path, config: RunConfig) -> TrainedRun:
+    """The weights of a run with this configuration after so many `images`."""
+    left = positions_left(folder)
+    if images not in left:
+        there = f"there are those after {', '.join(map(str, left))}" if left else "it left none behind on its way"
+        raise UserError(f"--at {images}: {folder} has no weights after {images:,} images; {there}; ltgen-bench run with "
+                        "--evaluate-every makes some.")
+    place = place_of(folder, images)
+    record = _newest([RunRecord.load(file) for file in place.glob(f"scores/*/{RECORD_FILE}")])
+    config = RunConfig.from_values(record.config, where=f"the record of {place}") if record else config
+    return TrainedRun(folder, config, record, images, place)
+
+
+def _newest(records: Sequence[RunRecord]) -> RunRecord | None:
+    """The newest under the run's own rules, or of all where there is none."""
+    own = [one for one in records if not one.preset and one.config.get("evaluate", {}).get("half") is None] or records
+    return max(own, key=lambda one: one.finished, default=None)
 
 
 def _as_trained(folder: Path) -> RunConfig:
@@ -97,7 +130,7 @@ def export(run: TrainedRun, folder: Path, *, data_root: Path = Path("data"), pro
         raise UserError(f"the images of {dataset.name} are not those that {run.folder.name} was made with: fingerprint "
                         f"{run.record.fingerprint} there, {dataset.fingerprint} now.")
     with only_writer(run.folder), Interruption() as interruption:
-        trained = train(_in_normal_form(run.config), dataset, run.folder / "train", progress=progress, interruption=interruption)
+        trained = _trained(run, dataset, progress, interruption)
         network = plain(trained.net)
         tried = _Trial(dataset)
         if not tried.same_network(trained.net, network):
@@ -113,9 +146,12 @@ def export(run: TrainedRun, folder: Path, *, data_root: Path = Path("data"), pro
     return Exported(folder, facts, alone)
 
 
-def _in_normal_form(config: RunConfig) -> RunConfig:
-    """As the digest of the training was made."""
-    return config.model_copy(update={"method": normalised(config.method)})
+def _trained(run: TrainedRun, dataset: LongTailDataset, progress: Progress, interruption: Interruption) -> Trained:
+    config = run.config.model_copy(update={"method": normalised(run.config.method)})  # as the digest of the training was made
+    if run.place == run.folder:
+        return train(config, dataset, run.folder / "train", progress=progress, interruption=interruption)
+    return next(networks_of([run.place / WEIGHTS], config, dataset, run.folder, device=torch.device("cpu"), progress=progress,
+                            interruption=interruption))
 
 
 class _Trial:
@@ -148,7 +184,7 @@ class _Trial:
 
 def _facts(run: TrainedRun, dataset: LongTailDataset, *, null_label: bool, alone: bool) -> Facts:
     sample = run.config.sample if alone else run.config.sample.model_copy(update={"omega": 0.0})
-    return Facts(name=run.folder.name, seed=run.config.seed, data=published(run.config.data), class_names=dataset.class_names,
+    return Facts(name=run.name, seed=run.config.seed, data=published(run.config.data), class_names=dataset.class_names,
                  class_counts=tuple(dataset.class_counts), null_label=null_label, sample=sample)
 
 
@@ -167,11 +203,11 @@ def _write_rest(run: TrainedRun, dataset: LongTailDataset, network: LabelledUNet
     recipe = run.config.model_copy(update={"data": facts.data, "source": source})
     write_text(folder / RECIPE, recipe.to_toml())
     record = run.record if alone else None  # of samples that this network alone does not give
-    sheets = [] if record is None else [run.folder / "samples" / record.sample_digest / SHEET]
+    sheets = [] if record is None else [run.place / "samples" / record.sample_digest / SHEET]
     for sheet in filter(Path.is_file, sheets):
         shutil.copyfile(sheet, folder / SHEET)
-    scores = None if record is None else Scores.load(run.folder / "scores" / record.score_digest / record.scores_file)
-    described = Described(run.config, record, scores, dataset, facts, network.parameter_count, alone,
+    scores = None if record is None else Scores.load(run.place / "scores" / record.score_digest / record.scores_file)
+    described = Described(run.config, run.images, record, scores, dataset, facts, network.parameter_count, alone,
                           {file.name: file_sha256(file) for file in sorted(folder.glob("*.safetensors"))},
                           sheet=SHEET if (folder / SHEET).is_file() else None)
     write_text(folder / CARD, card(described))

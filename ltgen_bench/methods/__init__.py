@@ -2,19 +2,22 @@
 
 import hashlib
 import importlib.util
+import inspect
 import sys
-from importlib.metadata import entry_points
+from functools import partial
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ltgen_bench.config import MethodConfig
 from ltgen_bench.errors import UserError, unknown_name
-from ltgen_bench.registry import Registry
+from ltgen_bench.registry import Later, Registry
 from ltgen_bench.validation import validate
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a bad name is refused before
     from ltgen_bench.methods.base import Method
 
+USER_MODULE = "ltgen_bench_user_"  # how the names of modules begin that come from --method-file
 METHODS: "Registry[type[Method]]" = Registry("method", "methods")
 METHODS.add("ddpm", "ltgen_bench.methods.ddpm:DDPM")
 METHODS.add("cfg", "ltgen_bench.methods.cfg:CFG")
@@ -29,8 +32,31 @@ METHODS.add("resample", "ltgen_bench.methods.resample:Resample")
 METHODS.add("reweight", "ltgen_bench.methods.reweight:Reweight")
 METHODS.add("diffrop-style", "ltgen_bench.methods.diffrop_style:DiffROPStyle")
 METHODS.add("igd-ml-style", "ltgen_bench.methods.igd_ml_style:IGDMLStyle")
+
+
+def _of_package(point: EntryPoint) -> "type[Method]":
+    """The method that an installed package names; one that cannot be imported or is not whole is a `UserError`.
+
+    As with a user's file, the content of its module is part of what was trained.
+    """
+    where = f"method '{point.name}' of {_place(point)}"
+    try:
+        kind = point.load()
+    except Exception as error:
+        raise UserError(f"{where} cannot be imported: {type(error).__name__}: {error}; mend that package or uninstall "
+                        "it.") from error
+    _check_whole(kind, where)
+    if not kind.__module__.startswith("ltgen_bench."):  # which would be another training of one of ours
+        kind.code_digest = content_digest(Path(inspect.getfile(kind)))
+    return kind
+
+
+def _place(point: EntryPoint) -> str:
+    return point.value if point.dist is None else f"{point.value} ({point.dist.name} {point.dist.version})"
+
+
 for _point in entry_points(group="ltgen_bench.methods"):
-    METHODS.add(_point.name, _point.value)
+    METHODS.add_installed(_point.name, Later(_place(_point), partial(_of_package, _point)))
 
 
 def method_settings(config: MethodConfig, *, where: str = "the configuration") -> Any:
@@ -70,11 +96,11 @@ def add_method_file(path: Path) -> str:
 
     The content of the file is part of what was trained: an edited method does not continue the runs of the earlier one.
     """
-    from ltgen_bench.methods.base import Method, Settings
+    from ltgen_bench.methods.base import Method
 
     if not path.is_file():
         raise UserError(f"--method-file: there is no file {path}.")
-    spec = importlib.util.spec_from_file_location(f"ltgen_bench_user_{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(f"{USER_MODULE}{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UserError(f"--method-file: {path} is not a Python file (its name must end in .py).")
     module = importlib.util.module_from_spec(spec)
@@ -87,15 +113,29 @@ def add_method_file(path: Path) -> str:
              if isinstance(value, type) and issubclass(value, Method) and value.__module__ == spec.name]
     if len(found) != 1:
         raise UserError(f"--method-file: {path} defines {len(found)} classes derived from Method; it must define one.")
-    missing = [name for name in ("name", "summary", "source", "Settings") if not hasattr(found[0], name)]
-    if missing or getattr(found[0], "__abstractmethods__", None):
-        missing += sorted(getattr(found[0], "__abstractmethods__", ()))
-        raise UserError(f"--method-file: {path}: class {found[0].__name__} lacks {', '.join(missing)}.")
-    if not (isinstance(found[0].Settings, type) and issubclass(found[0].Settings, Settings)):
-        raise UserError(f"--method-file: {path}: {found[0].__name__}.Settings must be a class derived from "
-                        "ltgen_bench.methods.base.Settings.")
+    _check_whole(found[0], f"--method-file: {path}")
     if found[0].name in METHODS:
         raise UserError(f"--method-file: {path}: the name '{found[0].name}' is taken; known: {', '.join(METHODS)}.")
-    found[0].code_digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    found[0].code_digest = content_digest(path)
     METHODS.add(found[0].name, found[0])
     return found[0].name
+
+
+def content_digest(path: Path) -> str:
+    """8 hex digits of SHA-256 over the file of a method that does not come with this package."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+
+
+def _check_whole(kind: Any, where: str) -> None:
+    """A `UserError` for what is no `Method` class, or lacks what everyone asks of one."""
+    from ltgen_bench.methods.base import Method, Settings
+
+    if not (isinstance(kind, type) and issubclass(kind, Method)):
+        raise UserError(f"{where} is not a class derived from ltgen_bench.methods.base.Method.")
+    missing = [name for name in ("name", "summary", "source", "Settings") if not hasattr(kind, name)]
+    missing += sorted(getattr(kind, "__abstractmethods__", ()))
+    if missing:
+        raise UserError(f"{where}: class {kind.__name__} lacks {', '.join(missing)}.")
+    if not (isinstance(kind.Settings, type) and issubclass(kind.Settings, Settings)):
+        raise UserError(f"{where}: {kind.__name__}.Settings must be a class derived from "
+                        "ltgen_bench.methods.base.Settings.")

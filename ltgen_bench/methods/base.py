@@ -133,6 +133,13 @@ class Method(ABC):
         """Whether its denoiser can be asked for omega > 0: as a rule where training teaches "no label"."""
         return cls.has_null_label
 
+    def whole_batch(self) -> bool:
+        """Whether the loss of an image depends on the others of its batch, so that micro-batches make another loss of it.
+
+        Such a loss takes what it compares from `draws.gathered`, so that several processes are one batch.
+        """
+        return False
+
     def prepare(self, workshop: Workshop) -> None:
         """Called before training, and before sampling from a finished one: train a classifier, compute statistics, ..."""
         return
@@ -161,7 +168,10 @@ class Method(ABC):
         return None
 
     def transform_batch(self, batch: Batch, draws: Draws) -> Batch:
-        """Augment a batch, and say so in its condition vector."""
+        """Augment a batch, and say so in its condition vector, of `augment_dim` numbers; the one that comes has none.
+
+        With an augmentation that has a vector of its own (`train.augment`), that one is put in front of the method's.
+        """
         return batch
 
     def denoiser(self, net: nn.Module, guidance: Guidance) -> Denoiser:

@@ -2,13 +2,13 @@
 
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
 from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.methods.base import Batch, Loss, Method
+from ltgen_bench.methods.frequency import power
 from ltgen_bench.methods.label_drop import LabelDropSettings, drop_labels
 
 
@@ -60,6 +60,6 @@ class CBDM(Method):
         return Loss(mse + pull + pull_auxiliary, {name: term.detach() for name, term in terms.items()})
 
     def auxiliary_weights(self) -> Float[Tensor, " K"]:
-        """Relative probability of each class as y'."""
-        power = {"train-frequency": 1.0, "square-root": 0.5, "uniform": 0.0}[self.settings.auxiliary_labels]
-        return torch.tensor(self.problem.class_counts, dtype=torch.float32) ** power
+        """Relative probability of each class as y', float32: on a GPU float64 would draw other labels."""
+        exponent = {"train-frequency": 1.0, "square-root": 0.5, "uniform": 0.0}[self.settings.auxiliary_labels]
+        return power(self.problem.class_counts, exponent).float()

@@ -62,6 +62,10 @@ class CCUA(Method):
         """BRS, or None where it is off."""
         return brs(self.problem.class_counts, self.settings.brs) if self.settings.brs > 0 else None
 
+    def whole_batch(self) -> bool:
+        """Where features are contrasted."""
+        return self.settings.a_ucl > 0
+
     def loss(self, net: nn.Module, batch: Batch, draws: Draws) -> Loss:
         """The squared error, UCL and AL; both predictions go through the network as one batch of twice the size."""
         x_t, t, noise = self.noised(batch, draws)
@@ -77,17 +81,18 @@ class CCUA(Method):
         terms = {"mse": (h - noise).square().mean()}
         if contrasted:
             weight = time if self.settings.ucl_time_weight else torch.ones_like(time)
-            terms["ucl"] = self.settings.a_ucl * (weight * repulsion(features.chunk(2)[1], self.settings.temperature)).mean()
+            apart = repulsion(features.chunk(2)[1], self.settings.temperature, draws)
+            terms["ucl"] = self.settings.a_ucl * (weight * apart).mean()
         if aligned:
             weight = (time * (labels != null)).view(-1, 1, 1, 1)  # the samples without a label have nothing to align
             terms["al"] = self.settings.a_al * (weight * (h - h_null).square()).mean()
         return Loss(torch.stack(list(terms.values())).sum(), {name: term.detach() for name, term in terms.items()})
 
 
-def repulsion(features: Float[Tensor, "B *shape"], temperature: float) -> Float[Tensor, " B"]:
+def repulsion(features: Float[Tensor, "B *shape"], temperature: float, draws: Draws) -> Float[Tensor, " B"]:
     """UCL of each sample, in float32: 0 for one alone, log B where all features are alike."""
     with torch.autocast(features.device.type, enabled=False):
         f = normalize(features.float().flatten(1), dim=1)
-        near = torch.exp((f @ f.T - 1) / temperature)
-        itself = torch.eye(len(f), dtype=torch.bool, device=f.device)
+        near = torch.exp((f @ draws.gathered(f).T - 1) / temperature)  # beside those of other ranks too
+        itself = torch.arange(near.shape[1], device=f.device) == draws.offset + torch.arange(len(f), device=f.device)[:, None]
         return near.masked_fill(itself, 0).sum(dim=1).log1p()

@@ -67,6 +67,10 @@ class CM(Method):
         """Put the reserve in."""
         return add_reserve(net, self.settings.rank_ratio)
 
+    def whole_batch(self) -> bool:
+        """Where targets are exchanged."""
+        return self.settings.transfer != "off"
+
     def loss(self, net: nn.Module, batch: Batch, draws: Draws) -> Loss:
         """The squared error, consistency, and diversity, which is negative; two passes."""
         x_t, t, noise = self.noised(batch, draws)

@@ -66,6 +66,10 @@ class CORAL(Method):
         """The head, W and b."""
         return nn.ModuleDict({"head": self.head})
 
+    def whole_batch(self) -> bool:
+        """Where features are contrasted."""
+        return self.settings.weight > 0
+
     def loss(self, net: nn.Module, batch: Batch, draws: Draws) -> Loss:
         """The squared error, and the contrastive loss where labels were kept."""
         x_t, t, noise = self.noised(batch, draws)
@@ -79,7 +83,8 @@ class CORAL(Method):
         weight = (self.time_weight(t) * labelled).mean()
         with torch.autocast(features.device.type, enabled=False):  # cosines over a small temperature: in float32
             z = normalize(self.head(features.float().mean(dim=(2, 3))), dim=1)
-            contrast = weight * supervised_contrast(z, batch.labels, labelled, self.settings.temperature)
+            z, y, taken = draws.gathered(z), draws.gathered(batch.labels), draws.gathered(labelled)  # those of other ranks too
+            contrast = weight * supervised_contrast(z, y, taken, self.settings.temperature)
         return Loss(mse + contrast, {"mse": mse.detach(), "contrast": contrast.detach()})
 
     def time_weight(self, t: Int64[Tensor, " B"]) -> Float[Tensor, " B"]:

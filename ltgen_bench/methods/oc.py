@@ -29,7 +29,7 @@ class OC(Method):
 
     The network is told y_i, or nothing where the label was dropped, which changes neither draw nor gate. At 32 x 32 pixels
     nothing is exchanged below t of about 450, at 8 x 8 below about 150. The loss depends on the whole batch: one cut into
-    parts is another loss.
+    parts is another loss. With ADA the images of a batch are augmented each in its own way, and exchanged all the same.
 
     Paper and code. The paper draws from a class-balanced reference batch of its own ("Batch Resample") and writes a weighted
     mean of targets; the public code, followed here, draws one target from the training batch. `cut_time` and `tr_tau` are
@@ -42,6 +42,10 @@ class OC(Method):
     evidence = "code"
     cites = ("zhang2024oc",)
     Settings = OCSettings
+
+    def whole_batch(self) -> bool:
+        """Where images are exchanged at all."""
+        return self.settings.transfer != "off"
 
     def loss(self, net: nn.Module, batch: Batch, draws: Draws) -> Loss:
         """The mean squared error towards eps', with null labels where they were dropped."""

@@ -39,18 +39,20 @@ def oriented_noise(batch: Batch, x_t: Float[Tensor, "B C H W"], t: Int64[Tensor,
     """
     if settings.transfer == "off":
         return noise
-    counts = torch.tensor(problem.class_counts, dtype=torch.float64).to(t.device, non_blocking=True)[batch.labels]
-    logits = log_likelihoods(batch.x_0, x_t, t, problem.schedule) + settings.tr_tau * counts.log()
+    x_0, labels = draws.gathered(batch.x_0), draws.gathered(batch.labels)  # those of other ranks too
+    counts = torch.tensor(problem.class_counts, dtype=torch.float64).to(t.device, non_blocking=True)[labels]
+    logits = log_likelihoods(x_0, x_t, t, problem.schedule) + settings.tr_tau * counts.log()
     drawn = pick(logits.softmax(1), draws.uniform("transfer"))
-    accepted = (DIRECTION[settings.transfer] * (counts[drawn] - counts) >= 0) & (t < settings.cut_time)
-    source = torch.where(accepted, drawn, torch.arange(len(t), device=t.device))
+    itself = draws.offset + torch.arange(len(t), device=t.device)
+    accepted = (DIRECTION[settings.transfer] * (counts[drawn] - counts[itself]) >= 0) & (t < settings.cut_time)
+    source = torch.where(accepted, drawn, itself)
     bars = alphas_bar(problem.schedule, t)
     inverse_sigma = (bars / (1 - bars)).sqrt().float().view(-1, 1, 1, 1)
-    return noise + inverse_sigma * (batch.x_0 - batch.x_0[source])
+    return noise + inverse_sigma * (batch.x_0 - x_0[source])
 
 
-def log_likelihoods(x_0: Float[Tensor, "B C H W"], x_t: Float[Tensor, "B C H W"], t: Int64[Tensor, " B"],
-                    schedule: Schedule) -> Float[Tensor, "B B"]:
+def log_likelihoods(x_0: Float[Tensor, "J C H W"], x_t: Float[Tensor, "B C H W"], t: Int64[Tensor, " B"],
+                    schedule: Schedule) -> Float[Tensor, "B J"]:
     """[i, j]: log p(x_t,i | x_0,j) up to a number for each i, that is -||x_t,i / sqrt(alphas_bar) - x_0,j||^2 / (2 sigma^2).
 
     By one matrix product. It is of float64, since at small t these are differences of large numbers divided by 1e-4; and

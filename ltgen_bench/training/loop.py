@@ -14,6 +14,7 @@ from ltgen_bench.interrupt import Interruption
 from ltgen_bench.methods import METHODS, method_settings
 from ltgen_bench.methods.base import Method, Problem
 from ltgen_bench.progress import SILENT, Progress
+from ltgen_bench.ranks import ALONE, Ranks
 from ltgen_bench.training.preparation import Preparation, Rehearsal
 from ltgen_bench.training.session import NOTHING_KEPT, Session
 from ltgen_bench.training.trainer import Trainer
@@ -37,11 +38,11 @@ def build_method(config: RunConfig, dataset: LongTailDataset, device: torch.devi
 
 
 def prepared(config: RunConfig, dataset: LongTailDataset, folder: Path, device: torch.device, progress: Progress,
-             interruption: Interruption) -> tuple[Method, Preparation]:
+             interruption: Interruption, ranks: Ranks = ALONE) -> tuple[Method, Preparation]:
     """(the method of `config`, ready to train or to be sampled; what that has taken). What it trains is kept in `folder`."""
     method = build_method(config, dataset, device)
     run = f"{config.train_digest(dataset.fingerprint, method.code_digest)}-s{config.seed}"
-    preparation = Preparation(config, dataset, device, folder, run, progress, interruption)
+    preparation = Preparation(config, dataset, device, folder, run, progress, interruption, ranks)
     method.prepare(preparation)
     return method, preparation
 
@@ -57,7 +58,7 @@ def rehearsed(config: RunConfig, dataset: LongTailDataset, device: torch.device,
 
 def train(config: RunConfig, dataset: LongTailDataset, folder: Path, *, device: torch.device | str = "cpu",
           progress: Progress = SILENT, interruption: Interruption | None = None, kept: Mapping[int, Path] = NOTHING_KEPT,
-          until: int | None = None, prepared_in: Path | None = None) -> Trained:
+          until: int | None = None, prepared_in: Path | None = None, ranks: Ranks = ALONE) -> Trained:
     """Train the method of `config` on `dataset` up to its budget, or go on from the checkpoint in `folder`.
 
     The result depends on the configuration alone, bit for bit on one machine with one number of threads. Raises
@@ -65,14 +66,18 @@ def train(config: RunConfig, dataset: LongTailDataset, folder: Path, *, device: 
     when `interruption` was asked to stop (the position is saved first). Where training comes by a position (images seen) of
     `kept`, the averaged weights are written to its file. It ends at the position `until` of the budget where that is given.
     What the method trains beforehand is kept in `folder`, or in `prepared_in`.
+
+    Each of several `ranks` calls this with the same arguments and a device of its own, and all come back with the same.
     """
     device = torch.device(device)
     interruption = interruption or Interruption()
-    method, preparation = prepared(config, dataset, prepared_in or folder, device, progress, interruption)
-    session = Session(Trainer(config, dataset, method, device), folder, progress, preparation.run, before=preparation.seconds)
+    method, preparation = prepared(config, dataset, prepared_in or folder, device, progress, interruption, ranks)
+    if config.train.micro_batch is not None and method.whole_batch():
+        progress.say(f"{method.name}'s loss is of the batch as a whole, so micro-batches of {config.train.micro_batch} change it")
+    trainer = Trainer(config, dataset, method, device, ranks)
+    session = Session(trainer, folder, progress, preparation.run, before=preparation.seconds)
     session.go_on()
     session.complete(interruption, config.train.budget_images if until is None else until, kept)
-    trainer = session.trainer
     net = trainer.ema.net.to(memory_format=torch.channels_last)  # forward passes alone: a quarter faster on a CPU too
     return Trained(method, net, trainer.images_seen, preparation.seconds + session.seconds,
                    preparation.exact and session.info["exact"])

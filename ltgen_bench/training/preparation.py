@@ -14,6 +14,7 @@ from ltgen_bench.diffusion.draws import Draws, derived_seed
 from ltgen_bench.interrupt import Interruption
 from ltgen_bench.methods.base import Batch, Fit, Loss, Workshop
 from ltgen_bench.progress import Progress
+from ltgen_bench.ranks import ALONE, Ranks
 from ltgen_bench.training.batches import DataOrder, TrainingImages
 from ltgen_bench.training.session import Session
 from ltgen_bench.training.trainer import Stepper
@@ -25,7 +26,7 @@ class Fitting(Stepper[N]):
     """The training of one module of a method's own."""
 
     def __init__(self, config: RunConfig, dataset: LongTailDataset, name: str, make: Callable[[], N],
-                 loss: Callable[[nn.Module, Batch, Draws], Loss], how: Fit, device: torch.device) -> None:
+                 loss: Callable[[nn.Module, Batch, Draws], Loss], how: Fit, device: torch.device, ranks: Ranks = ALONE) -> None:
         seed = derived_seed(config.seed, "prepare", name)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
@@ -36,7 +37,7 @@ class Fitting(Stepper[N]):
             "warmup_images": int(how.share * config.train.warmup_images), "precision": "float32", "compile": "no",
             "ema_halflife_images": int(how.share * config.train.ema_halflife_images)})
         images = TrainingImages(dataset.train, DataOrder(dataset.train.labels, seed), flip=dataset.flip, device=device)
-        super().__init__(train, seed, images, net, nn.ModuleDict(), device)
+        super().__init__(train, seed, images, net, nn.ModuleDict(), device, ranks)
         self._loss = loss
 
     def batch(self, draws: Draws) -> Batch:
@@ -62,12 +63,13 @@ class Preparation(Workshop):
     run: str
     progress: Progress
     interruption: Interruption
+    ranks: Ranks = ALONE
     seconds: float = 0.0
     exact: bool = True
 
     def fit(self, name: str, make: Callable[[], N], loss: Callable[[nn.Module, Batch, Draws], Loss], how: Fit) -> N:
         """Train, go on, or read what is finished. Raises as `train` does."""
-        fitting = Fitting(self.config, self.dataset, name, make, loss, how, self.device)
+        fitting = Fitting(self.config, self.dataset, name, make, loss, how, self.device, self.ranks)
         session = Session(fitting, self.folder / name, self.progress, f"{self.run}-{name}", stage=name)
         session.go_on()
         session.complete(self.interruption, fitting.train.budget_images)

@@ -31,6 +31,7 @@ class Session:
     def __init__(self, trainer: Stepper[Any], folder: Path, progress: Progress, run: str, stage: str = "train",
                  before: float = 0.0) -> None:
         self.trainer, self.folder, self.progress, self.stage, self.before = trainer, folder, progress, stage, before
+        self.ranks = trainer.ranks
         self.of = "" if stage == "train" else f" of the {stage}"  # whose images a message speaks of
         self.sync_every = 1 if trainer.device.type == "cpu" else 50
         self.log_every = max(trainer.train.batch_size, trainer.train.budget_images // LOG_POINTS)
@@ -47,38 +48,68 @@ class Session:
         device = self.trainer.device
         kind = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
         return {"device": kind, "threads": torch.get_num_threads(), "torch": torch.__version__,
-                "precision": self.trainer.precision, "exact": device.type == "cpu"}
+                "precision": self.trainer.precision, "processes": self.ranks.size, "exact": device.type == "cpu"}
 
     def complete(self, interruption: Interruption, until: int, kept: Mapping[int, Path] = NOTHING_KEPT) -> None:
         """Step up to `until` images seen, of which none may be left. Raises as `train` does."""
         trainer, budget = self.trainer, self.trainer.train.budget_images
         if trainer.images_seen >= until:
             return
+        self._refuse_too_many_ranks()
         forked = [trainer.device] if trainer.device.type == "cuda" else []
         with (torch.random.fork_rng(devices=forked), interruption.deferred(),
               self.progress.stage(self.stage, until, "images", trainer.images_seen) as stage):
             while trainer.images_seen < until:
                 self.record(trainer.step(), stage)
                 self.keep(kept)
-                if interruption.requested:
+                signal, due = self._agreed(interruption.requested)
+                if signal is not None:
+                    interruption.requested = signal
                     self.save()
                     interruption.stop(f"stopped at {trainer.images_seen:,} of {budget:,} images{self.of}; the position is saved")
-                self.save_if_due()
+                if due:
+                    self.save()
             self.save()
+
+    def _refuse_too_many_ranks(self) -> None:
+        """A `UserError` where a step has fewer images than there are processes."""
+        train, size = self.trainer.train, self.ranks.size
+        left = (train.budget_images - self.trainer.images_seen) % train.batch_size
+        for images, which in ((train.batch_size, "train.batch_size"), (left, "what train.budget_images leaves to the last step")):
+            if 0 < images < size:
+                raise UserError(f"{which} is {images}, and each of {size} processes needs an image of every step; take fewer "
+                                "processes, or other numbers.")
+
+    def _agreed(self, requested: int | None) -> tuple[int | None, bool]:
+        """(the signal to stop at, whether a checkpoint is due): the same on all ranks, and asked where losses are read."""
+        if self.ranks.size == 1:
+            return requested, self.due()
+        if self.pending:
+            return None, False
+        signal, save = self.ranks.largest([requested or 0, int(self.ranks.first and self.due())])
+        return signal or None, bool(save)
+
+    def due(self) -> bool:
+        """Whether it is time for a checkpoint: now and then, less often where writing is slow."""
+        return time.monotonic() - self.saved >= self.interval
 
     def go_on(self) -> None:
         """Take up the newest checkpoint, say where that is, and cut the log back to it."""
         found = load_newest(self.folder, self.progress)
+        seen = 0 if found is None else int(found[1]["images_seen"])
+        if self.ranks.largest([seen != self.ranks.agree(seen)]) == [1]:
+            raise UserError(f"{self.folder} is not the same for all processes; let --runs be on a disk that all machines share.")
         if found is None:
-            (self.folder / "log.jsonl").unlink(missing_ok=True)
+            if self.ranks.first:
+                (self.folder / "log.jsonl").unlink(missing_ok=True)
             return
         tensors, info = found
         if info.get("run", self.info["run"]) != self.info["run"]:
             raise UserError(f"{self.folder} holds the training {info['run']}, and this one is {self.info['run']}: data, network, "
                             "method, training or seed differ; choose another folder.")
         changed = [f"{key} {self.info[key]} instead of {info[key]}"
-                   for key in ("device", "threads", "torch", "precision") if info[key] != self.info[key]]
-        budget, seen = self.trainer.train.budget_images, info["images_seen"]
+                   for key in ("device", "threads", "torch", "precision", "processes") if info.get(key, 1) != self.info[key]]
+        budget = self.trainer.train.budget_images
         if seen < budget:
             self.progress.say(f"continuing at {seen:,} of {budget:,} images{self.of}")
             if changed:
@@ -95,7 +126,7 @@ class Session:
 
     def _cut_log(self, images_seen: int) -> None:
         log = self.folder / "log.jsonl"
-        if log.is_file():
+        if self.ranks.first and log.is_file():
             # a line half-written when the machine went down ends the file
             lines = [line for line in log.read_text().splitlines() if line.endswith("}")]
             kept = [line for line in lines if json.loads(line)["images"] <= images_seen]
@@ -114,8 +145,7 @@ class Session:
     def read_losses(self) -> None:
         """Bring the pending losses to the CPU. Raises `MachineError` at the first that is not finite."""
         batch, first = self.trainer.train.batch_size, self.read_until
-        for number, loss in enumerate(self.pending):
-            values = {"loss": float(loss.total), **{name: float(term) for name, term in loss.terms.items()}}
+        for number, values in enumerate(self._values()):
             if not all(map(_finite, values.values())):
                 step = first // batch + number
                 bad = ", ".join(f"{name} {value}" for name, value in values.items() if not _finite(value))
@@ -124,6 +154,15 @@ class Session:
             self.window.append(values)
         self.pending.clear()
         self.read_until = self.trainer.images_seen
+
+    def _values(self) -> list[dict[str, float]]:
+        """The pending losses and their terms of all ranks, by name; this waits for the device, and for the ranks."""
+        named = [{"loss": loss.total, **loss.terms} for loss in self.pending]
+        if not named:
+            return []
+        flat = self.ranks.summed(torch.stack([term.float() for terms in named for term in terms.values()]))
+        numbers = iter(flat.tolist())
+        return [{name: next(numbers) for name in terms} for terms in named]
 
     def _log_if_due(self) -> None:
         seen = self.trainer.images_seen
@@ -136,7 +175,8 @@ class Session:
         rate = (seen - self.logged) / max(now - self.clock, 1e-9)
         line = {"images": seen, **means, "learning_rate": self.trainer.learning_rate(seen),
                 "images_per_second": round(rate, 2), "seconds": round(self.elapsed(), 2)}
-        append_text(self.folder / "log.jsonl", json.dumps(line) + "\n")
+        if self.ranks.first:
+            append_text(self.folder / "log.jsonl", json.dumps(line) + "\n")
         self.window.clear()
         self.clock, self.logged, self.next_log = now, seen, (seen // self.log_every + 1) * self.log_every
 
@@ -147,14 +187,9 @@ class Session:
     def keep(self, kept: Mapping[int, Path]) -> None:
         """Write the averaged weights to the file of this position, where there is to be one and is none yet."""
         path = kept.get(self.trainer.images_seen)
-        if path is not None and not path.is_file():
+        if self.ranks.first and path is not None and not path.is_file():
             write_tensors(path, {f"ema.{name}": value for name, value in self.trainer.ema.net.state_dict().items()},
                           {**self.info, "images_seen": self.trainer.images_seen, "seconds": self.before + self.elapsed()})
-
-    def save_if_due(self) -> None:
-        """Write a checkpoint now and then, less often where writing is slow."""
-        if time.monotonic() - self.saved >= self.interval:
-            self.save()
 
     def save(self) -> None:
         """Write a checkpoint, after making sure that every loss up to here and the weights are finite."""
@@ -164,7 +199,8 @@ class Session:
                                f"losses were: a gradient was not. {ADVICE}")
         self.seconds, self.resumed = self.elapsed(), time.monotonic()
         begin = time.monotonic()
-        self.trainer.save(self.folder, {**self.info, "seconds": self.seconds})
+        if self.ranks.first:
+            self.trainer.save(self.folder, {**self.info, "seconds": self.seconds})
         self.saved = time.monotonic()
         self.interval = max(CHECKPOINT_SECONDS, 20 * (self.saved - begin))
 

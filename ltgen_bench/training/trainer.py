@@ -2,12 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from ltgen_bench.config import RunConfig, TrainConfig
 from ltgen_bench.data.dataset import LongTailDataset
@@ -15,6 +17,7 @@ from ltgen_bench.diffusion.draws import Draws, derived_seed
 from ltgen_bench.diffusion.network import ConditionalUNet, build_network
 from ltgen_bench.errors import UserError
 from ltgen_bench.methods.base import Batch, Loss, Method
+from ltgen_bench.ranks import ALONE, Ranks
 from ltgen_bench.training.augmentation import AUGMENTATIONS
 from ltgen_bench.training.augmentation.base import transformed
 from ltgen_bench.training.batches import DataOrder, TrainingImages
@@ -34,12 +37,29 @@ def resolve_precision(setting: str, device: torch.device) -> str:
     return "bf16" if native.get("avx512_bf16") or native.get("amx_bf16") else "float32"
 
 
+class _LossOf(nn.Module):
+    """A stepper's loss as the forward pass of all its modules: what DistributedDataParallel can wrap, whatever a method does."""
+
+    def __init__(self, net: nn.Module, extra: nn.ModuleDict, loss: "Callable[[Batch, Draws], Loss]") -> None:
+        super().__init__()
+        self.net, self.extra, self.loss = net, extra, loss
+
+    def forward(self, batch: Batch, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+        """(total, terms)"""
+        found = self.loss(batch, draws)
+        return found.total, found.terms
+
+
 class Stepper(ABC, Generic[N]):
-    """Everything that changes from step to step, and the step, of any module."""
+    """Everything that changes from step to step, and the step, of any module.
+
+    Each of several ranks takes its own part of the batch of a step, and the gradients are averaged: the step, its schedules and
+    its result are those of one process, but for rounding and the masks of dropout.
+    """
 
     def __init__(self, train: TrainConfig, seed: int, images: TrainingImages, net: N, extra: nn.ModuleDict,
-                 device: torch.device) -> None:
-        self.train, self.seed, self.images, self.device = train, seed, images, device
+                 device: torch.device, ranks: Ranks = ALONE) -> None:
+        self.train, self.seed, self.images, self.device, self.ranks = train, seed, images, device, ranks
         self.precision = resolve_precision(train.precision, device)
         layout = torch.channels_last if self.precision == "bf16" or device.type == "cuda" else torch.contiguous_format
         self.net = net.to(device).to(memory_format=layout)
@@ -49,9 +69,13 @@ class Stepper(ABC, Generic[N]):
         self.optimizer = torch.optim.Adam(self.parameters, lr=train.learning_rate, fused=True)
         compiled = train.compile == "yes" or (train.compile == "auto" and device.type == "cuda")
         self.call: nn.Module = torch.compile(self.net) if compiled else self.net  # type: ignore[assignment]
+        loss_of = _LossOf(self.net, self.extra, self.loss)
+        # Which parameters a step uses depends on coins and settings, so those that it leaves out are looked for.
+        self.loss_of: nn.Module = loss_of if ranks.size == 1 else DistributedDataParallel(
+            loss_of, find_unused_parameters=True, gradient_as_bucket_view=True)
         self.images_seen = 0
         self.restart_at = 0  # images seen at which weights, optimiser and warm-up start anew
-        self.draws: Callable[[int, int, int, torch.device], Draws] = Draws  # a probe decides coins itself
+        self.draws: Callable[..., Draws] = Draws  # a probe decides coins itself
 
     @abstractmethod
     def batch(self, draws: Draws) -> Batch:
@@ -71,21 +95,44 @@ class Stepper(ABC, Generic[N]):
         if self.images_seen == self.restart_at > 0:
             self._restart()
         images = min(self.train.batch_size, self.train.budget_images - self.images_seen)
-        draws = self.draws(self.seed, self.images_seen, images, self.device)
-        batch = self.batch(draws)
-        # dropout takes no generator; the loop as a whole keeps the global one for its caller
-        torch.manual_seed(derived_seed(self.seed, self.images_seen, "dropout"))
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
-            loss = self.loss(batch, draws)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()  # type: ignore[no-untyped-call]
+        loss = self._differentiated(images)
         torch.nn.utils.clip_grad_norm_(self.parameters, self.train.clip_norm)
         self.images_seen += images
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(self.images_seen)
         self.optimizer.step()
         self.ema.update(self.net, self.images_seen, images)
-        return Loss(loss.total.detach(), loss.terms)  # the graph is not kept until the loss is read
+        return loss
+
+    def _differentiated(self, images: int) -> Loss:
+        """The gradients of this step's loss, in the parameters. Its own share of the loss comes back, without the graph."""
+        found: list[Loss] = []
+        slices = self._slices(images)
+        for number, pieces in enumerate(slices):
+            own = pieces[self.ranks.rank]
+            draws = self.draws(self.seed, self.images_seen, images, self.device, own.start, own.stop, self.ranks,
+                               tuple(map(len, pieces)))
+            batch = self.batch(draws)
+            # dropout takes no generator; the loop as a whole keeps the global one for its caller
+            torch.manual_seed(derived_seed(self.seed, self.images_seen, "dropout", *([own.start] if own.start else [])))
+            last = number == len(slices) - 1
+            with nullcontext() if last or self.ranks.size == 1 else self.loss_of.no_sync():  # type: ignore[operator]
+                with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
+                    total, terms = self.loss_of(batch, draws)
+                share = len(own) / images
+                (total * (share * self.ranks.size)).backward()  # the ranks' gradients are averaged
+            found.append(Loss(total.detach() * share, {name: term * share for name, term in terms.items()}))
+        return found[0] if len(found) == 1 else _summed(found)
+
+    def _slices(self, images: int) -> list[tuple[range, ...]]:
+        """Which images of the step go through the network together: a range a rank, as often as micro-batches are."""
+        parts = self.ranks.parts(images)
+        largest, smallest = max(map(len, parts)), min(map(len, parts))
+        at_once = self.train.micro_batch or largest
+        number = min(-(-largest // at_once), smallest)  # every rank has as many, and none that is empty
+        cuts = [[part[len(part) * i // number:len(part) * (i + 1) // number] for i in range(number)] for part in parts]
+        return list(zip(*cuts, strict=True))
 
     def _restart(self) -> None:
         """The averaged weights become the weights, and the optimiser forgets. Where it was done before it changes nothing."""
@@ -99,10 +146,18 @@ class Stepper(ABC, Generic[N]):
                         {**info, "images_seen": self.images_seen})
 
 
+def _summed(losses: Sequence[Loss]) -> Loss:
+    """The sum of each term over `losses`, of which some may lack some."""
+    names = dict.fromkeys(name for loss in losses for name in loss.terms)
+    terms = {name: torch.stack([loss.terms[name] for loss in losses if name in loss.terms]).sum() for name in names}
+    return Loss(torch.stack([loss.total for loss in losses]).sum(), terms)
+
+
 class Trainer(Stepper[ConditionalUNet]):
     """Of a method's network: its first weights, and the part of the budget that trains the base of a fine-tuning method."""
 
-    def __init__(self, config: RunConfig, dataset: LongTailDataset, method: Method, device: torch.device) -> None:
+    def __init__(self, config: RunConfig, dataset: LongTailDataset, method: Method, device: torch.device,
+                 ranks: Ranks = ALONE) -> None:
         augmentation = AUGMENTATIONS[config.train.augment]
         net = build_network(config.network, dataset.image_shape, dataset.num_classes, seed=derived_seed(config.seed, "weights"),
                             augment_dim=augmentation.condition_dim + method.augment_dim)
@@ -115,7 +170,7 @@ class Trainer(Stepper[ConditionalUNet]):
         self.base, self.base_share = method.base() or (method, 0.0)
         self.orders = [DataOrder(dataset.train.labels, config.seed, one.class_weights()) for one in (self.base, method)]
         images = TrainingImages(dataset.train, self.orders[0], flip=dataset.flip, device=device, augmentation=augmentation)
-        super().__init__(config.train, config.seed, images, net, extra, device)
+        super().__init__(config.train, config.seed, images, net, extra, device, ranks)
         steps = -(-(config.train.budget_images - seen) // config.train.batch_size)
         # whole steps, and at least one of each; of a method that fine-tunes nothing none
         base_steps = min(max(1, round(self.base_share * steps)), steps - 1) if self.base_share else 0

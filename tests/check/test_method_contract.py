@@ -52,7 +52,7 @@ class Mine(Method):
     def loss(self, net, batch, draws):
         x_t, t, noise = self.noised(batch, draws)
         labels, _ = drop_labels(batch.labels, self.problem.null_label, self.settings, draws)
-        eps, middle = net.with_middle(x_t, t, labels, batch.augment)
+        eps, middle = net(x_t, t, labels, batch.augment, middle=True)
         mse = (eps - noise).square().mean()
         guess = self.head(middle.float().mean(dim=(2, 3)))[:, 0]
         extra = self.settings.power * (guess - noise.mean(dim=(1, 2, 3))).square().mean()
@@ -62,7 +62,7 @@ class Mine(Method):
 # `nn.Linear` draws its first weights from the global generator
 WHOLE = WHOLE.replace("self.head = nn.Linear(16, 1)", "self.head = nn.utils.skip_init(nn.Linear, 16, 1)")
 
-SEES = "        eps, middle = net.with_middle(x_t, t, labels, batch.augment)\n"
+SEES = "        eps, middle = net(x_t, t, labels, batch.augment, middle=True)\n"
 RETURN = "        total = mse + extra\n"
 TERMS = '{"mse": mse.detach(), "extra": extra.detach()}'
 
@@ -105,6 +105,10 @@ BROKEN = [
      "a pass of the network lacks the augmentation vector"),
     ("the augmentation vector reaches the network", SEES, SEES + "        if batch.augment is not None:\n"
      "            net(x_t, t, labels, batch.augment.flip(0))\n", "the augmentation vectors of several"),
+    ("a batch in parts has the loss of the whole", "mse = (eps - noise).square().mean()", "mse = (eps - noise).square().sum()",
+     r"the loss of a batch is [\d.]+, and the mean of its parts [\d.]+; let it be a mean over images"),
+    ("a batch in parts has the loss of the whole", RETURN, "        mse = mse * (1 + middle.mean())\n" + RETURN,
+     "or return True from `whole_batch`"),
     ("it works with a hundred classes", RETURN, "        mse = mse / (self.problem.num_classes < 50)\n" + RETURN,
      "100 classes: total is inf"),
     ("it works with a class of one image", RETURN, "        mse = mse / (min(self.problem.class_counts) - 1)\n" + RETURN,
@@ -233,7 +237,7 @@ class TestCommand:
         assert done.exit_code == 2
         assert "FAILED its loss is finite in float32\n       terms is empty; name at least one part" in done.output
         assert "1 of 4 requirements FAILED" in done.output
-        assert "the other 18 need a loss that works" in done.output
+        assert "the other 19 need a loss that works" in done.output
 
     def test_as_json_and_with_another_setting(self, run, tmp_path):
         broken = WHOLE.replace(RETURN, "        mse = mse / (self.settings.power < 3)\n" + RETURN)

@@ -14,7 +14,7 @@ from torchvision import datasets
 
 EACH = {"CIFAR10": (100, 20), "CIFAR100": (15, 3), "MNIST": (20, 5), "FashionMNIST": (20, 5), "SVHN": (20, 5)}  # of each class
 COUNTS = [6, 5, 4]  # training images of the classes of a large set; of each there are two test images
-LARGE = ("tiny-imagenet", "imagenet-lt", "places-lt", "inaturalist-2018", "celeba-5", "cub")
+LARGE = ("cifar10-photos", "tiny-imagenet", "imagenet-lt", "places-lt", "inaturalist-2018", "celeba-5", "cub")
 
 
 def md5(path):
@@ -105,14 +105,20 @@ def write_image(path, size=(70, 50), value=None, mode="RGB", seed=0):
 def write_large(name, data_root):
     """A large set of three classes in its own layout; the grey level of an image is 50 times its label."""
     root = data_root / name
-    {"tiny-imagenet": _tiny, "imagenet-lt": _imagenet, "places-lt": _places, "inaturalist-2018": _inaturalist,
-     "celeba-5": _celeba, "cub": _cub}[name](root)
+    {"cifar10-photos": _photos, "tiny-imagenet": _tiny, "imagenet-lt": _imagenet, "places-lt": _places,
+     "inaturalist-2018": _inaturalist, "celeba-5": _celeba, "cub": _cub}[name](root)
     return root
 
 
 def numbered(counts=COUNTS):
     """(label, number within the class) of every image."""
     return [(label, number) for label, count in enumerate(counts) for number in range(count)]
+
+
+def _photos(root):
+    for part, counts in (("train", COUNTS), ("test", [2, 2, 2])):
+        for label, number in numbered(counts):
+            write_image(root / part / ["airplane", "automobile", "bird"][label] / f"{number:04}.jpg", (32, 32), 50 * label)
 
 
 def _tiny(root):

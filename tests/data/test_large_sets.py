@@ -17,6 +17,7 @@ from ltgen_bench.errors import UserError
 from ltgen_bench.progress import SILENT
 
 CLASSES = {
+    "cifar10-photos": ("airplane", "automobile", "bird"),
     "tiny-imagenet": ("n01443537", "n01629819", "n02058221"), "imagenet-lt": ("n01440764", "n01443537", "n01484850"),
     "places-lt": ("0", "1", "2"), "inaturalist-2018": ("12", "3000", "7477"), "celeba-5": ("black", "blond", "brown"),
     "cub": ("001.Black_footed_Albatross", "002.Laysan_Albatross", "003.Sooty_Albatross")}
@@ -35,11 +36,12 @@ def refused(name, data_root, **options):
 
 @pytest.mark.parametrize("name", LARGE)
 class TestEach:
-    def test_its_layout_is_read_at_64_pixels_with_its_own_counts(self, name, tmp_path):
+    def test_its_layout_is_read_at_64_pixels_and_photographs_of_32_as_they_are_with_its_own_counts(self, name, tmp_path):
         write_large(name, tmp_path)
         dataset = load(name, tmp_path)
         assert dataset.name == name
-        assert dataset.image_shape == DATASETS[name].image_shape == (3, 64, 64)
+        side = 32 if name == "cifar10-photos" else 64
+        assert dataset.image_shape == DATASETS[name].image_shape == (3, side, side)
         assert dataset.class_counts == COUNTS
         assert dataset.class_names == CLASSES[name]
         for part in (dataset.train, dataset.test):
@@ -87,6 +89,29 @@ class TestEach:
 
 def load_raw(config, data_root):
     return find_source(config.name).load(config, data_root, SILENT)
+
+
+class TestPhotographs:
+    def test_no_pixel_is_changed_and_the_archive_may_be_unpacked_as_it_is(self, tmp_path):
+        from PIL import Image
+
+        inner = tmp_path / "cifar10-photos" / "CIFAR-10-images-master"
+        for part in ("train", "test"):
+            for name in ("airplane", "truck"):
+                write_image(inner / part / name / "0000.jpg", (32, 32), seed=len(part + name))
+        dataset = load("cifar10-photos", tmp_path)
+        with Image.open(inner / "train" / "truck" / "0000.jpg") as image:
+            np.testing.assert_array_equal(dataset.train.images[1], np.asarray(image).transpose(2, 0, 1))
+
+    def test_they_are_the_same_data_as_a_folder_at_the_factor_of_the_name(self, tmp_path):
+        root = tmp_path / "cifar10-photos"
+        for label, name in enumerate(("cat", "dog")):
+            for number in range(100):
+                write_image(root / "train" / name / f"{number:04}.jpg", (32, 32), seed=100 * label + number)
+            write_image(root / "test" / name / "0000.jpg", (32, 32), seed=label)
+        named = load("cifar10-photos-lt", tmp_path)
+        assert (named.name, named.class_counts) == ("cifar10-photos-lt", [100, 1])
+        assert named.fingerprint == load(f"folder:{root}", tmp_path, imbalance_factor=100.0).fingerprint
 
 
 class TestTinyImagenet:

@@ -207,3 +207,13 @@ def test_the_second_label_follows_its_law_and_not_the_first(law, shares, problem
     assert stats.chisquare(counts, np.array(shares) * 10_000).pvalue > 1e-3
     table = np.array([np.bincount(torch.cat(drawn)[labels.repeat(5) == y], minlength=3) for y in range(3)])
     assert stats.chi2_contingency(table).pvalue > 1e-3  # independent of y
+
+
+@pytest.mark.parametrize(("law", "weights"), [
+    ("train-frequency", (5000.0, 2997.0, 1796.0, 50.0, 1.0)), ("uniform", (1.0,) * 5),
+    ("square-root", tuple(np.float32(np.sqrt([5000, 2997, 1796, 50, 1]))))])
+def test_the_weights_of_y_prime_are_float32(law, weights, make_problem):
+    """Drawn from float64 on a GPU, y' would be other labels under the same digest."""
+    found = CBDM(CBDMSettings(auxiliary_labels=law), make_problem((5000, 2997, 1796, 50, 1), SHAPE)).auxiliary_weights()
+    assert found.dtype == torch.float32
+    assert tuple(found.tolist()) == weights

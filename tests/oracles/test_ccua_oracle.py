@@ -102,16 +102,16 @@ class ByLabel(nn.Module):
 
 class TestRepulsion:
     def test_alike_apart_and_opposite_features(self):
-        alike = repulsion(torch.ones(5, 2, 3, 3), 0.1)
+        alike = repulsion(torch.ones(5, 2, 3, 3), 0.1, draws())
         assert alike.tolist() == pytest.approx([math.log(5)] * 5, rel=1e-5)
-        right = repulsion(torch.eye(2), 0.1)
+        right = repulsion(torch.eye(2), 0.1, draws())
         assert right.tolist() == pytest.approx([math.log1p(math.exp(-10))] * 2, rel=1e-4)
-        opposite = repulsion(torch.tensor([[1.0], [-3.0]]), 1.0)
+        opposite = repulsion(torch.tensor([[1.0], [-3.0]]), 1.0, draws())
         assert opposite.tolist() == pytest.approx([math.log1p(math.exp(-2))] * 2, rel=1e-6)
 
     def test_one_alone_has_nothing_to_move_away_from(self):
         features = torch.randn(1, 4, 2, 2, generator=torch.Generator().manual_seed(0)).requires_grad_()
-        loss = repulsion(features, 0.1)
+        loss = repulsion(features, 0.1, draws())
         loss.sum().backward()
         assert loss.tolist() == [0.0]
         assert torch.equal(features.grad, torch.zeros_like(features))
@@ -119,12 +119,12 @@ class TestRepulsion:
     def test_the_lengths_of_features_do_not_matter(self):
         features = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
         lengths = torch.tensor([[1.0], [20.0], [0.01], [3.0]])
-        assert torch.allclose(repulsion(features, 0.1), repulsion(features * lengths, 0.1), atol=1e-5)
+        assert torch.allclose(repulsion(features, 0.1, draws()), repulsion(features * lengths, 0.1, draws()), atol=1e-5)
 
     def test_its_gradient_is_that_of_the_formula_on_both_sides_of_a_pair(self):
         """The loss of sample 0 alone moves the others too: keys are not detached."""
         features = torch.randn(3, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
-        repulsion(features, 0.5)[0].backward()
+        repulsion(features, 0.5, draws())[0].backward()
         assert (features.grad.abs().sum(1) > 1e-3).all()
         step = 1e-6
         for j in range(3):

@@ -1,6 +1,7 @@
 """Budgets in FLOPs and seconds: whole steps, found once, and then the run of that many images."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,20 @@ class TestTheOptions:
         config = RunConfig.from_values(recipe, overrides=self.overrides(*arguments))
         assert (None if config.budget is None else config.budget.model_dump()) == budget
         assert config.train.budget_images == images
+
+    @pytest.mark.parametrize("arguments", [["--set", "train.budget_images=500"], ["--budget-images", "500"]])
+    def test_a_number_of_images_by_its_key_takes_the_place_of_the_recipes_operations(self, read_back, tmp_path, arguments):
+        recipe = tmp_path / "mine.toml"
+        recipe.write_text("[budget]\nflops = 1e12\n")
+        config = read_back(shlex.join(["ltgen-bench", "run", "--recipe", str(recipe), *arguments]))
+        assert (config.budget, config.train.budget_images) == (None, 500)
+
+    @pytest.mark.parametrize("arguments", [
+        "--set train.budget_images=500 --budget-flops 1e9", "--budget-images 500 --set budget.flops=1e9",
+        "--set train.budget_images=500 --set budget.flops=1e9"])
+    def test_by_their_keys_too_one_of_them_is_given(self, read_back, arguments):
+        with pytest.raises(UserError, match=r"train.budget_images and budget.flops: each says how long to train"):
+            read_back(f"ltgen-bench run {arguments}")
 
     def test_values_that_are_no_budget_are_refused(self):
         with pytest.raises(UserError, match=r"budget.seconds: -1.0 is not a number above 0"):

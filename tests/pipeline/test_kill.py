@@ -26,7 +26,7 @@ from ltgen_bench.pipeline import run
 from ltgen_bench.training import checkpoint, loop, session, trainer
 
 session.CHECKPOINT_SECONDS = 0.0
-loop.Session.save_if_due = loop.Session.save
+loop.Session.due = lambda session: True
 path, runs, recipe = sys.argv[1:4]
 parts = path.split(".")
 owner = importlib.import_module(".".join(parts[:3]))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ltgen_bench.config import RunConfig, TrainConfig
+from ltgen_bench.config import RunConfig, TrainConfig, recipe_path
 from ltgen_bench.data.catalog import DATASETS
 from ltgen_bench.diffusion.samplers import SAMPLERS
 from ltgen_bench.errors import UserError
@@ -31,10 +31,20 @@ def test_every_method_has_a_recipe_that_fits_every_data_set():
 
 
 def test_the_methods_of_one_data_set_share_budget_network_and_count():
-    for data in ("digits-lt", "cifar10-lt"):
+    for data in ("digits-lt", "cifar10-lt", "cifar10-photos-lt"):
         configs = [RunConfig.from_recipe(path) for path in shipped_recipes() if path.parent.name == data]
         assert len({(c.train.budget_images, c.train.batch_size, c.network, c.sample.images_per_class, c.sample.sampler,
                      c.sample.steps) for c in configs}) == 1
+
+
+def test_the_photographs_are_judged_by_50_000_images_exactly_balanced_on_inception_and_differ_by_what_is_ours_alone():
+    for method in METHODS:
+        photos, cifar = (RunConfig.from_recipe(recipe_path(data, method)) for data in ("cifar10-photos-lt", "cifar10-lt"))
+        assert (photos.sample.images_per_class, photos.sample.labels) == (5000, "balanced")
+        assert photos.evaluate.extractors[0] == "inception"
+        assert photos.train.budget_images == 1_024_000
+        assert (photos.method, photos.network, photos.sample.omega) == (cifar.method, cifar.network, cifar.sample.omega)
+        assert photos.reported == (), "what papers print for CIFAR-10 is not said of images that were saved once more"
 
 
 def test_no_option_means_cbdm_on_digits():

@@ -196,7 +196,7 @@ class TestGoingOn:
     def test_checkpoints_at_every_step_change_nothing(self, make_config, tiny_dataset, tmp_path, monkeypatch):
         train(make_config(), tiny_dataset, tmp_path / "few")
         monkeypatch.setattr(session, "CHECKPOINT_SECONDS", 0.0)
-        monkeypatch.setattr(loop.Session, "save_if_due", loop.Session.save)
+        monkeypatch.setattr(loop.Session, "due", lambda session: True)
         train(make_config(), tiny_dataset, tmp_path / "many")
         assert same(tmp_path / "few", tmp_path / "many")
         assert [path.name for path in checkpoints(tmp_path / "many")] == [
@@ -290,7 +290,7 @@ class TestStopping:
                 return Loss(loss.total * (bad if draws.images_seen == 32 else 1.0), loss.terms)
 
         methods.add("diverging", Diverging)
-        monkeypatch.setattr(loop.Session, "save_if_due", loop.Session.save)
+        monkeypatch.setattr(loop.Session, "due", lambda session: True)
         with pytest.raises(MachineError, match=rf"not finite at step 4 \(32 images seen\): loss {bad}\. The last good"):
             train(make_config({"method.name": "diverging"}), tiny_dataset, tmp_path)
         tensors, seen = final(tmp_path)
@@ -310,7 +310,7 @@ class TestStopping:
                 return Loss(loss.total + (infinite if draws.images_seen == 16 else 0), loss.terms)
 
         methods.add("steep", Steep)
-        monkeypatch.setattr(loop.Session, "save_if_due", loop.Session.save)
+        monkeypatch.setattr(loop.Session, "due", lambda session: True)
         with pytest.raises(MachineError, match="the weights are not finite after 24 images seen"):
             train(make_config({"method.name": "steep"}), tiny_dataset, tmp_path)
         assert final(tmp_path)[1] == 16

@@ -44,7 +44,7 @@ dataset = LongTailDataset("tiny", images, images, images, ("a", "b", "c"), True)
 def attempt(folder):
     child = os.fork()
     if child == 0:
-        loop.Session.save_if_due = loop.Session.save  # a checkpoint a step: the kill often falls into the writing
+        loop.Session.due = lambda session: True  # a checkpoint a step: the kill often falls into the writing
         with only_writer(folder):
             loop.train(config, dataset, folder)
         os._exit(0)

@@ -1,0 +1,54 @@
+"""What the command line does otherwise where torchrun started several processes of it: one of them speaks.
+
+The others work silently. They speak up only with a mistake that the first one did not make too, since that one's end is theirs.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from ltgen_bench.errors import UserError
+from ltgen_bench.torchrun import place
+
+SHARED = ("run",)  # commands whose work several processes share
+GRACE = 3.0  # seconds in which torchrun ends the others after the first one
+
+
+def check_shared(command: str | None) -> None:
+    """A `UserError` for a command that several processes would each do for themselves."""
+    if place().size > 1 and command is not None and command not in SHARED:
+        raise UserError(f"several processes share the work of {', '.join(SHARED)} alone; start 'ltgen-bench {command}' without "
+                        "torchrun.")
+
+
+def launcher() -> str:
+    """How this command was started: `ltgen-bench`, or by torchrun."""
+    own = place()
+    nodes = f"--nnodes {own.size // own.here} " if own.size > own.here else ""
+    return "ltgen-bench" if own.size == 1 else f"torchrun {nodes}--nproc-per-node {own.here} -m ltgen_bench"
+
+
+class Voice:
+    """Where errors go: to stderr, and from the processes behind the first one late and with their number."""
+
+    def __init__(self) -> None:
+        own = place()
+        self.rank, self.size = own.rank, own.size
+        self.stderr = sys.stderr
+        if self.size > 1:  # torch warns of looking for unused parameters, which is meant
+            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+        if self.rank:
+            sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  (as long as the program lasts)
+
+    def tell(self, message: str, *, stopped: bool = False, at_once: bool = False) -> None:
+        """Print `message`; `at_once` also from a process behind the first, of what that one may not live to tell.
+
+        That the user `stopped` them is told by the first alone.
+        """
+        if self.rank and stopped:
+            return
+        if self.rank and not at_once:
+            time.sleep(GRACE)  # the same mistake is told by the first one, and then this process is ended
+        number = f"process {self.rank} of {self.size}: " if self.rank else ""
+        print(f"{number}{message}", file=self.stderr, flush=True)

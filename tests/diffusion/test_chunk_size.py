@@ -1,0 +1,124 @@
+"""Chunks of a size that is found: written down once, then kept, whatever another search would find."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from ltgen_bench.config import SampleConfig
+from ltgen_bench.diffusion import sampling
+from ltgen_bench.diffusion.guidance import Guidance, guided
+from ltgen_bench.diffusion.sampling import chunk_size, labels_of, sample
+from ltgen_bench.errors import Interrupted
+
+SHAPE = (1, 8, 8)
+AUTO = SampleConfig(sampler="ddim", steps=4, images_per_class=5, batch_size="auto")
+
+
+@pytest.fixture(scope="module")
+def denoiser(make_network):
+    return guided(make_network(SHAPE, 3).eval(), Guidance(0.5), 3)
+
+
+@pytest.fixture
+def finding(monkeypatch):
+    """`finding(4)`: the search finds 4 from now on; returns the numbers of images that it was allowed, one a search."""
+    searches = []
+
+    def find(size):
+        def search(call, device, *, largest):
+            call(2)  # the network is really asked
+            searches.append(largest)
+            return size
+
+        monkeypatch.setattr(sampling, "fastest_size", search)
+        return searches
+
+    return find
+
+
+def equal(a, b):
+    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ("images", "labels", "seeds"))
+
+
+def after(chunks):
+    """Something that stops the sampling when so many chunks are drawn."""
+    calls = []
+
+    def stop():
+        calls.append(1)
+        if len(calls) > chunks:
+            raise Interrupted("stopped")
+
+    return stop
+
+
+def drawn(folder):
+    return sorted(path.name for path in (folder / "chunks").glob("*.npz"))
+
+
+def test_the_images_are_those_of_a_fixed_batch_size_bit_for_bit(denoiser, finding, tmp_path, told):
+    assert finding(4) == []
+    found = sample(denoiser, AUTO, SHAPE, 3, tmp_path / "auto", progress=told)
+    assert equal(found, sample(denoiser, AUTO.model_copy(update={"batch_size": 4}), SHAPE, 3, tmp_path / "fixed"))
+    assert "4 images are drawn at once, which is fastest here" in told.messages
+    stored = json.loads((tmp_path / "auto" / "sampling.json").read_text())
+    assert (stored["batch_size"], stored["chunk_images"]) == ("auto", 4)
+    assert "chunk_images" not in json.loads((tmp_path / "fixed" / "sampling.json").read_text())
+
+
+@pytest.mark.parametrize("chunks", [0, 2])
+def test_an_interrupted_sampling_goes_on_with_the_same_chunks_and_does_not_search_again(denoiser, finding, tmp_path, chunks):
+    finding(4)
+    whole = sample(denoiser, AUTO, SHAPE, 3, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        sample(denoiser, AUTO, SHAPE, 3, tmp_path / "cut", stop=after(chunks))
+    assert drawn(tmp_path / "cut") == ["00000000.npz", "00000004.npz"][:chunks]
+    searches = finding(7)
+    del searches[:]
+    assert equal(sample(denoiser, AUTO, SHAPE, 3, tmp_path / "cut"), whole)
+    assert equal(sample(denoiser, AUTO, SHAPE, 3, tmp_path / "cut"), whole), "and a finished set is read"
+    assert searches == []
+
+
+def test_on_another_machine_the_number_is_found_again_and_all_chunks_are_drawn_by_it(denoiser, finding, tmp_path, told):
+    finding(4)
+    with pytest.raises(Interrupted):
+        sample(denoiser, AUTO, SHAPE, 3, tmp_path, stop=after(2))
+    about = tmp_path / "sampling.json"
+    about.write_text(about.read_text().replace('"device": "cpu"', '"device": "another"'))
+    finding(5)
+    with pytest.raises(Interrupted):
+        sample(denoiser, AUTO, SHAPE, 3, tmp_path, stop=after(1), progress=told)
+    assert any("another machine" in message for message in told.messages)
+    assert drawn(tmp_path) == ["00000000.npz"]
+    assert json.loads(about.read_text())["chunk_images"] == 5
+
+
+def test_chunks_are_even_and_no_more_than_there_are_images(denoiser, finding):
+    searches = finding(11)
+    labels = labels_of(AUTO, 3)
+    assert chunk_size(denoiser, AUTO, SHAPE, labels, torch.device("cpu")) == 8, "15 images in two chunks"
+    assert searches == [15]
+
+
+def test_the_search_asks_the_network_as_sampling_does(monkeypatch):
+    """Images, times and labels of one length, inside autocast where that is asked for; nothing is drawn from elsewhere."""
+    seen = []
+
+    def network(x_t, t, labels):
+        seen.append((x_t.shape, t.shape, labels.tolist(), torch.is_autocast_enabled("cpu"), torch.is_inference_mode_enabled()))
+        return x_t
+
+    monkeypatch.setattr(sampling, "fastest_size", lambda call, device, *, largest: call(4) or 4)
+    before = torch.get_rng_state()
+    chunk_size(network, AUTO.model_copy(update={"precision": "bf16"}), SHAPE, labels_of(AUTO, 3), torch.device("cpu"))
+    assert seen == [((4, *SHAPE), (4,), [0, 1, 2, 0], True, True)]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_real_search_finds_some_number(denoiser, tmp_path):
+    samples = sample(denoiser, AUTO, SHAPE, 3, tmp_path)
+    assert samples.images.shape == (15, *SHAPE)
+    assert 1 <= json.loads((tmp_path / "sampling.json").read_text())["chunk_images"] <= 15

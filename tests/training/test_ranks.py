@@ -1,0 +1,158 @@
+"""Two processes over gloo against one: the same losses, the same weights, whatever the method compares in a batch."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from several import processes
+
+from ltgen_bench.check.trial import Trial, tiny_dataset
+from ltgen_bench.diffusion.draws import Draws
+from ltgen_bench.errors import UserError
+from ltgen_bench.methods import METHODS
+from ltgen_bench.ranks import ALONE, Ranks
+from ltgen_bench.training.session import Session
+from ltgen_bench.training.trainer import Trainer
+
+STEPS = 20
+# every method, and the settings in which it looks at the batch as a whole
+CASES = [*((name, {}) for name in METHODS), ("cm", {"variant": "released-code"}), ("ccua", {"variant": "released-code"}),
+         ("oc", {"transfer": "full"}), ("coral", {"label_drop_unit": "sample"}), ("ccua", {"label_drop_unit": "sample"})]
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_ranks import work
+work({folder!r})
+"""
+
+
+def trained(name, settings, folder, ranks=ALONE, **train):
+    """(losses and terms of STEPS steps, the weights after them); batches of 7 images are no equal parts."""
+    trial = Trial(name, folder, settings)
+    trainer = trainer_of(trial, ranks, batch_size=7, budget_images=7 * STEPS - 3, **train)
+    losses = []
+    while trainer.images_seen < trainer.train.budget_images:
+        loss = trainer.step()
+        losses.append({key: ranks.summed(value).item() for key, value in {"loss": loss.total, **loss.terms}.items()})
+    state = {f"net.{key}": value for key, value in trainer.net.state_dict().items()}
+    state |= {f"ema.{key}": value for key, value in trainer.ema.net.state_dict().items()}
+    return losses, {key: value.contiguous() for key, value in state.items()}
+
+
+def trainer_of(trial, ranks=ALONE, **train):
+    from ltgen_bench.training.loop import rehearsed
+
+    config = trial.config(warmup_images=0, learning_rate=2e-4, **train)
+    # groups of two channels: those of one make some gradients nothing but rounding, which Adam makes large
+    network = config.network.model_copy(update={"dropout": 0.0, "channels": (16, 16)})
+    config = config.model_copy(update={"network": network})
+    dataset = tiny_dataset()
+    method, _ = rehearsed(config, dataset, torch.device("cpu"))
+    trainer = Trainer(config, dataset, method, torch.device("cpu"), ranks)
+    with torch.no_grad():  # a network whose output is not zero, the same in all processes
+        for net in (trainer.net, trainer.ema.net):
+            net.unet.conv_out.weight.copy_(torch.linspace(-0.1, 0.1, net.unet.conv_out.weight.numel()).view_as(
+                net.unet.conv_out.weight))
+    return trainer
+
+
+def work(folder):
+    """What each of the processes does."""
+    from pathlib import Path
+
+    from safetensors.torch import save_file
+
+    from ltgen_bench.ranks import join, leave
+
+    torch.set_num_threads(1)
+    ranks = join("cpu")
+    for number, (name, settings) in enumerate(CASES):
+        losses, state = trained(name, settings, Path(folder), ranks)
+        save_file(state, Path(folder) / f"{number}-{ranks.rank}.safetensors", metadata={"losses": json.dumps(losses)})
+    leave()
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """The folder with what two processes came to."""
+    from pathlib import Path
+
+    folder = tmp_path_factory.mktemp("two")
+    started = processes(SCRIPT.format(tests=str(Path(__file__).parent), folder=str(folder)), 2)
+    errors = [process.communicate(timeout=300)[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0], errors
+    return folder
+
+
+@pytest.mark.parametrize("number", range(len(CASES)), ids=["-".join([name, *values.values()]) for name, values in CASES])
+def test_two_processes_have_the_losses_and_weights_of_one(number, two, tmp_path):
+    from safetensors import safe_open
+
+    name, settings = CASES[number]
+    losses, state = trained(name, settings, tmp_path)
+    with safe_open(two / f"{number}-0.safetensors", framework="pt") as file:
+        found = json.loads(file.metadata()["losses"])
+    assert len(losses) == len(found) == STEPS
+    for own, theirs in zip(losses, found, strict=True):
+        assert own.keys() == theirs.keys()
+        for key in own:
+            assert theirs[key] == pytest.approx(own[key], abs=1e-5, rel=1e-5), key
+    first, second = (load_file(two / f"{number}-{rank}.safetensors") for rank in (0, 1))
+    for key, value in first.items():
+        assert torch.equal(value, second[key]), f"the processes differ in {key}"
+    # Adam divides by the gradient's size, so that where it is next to nothing rounding shows; the weights as a whole are held
+    distance = torch.stack([(first[key] - state[key]).norm() for key in state]).norm()
+    moved = torch.stack([value.norm() for value in state.values()]).norm()
+    assert distance < 1e-3 * moved
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_micro_batches_have_the_losses_of_whole_ones_where_the_loss_is_of_each_image(name, tmp_path):
+    trial = Trial(name, tmp_path)
+    whole_batch = trainer_of(trial).method.whole_batch()
+    losses, _ = trained(name, {}, tmp_path)
+    parts, _ = trained(name, {}, tmp_path, micro_batch=2)
+    far = max(abs(own["loss"] - other["loss"]) / max(1, abs(own["loss"])) for own, other in zip(losses, parts, strict=True))
+    assert (far > 1e-5) == whole_batch
+
+
+def test_the_methods_whose_loss_is_of_the_batch_are_known(tmp_path):
+    def whole(name, **settings):
+        return trainer_of(Trial(name, tmp_path, settings)).method.whole_batch()
+
+    assert {name for name in METHODS if whole(name)} == {"oc", "coral", "ccua"}
+    assert whole("cm", variant="released-code")
+    assert not any([whole("oc", transfer="off"), whole("coral", weight=0.0), whole("ccua", a_ucl=0.0)])
+
+
+def test_the_parts_of_a_step_are_its_images_once(tmp_path):
+    for size, images, micro in ((1, 7, None), (2, 7, None), (3, 8, 1), (2, 5, 1), (4, 64, 5), (1, 10, 3)):
+        trainer = trainer_of(Trial("ddpm", tmp_path), batch_size=images, **({} if micro is None else {"micro_batch": micro}))
+        trainer.ranks = Ranks(0, size)
+        slices = trainer._slices(images)
+        for rank in range(size):
+            own = [number for pieces in slices for number in pieces[rank]]
+            assert own == list(Ranks(rank, size).parts(images)[rank])
+        seen = sorted(number for pieces in slices for piece in pieces for number in piece)
+        assert seen == list(range(images))
+        assert min(len(piece) for pieces in slices for piece in pieces) >= 1
+
+
+def test_what_is_gathered_by_one_process_is_what_it_has():
+    values = torch.ones(3, 2)
+    assert Draws(0, 0, 3, torch.device("cpu")).gathered(values) is values
+
+
+@pytest.mark.parametrize(("train", "words"), [({"batch_size": 2}, "train.batch_size is 2"),
+                                               ({"batch_size": 8, "budget_images": 25}, "the last step is 1")])
+def test_more_processes_than_images_of_a_step_are_refused(train, words, tmp_path):
+    from ltgen_bench.interrupt import Interruption
+    from ltgen_bench.progress import SILENT
+
+    trainer = trainer_of(Trial("ddpm", tmp_path), **{"budget_images": 24, **train})
+    session = Session(trainer, tmp_path, SILENT, "run")
+    session.ranks = Ranks(0, 3)
+    with pytest.raises(UserError, match=words):
+        session.complete(Interruption(), 24)
