@@ -12,11 +12,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
-
-import torch
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
 from ltgen_bench.errors import MachineError
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    import torch
 
 AUTO: Literal["auto"] = "auto"  # what a setting says that leaves the number to this file
 GAIN = 0.03  # from here on a larger number counts as faster
@@ -45,7 +46,7 @@ class Memory(Protocol):
         """The most that is in use while `call` runs."""
 
 
-def fastest_size(call: Call, device: torch.device, *, largest: int, clock: Callable[[], float] | None = None,
+def fastest_size(call: Call, device: "torch.device", *, largest: int, clock: Callable[[], float] | None = None,
                  memory: Memory | None = None) -> int:
     """The smallest number of images, up to `largest`, that is as fast an image as any tried, but for 3 %; in about 5 s.
 
@@ -55,6 +56,8 @@ def fastest_size(call: Call, device: torch.device, *, largest: int, clock: Calla
     those of the machine. Raises `MachineError` where not even one image fits.
     """
     if clock is None:  # a single thread is timed by what it had of the processor, so that other processes do not disturb
+        import torch
+
         clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
     memory = memory if memory is not None or device.type != "cpu" else HostMemory()
     trial = _Trial(call, device, clock, memory)
@@ -118,7 +121,7 @@ class _First(NamedTuple):
 class _Trial:
     """A call that is timed, and may run out of memory."""
 
-    def __init__(self, call: Call, device: torch.device, clock: Callable[[], float], memory: Memory | None) -> None:
+    def __init__(self, call: Call, device: "torch.device", clock: Callable[[], float], memory: Memory | None) -> None:
         self._call, self._device, self._clock, self._memory = call, device, clock, memory
 
     def first(self, size: int) -> _First | None:
@@ -132,6 +135,8 @@ class _Trial:
             if not out_of_memory(error):
                 raise
         if self._device.type == "cuda":  # here the error, and what it held, is gone
+            import torch
+
             torch.cuda.empty_cache()
         return None
 
@@ -148,12 +153,16 @@ class _Trial:
         begin = self._clock()
         self._call(size)
         if self._device.type == "cuda":
+            import torch
+
             torch.cuda.synchronize(self._device)
         return self._clock() - begin
 
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether `error` says that a memory is full: Python's, or one of torch's, which on a CPU has no class of its own."""
+    import torch
+
     words = "DefaultCPUAllocator", "out of memory", "ALLOC_FAILED"
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(word in str(error) for word in words)
 

@@ -9,15 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
-from typing import Any, TypeVar
-
-import torch
-from jaxtyping import Shaped
-from torch import Tensor
-from torch import distributed as dist
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ltgen_bench.errors import LostError, UserError
 from ltgen_bench.torchrun import place
+
+if TYPE_CHECKING:  # torch takes seconds to import, and one process has no use for its collectives
+    import torch
 
 T = TypeVar("T")
 
@@ -46,12 +44,16 @@ class Ranks:
     def wait(self) -> None:
         """Go on when all are here."""
         if self.size > 1:
+            from torch import distributed as dist
+
             dist.barrier(group=self.control)
 
     def agree(self, value: T) -> T:
         """What the first process has."""
         if self.size == 1:
             return value
+        from torch import distributed as dist
+
         values = [value]
         dist.broadcast_object_list(values, src=0, group=self.control)
         return values[0]
@@ -60,6 +62,8 @@ class Ranks:
         """What every process has, in order, in the first one; nothing in the others."""
         if self.size == 1:
             return [value]
+        from torch import distributed as dist
+
         values = [value] * self.size if self.first else None
         dist.gather_object(value, values, dst=0, group=self.control)
         return values or []
@@ -68,13 +72,18 @@ class Ranks:
         """The largest that any process has, for each of `values`."""
         if self.size == 1:
             return list(values)
+        import torch
+        from torch import distributed as dist
+
         found = torch.tensor(values)
         dist.all_reduce(found, dist.ReduceOp.MAX, group=self.control)
         return [int(value) for value in found.tolist()]
 
-    def summed(self, values: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
+    def summed(self, values: "torch.Tensor") -> "torch.Tensor":
         """The sum over all processes, on the device of `values`."""
         if self.size > 1:
+            from torch import distributed as dist
+
             values = values.clone()
             dist.all_reduce(values)
         return values
@@ -92,39 +101,13 @@ class Ranks:
 ALONE = Ranks()
 
 
-class _Gathered(torch.autograd.Function):
-    """Rows of all processes, one after the other; a gradient is the sum of what all of them have for a row."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, rank: int, sizes: tuple[int, ...]) -> Tensor:
-        ctx.own = slice(sum(sizes[:rank]), sum(sizes[:rank + 1]))
-        padded = values.new_zeros(max(sizes), *values.shape[1:])  # every process sends as many
-        padded[:len(values)] = values
-        found = [torch.empty_like(padded) for _ in sizes]
-        dist.all_gather(found, padded)
-        return torch.cat([part[:size] for part, size in zip(found, sizes, strict=True)])
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        gradient = gradients[0].contiguous().clone()
-        dist.all_reduce(gradient)
-        return gradient[ctx.own], None, None
-
-
-def gathered(values: Shaped[Tensor, "b *shape"], rank: int, sizes: Sequence[int]) -> Shaped[Tensor, "B *shape"]:
-    """`values` of all processes in order, where process i has `sizes[i]` rows. Gradients flow back to where they came from.
-
-    A loss that every process computes of all rows, and whose gradients are then averaged over the processes, is differentiated
-    as if one process had all of it.
-    """
-    return _Gathered.apply(values, rank, tuple(sizes))
-
-
 def device_here(name: str | None) -> str | None:
     """The device of this process where `name` leaves the choice among several GPUs.
 
     Raises `UserError` where torchrun started more processes than there are.
     """
+    import torch
+
     own = place()
     if own.size == 1 or name == "cpu" or not torch.cuda.is_available():
         return name
@@ -142,6 +125,9 @@ def join(device: str | None) -> Ranks:
     """Meet the other processes on the `device_here`, where torchrun started some; `ALONE` otherwise. Once a program."""
     if place().size == 1:
         return ALONE
+    import torch
+    from torch import distributed as dist
+
     cuda = device is not None and device.startswith("cuda")
     if cuda:
         torch.cuda.set_device(device)
@@ -151,6 +137,8 @@ def join(device: str | None) -> Ranks:
 
 def leave() -> None:
     """Say good-bye at the end of the program, when all have done so."""
+    from torch import distributed as dist
+
     if dist.is_initialized():
         dist.destroy_process_group()
 
@@ -161,6 +149,8 @@ def minding_the_others() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        from torch import distributed as dist
+
         if dist.is_initialized() and any(word in str(error).lower() for word in LOST):
             raise LostError("another process of this run has ended, so this one stops too; what was saved is whole, and the "
                                "same command goes on from there.") from error

@@ -113,7 +113,7 @@ class TestFaults:
             "train.budget_images: 'many' is not a whole number above 0.",
             "train.batch_size: 0 is not a number above 0.",
             "train.learning_rate: -1.0 is not a number above 0.",
-            "train.presicion: unknown setting. Did you mean 'precision'? Known: budget_images, batch_size, "
+            "train.presicion: unknown setting. Did you mean 'precision'? Known: budget_images, batch_size, micro_batch, "
             "learning_rate, warmup_images, ema_halflife_images, ema_rampup, clip_norm, precision, compile, augment.",
             "sample.precision: 'float16' is not one of 'float32' or 'bf16'.",
             "sample.steps: 1001 is not a number above 0 and of at most 1000.",

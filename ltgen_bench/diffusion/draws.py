@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
-from ltgen_bench.ranks import ALONE, Ranks, gathered
+from ltgen_bench.diffusion.gathering import gathered
+from ltgen_bench.ranks import ALONE, Ranks
 
 
 def derived_seed(*parts: int | str) -> int:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from jaxtyping import UInt8
 
 from ltgen_bench.batch_size import AUTO, fastest_size
@@ -43,6 +42,8 @@ def _with(extractor: Extractor, size: int) -> Extractor:
 
 
 def _found(extractor: Extractor, images: UInt8[np.ndarray, "N C H W"], folder: Path, device: str, progress: Progress) -> int:
+    import torch
+
     place = torch.device(device)
     kind = torch.cuda.get_device_name(place) if place.type == "cuda" else f"cpu, threads {torch.get_num_threads()}"
     about = {"extractor": extractor.name, "weights": extractor.weights_id, "precision": extractor.precision, "device": kind,

@@ -178,7 +178,7 @@ class TestCatalogue:
     def test_the_lt_forms_stand_for_their_factor(self):
         factors = {name: DATASETS[name].imbalance_factor for name in DATASETS if DATASETS[name].imbalance_factor}
         assert factors == {"digits-lt": 20.0, **{f"{name}-lt": 100.0 for name in (
-            "cifar10", "cifar100", "mnist", "fashion-mnist", "svhn", "tiny-imagenet")}}
+            "cifar10", "cifar10-photos", "cifar100", "mnist", "fashion-mnist", "svhn", "tiny-imagenet")}}
 
     def test_a_set_with_one_class_or_an_empty_one_is_refused(self, tmp_path):
         images = np.zeros((8, 4, 4), np.uint8)

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from ltgen_bench.config import EvaluateConfig, SampleConfig
 from ltgen_bench.evaluation import sizing
@@ -84,7 +85,7 @@ def test_another_extractor_precision_shape_or_number_of_threads_has_a_number_of_
     if change == "shape":
         pixels = np.zeros((5, 1, 6, 6), np.uint8)
     elif change == "threads":
-        monkeypatch.setattr(sizing.torch, "get_num_threads", lambda: 64)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
         pixels = 255 - pixels
     else:
         setattr(counting_extractor, change, "another")
