@@ -20,8 +20,9 @@ import torch
 
 from ltgen_bench.config import RunConfig, TrainConfig
 from ltgen_bench.data.dataset import LongTailDataset
+from ltgen_bench.files import only_writer
 from ltgen_bench.interrupt import Interruption
-from ltgen_bench.pipeline import NO_WEIGHTS, Plan, Run, carry_out, measured, read_run, still_current, training_flops, writing
+from ltgen_bench.pipeline import NO_WEIGHTS, Plan, Run, carry_out, measured, read_run, still_current, training_flops
 from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.ranks import ALONE, Ranks
 from ltgen_bench.records.curve import Point, curve_table, save_curve
@@ -81,7 +82,7 @@ def carry_out_curve(plan: Plan, every: int, *, device: torch.device, extractor_w
     points = [PointPlan(plan.config, plan.dataset, plan.runs, images) for images in positions(plan.config.train, every)]
     run = carry_out(plan, device=device, extractor_weights=extractor_weights, progress=progress, command=command,
                     kept={point.images: point.weights for point in points}, ranks=ranks)
-    with writing(plan.folder, ranks), Interruption() as interruption:
+    with ranks.first_alone(only_writer(plan.folder)), Interruption() as interruption:
         states = ranks.agree([(point.finished and still_current(point.score_folder, point.config.evaluate, extractor_weights),
                                point.weights.is_file()) for point in points])
         due = [(point, there) for point, (current, there) in zip(points, states, strict=True) if not current]

@@ -3,7 +3,6 @@
 import json
 import tomllib
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,10 +37,10 @@ from ltgen_bench.records.schema import RECORD_FILE, SCHEMA_VERSION, Entry, RunRe
 from ltgen_bench.report.sheets import loss_curve, sample_sheet
 from ltgen_bench.training.cost import flops_per_image
 from ltgen_bench.training.loop import Trained, train
+from ltgen_bench.training.session import NOTHING_KEPT
 from ltgen_bench.training.trainer import resolve_precision
 
 NO_WEIGHTS: Mapping[str, Path] = MappingProxyType({})
-NOTHING_KEPT: Mapping[int, Path] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -137,10 +136,10 @@ def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[st
         check_extractors(dataset, config.evaluate, extractor_weights=extractor_weights, progress=progress)
     if config.evaluate.half is not None:
         dataset.half(config.evaluate.half)  # refuses classes that are too small, before hours of training
-    with writing(folder, ranks), Interruption() as interruption:
+    with ranks.first_alone(only_writer(folder)), Interruption() as interruption:
         with ranks.first_goes():
             claim(plan)
-        with costing(folder / "train" / "cost.json", device, ranks):
+        with ranks.first_alone(stage_cost(folder / "train" / "cost.json", device)):
             trained = train(config, dataset, folder / "train", device=device, progress=progress, interruption=interruption,
                             kept=kept, ranks=ranks)
             if ranks.first:
@@ -153,16 +152,6 @@ def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[st
     return read_run(plan) if result is None else result
 
 
-def writing(folder: Path, ranks: Ranks) -> AbstractContextManager[None]:
-    """`only_writer` of a run's folder, which of several ranks the first one is."""
-    return only_writer(folder) if ranks.first else nullcontext()
-
-
-def costing(path: Path, device: torch.device, ranks: Ranks) -> AbstractContextManager[None]:
-    """`stage_cost`, which of several ranks the first one keeps."""
-    return stage_cost(path, device) if ranks.first else nullcontext()
-
-
 def measured(plan: Plan, trained: Trained, started: datetime, *, device: torch.device, extractor_weights: Mapping[str, Path],
              progress: Progress, command: str, ranks: Ranks = ALONE) -> Run | None:
     """Samples of `trained`, their scores and the record of it all, in the folders of the plan but for the record.
@@ -170,14 +159,14 @@ def measured(plan: Plan, trained: Trained, started: datetime, *, device: torch.d
     Of several `ranks` the first one comes back with it, and the others with None when their help is no longer needed.
     """
     config, dataset = plan.config, plan.dataset
-    with costing(plan.sample_folder / "cost.json", device, ranks):
+    with ranks.first_alone(stage_cost(plan.sample_folder / "cost.json", device)):
         denoiser = trained.method.denoiser(trained.net, Guidance(config.sample.omega))
         samples = sample(denoiser, config.sample, dataset.image_shape, dataset.num_classes, plan.sample_folder,
                          device=device, progress=progress, ranks=ranks)
         if ranks.first:
             sample_sheet(samples.images, samples.labels, dataset.class_names, dataset.class_counts,
                          plan.sample_folder / "samples.png")
-    with costing(plan.score_folder / "cost.json", device, ranks):
+    with ranks.first_alone(stage_cost(plan.score_folder / "cost.json", device)):
         if ranks.size > 1:
             share_features(samples, dataset, config.evaluate, ranks, device=str(device), extractor_weights=extractor_weights,
                            progress=progress, sampling=config.sample)

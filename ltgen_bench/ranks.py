@@ -5,7 +5,7 @@ process, the ordinary case, is `ALONE`, for which everything here does nothing.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
@@ -88,6 +88,10 @@ class Ranks:
             dist.all_reduce(values)
         return values
 
+    def first_alone(self, context: AbstractContextManager[None]) -> AbstractContextManager[None]:
+        """`context` for the first process; the others, which neither lock nor write, do without."""
+        return context if self.first else nullcontext()
+
     @contextmanager
     def first_goes(self) -> Iterator[None]:
         """The first process does what is inside alone, then the others do it, who find what it has left on the disk."""
@@ -153,5 +157,5 @@ def minding_the_others() -> Iterator[None]:
 
         if dist.is_initialized() and any(word in str(error).lower() for word in LOST):
             raise LostError("another process of this run has ended, so this one stops too; what was saved is whole, and the "
-                               "same command goes on from there.") from error
+                            "same command goes on from there.") from error
         raise

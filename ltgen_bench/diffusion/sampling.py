@@ -152,31 +152,32 @@ def sample(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int, int
     sampling = Sampling(config.model_copy(update={"batch_size": size}), image_shape, labels, device)
     files = [parts / f"{chunk.start:08d}.npz" for chunk in sampling.chunks]
 
-    def chunk(index: int, known: SampleSet | None = None) -> SampleSet:
-        """The images of a chunk: `known` ones, those in its file, or now drawn into it."""
+    def finished(index: int) -> SampleSet | None:
+        numbers = sampling.chunks[index]
+        return _finished(files[index], seeds[numbers.start:numbers.stop])
+
+    def drawn(index: int) -> SampleSet:
+        stop()
         numbers = sampling.chunks[index]
         own = slice(numbers.start, numbers.stop)
-        found = _finished(files[index], seeds[own]) if known is None else known
-        if found is None:
-            stop()
-            found = SampleSet(sampling.draw(denoiser, numbers), labels[own], seeds[own])
-            found.save(files[index])
-        return found
+        chunk = SampleSet(sampling.draw(denoiser, numbers), labels[own], seeds[own])
+        chunk.save(files[index])
+        return chunk
 
-    def there() -> int:
-        """Images that are finished, also by other ranks."""
-        return sum(len(numbers) for numbers, file in zip(sampling.chunks, files, strict=True) if file.is_file())
-
-    with progress.stage("sample", len(labels), "images", there()) as stage:
-        shown, drawn = there(), {}
-        for index in range(ranks.rank, len(files), ranks.size):
-            drawn[index] = chunk(index)
-            stage.advance(max(0, there() - shown), f"{config.sampler} {config.steps}, omega {config.omega:g}")
-            shown = max(shown, there())
+    # chunk i is for rank i mod their number; progress takes it that the others keep pace
+    turns = {index: sum(map(len, sampling.chunks[index - ranks.rank:][:ranks.size]))
+             for index in range(ranks.rank, len(files), ranks.size)}
+    chunks = {index: finished(index) for index in turns}
+    done = sum(images for index, images in turns.items() if chunks[index] is not None)
+    with progress.stage("sample", len(labels), "images", done) as stage:
+        for index, images in turns.items():
+            if chunks[index] is None:
+                chunks[index] = drawn(index)
+                stage.advance(images, f"{config.sampler} {config.steps}, omega {config.omega:g}")
     ranks.wait()
     if ranks.first:
-        every = [chunk(index, drawn.get(index)) for index in range(len(files))]
-        SampleSet(np.concatenate([one.images for one in every]), labels, seeds).save(whole)
+        whole_set = [chunks.get(index) or finished(index) or drawn(index) for index in range(len(files))]
+        SampleSet(np.concatenate([chunk.images for chunk in whole_set]), labels, seeds).save(whole)
         shutil.rmtree(parts)
     ranks.wait()
     return SampleSet.load(whole)

@@ -5,7 +5,6 @@ a large set goes on where it stood.
 """
 
 import hashlib
-from contextlib import nullcontext
 from itertools import zip_longest
 from pathlib import Path
 
@@ -39,7 +38,7 @@ def made_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, fo
     if not ranks.agree(bool(ranks.first and file.missing())):
         stage.advance(len(images))
         return file
-    with turn_to_write(file.folder, progress.say) if ranks.first else nullcontext():
+    with ranks.first_alone(turn_to_write(file.folder, progress.say)):
         missing = ranks.agree(file.missing(progress.say) if ranks.first else [])
         stage.advance(len(images) - sum(len(images[block]) for block in missing))
         for block in missing:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -48,15 +48,10 @@ def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig
     another shape, with labels out of range or (unless they were drawn at random) without an image of some class, for a
     half of a long-tailed reference, and for unusable weights files.
     """
-    config = _as_drawn(fitted(config, dataset), sampling)
-    metrics = [METRICS[name] for name in wanted_metrics(config)]
     _check_extractors(config, extractor_weights)
-    uniform = sampling is not None and sampling.labels == "uniform"
-    check_samples(samples, dataset, every_class=not uniform)
-    folder = cache if cache is not None else cache_folder() / "features"
-    judged = dataset if config.half is None else dataset.half(config.half)
-    generated, labels = counted(canonical(samples), dataset, config, uniform)
-    sets = Sets(generated, *(canonical(images) for images in real_sides(judged, config)))
+    config, judged, sets, labels, folder = _asked(samples, dataset, config, cache, sampling)
+    metrics = [METRICS[name] for name in wanted_metrics(config)]
+    generated = sets.generated
     if config.protocol is None and isinstance(config.images, int) and len(generated) < config.images:  # else a departure
         progress.say(f"{len(generated):,} generated images count, where evaluate.images asks for {config.images:,}")
     scopes = scopes_of(dataset)
@@ -68,9 +63,7 @@ def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig
     confusions: dict[str, list[list[float]]] = {}
     measured = [metric for metric in metrics if "training" not in metric.needs]
     for name in config.extractors if measured else ():
-        # an extractor is trained on all real images, so that it is the same for both halves
-        extractor = EXTRACTORS[name].build(dataset, device=device, folder=folder, weights=extractor_weights.get(name),
-                                           steps=config.classifier_steps, progress=progress)
+        extractor = _built(name, dataset, config, device, folder, extractor_weights, progress)
         weights[name] = extractor.sha256
         found, seen = _extractor_rows(extractor, measured, sets, judged, config, device, scopes, folder, progress)
         if seen is not None:
@@ -97,23 +90,47 @@ def share_features(samples: ImageSet, dataset: LongTailDataset, config: Evaluate
 
     Every rank calls this with a device of its own; the first then finds all of them.
     """
-    config = _as_drawn(fitted(config, dataset), sampling)
+    config, judged, sets, _, folder = _asked(samples, dataset, config, cache, sampling)
     metrics = [METRICS[name] for name in wanted_metrics(config) if "training" not in METRICS[name].needs]
-    folder = cache if cache is not None else cache_folder() / "features"
-    judged = dataset if config.half is None else dataset.half(config.half)
-    uniform = sampling is not None and sampling.labels == "uniform"
-    generated, _ = counted(canonical(samples), dataset, config, uniform)
-    sets = Sets(generated, *(canonical(images) for images in real_sides(judged, config)))
     for name in config.extractors if metrics else ():
         with ranks.first_goes():  # it may be trained or fetched
-            extractor = EXTRACTORS[name].build(dataset, device=device, folder=folder, weights=extractor_weights.get(name),
-                                               steps=config.classifier_steps, progress=progress)
+            extractor = _built(name, dataset, config, device, folder, extractor_weights, progress)
         of_side, _ = looked_at(sets, judged, config, asks_for_training_images(possible_on(extractor, metrics)))
         with progress.stage("features", sum(map(len, of_side.values())), "images") as stage:
             for images in of_side.values():
                 if len(images):
                     looking = sized(extractor, config.batch_size, images.images, folder, device, progress, ranks)
                     made_features(images.images, looking, folder, progress, stage, ranks)
+
+
+class _Asked(NamedTuple):
+    """What an evaluation comes to: its rules, the data that judge, the images that meet, what the protocol says of the labels
+    of the generated ones, and where features are kept."""
+
+    config: EvaluateConfig
+    judged: LongTailDataset
+    sets: Sets
+    labels: Row
+    folder: Path
+
+
+def _asked(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig, cache: Path | None,
+           sampling: SampleConfig | None) -> _Asked:
+    """The samples checked against the data, and all that follows from the arguments of `evaluate`."""
+    config = _as_drawn(fitted(config, dataset), sampling)
+    uniform = sampling is not None and sampling.labels == "uniform"
+    check_samples(samples, dataset, every_class=not uniform)
+    judged = dataset if config.half is None else dataset.half(config.half)
+    generated, labels = counted(canonical(samples), dataset, config, uniform)
+    sets = Sets(generated, *(canonical(images) for images in real_sides(judged, config)))
+    return _Asked(config, judged, sets, labels, cache if cache is not None else cache_folder() / "features")
+
+
+def _built(name: str, dataset: LongTailDataset, config: EvaluateConfig, device: str, folder: Path,
+           weights: Mapping[str, Path], progress: Progress) -> Extractor:
+    """An extractor, trained on all real images where it is trained, so that it is the same for both halves."""
+    return EXTRACTORS[name].build(dataset, device=device, folder=folder, weights=weights.get(name),
+                                  steps=config.classifier_steps, progress=progress)
 
 
 def wanted_metrics(config: EvaluateConfig) -> list[str]:

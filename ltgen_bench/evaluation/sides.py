@@ -40,7 +40,7 @@ def real_sides(dataset: LongTailDataset, config: EvaluateConfig) -> tuple[ImageS
 
 
 def looked_at(images_of: Sets, dataset: LongTailDataset, config: EvaluateConfig,
-               unseen: bool) -> tuple[dict[str, ImageSet], Int64[np.ndarray, " N"] | None]:
+              unseen: bool) -> tuple[dict[str, ImageSet], Int64[np.ndarray, " N"] | None]:
     """(the images of each side, where the training images stand among the reference, whose features then serve again).
 
     Where only a part of the real images is looked at, the one that was copied may be among the others, so there is no training

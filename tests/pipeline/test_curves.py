@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
+from telling import Telling
 
 from ltgen_bench.cli import cli
 from ltgen_bench.config import DataConfig
@@ -15,7 +16,6 @@ from ltgen_bench.curves import carry_out_curve, positions
 from ltgen_bench.data.load import load_dataset
 from ltgen_bench.errors import Interrupted
 from ltgen_bench.pipeline import carry_out, make_plan
-from ltgen_bench.progress import SILENT
 from ltgen_bench.records.curve import COSTS, load_curve
 from ltgen_bench.records.schema import RunRecord
 from ltgen_bench.records.store import find_runs
@@ -129,17 +129,6 @@ class TestWhatIsThere:
         assert seen[-1] == 192
         assert "the run is past 3 positions of its curve; training it again up to 192 images" in telling.said
         assert more[more["images"] == 200]["value"].tolist() == curve[curve["images"] == 200]["value"].tolist()
-
-
-class Telling:
-    """Progress that keeps what was said."""
-
-    def __init__(self):
-        self.said = []
-        self.stage = SILENT.stage
-
-    def say(self, message):
-        self.said.append(message)
 
 
 @pytest.mark.parametrize("at", [80, 144], ids=["before the point", "behind it"])

@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 from click.testing import CliRunner
+from telling import Telling
 
 from ltgen_bench.cli import cli
 from ltgen_bench.config import DataConfig
@@ -15,7 +16,6 @@ from ltgen_bench.data.load import load_dataset
 from ltgen_bench.errors import Interrupted, UserError
 from ltgen_bench.files import only_writer
 from ltgen_bench.grid import carry_out_grid, make_grid
-from ltgen_bench.progress import SILENT
 
 CPU = torch.device("cpu")
 SMALL = ["--threads", "1", "--budget-images", "96", "--images-per-class", "12", "--steps", "3", "--sampler", "dpm-solver++"]
@@ -36,17 +36,6 @@ def small(tiny_run):
 @pytest.fixture(scope="module")
 def digits():
     return load_dataset(DataConfig(name="digits-lt"))
-
-
-class Telling:
-    """Progress that keeps what was said."""
-
-    def __init__(self):
-        self.said = []
-        self.stage = SILENT.stage
-
-    def say(self, message):
-        self.said.append(message)
 
 
 class TestTheGrid:
