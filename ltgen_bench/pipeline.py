@@ -127,9 +127,9 @@ def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[st
     call this with the same plan and a device each; they share training, sampling and the passes through extractors, the first
     one writes and measures, and all come back with the run.
     """
+    exact_float32(device)  # also of a finished run, whose curve may still be drawn
     if ranks.agree(plan.finished and still_current(plan.score_folder, plan.config.evaluate, extractor_weights)):
         return read_run(plan)
-    exact_float32(device)
     config, dataset, folder = plan.config, plan.dataset, plan.folder
     started = datetime.now(UTC)
     with ranks.first_goes():

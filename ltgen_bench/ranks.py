@@ -20,7 +20,8 @@ if TYPE_CHECKING:  # torch takes seconds to import, and one process has no use f
 T = TypeVar("T")
 
 WAIT = timedelta(days=7)  # as long as the first process may take for what the others only wait for; torchrun ends the dead
-LOST = ("closed by peer", "connection reset", "broken pipe", "socket timeout", "nccl", "gloo")  # what a dead process leaves
+# what gloo and NCCL say when the other side is gone; their other errors are faults of the machine
+LOST = ("closed by peer", "connection reset", "broken pipe", "socket timeout", "remote process exited", "ncclremoteerror")
 
 
 @dataclass(frozen=True)
@@ -157,5 +158,5 @@ def minding_the_others() -> Iterator[None]:
 
         if dist.is_initialized() and any(word in str(error).lower() for word in LOST):
             raise LostError("another process of this run has ended, so this one stops too; what was saved is whole, and the "
-                            "same command goes on from there.") from error
+                            f"same command goes on from there ({str(error).strip().splitlines()[0]}).") from error
         raise

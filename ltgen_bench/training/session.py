@@ -201,6 +201,7 @@ class Session:
         begin = time.monotonic()
         if self.ranks.first:
             self.trainer.save(self.folder, {**self.info, "seconds": self.seconds})
+        self.ranks.wait()  # the others, once they stop, would have torchrun end the first one in the middle of writing
         self.saved = time.monotonic()
         self.interval = max(CHECKPOINT_SECONDS, 20 * (self.saved - begin))
 

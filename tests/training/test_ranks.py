@@ -1,6 +1,7 @@
 """Two processes over gloo against one: the same losses, the same weights, whatever the method compares in a batch."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -156,3 +157,38 @@ def test_more_processes_than_images_of_a_step_are_refused(train, words, tmp_path
     session.ranks = Ranks(0, 3)
     with pytest.raises(UserError, match=words):
         session.complete(Interruption(), 24)
+
+
+@pytest.mark.parametrize(("words", "lost"), [
+    ("[../gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:31822", True),
+    ("NCCL error: ncclRemoteError: A call failed possibly due to a network error or a remote process exiting", True),
+    ("NCCL error: unhandled system error, NCCL version 2.27: no usable interface", False)])
+def test_only_the_end_of_another_process_is_told_as_such(words, lost, monkeypatch):
+    from torch import distributed
+
+    from ltgen_bench.errors import LostError
+    from ltgen_bench.ranks import minding_the_others
+
+    monkeypatch.setattr(distributed, "is_initialized", lambda: True)
+    with pytest.raises(LostError if lost else RuntimeError, match=re.escape(words[:20])) as caught, minding_the_others():
+        raise RuntimeError(words)
+    assert isinstance(caught.value, LostError) == lost
+
+
+def test_a_checkpoint_is_whole_before_any_process_goes_on(tmp_path):
+    from dataclasses import dataclass
+
+    from ltgen_bench.progress import SILENT
+    from ltgen_bench.training.checkpoint import checkpoints
+
+    there = []
+
+    @dataclass(frozen=True)
+    class Waiting(Ranks):
+        def wait(self):
+            there.append(len(checkpoints(tmp_path)))
+
+    session = Session(trainer_of(Trial("ddpm", tmp_path)), tmp_path, SILENT, "run")
+    session.ranks = Waiting()
+    session.save()
+    assert there == [1]
