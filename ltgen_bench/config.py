@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
 
+from ltgen_bench.compiling import Compile
 from ltgen_bench.errors import UserError
 from ltgen_bench.files import shipped_folder
 from ltgen_bench.validation import validate
@@ -81,7 +82,8 @@ class TrainConfig(Part):
     ema_rampup: float = Field(default=0.05, ge=0, description="half-life at most this share of images seen; 0: none")
     clip_norm: float = Field(default=1.0, gt=0, description="largest norm of the whole gradient")
     precision: Literal["auto", "float32", "bf16"] = Field(default="auto", description="auto: bf16 where it is native")
-    compile: Literal["auto", "yes", "no"] = Field(default="auto", description="torch.compile; auto: on CUDA")
+    compile: Compile = Field(
+        default="auto", description="torch.compile; auto: on CUDA; graphs: there with CUDA graphs, for small networks")
     augment: str = Field(default="flip", description="an augmentation; flip: mirrored at random where data.flip allows it")
 
 
@@ -105,6 +107,8 @@ class SampleConfig(Part):
         default=250, description="images of one fixed chunk; auto: as many as are fastest on the machine that draws them")
     seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the initial noise")
     precision: Literal["float32", "bf16"] = "float32"
+    compile: Literal["auto", "yes", "no"] = Field(
+        default="auto", description="torch.compile; auto: on CUDA where a set takes 2 million evaluations of the network")
 
 
 class EvaluateConfig(Part):

@@ -84,7 +84,7 @@ def carry_out_curve(plan: Plan, every: int, *, device: torch.device, extractor_w
                     kept={point.images: point.weights for point in points}, ranks=ranks)
     with ranks.first_alone(only_writer(plan.folder)), Interruption() as interruption:
         states = ranks.agree([(point.finished and still_current(point.score_folder, point.config.evaluate, extractor_weights),
-                               point.weights.is_file()) for point in points])
+                               point.weights.is_file()) for point in points] if ranks.first else [])
         due = [(point, there) for point, (current, there) in zip(points, states, strict=True) if not current]
         _train_again([point for point, there in due if not there], device, progress, interruption, ranks)
         _score([point for point, _ in due], device, extractor_weights, progress, interruption, command, ranks)

@@ -2,23 +2,29 @@
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 from ltgen_bench.errors import Interrupted
+from ltgen_bench.torchrun import place
+
+ECHO = 1.0  # seconds in which the echo of a signal comes
 
 
 class Interruption:
     """As a context manager it takes over both signals in the main thread, and gives them back.
 
     A signal raises `Interrupted`, except inside `deferred()`, where it is noted in `requested` for the loop to act on.
-    A second signal raises there too.
+    A second signal raises there too, but for the echo of the first: torchrun hands on a Ctrl-C that its processes got as well,
+    and schedulers send a SIGTERM to a program and to its parent.
     """
 
     def __init__(self) -> None:
         self.requested: int | None = None
+        self._since = 0.0
         self._deferring = False
         self._previous: dict[int, Any] = {}
 
@@ -32,8 +38,10 @@ class Interruption:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        again = self.requested is not None
-        self.requested = number
+        again, now = self.requested is not None, time.monotonic()
+        if again and now - self._since < ECHO and (number == signal.SIGTERM or place().size > 1):
+            return
+        self.requested, self._since = number, now
         if again or not self._deferring:
             self.stop("stopped")
 

@@ -128,7 +128,8 @@ def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[st
     one writes and measures, and all come back with the run.
     """
     exact_float32(device)  # also of a finished run, whose curve may still be drawn
-    if ranks.agree(plan.finished and still_current(plan.score_folder, plan.config.evaluate, extractor_weights)):
+    # what is there the first process finds out: a disk of the network may show it to others later
+    if ranks.agree(ranks.first and plan.finished and still_current(plan.score_folder, plan.config.evaluate, extractor_weights)):
         return read_run(plan)
     config, dataset, folder = plan.config, plan.dataset, plan.folder
     started = datetime.now(UTC)
@@ -137,8 +138,9 @@ def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[st
     if config.evaluate.half is not None:
         dataset.half(config.evaluate.half)  # refuses classes that are too small, before hours of training
     with ranks.first_alone(only_writer(folder)), Interruption() as interruption:
-        with ranks.first_goes():
+        if ranks.first:
             claim(plan)
+        ranks.share_disk(folder)
         with ranks.first_alone(stage_cost(folder / "train" / "cost.json", device)):
             trained = train(config, dataset, folder / "train", device=device, progress=progress, interruption=interruption,
                             kept=kept, ranks=ranks)

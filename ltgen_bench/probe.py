@@ -8,7 +8,7 @@ from ltgen_bench.batch_size import AUTO
 from ltgen_bench.diffusion.draws import generator
 from ltgen_bench.diffusion.guidance import Guidance
 from ltgen_bench.diffusion.samplers import SAMPLERS
-from ltgen_bench.diffusion.sampling import chunk_size, labels_of
+from ltgen_bench.diffusion.sampling import as_configured, chunk_size, labels_of
 from ltgen_bench.machine import peak_memory_mb
 from ltgen_bench.pipeline import Plan
 from ltgen_bench.training.cost import TIMED_IMAGES, pace, probing, seconds_each, timed_images
@@ -37,6 +37,7 @@ def estimate(plan: Plan, device: torch.device) -> Estimate:
     labels, size = labels_of(config.sample, dataset.num_classes), config.sample.batch_size
     if size == AUTO:
         size = chunk_size(denoiser, config.sample, dataset.image_shape, labels, device)
+    denoiser = as_configured(denoiser, config.sample, len(labels), device)
     chunk = min(size, len(labels))
     drawn = min(chunk, TIMED_IMAGES) if device.type == "cpu" else chunk
     noise = torch.randn(drawn, *dataset.image_shape, generator=generator(0, device), device=device)

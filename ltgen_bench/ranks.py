@@ -4,14 +4,18 @@ They work in step: what one process decides by its clock, its disk or a signal i
 process, the ordinary case, is `ALONE`, for which everything here does nothing.
 """
 
+import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ltgen_bench.errors import LostError, UserError
+from ltgen_bench.errors import LostError, MachineError, UserError
+from ltgen_bench.files import write_text
 from ltgen_bench.torchrun import place
 
 if TYPE_CHECKING:  # torch takes seconds to import, and one process has no use for its collectives
@@ -20,6 +24,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and one process has no use f
 T = TypeVar("T")
 
 WAIT = timedelta(days=7)  # as long as the first process may take for what the others only wait for; torchrun ends the dead
+SEEN_WITHIN = 60.0  # seconds in which a file that one process has written is there for the others
 # what gloo and NCCL say when the other side is gone; their other errors are faults of the machine
 LOST = ("closed by peer", "connection reset", "broken pipe", "socket timeout", "remote process exited", "ncclremoteerror")
 
@@ -31,6 +36,7 @@ class Ranks:
     rank: int = 0
     size: int = 1
     control: Any = None  # the process group of small things, on the CPU
+    local: int = 0  # its number on its machine
 
     @property
     def first(self) -> bool:
@@ -69,6 +75,16 @@ class Ranks:
         dist.gather_object(value, values, dst=0, group=self.control)
         return values or []
 
+    def everyone(self, value: T) -> list[T]:
+        """What every process has, in order."""
+        if self.size == 1:
+            return [value]
+        from torch import distributed as dist
+
+        values = [value] * self.size
+        dist.all_gather_object(values, value, group=self.control)
+        return values
+
     def largest(self, values: Sequence[int]) -> list[int]:
         """The largest that any process has, for each of `values`."""
         if self.size == 1:
@@ -95,12 +111,36 @@ class Ranks:
 
     @contextmanager
     def first_goes(self) -> Iterator[None]:
-        """The first process does what is inside alone, then the others do it, who find what it has left on the disk."""
-        if not self.first:
+        """The first process does what is inside alone, then the first of each other machine, then all others.
+
+        So each finds what is made or fetched there once, on a disk that all share or on that of its machine.
+        """
+        turn = 0 if self.first else 1 if self.local == 0 else 2
+        for _ in range(turn):
             self.wait()
         yield
-        if self.first:
+        for _ in range(turn, 2):
             self.wait()
+
+    def share_disk(self, folder: Path) -> None:
+        """Make sure that all processes see the same `folder`, by a file in it that the first one makes and takes away.
+
+        A `UserError` where some do not see it for a minute, which a disk of the network may take to show what is new.
+        """
+        if self.size == 1:
+            return
+        file = folder / self.agree(f".seen-by-all-{uuid.uuid4().hex}")
+        if self.first:
+            write_text(file, "")
+        self.wait()
+        deadline = time.monotonic() + SEEN_WITHIN
+        while not (seen := file.is_file()) and time.monotonic() < deadline:
+            time.sleep(1)
+        everyone = all(self.everyone(seen))
+        if self.first:
+            file.unlink(missing_ok=True)
+        if not everyone:
+            raise UserError(f"{folder} is not the same for all processes; let --runs be on a disk that all machines share.")
 
 
 ALONE = Ranks()
@@ -136,8 +176,13 @@ def join(device: str | None) -> Ranks:
     cuda = device is not None and device.startswith("cuda")
     if cuda:
         torch.cuda.set_device(device)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
-    return Ranks(dist.get_rank(), dist.get_world_size(), dist.new_group(backend="gloo", timeout=WAIT))
+    try:
+        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+        control = dist.new_group(backend="gloo", timeout=WAIT)
+    except RuntimeError as error:
+        raise MachineError(f"the {place().size} processes of this run did not find each other "
+                           f"({_first_line(error)}); see torchrun's options --nnodes and --rdzv-endpoint.") from error
+    return Ranks(dist.get_rank(), dist.get_world_size(), control, place().local)
 
 
 def leave() -> None:
@@ -158,5 +203,9 @@ def minding_the_others() -> Iterator[None]:
 
         if dist.is_initialized() and any(word in str(error).lower() for word in LOST):
             raise LostError("another process of this run has ended, so this one stops too; what was saved is whole, and the "
-                            f"same command goes on from there ({str(error).strip().splitlines()[0]}).") from error
+                            f"same command goes on from there ({_first_line(error)}).") from error
         raise
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -163,6 +163,27 @@ class TestInterruption:
             signal.raise_signal(signal.SIGINT)
             pytest.fail("went on after the second signal")
 
+    def test_the_echo_of_a_signal_changes_nothing(self, monkeypatch):
+        def twice(number):
+            with Interruption() as interruption, pytest.raises(Interrupted), interruption.deferred():  # noqa: PT012
+                signal.raise_signal(number)
+                signal.raise_signal(number)
+                after.append(number)  # the step goes on to its end
+
+        after = []
+        twice(signal.SIGTERM)
+        for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}.items():
+            monkeypatch.setenv(name, value)
+        twice(signal.SIGINT)
+        assert after == [signal.SIGTERM, signal.SIGINT]
+
+    def test_a_later_signal_is_no_echo(self, monkeypatch):
+        monkeypatch.setattr("ltgen_bench.interrupt.ECHO", 0.0)
+        with Interruption() as interruption, pytest.raises(Interrupted), interruption.deferred():  # noqa: PT012
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+            pytest.fail("went on after the second signal")
+
     def test_a_signal_that_the_loop_did_not_see_stops_when_it_ends(self):
         after = []
         with pytest.raises(Interrupted), Interruption() as interruption:  # noqa: PT012

@@ -79,7 +79,7 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
 
     place = device_here(device)
     ranks = join(place)
-    with ranks.first_goes():
+    with minding_the_others(), ranks.first_goes():
         images, chosen, progress, out = prepare(config, data_root, place, threads)
     from ltgen_bench.evaluation.evaluate import weights_for
     from ltgen_bench.pipeline import make_plan
@@ -87,17 +87,19 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
     if config.budget is not None and config.budget.seconds is not None and ranks.size > 1:
         raise UserError("--budget-seconds: the pace is measured on one device, and here are several; give --budget-images or "
                         "--budget-flops.")
-    with ranks.first_goes():
+    with minding_the_others(), ranks.first_goes():
         plans = [make_plan(config.model_copy(update={"evaluate": rule}), images, runs, device=chosen, progress=progress)
                  for rule in rules]
     if plans[0].config.evaluate.reference != rules[0].reference:
         progress.say("the training images are not balanced, so the reference is the held-out test set")
     if dry_run:
-        _dry_run(plans[0], chosen)
+        if ranks.first:  # of several at once each would be in the way of the others
+            _dry_run(plans[0], chosen, ranks.size)
+        ranks.wait()
         return
     _header(plans[0], chosen, progress.console, ranks.size)
     files = weights_for(rules, weights)
-    known = [plan.finished for plan in plans]
+    known = ranks.agree([plan.finished for plan in plans] if ranks.first else [])
     make = carrying_out(evaluate_every)
     with resumable(), minding_the_others():
         results = [make(plan, device=chosen, extractor_weights=own, progress=progress, command=recorded_command(), ranks=ranks)
@@ -295,7 +297,7 @@ def notes_of(result: "Run", out: "Console") -> None:
                                 result.plan.runs))
 
 
-def _dry_run(plan: "Plan", device: Any) -> None:
+def _dry_run(plan: "Plan", device: Any, processes: int) -> None:
     from datetime import timedelta
 
     from ltgen_bench.diffusion.network import network_shape
@@ -315,12 +317,13 @@ def _dry_run(plan: "Plan", device: Any) -> None:
     found = estimate(plan, device)
     train, draw = (timedelta(seconds=round(s)) for s in (found.train_seconds, found.sample_seconds))
     images = sample.images_per_class * dataset.num_classes
+    alone = "" if processes == 1 else f" alone, which is one of {processes}"
     shape = network_shape(plan.config.network)
     channels, attention = (", ".join(map(str, numbers)) for numbers in (shape.channels, shape.attention))
     click.echo(f"# network      channels {channels}; residual blocks a level {shape.blocks}; levels with attention "
                f"{attention or 'none'}; dropout {shape.dropout:g}")
     click.echo(f"# parameters   {found.parameters:,}")
-    click.echo(f"# training     about {train} on this {device} at {found.train_images_per_second:,.1f} images/s")
+    click.echo(f"# training     about {train} on this {device}{alone} at {found.train_images_per_second:,.1f} images/s")
     click.echo(f"# sampling     about {draw} for {images:,} images")
     click.echo(f"# memory       about {found.memory_mb / 1000:.1f} GB")
     through = images + len(dataset.reference) + len(dataset.test)

@@ -25,8 +25,11 @@ def check_shared(command: str | None) -> None:
 def launcher() -> str:
     """How this command was started: `ltgen-bench`, or by torchrun."""
     own = place()
-    nodes = f"--nnodes {own.size // own.here} " if own.size > own.here else ""
-    return "ltgen-bench" if own.size == 1 else f"torchrun {nodes}--nproc-per-node {own.here} -m ltgen_bench"
+    if own.size == 1:
+        return "ltgen-bench"
+    # what torchrun was told of where the machines meet, it does not pass on
+    nodes = f"--nnodes {own.machines} ... " if own.machines > 1 else ""
+    return f"torchrun {nodes}--nproc-per-node {own.here} -m ltgen_bench"
 
 
 class Voice:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from ltgen_bench.cli.shared import FILE, FOLDER, debug_option
+from ltgen_bench.compiling import Compile
 from ltgen_bench.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ OF_METHODS = ("train", "methods")  # the stages that measure methods
 @click.option("--preset", metavar="NAME", help="Network of train and sample, at 32 x 32.  [default: ddpm, 35.7 M parameters]")
 @click.option("--batch", type=click.IntRange(min=1), metavar="N",
               help="Images of a training step or of a sampled chunk.  [default: 16 and 16 on a CPU, 128 and 500 on CUDA]")
+@click.option("--compile", "compiling", type=click.Choice(get_args(Compile)), default="auto", show_default=True,
+              help="torch.compile of the training loop, as train.compile; auto: on CUDA.")
 @click.option("--images", type=click.IntRange(min=64), metavar="N", help="Images on each side of a metric.  [default: 4000]")
 @click.option("--features", type=click.IntRange(min=64), metavar="D", help="Features of an image.  [default: 2048]")
 @click.option("--full", is_flag=True, help="The metrics' sizes of the targets: 10,000 images, 100 classes, 50,000 x 50,000 once.")
@@ -47,9 +50,9 @@ OF_METHODS = ("train", "methods")  # the stages that measure methods
 @click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N.  [default: cuda where there is one]")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads.  [default: as many as torch takes]")
 @debug_option
-def speed(stage: str, names: tuple[str, ...], preset: str | None, batch: int | None, images: int | None, features: int | None,
-          full: bool, profile: bool, recipe: str | None, data_root: Path, csv_file: Path | None, device: str | None,
-          threads: int | None) -> None:
+def speed(stage: str, names: tuple[str, ...], preset: str | None, batch: int | None, compiling: Compile, images: int | None,
+          features: int | None, full: bool, profile: bool, recipe: str | None, data_root: Path, csv_file: Path | None,
+          device: str | None, threads: int | None) -> None:
     """Measure speed and memory on this machine.
 
     Each figure stands beside a plain reference that ran in the same minutes, so that the ratio holds on any machine. Of two
@@ -98,7 +101,7 @@ def speed(stage: str, names: tuple[str, ...], preset: str | None, batch: int | N
     foretold = [] if recipe is None else _foretold(recipe, _plan(config, data_root, chosen, progress), chosen)
     given = {name: value for name, value in {"images": images, "features": features}.items() if value is not None}
     conditions = Conditions(replace(FULL if full else Sizes(), **given), torch.get_num_threads(), str(chosen), names,
-                            preset or NETWORK, batch)
+                            preset or NETWORK, batch, compiling)
     machine = {**hardware(chosen), "load": round(os.getloadavg()[0], 1)}  # of others, before
     rows = [row for each in stages for row in STAGES[each](conditions, progress)]
     out = Console()

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from ltgen_bench.batch_size import AUTO, even_chunks, fastest_size
+from ltgen_bench.compiling import compiled
 from ltgen_bench.config import SampleConfig
 from ltgen_bench.data.images import SampleSet
 from ltgen_bench.diffusion.draws import derived_seed, generator, image_seed
@@ -21,6 +22,8 @@ from ltgen_bench.errors import MachineError, UserError
 from ltgen_bench.files import write_text
 from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.ranks import ALONE, Ranks
+
+WORTH_COMPILING = 2_000_000  # evaluations of the network; fewer may not make up for the minute that compiling takes
 
 
 def balanced_labels(num_classes: int, images_per_class: int) -> Int64[np.ndarray, " M"]:
@@ -83,11 +86,18 @@ def _autocast(config: SampleConfig, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16")
 
 
+def as_configured(denoiser: Denoiser, config: SampleConfig, images: int, device: torch.device) -> Denoiser:
+    """`denoiser`, compiled where `config.compile` says so; with "auto" on CUDA, and so many `images` make up for it."""
+    passes = 2 if config.omega > 0 else 1
+    return compiled(denoiser, config.compile, device, worth_it=images * config.steps * passes >= WORTH_COMPILING)
+
+
 def chunk_size(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int, int, int],
-               labels: Int64[np.ndarray, " M"], device: torch.device) -> int:
+               labels: Int64[np.ndarray, " M"], device: torch.device, processes: int = 1) -> int:
     """Images of a chunk where `config` leaves it open ("auto"): as many as this machine draws fastest, found in seconds.
 
-    What is tried is one evaluation of the network. The same call may find another number; `sample` keeps the first.
+    Each of several `processes` has as many chunks to draw, as far as that goes. What is tried is one evaluation of the network.
+    The same call may find another number; `sample` keeps the first.
     """
     own = generator(derived_seed(config.seed, "batch-size"), device)
 
@@ -97,7 +107,8 @@ def chunk_size(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int,
         with torch.inference_mode(), _autocast(config, device):
             denoiser(x_t, times, torch.from_numpy(np.resize(labels, size)).to(device))
 
-    return even_chunks(len(labels), fastest_size(call, device, largest=len(labels)))
+    share = -(-len(labels) // processes)
+    return even_chunks(share, fastest_size(call, device, largest=share))
 
 
 def solve(denoiser: Denoiser, labels: Int64[Tensor, " B"], seeds: list[int], image_shape: tuple[int, int, int],
@@ -141,15 +152,16 @@ def sample(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int, int
     """
     SAMPLERS[config.sampler].make(config.steps)  # refuses impossible steps before anything is written
     whole, parts = folder / "samples.npz", folder / "chunks"
-    if ranks.agree(whole.is_file()):
+    if ranks.agree(ranks.first and whole.is_file()):
         if ranks.first:
             shutil.rmtree(parts, ignore_errors=True)  # there only if the command was killed in between
         return SampleSet.load(whole)
     labels = labels_of(config, num_classes)
     seeds = np.array([image_seed(config.seed, number) for number in range(len(labels))], dtype=np.int64)
     device = torch.device(device)
-    size = ranks.agree(_begun(denoiser, config, image_shape, labels, folder, device, progress) if ranks.first else 0)
+    size = ranks.agree(_begun(denoiser, config, image_shape, labels, folder, device, progress, ranks.size) if ranks.first else 0)
     sampling = Sampling(config.model_copy(update={"batch_size": size}), image_shape, labels, device)
+    denoiser = as_configured(denoiser, config, len(labels), device)
     files = [parts / f"{chunk.start:08d}.npz" for chunk in sampling.chunks]
 
     def finished(index: int) -> SampleSet | None:
@@ -184,14 +196,14 @@ def sample(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int, int
 
 
 def _begun(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int, int, int], labels: Int64[np.ndarray, " M"],
-           folder: Path, device: torch.device, progress: Progress) -> int:
+           folder: Path, device: torch.device, progress: Progress, processes: int) -> int:
     """Images of a chunk, after saying in `folder` what is drawn there, and on what; chunks of something else are dropped."""
     about, facts = folder / "sampling.json", {**config.model_dump(mode="json"), **_machine(device)}
     earlier = json.loads(about.read_text()) if about.is_file() else {}
     size = config.batch_size
     if size == AUTO:
         known = earlier.get("chunk_images") if {**earlier, **facts} == earlier else None
-        size = facts["chunk_images"] = known or chunk_size(denoiser, config, image_shape, labels, device)
+        size = facts["chunk_images"] = known or chunk_size(denoiser, config, image_shape, labels, device, processes)
         if known is None:
             progress.say(f"{size:,} images are drawn at once, which is fastest here")
     if (folder / "chunks").is_dir() and earlier != facts:

@@ -5,7 +5,7 @@ a large set goes on where it stood.
 """
 
 import hashlib
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -41,9 +41,9 @@ def made_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, fo
     with ranks.first_alone(turn_to_write(file.folder, progress.say)):
         missing = ranks.agree(file.missing(progress.say) if ranks.first else [])
         stage.advance(len(images) - sum(len(images[block]) for block in missing))
-        for block in missing:
-            found = _extract(images[block], extractor, stage, ranks)
-            if found is not None:
+        for start in range(0, len(missing), ranks.size):
+            blocks = missing[start:start + ranks.size]  # together they have batches for all, however large these are
+            for block, found in zip(blocks, _extract(images, blocks, extractor, stage, ranks), strict=ranks.first):
                 file.write(block, found)
     return file
 
@@ -65,18 +65,24 @@ def about_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor) -
                  extractor.batch_size, images.shape)
 
 
-def _extract(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, stage: Stage, ranks: Ranks) -> Features | None:
-    """Features of a block of images, each batch by one of the ranks in turn; None but in the first."""
-    starts = range(0, len(images), extractor.batch_size)
+def _extract(images: UInt8[np.ndarray, "N C H W"], blocks: list[slice], extractor: Extractor, stage: Stage,
+             ranks: Ranks) -> list[Features]:
+    """Features of each of `blocks`, every batch by one of the ranks in turn; nothing but in the first."""
+    size = extractor.batch_size
+    batches = [[images[block][start:start + size] for start in range(0, len(images[block]), size)] for block in blocks]
+    together = [batch for of_block in batches for batch in of_block]
     own: list[Features] = []
-    for turn in range(0, len(starts), ranks.size):
-        if turn + ranks.rank < len(starts):
-            start = starts[turn + ranks.rank]
-            own.append(extractor(images[start:start + extractor.batch_size]))
-        stage.advance(len(images[starts[turn]:][:extractor.batch_size * ranks.size]), extractor.name)
-    seen = [batch for turn in zip_longest(*ranks.collected(own)) for batch in turn if batch is not None]
-    if not seen:
-        return None
+    for turn in range(0, len(together), ranks.size):
+        mine = turn + ranks.rank
+        if mine < len(together):
+            own.append(extractor(together[mine]))
+        stage.advance(sum(map(len, together[turn:turn + ranks.size])), extractor.name)
+    seen = iter([found for turn in zip_longest(*ranks.collected(own)) for found in turn if found is not None])
+    return [_joined(list(islice(seen, len(of_block))), extractor) for of_block in batches] if ranks.first else []
+
+
+def _joined(seen: list[Features], extractor: Extractor) -> Features:
+    """The features of a block from those of its batches. Raises `MachineError` where some are not finite."""
     logits = [batch.logits for batch in seen if batch.logits is not None]
     found = Features(np.concatenate([batch.features for batch in seen]), np.concatenate(logits) if logits else None)
     for values in found:

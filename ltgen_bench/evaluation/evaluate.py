@@ -25,7 +25,7 @@ from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.evaluation.sides import Sets, asks_for_training_images, looked_at, possible_on, real_sides
 from ltgen_bench.evaluation.sizing import sized
 from ltgen_bench.evaluation.subsets import at_most, canonical, shares
-from ltgen_bench.files import cache_folder
+from ltgen_bench.files import CACHE_VARIABLE, cache_folder
 from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.ranks import Ranks
 
@@ -95,6 +95,9 @@ def share_features(samples: ImageSet, dataset: LongTailDataset, config: Evaluate
     for name in config.extractors if metrics else ():
         with ranks.first_goes():  # it may be trained or fetched
             extractor = _built(name, dataset, config, device, folder, extractor_weights, progress)
+        if len(set(ranks.everyone(extractor.sha256))) > 1:
+            raise UserError(f"the extractor '{name}' has other weights on other machines of this run; let {CACHE_VARIABLE} name "
+                            "a folder that all of them share.")
         of_side, _ = looked_at(sets, judged, config, asks_for_training_images(possible_on(extractor, metrics)))
         with progress.stage("features", sum(map(len, of_side.values())), "images") as stage:
             for images in of_side.values():

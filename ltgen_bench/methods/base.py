@@ -126,7 +126,11 @@ class Method(ABC):
 
     @abstractmethod
     def loss(self, net: nn.Module, batch: Batch, draws: Draws) -> Loss:
-        """The training loss of one batch. Every random number comes from `draws`, under a name of its own."""
+        """The training loss of one batch. Every random number comes from `draws`, under a name of its own.
+
+        Which passes through `net` it makes may depend on `draws.coin` and on settings, which are of the whole batch, but not on
+        the images it is given: with several processes or micro-batches these are a part of it, and all must do alike.
+        """
 
     @classmethod
     def guidable(cls) -> bool:

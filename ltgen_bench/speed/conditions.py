@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from ltgen_bench.compiling import Compile
+
 WIDTH = 2048  # features for which the targets were set
 
 
@@ -33,6 +35,7 @@ class Conditions:
     methods: tuple[str, ...] = ()
     preset: str = NETWORK
     batch: int | None = None  # images of a training step or of a sampled chunk; what the targets are for when absent
+    compile: Compile = "auto"  # of the stage train, as `train.compile`
 
     @property
     def cuda(self) -> bool:

@@ -10,11 +10,12 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from ltgen_bench.compiling import Compile
 from ltgen_bench.config import RunConfig, SampleConfig
 from ltgen_bench.diffusion.draws import generator, image_seed
 from ltgen_bench.diffusion.guidance import Guidance, guided
 from ltgen_bench.diffusion.network import ConditionalUNet, build_network
-from ltgen_bench.diffusion.sampling import Sampling, balanced_labels, solve
+from ltgen_bench.diffusion.sampling import Sampling, as_configured, balanced_labels, solve
 from ltgen_bench.machine import exact_float32
 from ltgen_bench.speed.plain import PlainLoop, plain_sampling
 from ltgen_bench.speed.setting import COUNTS, SHAPE, loop_config, random_images, wake
@@ -26,6 +27,7 @@ Loop = Callable[[RunConfig, torch.device], Trainer | PlainLoop]
 MEMORY_STEPS = 2  # the second finds the optimiser's state there
 AGREED_STEPS, AGREED_BATCH = 4, 4  # without dropout, whose masks are drawn otherwise in each loop
 AGREED_IMAGES = 2
+IMAGES = 50_000  # of the set whose sampling is timed by a chunk
 
 
 def fast_loop(config: RunConfig, device: torch.device) -> Trainer:
@@ -38,9 +40,9 @@ def plain_loop(config: RunConfig, device: torch.device) -> PlainLoop:
     return PlainLoop(config, random_images(), device)
 
 
-def train_ours(method: str, preset: str, batch: int, device: str) -> Call:
+def train_ours(method: str, preset: str, batch: int, device: str, compile: Compile = "auto") -> Call:
     """Our losses of a few steps without dropout, after two whole steps with it."""
-    return _losses(fast_loop, method, preset, batch, device)
+    return _losses(fast_loop, method, preset, batch, device, compile)
 
 
 def train_plain(method: str, preset: str, batch: int, device: str) -> Call:
@@ -48,16 +50,17 @@ def train_plain(method: str, preset: str, batch: int, device: str) -> Call:
     return _losses(plain_loop, method, preset, batch, device)
 
 
-def _losses(make: Loop, method: str, preset: str, batch: int, device: str) -> Call:
+def _losses(make: Loop, method: str, preset: str, batch: int, device: str, how: Compile = "auto") -> Call:
     place = torch.device(device)
     exact_float32(place)
 
     def call() -> list[float]:
-        loop = make(loop_config(method, preset, batch), place)
+        loop = make(loop_config(method, preset, batch, **{"train.compile": how}), place)
         for _ in range(MEMORY_STEPS):
             loop.step()
         del loop
-        config = loop_config(method, preset, min(batch, AGREED_BATCH), **{"network.dropout": 0.0})
+        few = {"network.dropout": 0.0, "train.compile": how}
+        config = loop_config(method, preset, min(batch, AGREED_BATCH), **few)
         loop = make(config, place)
         wake(loop.net)
         return [loss_of(loop) for _ in range(AGREED_STEPS)]
@@ -79,8 +82,9 @@ def sampled_network(preset: str, device: torch.device) -> ConditionalUNet:
 
 
 def our_sampling(net: ConditionalUNet, sampling: Sampling, omega: float) -> Callable[[], object]:
-    """The call that draws the images of `sampling` as `run` does; it makes `net` channels-last."""
+    """The call that draws the images of `sampling` as `run` does, were it for IMAGES of them; it makes `net` channels-last."""
     denoiser = guided(net.to(memory_format=torch.channels_last), Guidance(omega), net.null_label)
+    denoiser = as_configured(denoiser, sampling.config, IMAGES, sampling.device)
     return lambda: sampling.draw(denoiser, range(len(sampling.labels)))
 
 

@@ -39,7 +39,7 @@ def profiled(conditions: Conditions, progress: Progress) -> list[Kernel]:
     names = conditions.methods or METHODS
     with progress.stage("profile", len(names), "methods") as stage:
         for name in names:
-            config = loop_config(name, conditions.preset, conditions.batch_size)
+            config = loop_config(name, conditions.preset, conditions.batch_size, **{"train.compile": conditions.compile})
             for loop, make in (("ours", fast_loop), ("plain", plain_loop)):
                 if loop == "ours" or name in LOSSES:
                     stage.advance(0, f"{name}, {loop}")

@@ -9,7 +9,7 @@ import torch
 from ltgen_bench.progress import Progress
 from ltgen_bench.speed.beside import Rounds
 from ltgen_bench.speed.conditions import Conditions
-from ltgen_bench.speed.loops import first_noise, our_sampling, sampled_network, sampling_of
+from ltgen_bench.speed.loops import IMAGES, first_noise, our_sampling, sampled_network, sampling_of
 from ltgen_bench.speed.plain import plain_sampling
 from ltgen_bench.speed.process import Measured, measured
 from ltgen_bench.speed.rows import SpeedRow, Target
@@ -19,7 +19,7 @@ from ltgen_bench.training.trainer import resolve_precision
 STAGE = "sample"
 STEPS, CPU_STEPS = 25, 3  # a CPU times the fewer; each step takes as long as the next
 CPU_BATCH, CUDA_BATCH = 16, 500
-OMEGA, IMAGES = 1.5, 50_000
+OMEGA = 1.5
 PLAIN = "plain sampler (float32)"
 ROUNDS = Rounds()
 TOLERANCE = {"float32": 1e-4, "bf16": 0.05}  # of x_0, relative to the largest

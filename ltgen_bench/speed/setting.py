@@ -15,7 +15,10 @@ SHAPE = (3, 32, 32)
 
 
 def loop_config(method: str, preset: str, batch: int, **overrides: object) -> RunConfig:
-    """The recipe of `method` with this network and batch, in the device's precision, at its full rate from the first step."""
+    """The recipe of `method` with this network and batch, in the device's precision, at its full rate from the first step.
+
+    `overrides` are of the recipe, by dotted keys.
+    """
     given = {"network.preset": preset, "train.batch_size": batch, "train.warmup_images": 0, "train.precision": "auto"}
     return resolve_recipe(recipe=None, method=method, dataset=RECIPES, overrides={**given, **overrides})
 

@@ -75,21 +75,23 @@ def train_stage(conditions: Conditions, progress: Progress) -> list[SpeedRow]:
 
 def _measured(name: str, conditions: Conditions, device: torch.device, stage: Stage) -> _Found:
     batch, preset, data = conditions.batch_size, conditions.preset, random_images()
-    config = loop_config(name, preset, batch)
+    compiled = {"train.compile": conditions.compile}
+    config = loop_config(name, preset, batch, **compiled)
     inputs = {"method": name, "preset": preset, "batch": batch, "device": conditions.device}
     trainer = fast_loop(config, device)  # before all else: it refuses what cannot be trained
     kinds = ([False, True] if conditions.cuda else [False]) if name in LOSSES else []
     stage.advance(0, f"{name}, memory")
-    ours = measured("train_ours", inputs, conditions.threads)
+    ours = measured("train_ours", {**inputs, "compile": conditions.compile}, conditions.threads)
     stage.advance(1, f"{name}, memory of the plain loop")
     plain = measured("train_plain", inputs, conditions.threads) if kinds else None
     stage.advance(1, f"{name}, operations")
     flops = flops_per_image(config, data, device)
     stage.advance(1, f"{name}, steps")
-    base = fast_loop(loop_config(BASE, preset, batch), device)
+    base = fast_loop(loop_config(BASE, preset, batch, **compiled), device)
     times = beside(base, trainer, ROUNDS, [PlainLoop(config, data, device, tf32=tf32) for tf32 in kinds])
     stage.advance(1)
-    return _Found(f"{preset}, batch {batch}, {trainer.precision} on {device}", trainer.precision, flops, times, ours, plain)
+    how = "" if conditions.compile == "auto" else f", compile {conditions.compile}"
+    return _Found(f"{preset}, batch {batch}, {trainer.precision} on {device}{how}", trainer.precision, flops, times, ours, plain)
 
 
 def _rows(name: str, found: _Found, conditions: Conditions, peak: float, base_flops: float) -> list[SpeedRow]:

@@ -16,7 +16,7 @@ from ltgen_bench.methods.base import Batch, Fit, Loss, Workshop
 from ltgen_bench.progress import Progress
 from ltgen_bench.ranks import ALONE, Ranks
 from ltgen_bench.training.batches import DataOrder, TrainingImages
-from ltgen_bench.training.session import Session
+from ltgen_bench.training.session import Session, refuse_too_many
 from ltgen_bench.training.trainer import Stepper
 
 N = TypeVar("N", bound=nn.Module)
@@ -72,6 +72,8 @@ class Preparation(Workshop):
         fitting = Fitting(self.config, self.dataset, name, make, loss, how, self.device, self.ranks)
         session = Session(fitting, self.folder / name, self.progress, f"{self.run}-{name}", stage=name)
         session.go_on()
+        if fitting.images_seen < fitting.train.budget_images:
+            refuse_too_many(self.ranks, self.config.train)  # the network's own training has yet to begin
         session.complete(self.interruption, fitting.train.budget_images)
         self.seconds += session.seconds
         self.exact = self.exact and session.info["exact"]

@@ -10,11 +10,13 @@ from typing import Any
 
 import torch
 
+from ltgen_bench.config import TrainConfig
 from ltgen_bench.errors import MachineError, UserError
 from ltgen_bench.files import append_text, write_text
 from ltgen_bench.interrupt import Interruption
 from ltgen_bench.methods.base import Loss
 from ltgen_bench.progress import Progress, Stage
+from ltgen_bench.ranks import Ranks
 from ltgen_bench.training.checkpoint import load_newest, restore, write_tensors
 from ltgen_bench.training.trainer import Stepper
 
@@ -55,7 +57,7 @@ class Session:
         trainer, budget = self.trainer, self.trainer.train.budget_images
         if trainer.images_seen >= until:
             return
-        self._refuse_too_many_ranks()
+        refuse_too_many(self.ranks, trainer.train, trainer.images_seen)
         forked = [trainer.device] if trainer.device.type == "cuda" else []
         with (torch.random.fork_rng(devices=forked), interruption.deferred(),
               self.progress.stage(self.stage, until, "images", trainer.images_seen) as stage):
@@ -70,15 +72,6 @@ class Session:
                 if due:
                     self.save()
             self.save()
-
-    def _refuse_too_many_ranks(self) -> None:
-        """A `UserError` where a step has fewer images than there are processes."""
-        train, size = self.trainer.train, self.ranks.size
-        left = (train.budget_images - self.trainer.images_seen) % train.batch_size
-        for images, which in ((train.batch_size, "train.batch_size"), (left, "what train.budget_images leaves to the last step")):
-            if 0 < images < size:
-                raise UserError(f"{which} is {images}, and each of {size} processes needs an image of every step; take fewer "
-                                "processes, or other numbers.")
 
     def _agreed(self, requested: int | None) -> tuple[int | None, bool]:
         """(the signal to stop at, whether a checkpoint is due): the same on all ranks, and asked where losses are read."""
@@ -97,8 +90,7 @@ class Session:
         """Take up the newest checkpoint, say where that is, and cut the log back to it."""
         found = load_newest(self.folder, self.progress)
         seen = 0 if found is None else int(found[1]["images_seen"])
-        if self.ranks.largest([seen != self.ranks.agree(seen)]) == [1]:
-            raise UserError(f"{self.folder} is not the same for all processes; let --runs be on a disk that all machines share.")
+        self._compare_ranks(seen)
         if found is None:
             if self.ranks.first:
                 (self.folder / "log.jsonl").unlink(missing_ok=True)
@@ -123,6 +115,16 @@ class Session:
         self.seconds = info["seconds"]
         self.next_log = (seen // self.log_every + 1) * self.log_every
         self._cut_log(seen)
+
+    def _compare_ranks(self, seen: int) -> None:
+        """A `UserError` where the processes begin elsewhere, or would calculate in other precisions."""
+        positions, precisions = zip(*self.ranks.everyone((seen, self.trainer.precision)), strict=True)
+        if len(set(positions)) > 1:
+            raise UserError(f"{self.folder} does not look the same to all processes (at {', '.join(map(str, positions))} "
+                            "images); let --runs be on a disk that all machines share.")
+        if len(set(precisions)) > 1:
+            raise UserError(f"train.precision: auto is {' and '.join(sorted(set(precisions)))} on the devices of this run; say "
+                            "which, for example --set train.precision=float32")
 
     def _cut_log(self, images_seen: int) -> None:
         log = self.folder / "log.jsonl"
@@ -204,6 +206,15 @@ class Session:
         self.ranks.wait()  # the others, once they stop, would have torchrun end the first one in the middle of writing
         self.saved = time.monotonic()
         self.interval = max(CHECKPOINT_SECONDS, 20 * (self.saved - begin))
+
+
+def refuse_too_many(ranks: Ranks, train: TrainConfig, images_seen: int = 0) -> None:
+    """A `UserError` where a step from here on has fewer images than there are processes."""
+    left = (train.budget_images - images_seen) % train.batch_size
+    for images, which in ((train.batch_size, "train.batch_size"), (left, "what train.budget_images leaves to the last step")):
+        if 0 < images < ranks.size:
+            raise UserError(f"{which} is {images}, and each of {ranks.size} processes needs an image of every step; take fewer "
+                            "processes, or other numbers.")
 
 
 def _finite(value: float) -> bool:

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ltgen_bench.compiling import begin_step, compiled
 from ltgen_bench.config import RunConfig, TrainConfig
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.diffusion.draws import Draws, derived_seed
@@ -67,8 +68,8 @@ class Stepper(ABC, Generic[N]):
         self.ema = EMA(self.net, train.ema_halflife_images, train.ema_rampup)
         self.parameters = [p for _, p in named_parameters(self.net, self.extra)]
         self.optimizer = torch.optim.Adam(self.parameters, lr=train.learning_rate, fused=True)
-        compiled = train.compile == "yes" or (train.compile == "auto" and device.type == "cuda")
-        self.call: nn.Module = torch.compile(self.net) if compiled else self.net  # type: ignore[assignment]
+        self.compiled = compiled(self.net, train.compile, device)
+        self.call: nn.Module = self.compiled
         loss_of = _LossOf(self.net, self.extra, self.loss)
         # Which parameters a step uses depends on coins and settings, so those that it leaves out are looked for.
         self.loss_of: nn.Module = loss_of if ranks.size == 1 else DistributedDataParallel(
@@ -95,7 +96,10 @@ class Stepper(ABC, Generic[N]):
         if self.images_seen == self.restart_at > 0:
             self._restart()
         images = min(self.train.batch_size, self.train.budget_images - self.images_seen)
+        # a shorter last step is not worth the minute that compiling it takes
+        self.call = self.compiled if images == self.train.batch_size else self.net
         self.optimizer.zero_grad(set_to_none=True)
+        begin_step(self.train.compile, self.device)
         loss = self._differentiated(images)
         torch.nn.utils.clip_grad_norm_(self.parameters, self.train.clip_norm)
         self.images_seen += images

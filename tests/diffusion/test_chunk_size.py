@@ -122,3 +122,11 @@ def test_the_real_search_finds_some_number(denoiser, tmp_path):
     samples = sample(denoiser, AUTO, SHAPE, 3, tmp_path)
     assert samples.images.shape == (15, *SHAPE)
     assert 1 <= json.loads((tmp_path / "sampling.json").read_text())["chunk_images"] <= 15
+
+
+def test_several_processes_have_as_many_chunks_each(denoiser, finding):
+    labels = labels_of(SampleConfig(images_per_class=20), 5)
+    searches = finding(40)
+    sizes = [chunk_size(denoiser, AUTO, SHAPE, labels % 3, torch.device("cpu"), processes) for processes in (1, 2, 3)]
+    assert searches == [100, 50, 34]
+    assert [-(-100 // size) for size in sizes] == [3, 4, 3]

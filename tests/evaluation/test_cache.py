@@ -18,6 +18,7 @@ from ltgen_bench.evaluation.domain import DomainClassifier
 from ltgen_bench.evaluation.features_file import BLOCK
 from ltgen_bench.evaluation.inception import Inception
 from ltgen_bench.files import turn_to_write
+from ltgen_bench.ranks import Ranks
 
 
 @pytest.fixture
@@ -364,3 +365,35 @@ def test_a_hit_says_when_it_was(images, counting_extractor, tmp_path, told):
 
 def test_blocks_are_whole_batches_of_every_extractor():
     assert [BLOCK % kind.batch_size for kind in (DomainClassifier, Inception)] == [0, 0]
+
+
+class Half(Ranks):
+    """One of two processes whose features the test carries over."""
+
+    carried = ()
+
+    def collected(self, value):
+        return [value, *self.carried] if self.first else []
+
+
+@pytest.mark.parametrize("batch", [4, 12])
+def test_two_processes_look_at_half_of_the_images_each_also_where_a_batch_is_a_block(batch, make_images, counting_extractor, told,
+                                                                                  monkeypatch):
+    images, blocks = make_images((10, 10, 4)).images, [slice(0, 12), slice(12, 24)]
+    counting_extractor.batch_size = batch
+    seen, own, plain = [], [], type(counting_extractor).__call__
+
+    def looking(self, batch):
+        seen.append(len(batch))
+        own.append(plain(self, batch))
+        return own[-1]
+
+    monkeypatch.setattr(type(counting_extractor), "__call__", looking)
+    with told.stage("features", 24, "images") as stage:
+        assert cache._extract(images, blocks, counting_extractor, stage, Half(1, 2)) == []
+        assert sum(seen) == 12
+        monkeypatch.setattr(Half, "carried", (list(own),))
+        found = cache._extract(images, blocks, counting_extractor, stage, Half(0, 2))
+    assert sum(seen) == 24
+    for block, features in zip(blocks, found, strict=True):
+        np.testing.assert_array_equal(features.features, counting_extractor(images[block]).features)

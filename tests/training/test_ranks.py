@@ -192,3 +192,23 @@ def test_a_checkpoint_is_whole_before_any_process_goes_on(tmp_path):
     session.ranks = Waiting()
     session.save()
     assert there == [1]
+
+
+@pytest.mark.parametrize(("theirs", "words"), [
+    ((0, "bf16"), "train.precision: auto is bf16 and float32"),
+    ((640, "float32"), "does not look the same to all processes .at 0, 640 images."),
+    ((0, "float32"), None)])
+def test_processes_that_would_train_otherwise_are_refused(theirs, words, tmp_path):
+    from ltgen_bench.progress import SILENT
+
+    class Two(Ranks):
+        def everyone(self, value):
+            return [value, theirs]
+
+    session = Session(trainer_of(Trial("ddpm", tmp_path)), tmp_path, SILENT, "run")
+    session.ranks = Two(0, 2)
+    if words is None:
+        session.go_on()
+    else:
+        with pytest.raises(UserError, match=words):
+            session.go_on()
