@@ -1,5 +1,6 @@
-"""torch.compile, where a setting asks for it: the same for the network in training and for what a sampler calls."""
+"""torch.compile, the same for the network in training and in sampling. Whether it is asked for is said by settings."""
 
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
@@ -12,25 +13,29 @@ C = TypeVar("C", bound=Callable[..., Any])
 FORMS = 64  # of one function that are kept; beyond torch would go on without compiling, and a grid trains many methods
 
 
-def compiled(call: C, setting: Compile, device: "torch.device", *, worth_it: bool = True) -> C:
-    """`call`, compiled when it is first called with inputs of some shape: `yes`, and with `auto` on CUDA where it is `worth_it`.
+def asks_for_compiling(setting: Compile, device: "torch.device", *, worth_it: bool = True) -> bool:
+    """Whether `setting` does: `yes` and `graphs`, and `auto` on CUDA where it is `worth_it`."""
+    return setting in ("yes", "graphs") or (setting == "auto" and device.type == "cuda" and worth_it)
+
+
+def compiled(call: C, *, graphs: bool = False) -> C:
+    """`call`, compiled when it is first called with inputs of some shape. Its last bits differ from those of `call`.
 
     With `graphs` the kernels of a call are recorded as a CUDA graph and started together (mode "reduce-overhead"), for networks
-    so small that starting kernels takes longer than running them; elsewhere than on CUDA that is `yes`. Compiled arithmetic is
-    arranged otherwise, so that its last bits differ.
+    so small that starting kernels takes longer than running them; without CUDA this changes nothing.
     """
-    if setting == "no" or (setting == "auto" and not (device.type == "cuda" and worth_it)):
-        return call
     import torch
     import torch._dynamo  # its configuration is read when a call is compiled, and by nothing else of this program
 
+    # the U-Net asks, through a cache, which version of torch this is; nothing else of it is cached
+    warnings.filterwarnings("ignore", message=r"(?s)Dynamo detected a call to a `functools\.lru_cache`-wrapped function")
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, FORMS)
-    return cast("C", torch.compile(call, mode="reduce-overhead" if setting == "graphs" else None))
+    # each shape for itself: else what is compiled, and its bits, would depend on which shapes this process has seen before
+    return cast("C", torch.compile(call, dynamic=False, mode="reduce-overhead" if graphs else None))
 
 
-def begin_step(setting: Compile, device: "torch.device") -> None:
+def begin_step() -> None:
     """With CUDA graphs: what the calls of the step before gave may be overwritten from here on."""
-    if setting == "graphs" and device.type == "cuda":
-        import torch
+    import torch
 
-        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+    torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]

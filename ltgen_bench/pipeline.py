@@ -17,10 +17,9 @@ from ltgen_bench.commands import dotted
 from ltgen_bench.config import EvaluateConfig, RunConfig, TrainConfig
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.load import load_dataset
-from ltgen_bench.diffusion.guidance import Guidance
 from ltgen_bench.diffusion.network import check_network, network_shape
 from ltgen_bench.diffusion.samplers import SAMPLERS
-from ltgen_bench.diffusion.sampling import sample
+from ltgen_bench.diffusion.sampling import guidance_of, sample
 from ltgen_bench.errors import UserError
 from ltgen_bench.evaluation.evaluate import check_extractors, evaluate, fitted, share_features, wanted_metrics
 from ltgen_bench.evaluation.metrics import METRICS
@@ -162,7 +161,7 @@ def measured(plan: Plan, trained: Trained, started: datetime, *, device: torch.d
     """
     config, dataset = plan.config, plan.dataset
     with ranks.first_alone(stage_cost(plan.sample_folder / "cost.json", device)):
-        denoiser = trained.method.denoiser(trained.net, Guidance(config.sample.omega))
+        denoiser = trained.method.denoiser(trained.net, guidance_of(config.sample, dataset.num_classes, device))
         samples = sample(denoiser, config.sample, dataset.image_shape, dataset.num_classes, plan.sample_folder,
                          device=device, progress=progress, ranks=ranks)
         if ranks.first:

@@ -6,9 +6,8 @@ import torch
 
 from ltgen_bench.batch_size import AUTO
 from ltgen_bench.diffusion.draws import generator
-from ltgen_bench.diffusion.guidance import Guidance
 from ltgen_bench.diffusion.samplers import SAMPLERS
-from ltgen_bench.diffusion.sampling import as_configured, chunk_size, labels_of
+from ltgen_bench.diffusion.sampling import chunk_size, guidance_of, labels_of
 from ltgen_bench.machine import peak_memory_mb
 from ltgen_bench.pipeline import Plan
 from ltgen_bench.training.cost import TIMED_IMAGES, pace, probing, seconds_each, timed_images
@@ -33,11 +32,10 @@ def estimate(plan: Plan, device: torch.device) -> Estimate:
     trainer = probing(config, dataset, device, timed_images(config, device))
     step = pace(trainer)
     trainer.ema.net.to(memory_format=torch.channels_last)  # as a trained network is sampled from
-    denoiser = trainer.method.denoiser(trainer.ema.net, Guidance(config.sample.omega))
     labels, size = labels_of(config.sample, dataset.num_classes), config.sample.batch_size
+    denoiser = trainer.method.denoiser(trainer.ema.net, guidance_of(config.sample, dataset.num_classes, device))
     if size == AUTO:
         size = chunk_size(denoiser, config.sample, dataset.image_shape, labels, device)
-    denoiser = as_configured(denoiser, config.sample, len(labels), device)
     chunk = min(size, len(labels))
     drawn = min(chunk, TIMED_IMAGES) if device.type == "cpu" else chunk
     noise = torch.randn(drawn, *dataset.image_shape, generator=generator(0, device), device=device)

@@ -111,7 +111,9 @@ def make_search(config: RunConfig, over: Mapping[str, Sequence[Any]], dataset: L
     selecting = {"half": "selection", "metrics": (metric,), "extractors": (extractor,),
                  "downstream": "training" in METRICS[metric].needs}
     reporting = {"half": "report", "selection": "selected-on-half"}
-    base = config.model_copy(update={"evaluate": rule})
+    # numbers of images take the place of a budget in other units, as they do in a recipe
+    budget = None if "train.budget_images" in over else config.budget
+    base = config.model_copy(update={"evaluate": rule, "budget": budget})
     seeds = [dict(zip(SEEDS, pair, strict=True)) for pair in itertools.product(
         *(over.get(key, [current]) for key, current in zip(SEEDS, (config.seed, config.sample.seed), strict=True)))]
 

@@ -7,19 +7,26 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from ltgen_bench.compiling import compiled
+
 # (x_t [B, C, H, W] float32, t [B] int64, labels [B] int64) -> eps [B, C, H, W] float32
 Denoiser = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Guidance:
-    """eps = cond + omega (cond - null). omega = 0 is plain conditional sampling; other texts' scale is 1 + omega."""
+    """eps = cond + omega (cond - null). omega = 0 is plain conditional sampling; other texts' scale is 1 + omega.
+
+    `compiled`: `guided` compiles the network. What else a method's denoiser does runs as it stands.
+    """
 
     omega: float = 0.0
+    compiled: bool = False
 
 
 def guided(net: nn.Module, guidance: Guidance, null_label: int) -> Denoiser:
     """What the sampler calls. Conditional and null predictions go through the network as one doubled batch."""
+    net = compiled(net) if guidance.compiled else net
 
     def conditional(x_t: Float[Tensor, "B C H W"], t: Int64[Tensor, " B"],
                     labels: Int64[Tensor, " B"]) -> Float[Tensor, "B C H W"]:

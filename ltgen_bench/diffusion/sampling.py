@@ -3,7 +3,9 @@
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +14,11 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from ltgen_bench.batch_size import AUTO, even_chunks, fastest_size
-from ltgen_bench.compiling import compiled
+from ltgen_bench.compiling import asks_for_compiling
 from ltgen_bench.config import SampleConfig
 from ltgen_bench.data.images import SampleSet
 from ltgen_bench.diffusion.draws import derived_seed, generator, image_seed
-from ltgen_bench.diffusion.guidance import Denoiser
+from ltgen_bench.diffusion.guidance import Denoiser, Guidance
 from ltgen_bench.diffusion.samplers import SAMPLERS
 from ltgen_bench.errors import MachineError, UserError
 from ltgen_bench.files import write_text
@@ -86,10 +88,11 @@ def _autocast(config: SampleConfig, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16")
 
 
-def as_configured(denoiser: Denoiser, config: SampleConfig, images: int, device: torch.device) -> Denoiser:
-    """`denoiser`, compiled where `config.compile` says so; with "auto" on CUDA, and so many `images` make up for it."""
+def guidance_of(config: SampleConfig, num_classes: int, device: torch.device) -> Guidance:
+    """What `config` asks of a denoiser: with `compile` "auto" a compiled network on CUDA, where a set is large enough."""
     passes = 2 if config.omega > 0 else 1
-    return compiled(denoiser, config.compile, device, worth_it=images * config.steps * passes >= WORTH_COMPILING)
+    worth_it = num_classes * config.images_per_class * config.steps * passes >= WORTH_COMPILING
+    return Guidance(config.omega, compiled=asks_for_compiling(config.compile, device, worth_it=worth_it))
 
 
 def chunk_size(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int, int, int],
@@ -100,11 +103,13 @@ def chunk_size(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int,
     The same call may find another number; `sample` keeps the first.
     """
     own = generator(derived_seed(config.seed, "batch-size"), device)
+    # a compiled network would take a minute for each number
+    uncompiled = partial(torch.compiler.set_stance, "force_eager") if asks_for_compiling(config.compile, device) else nullcontext
 
     def call(size: int) -> None:
         x_t = torch.randn(size, *image_shape, generator=own, device=device)
         times = torch.full((size,), 500, dtype=torch.int64, device=device)
-        with torch.inference_mode(), _autocast(config, device):
+        with torch.inference_mode(), _autocast(config, device), uncompiled():
             denoiser(x_t, times, torch.from_numpy(np.resize(labels, size)).to(device))
 
     share = -(-len(labels) // processes)
@@ -161,7 +166,6 @@ def sample(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int, int
     device = torch.device(device)
     size = ranks.agree(_begun(denoiser, config, image_shape, labels, folder, device, progress, ranks.size) if ranks.first else 0)
     sampling = Sampling(config.model_copy(update={"batch_size": size}), image_shape, labels, device)
-    denoiser = as_configured(denoiser, config, len(labels), device)
     files = [parts / f"{chunk.start:08d}.npz" for chunk in sampling.chunks]
 
     def finished(index: int) -> SampleSet | None:

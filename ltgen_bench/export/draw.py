@@ -13,8 +13,9 @@ from ltgen_bench.config import SampleConfig, digest
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import SampleSet
 from ltgen_bench.diffusion.diffusers_folder import StoredNetwork
-from ltgen_bench.diffusion.guidance import Guidance, guided
-from ltgen_bench.diffusion.sampling import sample
+from ltgen_bench.diffusion.guidance import guided
+from ltgen_bench.diffusion.samplers import SAMPLERS
+from ltgen_bench.diffusion.sampling import guidance_of, sample
 from ltgen_bench.errors import UserError
 from ltgen_bench.files import only_writer, write_whole
 from ltgen_bench.interrupt import Interruption
@@ -48,8 +49,10 @@ class Drawing:
 def make_drawing(network: StoredNetwork, config: SampleConfig, dataset: LongTailDataset | None) -> Drawing:
     """`network` with the classes and the image size of `dataset`, or with its own where it says them.
 
-    Raises `UserError` where they do not go together, and for guidance with a network that has no null label.
+    Raises `UserError` where they do not go together, for guidance with a network that has no null label, and for a number of
+    steps that the sampler cannot take.
     """
+    SAMPLERS[config.sampler].make(config.steps)
     names, counts = _classes(network, dataset)
     rows, folder = network.net.rows, network.folder
     if rows not in (len(names), len(names) + 1):
@@ -121,7 +124,7 @@ def draw(drawing: Drawing, out: Path, *, device: torch.device, progress: Progres
     exact_float32(device)
     work = out.with_name(f"{out.stem}-{drawing.digest}.unfinished")
     net = drawing.network.net.to(device).to(memory_format=torch.channels_last)  # as the network of a run is sampled
-    denoiser = guided(net, Guidance(drawing.config.omega), drawing.network.net.rows - 1)
+    denoiser = guided(net, guidance_of(drawing.config, len(drawing.class_names), device), drawing.network.net.rows - 1)
     with only_writer(work), Interruption():
         samples = sample(denoiser, drawing.config, drawing.image_shape, len(drawing.class_names), work, device=device,
                          progress=progress)

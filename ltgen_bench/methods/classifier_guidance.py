@@ -1,5 +1,6 @@
 """Classifier guidance: a classifier of noisy images, trained on the same long-tailed data, leads the sampler to the class."""
 
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -99,7 +100,7 @@ class ClassifierGuidance(Method):
 
     def denoiser(self, net: nn.Module, guidance: Guidance) -> Denoiser:
         """eps of the formula above."""
-        conditional = guided(net, Guidance(0.0), self.problem.null_label)
+        conditional = guided(net, replace(guidance, omega=0.0), self.problem.null_label)
         if guidance.omega == 0:
             return conditional
 

@@ -15,7 +15,7 @@ from ltgen_bench.config import RunConfig, SampleConfig
 from ltgen_bench.diffusion.draws import generator, image_seed
 from ltgen_bench.diffusion.guidance import Guidance, guided
 from ltgen_bench.diffusion.network import ConditionalUNet, build_network
-from ltgen_bench.diffusion.sampling import Sampling, as_configured, balanced_labels, solve
+from ltgen_bench.diffusion.sampling import Sampling, balanced_labels, guidance_of, solve
 from ltgen_bench.machine import exact_float32
 from ltgen_bench.speed.plain import PlainLoop, plain_sampling
 from ltgen_bench.speed.setting import COUNTS, SHAPE, loop_config, random_images, wake
@@ -81,17 +81,17 @@ def sampled_network(preset: str, device: torch.device) -> ConditionalUNet:
     return net.to(device).eval().requires_grad_(False)
 
 
-def our_sampling(net: ConditionalUNet, sampling: Sampling, omega: float) -> Callable[[], object]:
-    """The call that draws the images of `sampling` as `run` does, were it for IMAGES of them; it makes `net` channels-last."""
-    denoiser = guided(net.to(memory_format=torch.channels_last), Guidance(omega), net.null_label)
-    denoiser = as_configured(denoiser, sampling.config, IMAGES, sampling.device)
+def our_sampling(net: ConditionalUNet, sampling: Sampling) -> Callable[[], object]:
+    """The call that draws the images of `sampling` as `run` does; it makes `net` channels-last."""
+    guidance = guidance_of(sampling.config, len(COUNTS), sampling.device)
+    denoiser = guided(net.to(memory_format=torch.channels_last), guidance, net.null_label)
     return lambda: sampling.draw(denoiser, range(len(sampling.labels)))
 
 
 def sampling_of(omega: float, precision: str, batch: int, steps: int, device: torch.device) -> Sampling:
-    """A chunk of `batch` images by DPM-Solver++."""
-    config = SampleConfig(sampler="dpm-solver++", steps=steps, omega=omega, batch_size=batch,
-                          precision="bf16" if precision == "bf16" else "float32")
+    """A chunk of `batch` images by DPM-Solver++, one of a set of IMAGES."""
+    config = SampleConfig(sampler="dpm-solver++", steps=steps, omega=omega, images_per_class=IMAGES // len(COUNTS),
+                          batch_size=batch, precision="bf16" if precision == "bf16" else "float32")
     return Sampling(config, SHAPE, balanced_labels(len(COUNTS), -(-batch // len(COUNTS)))[:batch], device)
 
 
@@ -109,7 +109,7 @@ def draw_ours(omega: float, precision: str, preset: str, batch: int, steps: int,
 
     def call() -> list[float]:
         net = sampled_network(preset, place)
-        our_sampling(net, sampling_of(omega, precision, batch, steps, place), omega)()
+        our_sampling(net, sampling_of(omega, precision, batch, steps, place))()
         few = sampling_of(omega, precision, AGREED_IMAGES, steps, place)
         seeds = [image_seed(few.config.seed, number) for number in range(AGREED_IMAGES)]
         denoiser = guided(net, Guidance(omega), net.null_label)

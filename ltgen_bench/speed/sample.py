@@ -58,7 +58,7 @@ def _seconds(omega: float, precisions: list[str], preset: str, batch: int, steps
     plain_net = sampled_network(preset, device)
     x_t, labels = first_noise(sampling_of(omega, "float32", batch, steps, device))
     calls: list[Callable[[], object]] = [partial(plain_sampling, plain_net, x_t, labels, plain_net.null_label, omega, steps)]
-    calls += [our_sampling(sampled_network(preset, device), sampling_of(omega, precision, batch, steps, device), omega)
+    calls += [our_sampling(sampled_network(preset, device), sampling_of(omega, precision, batch, steps, device))
               for precision in precisions]
     found = in_turn(calls, device, warm_up=ROUNDS.warm_up, least=ROUNDS.least, most=ROUNDS.most, seconds=ROUNDS.seconds)
     return np.median(found.rounds, axis=0)

@@ -171,7 +171,7 @@ def in_turn(calls: Sequence[Callable[[], object]], device: torch.device, *, warm
     """Make the calls one after another, again and again, so that whatever else the machine does slows all of them.
 
     After `warm_up` rounds come `least` rounds, and up to `most` of them within so many seconds; one is the last, however few
-    they are, that ends beyond twice that.
+    they are, that ends beyond twice that. Warming up counts as if it took what later rounds take, since it may compile.
     """
     def one_round() -> list[float]:
         times = []
@@ -182,12 +182,11 @@ def in_turn(calls: Sequence[Callable[[], object]], device: torch.device, *, warm
             times.append(time.perf_counter() - start)
         return times
 
-    begin = time.perf_counter()
     warming, rounds = [one_round() for _ in range(warm_up)], [one_round()]
-    while len(rounds) < least or (len(rounds) < most and time.perf_counter() - begin < seconds):
-        if time.perf_counter() - begin > 2 * seconds:
-            break
+    spent = (1 + warm_up) * sum(rounds[0])
+    while spent <= 2 * seconds and (len(rounds) < least or (len(rounds) < most and spent < seconds)):
         rounds.append(one_round())
+        spent += sum(rounds[-1])
     return Turns(np.array(warming), np.array(rounds))
 
 

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ltgen_bench.compiling import begin_step, compiled
+from ltgen_bench.compiling import asks_for_compiling, begin_step, compiled
 from ltgen_bench.config import RunConfig, TrainConfig
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.diffusion.draws import Draws, derived_seed
@@ -68,7 +68,8 @@ class Stepper(ABC, Generic[N]):
         self.ema = EMA(self.net, train.ema_halflife_images, train.ema_rampup)
         self.parameters = [p for _, p in named_parameters(self.net, self.extra)]
         self.optimizer = torch.optim.Adam(self.parameters, lr=train.learning_rate, fused=True)
-        self.compiled = compiled(self.net, train.compile, device)
+        self.graphs = train.compile == "graphs" and device.type == "cuda"
+        self.compiled = compiled(self.net, graphs=self.graphs) if asks_for_compiling(train.compile, device) else self.net
         self.call: nn.Module = self.compiled
         loss_of = _LossOf(self.net, self.extra, self.loss)
         # Which parameters a step uses depends on coins and settings, so those that it leaves out are looked for.
@@ -99,7 +100,8 @@ class Stepper(ABC, Generic[N]):
         # a shorter last step is not worth the minute that compiling it takes
         self.call = self.compiled if images == self.train.batch_size else self.net
         self.optimizer.zero_grad(set_to_none=True)
-        begin_step(self.train.compile, self.device)
+        if self.graphs:
+            begin_step()
         loss = self._differentiated(images)
         torch.nn.utils.clip_grad_norm_(self.parameters, self.train.clip_norm)
         self.images_seen += images

@@ -134,7 +134,7 @@ def test_a_mistake_is_one_sentence(ask, command, sentence):
     assert "\n" not in str(caught.value)
 
 
-def test_a_run_and_a_network_are_told_apart(ask, undisturbed):
+def test_a_run_and_a_network_are_told_apart(ask, undisturbed, tmp_path):
     folder = f"runs/digits-lt/{undisturbed.plan.folder.name}"
     with pytest.raises(UserError, match=f"{folder} is a run; .*: ltgen-bench export {folder} DIR"):
         ask(f"sample {folder}")
@@ -143,3 +143,6 @@ def test_a_run_and_a_network_are_told_apart(ask, undisturbed):
         ask("evaluate net --dataset digits-lt")
     with pytest.raises(UserError, match=r"sample\.steps"):
         ask("sample net --steps 0")
+    with pytest.raises(UserError, match=r"sample\.steps: ddim takes every .* 3 does not"):
+        ask("sample net --sampler ddim --steps 3")
+    assert not list(tmp_path.glob("*.unfinished")), "and nothing is left behind"

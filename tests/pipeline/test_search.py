@@ -147,6 +147,11 @@ class TestThePlan:
         assert len({plan.score_folder for candidate in search.candidates for plan in candidate.plans}) == 8
         assert not list(tmp_path.iterdir()), "a plan writes nothing"
 
+    def test_numbers_of_images_take_the_place_of_a_budget_in_other_units(self, small, digits, tmp_path):
+        config = small.model_validate({**small.model_dump(), "budget": {"flops": 1e12}})
+        search = make_search(config, {"train.budget_images": [100, 200]}, digits, tmp_path)
+        assert [candidate.plans[0].config.train.budget_images for candidate in search.candidates] == [100, 200]
+
     def test_seeds_of_training_and_sampling_repeat_a_candidate(self, small, digits, tmp_path):
         search = make_search(small, {**OMEGAS, "seed": [0, 1], "sample.seed": [5, 6]}, digits, tmp_path)
         pairs = [(plan.config.seed, plan.config.sample.seed) for plan in search.candidates[0].plans]

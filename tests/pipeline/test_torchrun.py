@@ -128,3 +128,23 @@ def test_other_commands_are_refused_and_a_mistake_is_told_once():
     assert "error: several processes share the work of run alone; start 'ltgen-bench report' without torchrun." in result.stderr
     result = done(torchrun("run", "--method", "cdbm"), code=1)
     assert result.stderr.count("unknown method 'cdbm'") == 1
+
+
+def test_a_dry_run_measures_on_one_of_them_and_says_so(tmp_path):
+    result = done(torchrun(*TINY, "--dry-run", "--runs", tmp_path))
+    assert result.stdout.count("# training ") == 1
+    assert "on this cpu alone, which is one of 2 at" in result.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_machines_without_a_common_disk_are_refused_before_training(tmp_path):
+    """As two machines: each process is told another folder, which the other one does not see."""
+    script = tmp_path / "apart.py"
+    script.write_text("import os, sys; import ltgen_bench.ranks as ranks; ranks.SEEN_WITHIN = 1.0\n"
+                      "sys.argv += ['--runs', f'{sys.argv.pop()}-{os.environ[\"RANK\"]}']\n"
+                      "from ltgen_bench.cli import main; main()\n")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", str(script), *TINY,
+               "--budget-images", "320", str(tmp_path / "runs")]
+    result = done(command, code=1)
+    assert result.stderr.count("let --runs be on a disk that all machines share") == 1
+    assert not list(tmp_path.rglob("checkpoint-*"))

@@ -74,6 +74,18 @@ class TestTurns:
 
         assert len(in_turn([call], CPU, seconds=4.0).rounds) == rounds
 
+    def test_compiling_while_warming_up_leaves_the_later_rounds_their_time(self, monkeypatch):
+        clock, calls = [0.0], []
+        monkeypatch.setattr("ltgen_bench.training.cost.time.perf_counter", lambda: clock[0])
+
+        def call():
+            clock[0] += 0.1 if calls else 60.0
+            calls.append(1)
+
+        found = in_turn([call], CPU, seconds=4.0)
+        assert found.warming.tolist() == [[60.0]]
+        assert found.rounds[:, 0].tolist() == pytest.approx([0.1] * 10)
+
     def test_costs_are_ratios_of_the_same_rounds(self, monkeypatch):
         """Steps of 2, 4 and 10 s, of the last two a second less where the label goes; every second round takes twice that."""
         clock, slow = [0.0], [1]

@@ -154,7 +154,7 @@ class TestSampling:
         seen = []
         net.register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
         sampling = sampling_of(omega, "float32", 4, 2, CPU)
-        our_sampling(net, sampling, omega)()
+        our_sampling(net, sampling)()
         assert seen == ours
         seen.clear()
         plain_sampling(net, *first_noise(sampling), len(COUNTS), omega, 2)

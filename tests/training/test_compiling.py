@@ -1,0 +1,117 @@
+"""A compiled network changes no result: in training, in sampling, and with whatever a method does around it."""
+
+import inspect
+
+import pytest
+import torch
+from test_ranks import CASES, trainer_of
+from torch._dynamo.utils import counters
+
+from ltgen_bench.check.trial import Trial
+from ltgen_bench.compiling import asks_for_compiling, compiled
+from ltgen_bench.config import SampleConfig
+from ltgen_bench.diffusion import low_rank, network
+from ltgen_bench.diffusion.network import ConditionalUNet
+from ltgen_bench.diffusion.sampling import chunk_size, guidance_of, labels_of, sample
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+IMAGES = 3 * 8 + 5  # three steps of 8, and a shorter one
+
+
+@pytest.fixture
+def shapes(monkeypatch):
+    """Compiling goes all its way but for the kernels, which would take a minute; the numbers of images that it was done for."""
+    found = []
+    # without the type checks of the tests, which cannot be compiled
+    for owner, name in ((ConditionalUNet, "forward"), (network, "_keep_output"), (low_rank.LowRankReserve, "forward"),
+                        (low_rank.LowRankReserve, "full_weight")):
+        monkeypatch.setattr(owner, name, inspect.unwrap(getattr(owner, name)))
+    plain = torch.compile
+
+    def backend(graph, inputs):
+        from torch._dynamo.backends.debugging import aot_eager
+
+        found.append(next(value.shape[0] for value in inputs if value.ndim == 4 and value.shape[1:] == SHAPE))
+        return aot_eager(graph, inputs)
+
+    def compiling(call, *, dynamic, mode):
+        assert (dynamic, mode) == (False, None)
+        return plain(call, dynamic=dynamic, backend=backend)
+
+    torch.compiler.reset()
+    monkeypatch.setattr(torch, "compile", compiling)
+    yield found
+    torch.compiler.reset()
+
+
+SHAPE = (1, 8, 8)
+
+
+def losses(name, settings, folder, **train):
+    trainer = trainer_of(Trial(name, folder, settings), batch_size=8, budget_images=IMAGES, **train)
+    found = []
+    while trainer.images_seen < IMAGES:
+        found.append(trainer.step().total.item())
+    return found
+
+
+def test_who_asks_for_compiling():
+    assert [asks_for_compiling(how, CPU) for how in ("auto", "yes", "no", "graphs")] == [False, True, False, True]
+    assert [asks_for_compiling(how, CUDA) for how in ("auto", "yes", "no", "graphs")] == [True, True, False, True]
+    assert not asks_for_compiling("auto", CUDA, worth_it=False)
+    assert asks_for_compiling("yes", CPU, worth_it=False)
+
+
+def test_graphs_are_a_mode_of_torch_and_every_shape_is_compiled_for_itself(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch, "compile", lambda call, **how: asked.append(how) or call)
+    compiled(abs), compiled(abs, graphs=True)
+    assert asked == [{"dynamic": False, "mode": None}, {"dynamic": False, "mode": "reduce-overhead"}]
+
+
+@pytest.mark.parametrize(("name", "settings"), CASES, ids=["-".join([name, *values.values()]) for name, values in CASES])
+def test_training_under_every_method_is_that_of_the_network_as_it_stands(name, settings, shapes, tmp_path):
+    counters.clear()
+    assert losses(name, settings, tmp_path, compile="yes") == pytest.approx(losses(name, settings, tmp_path, compile="no"),
+                                                                           rel=1e-6)
+    assert set(shapes) <= {8, 16}, "the shorter step is not compiled"
+    assert shapes
+    assert not counters["graph_break"], "the network is one graph"
+
+
+def test_micro_batches_and_another_training_need_no_more_than_their_own_shapes(shapes, tmp_path):
+    assert losses("ddpm", {}, tmp_path, compile="yes", micro_batch=5) == pytest.approx(losses("ddpm", {}, tmp_path), rel=1e-6)
+    assert shapes == [4]
+    losses("cfg", {}, tmp_path, compile="yes", micro_batch=4)
+    assert shapes == [4], "networks of one form share what is compiled"
+
+
+@pytest.mark.parametrize(("name", "omega"), [("ddpm", 0.0), ("cfg", 1.5), ("cm", 0.5), ("classifier-guidance", 1.0)])
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_sampling_is_that_of_the_network_as_it_stands(name, omega, precision, shapes, tmp_path):
+    trainer = trainer_of(Trial(name, tmp_path))
+    plain = SampleConfig(sampler="ddim", steps=4, images_per_class=3, batch_size=8, omega=omega, precision=precision)
+    found = []
+    for how in ("no", "yes"):
+        config = plain.model_copy(update={"compile": how})
+        denoiser = trainer.method.denoiser(trainer.ema.net, guidance_of(config, trainer.method.problem.num_classes, CPU))
+        found.append(sample(denoiser, config, SHAPE, trainer.method.problem.num_classes, tmp_path / how).images.astype(int))
+    assert abs(found[0] - found[1]).max() <= 1
+    assert len(shapes) == 1
+
+
+def test_only_large_sets_are_worth_compiling():
+    small = SampleConfig(sampler="dpm-solver++", steps=25, images_per_class=5000)
+    assert not guidance_of(small, 10, CUDA).compiled
+    assert guidance_of(small.model_copy(update={"omega": 1.5}), 10, CUDA).compiled
+    assert not guidance_of(small.model_copy(update={"omega": 1.5}), 10, CPU).compiled
+    assert guidance_of(small.model_copy(update={"compile": "yes"}), 1, CPU).compiled
+    assert not guidance_of(small.model_copy(update={"compile": "no", "steps": 1000}), 100, CUDA).compiled
+
+
+def test_the_search_for_a_number_of_images_compiles_for_none_of_those_it_tries(shapes, tmp_path):
+    trainer = trainer_of(Trial("cfg", tmp_path))
+    config = SampleConfig(sampler="ddim", steps=4, images_per_class=2, batch_size="auto", omega=1.5, compile="yes")
+    denoiser = trainer.method.denoiser(trainer.ema.net, guidance_of(config, 3, CPU))
+    assert chunk_size(denoiser, config, SHAPE, labels_of(config, 3), CPU) >= 1
+    assert shapes == []
