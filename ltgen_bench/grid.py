@@ -59,6 +59,9 @@ def make_grid(configs: Mapping[str, Sequence[RunConfig]], load: Callable[[DataCo
     A cell that cannot run keeps its `error`, and the others are there. Where none can run: `UserError`.
     """
     read = cache(load)
+    data = {config.data for seeds in configs.values() for config in seeds}
+    if len(data) == 1:
+        read(*data)  # what is wrong with it is told once, and not by every cell
     plan = partial(make_plan, runs=runs, device=device, progress=_Once(progress))
     cells = [_planned(name, config, read, plan) for name, seeds in configs.items() for config in seeds]
     if all(cell.error for cell in cells):

@@ -79,7 +79,7 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
 
     place = device_here(device)
     ranks = join(place)
-    with minding_the_others(), ranks.first_goes():
+    with ranks.first_goes():
         images, chosen, progress, out = prepare(config, data_root, place, threads)
     from ltgen_bench.evaluation.evaluate import weights_for
     from ltgen_bench.pipeline import make_plan
@@ -87,7 +87,7 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
     if config.budget is not None and config.budget.seconds is not None and ranks.size > 1:
         raise UserError("--budget-seconds: the pace is measured on one device, and here are several; give --budget-images or "
                         "--budget-flops.")
-    with minding_the_others(), ranks.first_goes():
+    with ranks.first_goes():
         plans = [make_plan(config.model_copy(update={"evaluate": rule}), images, runs, device=chosen, progress=progress)
                  for rule in rules]
     if plans[0].config.evaluate.reference != rules[0].reference:

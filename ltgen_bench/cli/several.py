@@ -6,10 +6,15 @@ The others work silently. They speak up only with a mistake that the first one d
 import os
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ltgen_bench.errors import UserError
 from ltgen_bench.torchrun import place
+
+if TYPE_CHECKING:
+    from torch.distributed import TCPStore
 
 SHARED = ("run",)  # commands whose work several processes share
 GRACE = 3.0  # seconds in which torchrun ends the others after the first one
@@ -32,6 +37,37 @@ def launcher() -> str:
     return f"torchrun {nodes}--nproc-per-node {own.here} -m ltgen_bench"
 
 
+def _leave_word() -> None:
+    """Let the others know, in the store of torchrun which outlives this process, that the user has been told why it ends."""
+    store = _store()
+    if store is not None:
+        store.set(_word(), "told")
+
+
+def _first_has_told() -> bool:
+    store = _store()
+    return store is not None and store.check([_word()])
+
+
+def _word() -> str:
+    return f"ltgen_bench/told/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+
+
+def _store() -> "TCPStore | None":
+    """None where the processes have not met yet, or there is no such store any more."""
+    if "torch" not in sys.modules:
+        return None
+    from torch import distributed as dist
+
+    if not dist.is_initialized():
+        return None
+    try:
+        return dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False,
+                             wait_for_workers=False, timeout=timedelta(seconds=2))
+    except RuntimeError:
+        return None
+
+
 class Voice:
     """Where errors go: to stderr, and from the processes behind the first one late and with their number."""
 
@@ -47,9 +83,13 @@ class Voice:
     def tell(self, message: str, *, stopped: bool = False, at_once: bool = False) -> None:
         """Print `message`; `at_once` also from a process behind the first, of what that one may not live to tell.
 
-        That the user `stopped` them is told by the first alone.
+        That the user `stopped` them is told by the first alone, and so is a mistake of which the others see that it has ended.
         """
         if self.rank and stopped:
+            return
+        if self.rank == 0 and self.size > 1:
+            _leave_word()
+        if self.rank and at_once and _first_has_told():
             return
         if self.rank and not at_once:
             time.sleep(GRACE)  # the same mistake is told by the first one, and then this process is ended

@@ -182,7 +182,7 @@ def _table(rows: "Sequence[SpeedRow]", machine: dict[str, Any], packages: dict[s
     body = tuple(Row(tuple(Cell(text) for text in _cells(row))) for row in rows)
     notes = [f"{row.what}: the result differs by {row.difference:.1g} from that of {row.against}; {row.tolerance:g} is allowed."
              for row in rows if not row.agrees]
-    notes += _elsewhere(rows)
+    notes += _elsewhere(rows) + _without_bf16(rows)
     if machine["load"] > BUSY * machine["cpu_count"]:
         notes.append(f"The machine was busy with other things (load {machine['load']} on {machine['cpu_count']} cores): the "
                      "figures say little.")
@@ -202,6 +202,15 @@ def _elsewhere(rows: "Sequence[SpeedRow]") -> list[str]:
         if row.target is not None and row.target.elsewhere:
             sizes.setdefault(row.target.elsewhere, []).append(row.what)
     return [f"{', '.join(dict.fromkeys(whats))}: the target is for {size}." for size, whats in sizes.items()]
+
+
+def _without_bf16(rows: "Sequence[SpeedRow]") -> list[str]:
+    """Why a target of training may be out of reach, in a sentence where one is."""
+    products = {row.what for row in rows if row.unit == "TFLOP/s"}
+    if products != {"float32 products"} or all(row.met is not False for row in rows):
+        return []
+    return ["This device has no bf16 instructions, with which the targets of training were set; how near float32 is to its own "
+            "limit, matrix products and nothing else, says 'of peak'."]
 
 
 def _kernels(kernels: "Sequence[Kernel]", width: int) -> "Table":

@@ -78,6 +78,18 @@ class TestTheGrid:
             make_grid({"ddpm": small("ddpm", 1.0)}, lambda data: digits, tmp_path)
         assert not list(tmp_path.iterdir()), "a plan writes nothing"
 
+    def test_data_that_are_not_there_are_told_once(self, small, tmp_path):
+        asked = []
+
+        def load(data):
+            asked.append(data)
+            raise UserError("no such data")
+
+        with pytest.raises(UserError) as caught:
+            make_grid({"ddpm": small("ddpm", 0.0), "cfg": small("cfg", 1.0)}, load, tmp_path)
+        assert str(caught.value) == "no such data"
+        assert len(asked) == 1
+
     def test_what_another_command_is_making_is_waited_for(self, small, digits, tmp_path, monkeypatch):
         """The other command ends while the grid sleeps; until then the grid made everything else."""
         cells = make_grid({"ddpm": small("ddpm", 0.0)}, lambda data: digits, tmp_path)

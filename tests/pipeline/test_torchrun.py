@@ -148,3 +148,17 @@ def test_machines_without_a_common_disk_are_refused_before_training(tmp_path):
     result = done(command, code=1)
     assert result.stderr.count("let --runs be on a disk that all machines share") == 1
     assert not list(tmp_path.rglob("checkpoint-*"))
+
+
+def test_a_mistake_that_the_first_one_finds_is_told_by_it_alone(one, tmp_path):
+    import shutil
+
+    shutil.copytree(one, tmp_path, dirs_exist_ok=True)
+    folder = run_folder(tmp_path)
+    shutil.rmtree(folder / "scores")
+    text = (folder / "config.toml").read_text()
+    assert "batch_size = 32" in text
+    (folder / "config.toml").write_text(text.replace("batch_size = 32", "batch_size = 33"))
+    result = done(torchrun(*TINY, "--budget-images", 320, "--runs", tmp_path), code=1)
+    assert result.stderr.count("belongs to another configuration") == 1
+    assert "another process of this run has ended" not in result.stderr

@@ -132,6 +132,25 @@ class TestAnswer:
         assert list(tmp_path.iterdir()) == [], "nothing is written"
 
 
+@pytest.mark.parametrize(("products", "value", "said"), [("float32", 1.0, True), ("bf16", 1.0, False), ("float32", 3.0, False)])
+def test_a_device_without_bf16_is_told_where_a_target_is_missed(products, value, said, asked, monkeypatch):
+    def stage(conditions, progress):
+        rows = [SpeedRow("train", f"{name} products", "on cpu", "TFLOP/s", 1.0) for name in dict.fromkeys([products, "float32"])]
+        return [*rows, SpeedRow("train", "ddpm", "here", "images/s", value, against="plain", reference=1.0,
+                                target=Target.at("here", "here", "ratio", ">=", 2.0))]
+
+    monkeypatch.setitem(STAGES._entries, "train", stage)
+    answer = call("--stage", "train", "--device", "cpu")
+    assert ("This device has no bf16 instructions" in " ".join(answer.output.split())) is said
+
+
+def test_the_way_of_compiling_reaches_the_loops(asked):
+    assert call("--stage", "train", "--device", "cpu", "--compile", "graphs").exit_code == 0
+    assert call("--stage", "train", "--device", "cpu").exit_code == 0
+    assert [conditions.compile for _, conditions in asked] == ["graphs", "auto"]
+    assert call("--compile", "fast").exit_code == 2
+
+
 def test_the_help_and_unknown_names_need_no_torch():
     program = ("import sys\nfrom ltgen_bench.cli.speed import speed\n"
                "try: speed(['--method', 'nope'], standalone_mode=False)\nexcept Exception as error: print(error)\n"
