@@ -111,6 +111,19 @@ def test_nothing_global_and_random_is_called(trees):
     assert wrong == []
 
 
+def test_what_a_method_brings_to_the_device_of_its_batch_does_not_wait_for_the_device(trees):
+    """A plain `.to(t.device)` of a tensor on the CPU would make the host wait for all that was started before."""
+    wrong = []
+    for path, tree in trees.items():
+        if room_of(path) != "methods" and "augmentation" not in path.parts:
+            continue
+        for node in ast.walk(tree):
+            moving = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("to", "cuda")
+            if moving and not any(keyword.arg in ("non_blocking", "dtype", "memory_format") for keyword in node.keywords):
+                wrong.append(f"{name_of(path)}:{node.lineno}")
+    assert wrong == []
+
+
 def forked(path, tree, function):
     """Whether the function seeds torch inside `fork_rng`, or is the training step, which the loop forks around."""
     if (name_of(path), function) in SEEDING:

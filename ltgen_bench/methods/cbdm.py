@@ -47,7 +47,7 @@ class CBDM(Method):
         if dropped is True:
             mse = (net(x_t, t, labels, batch.augment) - noise).square().mean()
             return Loss(mse, {"mse": mse.detach()})
-        auxiliary = draws.categorical("auxiliary-labels", self.auxiliary_weights().to(t.device))
+        auxiliary = draws.categorical("auxiliary-labels", self.auxiliary_weights().to(t.device, non_blocking=True))
         h, h_aux = self.doubled(net, batch, x_t, t, labels, auxiliary).chunk(2)
         weight = self.settings.tau * t / self.problem.schedule.T
         if dropped is not False:  # a mask: the samples without a label have no penalty

@@ -1,0 +1,47 @@
+"""A whole step, from the images to the averaged weights, reads nothing back from the device: the host runs ahead of it."""
+
+from functools import partial
+
+import pytest
+import torch
+from test_ranks import CASES, trainer_of
+
+from ltgen_bench.check.trial import Trial, Waits, Watched
+from ltgen_bench.training.augmentation import AUGMENTATIONS
+
+STEPS = 3
+
+
+def found_in(trainer):
+    """Where `trainer` would wait for a device, in some steps after the first, which lays out the optimiser's state."""
+    trainer.step()
+    waits = Waits()
+    trainer.draws = partial(Watched, waits=waits)
+    with waits:
+        for _ in range(STEPS):
+            trainer.step()
+    return waits.found
+
+
+@pytest.mark.parametrize(("name", "settings"), CASES, ids=["-".join([name, *values.values()]) for name, values in CASES])
+def test_a_step_of_no_method_waits(name, settings, tmp_path):
+    assert found_in(trainer_of(Trial(name, tmp_path, settings), batch_size=8, budget_images=80)) == []
+
+
+@pytest.mark.parametrize("augment", list(AUGMENTATIONS))
+@pytest.mark.parametrize("micro", [None, 3])
+def test_neither_augmentation_nor_micro_batches_make_it_wait(augment, micro, tmp_path):
+    trainer = trainer_of(Trial("cfg", tmp_path), batch_size=8, budget_images=80, augment=augment, micro_batch=micro)
+    assert found_in(trainer) == []
+
+
+def test_what_waits_is_found(tmp_path):
+    trainer = trainer_of(Trial("ddpm", tmp_path), batch_size=8, budget_images=80)
+    update = trainer.ema.update
+
+    def reading(net, images_seen, images):
+        assert torch.isfinite(next(net.parameters())).all()
+        update(net, images_seen, images)
+
+    trainer.ema.update = reading
+    assert len(found_in(trainer)) == STEPS
