@@ -185,6 +185,8 @@ def sample(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int, int
              for index in range(ranks.rank, len(files), ranks.size)}
     chunks = {index: finished(index) for index in turns}
     done = sum(images for index, images in turns.items() if chunks[index] is not None)
+    if done < len(labels) and guidance_of(config, num_classes, device).compiled:
+        progress.say("the first images compile the network, which takes about a minute")
     with progress.stage("sample", len(labels), "images", done) as stage:
         for index, images in turns.items():
             if chunks[index] is None:

@@ -77,7 +77,10 @@ def train(config: RunConfig, dataset: LongTailDataset, folder: Path, *, device: 
     trainer = Trainer(config, dataset, method, device, ranks)
     session = Session(trainer, folder, progress, preparation.run, before=preparation.seconds)
     session.go_on()
-    session.complete(interruption, config.train.budget_images if until is None else until, kept)
+    end = config.train.budget_images if until is None else until
+    if trainer.images_seen < end and trainer.compiled is not trainer.net:
+        progress.say("the first step compiles the network, which takes about a minute")
+    session.complete(interruption, end, kept)
     net = trainer.ema.net.to(memory_format=torch.channels_last)  # forward passes alone: a quarter faster on a CPU too
     return Trained(method, net, trainer.images_seen, preparation.seconds + session.seconds,
                    preparation.exact and session.info["exact"])

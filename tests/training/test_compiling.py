@@ -7,12 +7,13 @@ import torch
 from test_ranks import CASES, trainer_of
 from torch._dynamo.utils import counters
 
-from ltgen_bench.check.trial import Trial
+from ltgen_bench.check.trial import Trial, tiny_dataset
 from ltgen_bench.compiling import asks_for_compiling, compiled
 from ltgen_bench.config import SampleConfig
 from ltgen_bench.diffusion import low_rank, network
 from ltgen_bench.diffusion.network import ConditionalUNet
 from ltgen_bench.diffusion.sampling import chunk_size, guidance_of, labels_of, sample
+from ltgen_bench.progress import SILENT
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 IMAGES = 3 * 8 + 5  # three steps of 8, and a shorter one
@@ -98,6 +99,26 @@ def test_sampling_is_that_of_the_network_as_it_stands(name, omega, precision, sh
         found.append(sample(denoiser, config, SHAPE, trainer.method.problem.num_classes, tmp_path / how).images.astype(int))
     assert abs(found[0] - found[1]).max() <= 1
     assert len(shapes) == 1
+
+
+def test_that_compiling_takes_a_while_is_said_once_a_stage(shapes, tmp_path):
+    from ltgen_bench.training.loop import train
+
+    class Telling:
+        stage, said = SILENT.stage, []
+
+        def say(self, message):
+            self.said.append(message)
+
+    telling = Telling()
+    config = Trial("cfg", tmp_path).config(batch_size=8, budget_images=16, compile="yes")
+    for _ in range(2):  # the second finds all of it done
+        trained = train(config, tiny_dataset(), tmp_path / "run", progress=telling)
+        drawn = SampleConfig(sampler="ddim", steps=4, images_per_class=2, omega=0.5, compile="yes")
+        denoiser = trained.method.denoiser(trained.net, guidance_of(drawn, 3, CPU))
+        sample(denoiser, drawn, SHAPE, 3, tmp_path / "samples", progress=telling)
+    assert telling.said == ["the first step compiles the network, which takes about a minute",
+                            "the first images compile the network, which takes about a minute"]
 
 
 def test_only_large_sets_are_worth_compiling():
