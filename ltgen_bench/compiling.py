@@ -34,6 +34,14 @@ def compiled(call: C, *, graphs: bool = False) -> C:
     return cast("C", torch.compile(call, dynamic=False, mode="reduce-overhead" if graphs else None))
 
 
+def forget_graphs() -> None:
+    """Give back the memory that CUDA graphs hold for their next call; what is compiled is forgotten with them."""
+    import torch
+
+    torch.compiler.reset()
+    torch.cuda.empty_cache()
+
+
 def begin_step() -> None:
     """With CUDA graphs: what the calls of the step before gave may be overwritten from here on."""
     import torch

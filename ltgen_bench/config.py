@@ -83,7 +83,7 @@ class TrainConfig(Part):
     clip_norm: float = Field(default=1.0, gt=0, description="largest norm of the whole gradient")
     precision: Literal["auto", "float32", "bf16"] = Field(default="auto", description="auto: bf16 where it is native")
     compile: Compile = Field(
-        default="auto", description="torch.compile; auto: on CUDA; graphs: there with CUDA graphs, for small networks")
+        default="auto", description="torch.compile; auto: on CUDA; graphs: yes, on CUDA with CUDA graphs, for small networks")
     augment: str = Field(default="flip", description="an augmentation; flip: mirrored at random where data.flip allows it")
 
 

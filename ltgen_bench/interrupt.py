@@ -9,7 +9,6 @@ from types import FrameType
 from typing import Any
 
 from ltgen_bench.errors import Interrupted
-from ltgen_bench.torchrun import place
 
 ECHO = 1.0  # seconds in which the echo of a signal comes
 
@@ -18,8 +17,8 @@ class Interruption:
     """As a context manager it takes over both signals in the main thread, and gives them back.
 
     A signal raises `Interrupted`, except inside `deferred()`, where it is noted in `requested` for the loop to act on.
-    A second signal raises there too, but for the echo of the first: torchrun hands on a Ctrl-C that its processes got as well,
-    and schedulers send a SIGTERM to a program and to its parent.
+    A second signal raises there too, unless it is a SIGTERM within a second: torchrun sends one right after the Ctrl-C that it
+    hands on, and schedulers send it to a program and to its parent.
     """
 
     def __init__(self) -> None:
@@ -38,12 +37,16 @@ class Interruption:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        again, now = self.requested is not None, time.monotonic()
-        if again and now - self._since < ECHO and (number == signal.SIGTERM or place().size > 1):
+        again = self.requested is not None
+        if again and number == signal.SIGTERM and time.monotonic() - self._since < ECHO:
             return
-        self.requested, self._since = number, now
+        self.note(number)
         if again or not self._deferring:
             self.stop("stopped")
+
+    def note(self, number: int) -> None:
+        """That this signal came, here or to another process of the run."""
+        self.requested, self._since = number, time.monotonic()
 
     @contextmanager
     def deferred(self) -> Iterator[None]:

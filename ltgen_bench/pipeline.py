@@ -127,6 +127,7 @@ def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[st
     one writes and measures, and all come back with the run.
     """
     exact_float32(device)  # also of a finished run, whose curve may still be drawn
+    same_for_all(plan, ranks)
     # what is there the first process finds out: a disk of the network may show it to others later
     if ranks.agree(ranks.first and plan.finished and still_current(plan.score_folder, plan.config.evaluate, extractor_weights)):
         return read_run(plan)
@@ -139,7 +140,6 @@ def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[st
     with ranks.first_alone(only_writer(folder)), Interruption() as interruption:
         if ranks.first:
             claim(plan)
-        ranks.share_disk(folder)
         with ranks.first_alone(stage_cost(folder / "train" / "cost.json", device)):
             trained = train(config, dataset, folder / "train", device=device, progress=progress, interruption=interruption,
                             kept=kept, ranks=ranks)
@@ -151,6 +151,15 @@ def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[st
             keep(folder, result.record, result.scores)
         ranks.wait()
     return read_run(plan) if result is None else result
+
+
+def same_for_all(plan: Plan, ranks: Ranks) -> None:
+    """A `UserError` where processes see other data or another code, or do not share the disk of the runs."""
+    digests = sorted(set(ranks.everyone(plan.train_digest)))
+    if len(digests) > 1:
+        raise UserError(f"the processes of this run would train {len(digests)} different things ({', '.join(digests)}): their "
+                        "data, or a file that one of them was given, differ; let --data-root and such files be on a common disk.")
+    ranks.share_disk(plan.runs)
 
 
 def measured(plan: Plan, trained: Trained, started: datetime, *, device: torch.device, extractor_weights: Mapping[str, Path],

@@ -199,9 +199,11 @@ def minding_the_others() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        if not any(word in str(error).lower() for word in LOST):
+            raise
         from torch import distributed as dist
 
-        if dist.is_initialized() and any(word in str(error).lower() for word in LOST):
+        if dist.is_initialized():
             raise LostError("another process of this run has ended, so this one stops too; what was saved is whole, and the "
                             f"same command goes on from there ({_first_line(error)}).") from error
         raise

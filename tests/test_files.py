@@ -163,19 +163,23 @@ class TestInterruption:
             signal.raise_signal(signal.SIGINT)
             pytest.fail("went on after the second signal")
 
-    def test_the_echo_of_a_signal_changes_nothing(self, monkeypatch):
-        def twice(number):
-            with Interruption() as interruption, pytest.raises(Interrupted), interruption.deferred():  # noqa: PT012
-                signal.raise_signal(number)
-                signal.raise_signal(number)
-                after.append(number)  # the step goes on to its end
-
+    @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+    def test_a_sigterm_right_after_the_first_signal_is_its_echo(self, first):
         after = []
-        twice(signal.SIGTERM)
-        for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}.items():
-            monkeypatch.setenv(name, value)
-        twice(signal.SIGINT)
-        assert after == [signal.SIGTERM, signal.SIGINT]
+        with Interruption() as interruption, pytest.raises(Interrupted) as caught, interruption.deferred():  # noqa: PT012
+            signal.raise_signal(first)
+            signal.raise_signal(signal.SIGTERM)
+            after.append("the step goes on to its end")
+        assert after
+        assert caught.value.exit_code == 128 + first
+
+    def test_one_that_another_process_got_has_its_echo_here(self):
+        after = []
+        with Interruption() as interruption, pytest.raises(Interrupted), interruption.deferred():  # noqa: PT012
+            interruption.note(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+            after.append("the position is saved")
+        assert after
 
     def test_a_later_signal_is_no_echo(self, monkeypatch):
         monkeypatch.setattr("ltgen_bench.interrupt.ECHO", 0.0)

@@ -25,6 +25,7 @@ from ltgen_bench.cli.several import Voice, check_shared
 from ltgen_bench.cli.shared import Commands, unforeseen
 from ltgen_bench.cli.speed import speed
 from ltgen_bench.errors import BenchError, LostError
+from ltgen_bench.ranks import leave, minding_the_others
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -51,10 +52,9 @@ def main() -> None:
     debug = "--debug" in sys.argv[1:]
     voice = Voice()
     try:
-        code = cli.main(standalone_mode=False)
+        with minding_the_others():
+            code = cli.main(standalone_mode=False)
         if voice.size > 1:
-            from ltgen_bench.ranks import leave
-
             leave()
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Abort:

@@ -75,7 +75,7 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
     weights = weights_files(extractor_weights)
     check_names(config)  # before torch is imported
     rules = rules_of(config.evaluate)
-    from ltgen_bench.ranks import device_here, join, minding_the_others
+    from ltgen_bench.ranks import device_here, join
 
     place = device_here(device)
     ranks = join(place)
@@ -101,7 +101,7 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
     files = weights_for(rules, weights)
     known = ranks.agree([plan.finished for plan in plans] if ranks.first else [])
     make = carrying_out(evaluate_every)
-    with resumable(), minding_the_others():
+    with resumable():
         results = [make(plan, device=chosen, extractor_weights=own, progress=progress, command=recorded_command(), ranks=ranks)
                    for plan, own in zip(plans, files, strict=True)]
     if as_json:

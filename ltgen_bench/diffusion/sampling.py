@@ -205,7 +205,8 @@ def _begun(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int, int
            folder: Path, device: torch.device, progress: Progress, processes: int) -> int:
     """Images of a chunk, after saying in `folder` what is drawn there, and on what; chunks of something else are dropped."""
     about, facts = folder / "sampling.json", {**config.model_dump(mode="json"), **_machine(device)}
-    earlier = json.loads(about.read_text()) if about.is_file() else {}
+    # a setting that was added since had its default then
+    earlier = {**SampleConfig().model_dump(mode="json"), **json.loads(about.read_text())} if about.is_file() else {}
     size = config.batch_size
     if size == AUTO:
         known = earlier.get("chunk_images") if {**earlier, **facts} == earlier else None

@@ -39,11 +39,16 @@ class Drawing:
     @property
     def facts(self) -> dict[str, Any]:
         """All that decides the images but the machine, as the file of samples says it."""
-        return {"network": self.network.digest, "classes": len(self.class_names), "sample": self.config.model_dump(mode="json")}
+        return {"network": self.network.digest, "classes": len(self.class_names), "sample": _stated(self.config)}
 
     @property
     def digest(self) -> str:
         return digest(self.facts)
+
+
+def _stated(config: SampleConfig) -> dict[str, Any]:
+    """What differs from the defaults, so that a new setting makes no other drawing of an old one."""
+    return config.model_dump(mode="json", exclude_defaults=True)
 
 
 def make_drawing(network: StoredNetwork, config: SampleConfig, dataset: LongTailDataset | None) -> Drawing:
@@ -107,6 +112,7 @@ def is_drawn(drawing: Drawing, out: Path) -> bool:
     try:
         with out.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             about = json.loads(str(stored["about"]))
+        about["sample"] = _stated(SampleConfig.model_validate(about["sample"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"--out {out} is there, and is no file of samples that this command wrote; name another.") from None
     if about != drawing.facts:

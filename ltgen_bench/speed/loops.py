@@ -13,7 +13,7 @@ from torch import Tensor
 from ltgen_bench.compiling import Compile
 from ltgen_bench.config import RunConfig, SampleConfig
 from ltgen_bench.diffusion.draws import generator, image_seed
-from ltgen_bench.diffusion.guidance import Guidance, guided
+from ltgen_bench.diffusion.guidance import guided
 from ltgen_bench.diffusion.network import ConditionalUNet, build_network
 from ltgen_bench.diffusion.sampling import Sampling, balanced_labels, guidance_of, solve
 from ltgen_bench.machine import exact_float32
@@ -112,7 +112,7 @@ def draw_ours(omega: float, precision: str, preset: str, batch: int, steps: int,
         our_sampling(net, sampling_of(omega, precision, batch, steps, place))()
         few = sampling_of(omega, precision, AGREED_IMAGES, steps, place)
         seeds = [image_seed(few.config.seed, number) for number in range(AGREED_IMAGES)]
-        denoiser = guided(net, Guidance(omega), net.null_label)
+        denoiser = guided(net, guidance_of(few.config, len(COUNTS), place), net.null_label)
         with torch.inference_mode(), torch.autocast(place.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
             x_0 = solve(denoiser, torch.from_numpy(few.labels).to(place), seeds, SHAPE, few.config, place)
         return _numbers(x_0)

@@ -16,8 +16,8 @@ from ltgen_bench.methods.base import Batch, Fit, Loss, Workshop
 from ltgen_bench.progress import Progress
 from ltgen_bench.ranks import ALONE, Ranks
 from ltgen_bench.training.batches import DataOrder, TrainingImages
-from ltgen_bench.training.session import Session, refuse_too_many
-from ltgen_bench.training.trainer import Stepper
+from ltgen_bench.training.session import Session, refuse_too_many, refuse_unlike
+from ltgen_bench.training.trainer import Stepper, resolve_precision
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -73,7 +73,9 @@ class Preparation(Workshop):
         session = Session(fitting, self.folder / name, self.progress, f"{self.run}-{name}", stage=name)
         session.go_on()
         if fitting.images_seen < fitting.train.budget_images:
-            refuse_too_many(self.ranks, self.config.train)  # the network's own training has yet to begin
+            # the network's own training has yet to begin
+            refuse_too_many(self.ranks, self.config.train)
+            refuse_unlike(self.ranks, resolve_precision(self.config.train.precision, self.device))
         session.complete(self.interruption, fitting.train.budget_images)
         self.seconds += session.seconds
         self.exact = self.exact and session.info["exact"]

@@ -66,7 +66,7 @@ class Session:
                 self.keep(kept)
                 signal, due = self._agreed(interruption.requested)
                 if signal is not None:
-                    interruption.requested = signal
+                    interruption.note(signal)
                     self.save()
                     interruption.stop(f"stopped at {trainer.images_seen:,} of {budget:,} images{self.of}; the position is saved")
                 if due:
@@ -90,7 +90,12 @@ class Session:
         """Take up the newest checkpoint, say where that is, and cut the log back to it."""
         found = load_newest(self.folder, self.progress)
         seen = 0 if found is None else int(found[1]["images_seen"])
-        self._compare_ranks(seen)
+        positions = self.ranks.everyone(seen)
+        if len(set(positions)) > 1:
+            raise UserError(f"{self.folder} does not look the same to all processes (at {', '.join(map(str, positions))} "
+                            "images); let --runs be on a disk that all machines share, or try once more.")
+        if seen < self.trainer.train.budget_images:
+            refuse_unlike(self.ranks, self.trainer.precision)
         if found is None:
             if self.ranks.first:
                 (self.folder / "log.jsonl").unlink(missing_ok=True)
@@ -115,16 +120,6 @@ class Session:
         self.seconds = info["seconds"]
         self.next_log = (seen // self.log_every + 1) * self.log_every
         self._cut_log(seen)
-
-    def _compare_ranks(self, seen: int) -> None:
-        """A `UserError` where the processes begin elsewhere, or would calculate in other precisions."""
-        positions, precisions = zip(*self.ranks.everyone((seen, self.trainer.precision)), strict=True)
-        if len(set(positions)) > 1:
-            raise UserError(f"{self.folder} does not look the same to all processes (at {', '.join(map(str, positions))} "
-                            "images); let --runs be on a disk that all machines share.")
-        if len(set(precisions)) > 1:
-            raise UserError(f"train.precision: auto is {' and '.join(sorted(set(precisions)))} on the devices of this run; say "
-                            "which, for example --set train.precision=float32")
 
     def _cut_log(self, images_seen: int) -> None:
         log = self.folder / "log.jsonl"
@@ -215,6 +210,14 @@ def refuse_too_many(ranks: Ranks, train: TrainConfig, images_seen: int = 0) -> N
         if 0 < images < ranks.size:
             raise UserError(f"{which} is {images}, and each of {ranks.size} processes needs an image of every step; take fewer "
                             "processes, or other numbers.")
+
+
+def refuse_unlike(ranks: Ranks, precision: str) -> None:
+    """A `UserError` where processes would calculate in other precisions."""
+    found = sorted(set(ranks.everyone(precision)))
+    if len(found) > 1:
+        raise UserError(f"train.precision: auto is {' and '.join(found)} on the devices of this run; say which, for example "
+                        "--set train.precision=float32 (which is another run), or take devices that are alike.")
 
 
 def _finite(value: float) -> bool:

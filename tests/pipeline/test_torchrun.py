@@ -131,10 +131,18 @@ def test_other_commands_are_refused_and_a_mistake_is_told_once():
 
 
 def test_a_dry_run_measures_on_one_of_them_and_says_so(tmp_path):
-    result = done(torchrun(*TINY, "--dry-run", "--runs", tmp_path))
-    assert result.stdout.count("# training ") == 1
+    script = tmp_path / "noted.py"
+    script.write_text("import os; from pathlib import Path; import ltgen_bench.probe as probe; plain = probe.estimate\n"
+                      "def noting(*given):\n"
+                      f"    Path({str(tmp_path)!r}, f'measured-{{os.environ[\"RANK\"]}}').touch()\n"
+                      "    return plain(*given)\n"
+                      "probe.estimate = noting\n"
+                      "from ltgen_bench.cli import main; main()\n")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", str(script), *TINY]
+    result = done([*command, "--dry-run", "--runs", str(tmp_path / "runs")])
     assert "on this cpu alone, which is one of 2 at" in result.stdout
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.glob("measured-*")] == ["measured-0"]
+    assert not (tmp_path / "runs").exists()
 
 
 def test_machines_without_a_common_disk_are_refused_before_training(tmp_path):
@@ -147,7 +155,25 @@ def test_machines_without_a_common_disk_are_refused_before_training(tmp_path):
                "--budget-images", "320", str(tmp_path / "runs")]
     result = done(command, code=1)
     assert result.stderr.count("let --runs be on a disk that all machines share") == 1
-    assert not list(tmp_path.rglob("checkpoint-*"))
+    assert not [path for path in tmp_path.glob("runs-*/**/*") if path.is_file()], "and nothing is left behind"
+
+
+def test_processes_with_other_data_are_refused_before_anything_is_written(tmp_path):
+    """Each process has images of its own in a folder of the same name."""
+    script = tmp_path / "other.py"
+    script.write_text("import os, sys; from pathlib import Path; here = Path(sys.argv.pop()) / os.environ['RANK']\n"
+                      "import numpy as np; rng = np.random.default_rng(int(os.environ['RANK']))\n"
+                      "here.mkdir(); os.chdir(here)\n"
+                      "labels = np.repeat(np.arange(3), 8)\n"
+                      "draw = lambda: rng.integers(0, 256, (24, 8, 8, 1), dtype=np.uint8)\n"
+                      "np.savez('data.npz', train_images=draw(), train_labels=labels, test_images=draw(), test_labels=labels)\n"
+                      "sys.argv += ['--runs', str(here.parent / 'runs')]\n"
+                      "from ltgen_bench.cli import main; main()\n")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", str(script), *TINY,
+               "--dataset", "npz:data.npz", "--budget-images", "320", str(tmp_path)]
+    result = done(command, code=1)
+    assert result.stderr.count("would train 2 different things") == 1
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_mistake_that_the_first_one_finds_is_told_by_it_alone(one, tmp_path):

@@ -11,6 +11,7 @@ from ltgen_bench.check.trial import Trial, tiny_dataset
 from ltgen_bench.compiling import asks_for_compiling, compiled
 from ltgen_bench.config import SampleConfig
 from ltgen_bench.diffusion import low_rank, network
+from ltgen_bench.diffusion.guidance import guided
 from ltgen_bench.diffusion.network import ConditionalUNet
 from ltgen_bench.diffusion.sampling import chunk_size, guidance_of, labels_of, sample
 from ltgen_bench.progress import SILENT
@@ -78,6 +79,44 @@ def test_training_under_every_method_is_that_of_the_network_as_it_stands(name, s
     assert set(shapes) <= {8, 16}, "the shorter step is not compiled"
     assert shapes
     assert not counters["graph_break"], "the network is one graph"
+
+
+@pytest.mark.parametrize("name", ["ddpm", "cbdm", "coral", "cm", "igd-ml-style"])
+def test_a_network_that_is_cut_for_several_processes_trains_alike(name, shapes, tmp_path, monkeypatch):
+    """With DistributedDataParallel torch cuts the graph where gradients are sent together; here at every few weights."""
+    from torch._dynamo.backends.debugging import aot_eager
+    from torch._dynamo.backends.distributed import DDPOptimizer
+
+    pieces, plain = [], torch._dynamo.optimize
+
+    def piece(graph, inputs):
+        pieces.append(graph)
+        return aot_eager(graph, inputs)
+
+    cut = DDPOptimizer(1000, piece, first_bucket_cap=1000)
+    monkeypatch.setattr(torch, "compile", lambda call, *, dynamic, mode: plain(cut.compile_fn, dynamic=dynamic)(call))
+    assert losses(name, {}, tmp_path, compile="yes") == pytest.approx(losses(name, {}, tmp_path, compile="no"), rel=1e-6)
+    assert len(pieces) > 3
+
+
+def test_a_step_begins_once_whatever_its_micro_batches(tmp_path, monkeypatch):
+    begun = []
+    monkeypatch.setattr("ltgen_bench.training.trainer.begin_step", lambda: begun.append(1))
+    trainer = trainer_of(Trial("ddpm", tmp_path), batch_size=8, budget_images=80, micro_batch=2)
+    trainer.step()
+    assert begun == [], "without CUDA there are no graphs"
+    trainer.graphs = True
+    trainer.step()
+    trainer.step()
+    assert begun == [1, 1]
+
+
+def test_a_channels_last_network_is_compiled_once_for_a_sampling(shapes, make_network, tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "SHAPE", (3, 8, 8))
+    net = make_network((3, 8, 8), 3).eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    config = SampleConfig(sampler="dpm-solver++", steps=5, images_per_class=6, batch_size=6, omega=1.5, compile="yes")
+    sample(guided(net, guidance_of(config, 3, CPU), 3), config, (3, 8, 8), 3, tmp_path)
+    assert shapes == [12]
 
 
 def test_micro_batches_and_another_training_need_no_more_than_their_own_shapes(shapes, tmp_path):

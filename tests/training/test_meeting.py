@@ -88,6 +88,9 @@ def test_too_many_processes_are_refused_before_a_method_trains_anything(tmp_path
         prepared(config, tiny_dataset(), tmp_path, torch.device("cpu"), SILENT, Interruption(), Three(0, 3))
     assert not list(tmp_path.rglob("checkpoint-*"))
     refuse_too_many(Ranks(0, 2), config.train)
+    with pytest.raises(UserError, match=r"train\.precision: auto is bf16 and float32 on the devices of this run"):
+        prepared(config, tiny_dataset(), tmp_path, torch.device("cpu"), SILENT, Interruption(), Unlike(0, 2))
+    assert not list(tmp_path.rglob("checkpoint-*"))
 
 
 class Three(Ranks):
@@ -95,6 +98,13 @@ class Three(Ranks):
 
     def everyone(self, value):
         return [value] * 3
+
+
+class Unlike(Ranks):
+    """Two processes on devices of which one has no bf16."""
+
+    def everyone(self, value):
+        return ["bf16", "float32"] if isinstance(value, str) else [value, value]
 
 
 @pytest.mark.parametrize(("machines", "words"), [("1", "torchrun --nproc-per-node 2 -m ltgen_bench"),
