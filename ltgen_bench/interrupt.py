@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Any
 
 from ltgen_bench.errors import Interrupted
+from ltgen_bench.torchrun import place
 
 ECHO = 1.0  # seconds in which the echo of a signal comes
 
@@ -24,7 +25,7 @@ class Interruption:
     def __init__(self) -> None:
         self.requested: int | None = None
         self._since = 0.0
-        self._deferring = False
+        self._deferring = self._failing = False
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> "Interruption":
@@ -32,11 +33,15 @@ class Interruption:
             self._previous = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         for number, handler in self._previous.items():
-            signal.signal(number, handler)
+            # torchrun ends with SIGTERM whoever is left; what went wrong is told first
+            untold = number == signal.SIGTERM and kind is not None and place().size > 1
+            signal.signal(number, signal.SIG_IGN if untold else handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._failing and number == signal.SIGTERM and place().size > 1:
+            return
         again = self.requested is not None
         if again and number == signal.SIGTERM and time.monotonic() - self._since < ECHO:
             return
@@ -54,6 +59,9 @@ class Interruption:
         self._deferring = True
         try:
             yield
+        except BaseException:
+            self._failing = True
+            raise
         finally:
             self._deferring = False
         if self.requested is not None:

@@ -181,6 +181,21 @@ class TestInterruption:
             after.append("the position is saved")
         assert after
 
+    def test_of_several_processes_one_that_fails_tells_why_before_torchrun_ends_it(self, monkeypatch):
+        for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}.items():
+            monkeypatch.setenv(name, value)
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            with pytest.raises(RuntimeError, match="closed by peer"), Interruption() as interruption:  # noqa: PT012
+                try:
+                    with interruption.deferred():
+                        raise RuntimeError("closed by peer")
+                finally:
+                    signal.raise_signal(signal.SIGTERM)  # while files are closed
+            signal.raise_signal(signal.SIGTERM)  # and while the sentence is made
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
     def test_a_later_signal_is_no_echo(self, monkeypatch):
         monkeypatch.setattr("ltgen_bench.interrupt.ECHO", 0.0)
         with Interruption() as interruption, pytest.raises(Interrupted), interruption.deferred():  # noqa: PT012

@@ -4,6 +4,7 @@ The others work silently. They speak up only with a mistake that the first one d
 """
 
 import os
+import signal
 import sys
 import time
 from datetime import timedelta
@@ -87,11 +88,13 @@ class Voice:
         """
         if self.rank and stopped:
             return
-        if self.rank == 0 and self.size > 1:
-            _leave_word()
+        if at_once:  # torchrun is about to end this process too: the message first
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if self.rank and at_once and _first_has_told():
             return
         if self.rank and not at_once:
             time.sleep(GRACE)  # the same mistake is told by the first one, and then this process is ended
         number = f"process {self.rank} of {self.size}: " if self.rank else ""
         print(f"{number}{message}", file=self.stderr, flush=True)
+        if self.rank == 0 and self.size > 1 and not at_once:
+            _leave_word()

@@ -20,6 +20,7 @@ Colors = dict[str, tuple[float, float, float]]
 
 HUES = 10  # colours that colour-blind readers tell apart
 CROWDED = 6  # entries beyond which what is written at bars stands upright
+LABEL_WIDTH = 32  # letters of a line beside an axis that is as high as these figures
 REAL = "0.35"  # the grey of everything that real images gave
 GROUP_METRICS = ("fid", "kid", "precision", "recall", "density", "coverage", "label_accuracy", "downstream_accuracy")
 
@@ -62,7 +63,7 @@ def draw_classes(
     if reference is not None and len(reference):
         mean = reference.groupby("class_count")["value"].mean()
         ax.plot(mean.index, mean.to_numpy(), color=REAL, linestyle="--", linewidth=1.2, label="trained on real-lt")
-    ax.set(xscale="log", xlabel="training images of the class (tail to head)", ylabel=ylabel)
+    ax.set(xscale="log", xlabel="training images of the class (tail to head)", ylabel=textwrap.fill(ylabel, LABEL_WIDTH))
     _count_ticks(ax, data["class_count"].tolist())
     return ax
 

@@ -98,7 +98,8 @@ def process_of(rank, parent):
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="finds the worker in /proc")
-def test_the_death_of_one_process_ends_all_and_the_command_goes_on_from_the_checkpoint(tmp_path):
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_death_of_one_process_ends_all_and_the_command_goes_on_from_the_checkpoint(rank, tmp_path):
     # a checkpoint a step, so that there is one; and long enough to be killed in the middle
     patch = ("import ltgen_bench.training.session as session; session.Session.due = lambda self: True; "
              "from ltgen_bench.cli import main; main()")
@@ -110,7 +111,7 @@ def test_the_death_of_one_process_ends_all_and_the_command_goes_on_from_the_chec
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and not list((tmp_path / "runs").glob("*/*/train/checkpoint-*")):
             time.sleep(0.1)
-        os.kill(process_of(1, running.pid), signal.SIGKILL)
+        os.kill(process_of(rank, running.pid), signal.SIGKILL)
         killed = time.monotonic()
         _, errors = running.communicate(timeout=60)
         assert time.monotonic() - killed < 60
