@@ -31,6 +31,10 @@ class MachineError(BenchError):
     """The machine could not do it: the disk is full, the memory too small, a loss is no longer finite."""
 
 
+class DamagedError(MachineError):
+    """A kept file is not what was written into it. The message names it and says how to have it again."""
+
+
 class LostError(MachineError):
     """Another process of the same run has ended."""
 

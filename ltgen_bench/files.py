@@ -2,19 +2,24 @@
 
 import errno
 import hashlib
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ltgen_bench.errors import BusyError, MachineError, UserError
+from ltgen_bench.errors import BusyError, DamagedError, MachineError, UserError
 
 CACHE_VARIABLE = "LTGEN_BENCH_CACHE"
 LOCK_FILE = ".lock"
+CHECKSUM = "sha256"  # the key of a kept file under which its own checksum stands
+CURE = "delete it and repeat the command, and it is made again"
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -110,6 +115,59 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_checked_json(path: Path, values: Mapping[str, Any]) -> None:
+    """`write_whole` for a JSON object, with the checksum of its values as its last key, `sha256`."""
+    plain = json.loads(json.dumps(values))  # as it is read again: lists for tuples, text for keys
+    write_text(path, json.dumps({**plain, CHECKSUM: json_sha256(plain)}, indent=1) + "\n")
+
+
+def read_checked_json(path: Path, cure: str = CURE) -> dict[str, Any]:
+    """The values of a JSON object, without its checksum. A file of before there were checksums is read as it is.
+
+    Raises `DamagedError`, which ends in `cure`, for one that is no JSON object or has other values than were written, and
+    `MachineError` for one that cannot be read or is not there.
+    """
+    try:
+        values = json.loads(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise MachineError(f"{path} could not be read: {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{path} is damaged ({error}); {cure}.") from error
+    if not isinstance(values, dict):
+        raise DamagedError(f"{path} is damaged (it holds no JSON object); {cure}.")
+    if not vouched_for(values, json_sha256):
+        raise DamagedError(f"{path} is damaged (its values do not match its checksum); {cure}.")
+    return {key: value for key, value in values.items() if key != CHECKSUM}
+
+
+def json_sha256(values: Mapping[str, Any]) -> str:
+    """SHA-256 of plain values as JSON with sorted keys."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def vouched_for(values: Mapping[str, Any], checksum: Callable[[Mapping[str, Any]], str]) -> bool:
+    """Whether `values` has the `checksum` of its other values under `sha256`; true of values without such a key.
+
+    Where a value is the checksum of all others, its key was `sha256` too, and the damage is in the key.
+    """
+    if CHECKSUM in values:
+        return bool(values[CHECKSUM] == checksum({key: value for key, value in values.items() if key != CHECKSUM}))
+    digests = [key for key, value in values.items() if isinstance(value, str) and len(value) == 64]
+    return not any(values[key] == checksum({other: value for other, value in values.items() if other != key})
+                   for key in digests)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file or folder to `NAME.damaged`, or a number behind that, and return where it is now."""
+    names = (f"{path.name}.damaged{number or ''}" for number in count())
+    aside = next(place for name in names if not os.path.lexists(place := path.with_name(name)))
+    try:
+        path.rename(aside)
+    except OSError as error:
+        raise MachineError(f"{path} is damaged and could not be set aside: {error.strerror or error}.") from error
+    return aside
 
 
 @contextmanager
