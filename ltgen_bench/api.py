@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ltgen_bench.config import DataConfig, EvaluateConfig, SampleConfig
+from ltgen_bench.data.class_labels import LabelsAre
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.data.load import load_dataset
@@ -18,7 +19,7 @@ from ltgen_bench.progress import SILENT, Progress
 
 
 def evaluate(samples: str | Path | ImageSet, dataset: str | LongTailDataset = "digits-lt", *,
-             labels: str | Path | None = None, protocol: str | None = None,
+             labels: str | Path | None = None, labels_are: LabelsAre | None = None, protocol: str | None = None,
              config: EvaluateConfig | None = None, sampling: SampleConfig | None = None, data_root: str | Path = "data",
              device: str | None = None, extractor_weights: Mapping[str, Path] = NO_WEIGHTS,
              progress: Progress = SILENT) -> Scores:
@@ -26,7 +27,8 @@ def evaluate(samples: str | Path | ImageSet, dataset: str | LongTailDataset = "d
 
     `samples` is an `ImageSet`, or the path of an npz with `images` (uint8 [N, H, W, C], [N, H, W] or [N, C, H, W]) and
     `labels` (whole numbers from 0), of an npy of images (`labels` then is a file with one label an image), of a folder of
-    class folders, or of a zip of one. `dataset` is a catalogue name, folder:PATH, npz:FILE, or a loaded data set.
+    class folders, or of a zip of one. `labels_are` ("names" or "positions") says what labels are that may be both.
+    `dataset` is a catalogue name, folder:PATH, npz:FILE, or a loaded data set.
 
     `protocol` names a preset (`cbdm-paper`), whose rules hold where `config` states nothing else; `Scores.departures` says
     where the result is not the preset's, and the rows of several rules stand in one table, apart by their protocol id.
@@ -40,7 +42,7 @@ def evaluate(samples: str | Path | ImageSet, dataset: str | LongTailDataset = "d
     if isinstance(dataset, str):
         dataset = load_dataset(DataConfig(name=dataset), data_root=Path(data_root), progress=progress)
     images = samples if isinstance(samples, ImageSet) else \
-        load_samples(Path(samples), dataset, None if labels is None else Path(labels), progress)
+        load_samples(Path(samples), dataset, None if labels is None else Path(labels), progress, labels_are=labels_are)
     parts = score(images, dataset, rules, sampling=sampling, device=device, extractor_weights=extractor_weights,
                   progress=progress)
     return parts[0] if len(parts) == 1 else Scores.joined(parts)

@@ -48,6 +48,8 @@ SUFFIXES = (".npz", ".npy", ".zip")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), metavar="N", help="Training seed of such images, or of the draw of a "
               "reference.  [default: 0]")
 @click.option("--labels", type=FILE, metavar="FILE", help="Labels of an .npy of images: .npy, .csv or .txt, one an image.")
+@click.option("--labels-are", type=click.Choice(["names", "positions"]), help="What labels that are numbers mean: names of "
+              "classes, or positions in their order from 0.  [default: what fits; both: refused]")
 @click.option("--label-policy", type=click.Choice(["balanced", "uniform"]), help="How such labels were drawn: counted out, or "
               "each at random.  [default: balanced]")
 @click.option("--images-per-class", type=click.IntRange(min=1), metavar="N", help="Images of each class of a reference.  "
@@ -81,7 +83,7 @@ def evaluate(samples: str, dataset: str | None, data_root: Path, protocol: str |
 
     neighbours = _whole_numbers("--k", options.pop("k"))
     data = data_values(options)
-    given = {key: options.pop(key) for key in ("name", "seed", "labels", "label_policy", "images_per_class")}
+    given = {key: options.pop(key) for key in ("name", "seed", "labels", "labels_are", "label_policy", "images_per_class")}
     changes = _changes(protocol, settings, options)
     if neighbours and "k" in changes:
         raise UserError(f"--k and --set evaluate.k={changes['k']} say the same thing; leave one out.")
@@ -97,7 +99,7 @@ def evaluate(samples: str, dataset: str | None, data_root: Path, protocol: str |
         _refuse(f"{samples} is one set of images", samples=digest)
         if samples in TRIVIAL:
             _refuse(f"{samples} is a reference, which is made here", name=given["name"], labels=given["labels"],
-                    label_policy=given["label_policy"])
+                    labels_are=given["labels_are"], label_policy=given["label_policy"])
         else:
             _refuse(f"all images of {samples} count; --set evaluate.images=N takes fewer",
                     images_per_class=given["images_per_class"])
@@ -214,7 +216,7 @@ def _of_images(samples: str, given: dict[str, Any], data: dict[str, Any], change
             progress.say(f"{samples} has {len(handed.images):,} images, where {each:,} of each class were asked for; tables show "
                          "it beside sets of as many")
     else:
-        images = load_samples(path, dataset, given["labels"], progress)
+        images = load_samples(path, dataset, given["labels"], progress, labels_are=given["labels_are"])
         name = given["name"] or path.resolve().name.removesuffix(path.suffix if path.is_file() else "")
         handed = Handed(name, images, config.data, seed=seed, labels=given["label_policy"] or "balanced")
     _say(progress.console, f"{path.name} ({len(handed.images):,} images) against {about(dataset)}", place_words(chosen))

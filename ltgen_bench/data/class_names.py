@@ -1,4 +1,10 @@
-"""Names of the classes of published data sets, in the order of their labels."""
+"""Names of classes in the order of their labels: those of published data sets, and how others are put in order."""
+
+import re
+from collections.abc import Iterable
+from decimal import Decimal
+
+NUMBER = re.compile(r"[+-]?\d+(\.\d+)?", re.ASCII)
 
 DIGITS = tuple("0123456789")
 
@@ -17,3 +23,11 @@ CIFAR100 = (
     "rose", "sea", "seal", "shark", "shrew", "skunk", "skyscraper", "snail", "snake", "spider",
     "squirrel", "streetcar", "sunflower", "sweet_pepper", "table", "tank", "telephone", "television", "tiger", "tractor",
     "train", "trout", "tulip", "turtle", "wardrobe", "whale", "willow_tree", "wolf", "woman", "worm")
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of classes in the order of their labels: by value where all are numbers (2 before 10), else sorted as texts."""
+    names = list(names)
+    if all(NUMBER.fullmatch(name) for name in names):
+        return sorted(names, key=lambda name: (Decimal(name), name))
+    return sorted(names)

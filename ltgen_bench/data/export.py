@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ltgen_bench.data.class_names import in_order
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.files import whole_folder
@@ -32,10 +33,11 @@ def export(dataset: LongTailDataset, folder: Path, *, reference: bool = False, p
 
 
 def folder_names(class_names: tuple[str, ...]) -> list[str]:
-    """A folder name for each class, whose sorted order is the order of the labels."""
+    """A folder name for each class, whose order is that of the labels, here and in programs that sort numbers as texts."""
     safe = ["".join("-" if c in UNSAFE or not c.isprintable() else c for c in name).strip(" .") or "class"
             for name in class_names]
-    if len(set(map(str.lower, safe))) == len(safe) and sorted(safe) == safe and not any(name.startswith(".") for name in safe):
+    ordered = sorted(safe) == safe == in_order(safe)
+    if len(set(map(str.lower, safe))) == len(safe) and ordered and not any(name.startswith(".") for name in safe):
         return safe
     digits = len(str(len(safe) - 1))
     return [f"{label:0{digits}d}-{name}" for label, name in enumerate(safe)]

@@ -11,7 +11,7 @@ from ltgen_bench.errors import UserError
 def list_folder(root: Path, where: str) -> Listing:
     """`ROOT/train/CLASS/FILE` and `ROOT/test/CLASS/FILE`. Without `test`, a quarter of each class is held out.
 
-    Classes stand in the order of their sorted names, images in that of their sorted file names. Raises `UserError` for a
+    Classes stand in the order of their names (`in_order`), images in that of their sorted file names. Raises `UserError` for a
     missing folder, a class without images, and classes in `test` that `train` lacks.
     """
     if not (root / "train").is_dir():

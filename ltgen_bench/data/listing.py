@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
+from ltgen_bench.data.class_names import in_order
 from ltgen_bench.data.raw import stratified_indices
 from ltgen_bench.errors import UserError
 
@@ -92,8 +93,8 @@ def image_names(folder: Path) -> list[str]:
 
 
 def class_folders(folder: Path) -> list[str]:
-    """Names of the folders in `folder`, sorted, without hidden ones; a `UserError` where there are none."""
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    """Names of the folders in `folder` in the order of their labels, without hidden ones; a `UserError` where there are none."""
+    names = in_order(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not names:
         raise UserError(f"{folder} has no class folders; images are expected as {folder}/CLASS/FILE.")
     return names

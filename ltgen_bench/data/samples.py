@@ -8,16 +8,18 @@ import stat
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Int64, UInt8
 
+from ltgen_bench.data.class_labels import LabelsAre, are_other, label_numbers
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.image_files import BROKEN_IMAGE, BadImageError, decode
 from ltgen_bench.data.images import ImageSet
+from ltgen_bench.data.label_files import array_labels, text_labels
 from ltgen_bench.data.listing import IMAGE_SUFFIXES, NAMED, class_folders, counted, image_names, some
 from ltgen_bench.data.npz import UNREADABLE, checked, fault_words, read_arrays
 from ltgen_bench.errors import UserError
@@ -25,7 +27,6 @@ from ltgen_bench.progress import SILENT, Progress
 
 FORMS = "an .npz (images, labels), an .npy of images with --labels FILE, a folder of class folders, or a .zip of one"
 LABEL_FILES = (".npy", ".csv", ".txt")
-LABEL_HEADS = ("label", "labels")
 SMALLEST_LIMIT = 1 << 20  # bytes that a file in a zip may always have
 RAW_TIMES = 16  # beyond that, as many times the bytes of an image's pixels
 PIXEL_TIMES = 64  # as many times the pixels of an image of the data set may a header declare before it is a bomb
@@ -34,12 +35,13 @@ Read = Callable[[], bytes]
 Shape = tuple[int, int, int]
 
 
-def load_samples(path: Path, dataset: LongTailDataset, labels: Path | None = None, progress: Progress = SILENT) -> ImageSet:
+def load_samples(path: Path, dataset: LongTailDataset, labels: Path | None = None, progress: Progress = SILENT, *,
+                 labels_are: LabelsAre | None = None) -> ImageSet:
     """The images at `path`, to be judged against `dataset`, whose class names and image size they must have.
 
-    An npz has `images` (uint8 [N, H, W, C], [N, H, W] or [N, C, H, W]) and `labels` (whole numbers from 0); an npy has images
-    alone, and `labels` is a file with one label an image (`.npy`, `.csv`, `.txt`: numbers or class names). A folder, or a
-    zip that is read in its place, has CLASS/FILE with class names or labels as folders. Raises `UserError`.
+    An npz has `images` (uint8 [N, H, W, C], [N, H, W] or [N, C, H, W]) and `labels`; an npy has images alone, and `labels` is a
+    file with one label an image (`.npy`, `.csv`, `.txt`). A folder, or a zip that is read in its place, has CLASS/FILE. Labels
+    and class folders are names of classes or their positions from 0; `labels_are` says which where both fit. Raises `UserError`.
     """
     if not path.exists():
         raise UserError(f"{path}: there is no such file or folder.")
@@ -48,19 +50,25 @@ def load_samples(path: Path, dataset: LongTailDataset, labels: Path | None = Non
         if labels is not None:
             raise UserError(f"--labels {labels}: the folders of {path} say which class an image is of; leave it out.")
         files = _folder_files(path) if path.is_dir() else _zip_files(path, dataset.image_shape)
-        return _decoded(path, files, dataset, progress)
+        numbers = label_numbers(files, dataset.class_names, str(path), "class folder", are=labels_are, names_first=True)
+        if are_other(numbers):
+            progress.say(f"{path}: class folders are read as names of classes, not as their positions (--labels-are positions)")
+        return _decoded(path, files, numbers, dataset, progress)
     if suffix not in (".npz", ".npy"):
         raise UserError(f"{path} is no file of samples that is known; allowed are {FORMS}.")
-    return _of_arrays(path, labels, dataset)
+    return _of_arrays(path, labels, dataset, labels_are, progress)
 
 
-def _of_arrays(path: Path, labels: Path | None, dataset: LongTailDataset) -> ImageSet:
+def _of_arrays(path: Path, labels: Path | None, dataset: LongTailDataset, labels_are: LabelsAre | None,
+               progress: Progress) -> ImageSet:
     where = f"{path.suffix[1:].lower()}:{path}"
     arrays = read_arrays(path, where) if path.suffix.lower() == ".npz" else {"images": _read_npy(path, where)}
     if labels is not None and "labels" in arrays:
         raise UserError(f"--labels {labels}: {path} has labels of its own; leave it out.")
     if labels is not None:
-        arrays["labels"] = _read_labels(labels, dataset.class_names)
+        arrays["labels"] = _given_labels(labels, dataset.class_names, labels_are, progress)
+    elif "labels" in arrays:
+        arrays["labels"] = array_labels(arrays["labels"], dataset.class_names, where, labels_are, progress)
     for key in ("images", "labels"):
         if key not in arrays:
             cure = "; give one label an image with --labels FILE (.npy, .csv or .txt)" if key == "labels" else ""
@@ -78,53 +86,16 @@ def _read_npy(path: Path, where: str) -> np.ndarray:
     return np.asarray(found)
 
 
-def _read_labels(path: Path, class_names: Sequence[str]) -> np.ndarray:
-    """One label an image: the whole numbers of an npy, or a line each of a text, which may be class names.
-
-    A csv of several columns has one that is called `label`.
-    """
+def _given_labels(path: Path, class_names: Sequence[str], are: LabelsAre | None, progress: Progress) -> np.ndarray:
+    """The labels of a file beside the images: an npy of whole numbers or names, a table or a text."""
+    where = f"--labels {path}"
     if not path.is_file():
-        raise UserError(f"--labels {path}: there is no such file.")
-    suffix = path.suffix.lower()
-    if suffix not in LABEL_FILES:
-        raise UserError(f"--labels {path}: it is none of {', '.join(LABEL_FILES)}; write one label an image.")
-    if suffix == ".npy":
-        return _read_npy(path, f"--labels {path}")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--labels {path} could not be read as text in UTF-8 ({error}).") from error
-    rows = [[cell.strip().strip('"') for cell in line.split(",")] for line in lines if line.strip()]
-    heads = [cell.lower() for cell in rows[0]] if rows else []
-    named = [place for place, head in enumerate(heads) if head in LABEL_HEADS and head not in class_names]
-    if not named and len(heads) > 1:
-        raise UserError(f"--labels {path}: of its {len(heads)} columns none is called 'label'; name one so in its first row.")
-    column = named[0] if named else 0
-    texts = [row[column] if column < len(row) else "" for row in (rows[1:] if named else rows)]
-    numbers = label_numbers(dict.fromkeys(texts), class_names, f"--labels {path}", "label", numbers_first=True)
-    return np.array([numbers[text] for text in texts], dtype=np.int64)
-
-
-def label_numbers(texts: Iterable[str], class_names: Sequence[str], where: str, word: str, *,
-                  numbers_first: bool = False) -> dict[str, int]:
-    """Each of `texts` as a label: all of them are class names, or all are whole numbers from 0 to K - 1.
-
-    Where both hold, they are names, or numbers with `numbers_first`. Raises `UserError` that lists the unknown ones and
-    the classes that are missing; `word` is what one of `texts` is called.
-    """
-    texts = list(texts)
-    by_name = {name: label for label, name in enumerate(class_names)}
-    by_number = {str(label): label for label in range(len(class_names))}
-    order = (by_number, by_name) if numbers_first else (by_name, by_number)
-    for known in order:
-        if all(text in known for text in texts):
-            return {text: known[text] for text in texts}
-    likelier = max(order, key=lambda known: sum(text in known for text in texts))
-    unknown = [f"'{text}'" for text in texts if text not in likelier]
-    missing = [name for name in likelier if name not in texts]
-    lacks = f"; of the classes {some(missing)} {'is' if len(missing) == 1 else 'are'} missing" if missing else ""
-    raise UserError(f"{where}: unknown {word}{'' if len(unknown) == 1 else 's'} {some(unknown)}{lacks}. Known are the names of "
-                    f"the classes ({some(class_names)}), or the labels 0 to {len(class_names) - 1}.")
+        raise UserError(f"{where}: there is no such file.")
+    if path.suffix.lower() not in LABEL_FILES:
+        raise UserError(f"{where}: it is none of {', '.join(LABEL_FILES)}; write one label an image.")
+    if path.suffix.lower() == ".npy":
+        return array_labels(_read_npy(path, where), class_names, where, are, progress)
+    return text_labels(path, class_names, are, progress)
 
 
 def _folder_files(root: Path) -> dict[str, dict[str, Read]]:
@@ -202,9 +173,9 @@ def _refuse_empty(root: Path, found: dict[str, dict[str, Read]]) -> dict[str, di
     return found
 
 
-def _decoded(path: Path, files: Mapping[str, Mapping[str, Read]], dataset: LongTailDataset, progress: Progress) -> ImageSet:
-    """The images of all class folders, in the order of their names."""
-    numbers = label_numbers(files, dataset.class_names, str(path), "class folder")
+def _decoded(path: Path, files: Mapping[str, Mapping[str, Read]], numbers: Mapping[str, int], dataset: LongTailDataset,
+             progress: Progress) -> ImageSet:
+    """The images of all class folders, in the order of their labels, which `numbers` has of each folder."""
     labels = np.repeat([numbers[name] for name in files], [len(own) for own in files.values()]).astype(np.int64)
     readers = {name: read for own in files.values() for name, read in own.items()}
     images: UInt8[np.ndarray, "N C H W"] = np.zeros((len(readers), *dataset.image_shape), dtype=np.uint8)

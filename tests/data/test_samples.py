@@ -2,12 +2,13 @@
 
 import pickle
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from ltgen_bench.data.samples import label_numbers, load_samples
+from ltgen_bench.data.samples import load_samples
 from ltgen_bench.errors import UserError
 
 NAMES = ("class 0", "class 1", "class 2")
@@ -90,10 +91,11 @@ class TestForms:
         same(load_samples(write_folder(tmp_path / "x", colour, NAMES), make_dataset()), images)
         same(load_samples(write_folder(tmp_path / "y", images, NAMES), make_dataset(shape=(3, 8, 8))), colour)
 
-    def test_numbers_are_labels_in_a_list_and_names_first_in_a_folder(self):
-        names = ["1", "0"]
-        assert label_numbers(["0", "1"], names, "x", "class folder") == {"0": 1, "1": 0}
-        assert label_numbers(["0", "1"], names, "x", "label", numbers_first=True) == {"0": 0, "1": 1}
+    def test_a_class_folder_that_has_a_class_name_is_that_class_and_it_is_said(self, images, tiny_dataset, tmp_path, told):
+        dataset = replace(tiny_dataset, class_names=("1", "2", "3"))
+        found = load_samples(write_folder(tmp_path / "x", images, ("1", "2", "3")), dataset, None, told)
+        same(found, images)
+        assert "read as names" in told.messages[0]
 
 
 class TestArrays:
@@ -161,7 +163,8 @@ class TestArrays:
         ("l.txt", "-1\n", "unknown label '-1'"),
         ("l.txt", "3\n" * 12, "unknown label '3'"),
         ("l.csv", "a,b\n1,2\n", "of its 2 columns none is called 'label'"),
-        ("l.csv", "file,label\nx\n", "unknown label ''"),
+        ("l.csv", "file,label\nx\n", "row 2 has 1"),
+        ("l.csv", "file,label\nx,\ny,0\nz, \n", "2 of 3 rows have no label (row 2, row 4)"),
         ("l.json", "[]", "it is none of .npy, .csv, .txt"),
     ])
     def test_labels_that_do_not_fit_are_refused(self, images, tiny_dataset, tmp_path, name, text, words):
