@@ -16,6 +16,7 @@ from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.machine import choose_device
 from ltgen_bench.pipeline import NO_WEIGHTS
 from ltgen_bench.progress import SILENT, Progress
+from ltgen_bench.recipes import usual_measurement
 
 
 def evaluate(samples: str | Path | ImageSet, dataset: str | LongTailDataset = "digits-lt", *,
@@ -30,6 +31,7 @@ def evaluate(samples: str | Path | ImageSet, dataset: str | LongTailDataset = "d
     class folders, or of a zip of one. `labels_are` ("names" or "positions") says what labels are that may be both.
     `dataset` is a catalogue name, folder:PATH, npz:FILE, or a loaded data set.
 
+    What `config` does not state is as the recipes for these data have it, so that a number is what `run` calls so.
     `protocol` names a preset (`cbdm-paper`), whose rules hold where `config` states nothing else; `Scores.departures` says
     where the result is not the preset's, and the rows of several rules stand in one table, apart by their protocol id.
     `sampling=SampleConfig(labels="uniform")` says that the labels were drawn at random.
@@ -38,9 +40,13 @@ def evaluate(samples: str | Path | ImageSet, dataset: str | LongTailDataset = "d
     images.
     """
     config = config or EvaluateConfig()
-    rules = rules_of(config if protocol is None else config.model_copy(update={"protocol": PRESETS.check(protocol)}))
+    config = config if protocol is None else config.model_copy(update={"protocol": PRESETS.check(protocol)})
+    rules = rules_of(config)  # refuses unknown names before data are read
     if isinstance(dataset, str):
         dataset = load_dataset(DataConfig(name=dataset), data_root=Path(data_root), progress=progress)
+    if config.protocol is None:
+        stated = {name: getattr(config, name) for name in config.model_fields_set}
+        rules = [usual_measurement(dataset).model_copy(update=stated)]
     images = samples if isinstance(samples, ImageSet) else \
         load_samples(Path(samples), dataset, None if labels is None else Path(labels), progress, labels_are=labels_are)
     parts = score(images, dataset, rules, sampling=sampling, device=device, extractor_weights=extractor_weights,

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ltgen_bench.config import RunConfig, read_toml, recipe_path
-from ltgen_bench.data.catalog import find_source
+from ltgen_bench.config import EvaluateConfig, RunConfig, read_toml, recipe_path
+from ltgen_bench.data.catalog import DATASETS, find_source
+from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.hub import list_hub
 from ltgen_bench.data.image_files import BadImageError, decode
 from ltgen_bench.data.listing import image_names
@@ -91,7 +92,18 @@ def recipe_family(dataset: str, resized: int | None = None, columns: Sequence[st
     `columns` are those of `hub:NAME`, where its images cannot be found without.
     """
     family = find_source(dataset).recipes
-    return family or ("digits-lt" if (resized or image_size(dataset, columns)) <= SMALL_IMAGE else "cifar10-lt")
+    return family or _family_of_size(resized or image_size(dataset, columns))
+
+
+def _family_of_size(pixels: int) -> str:
+    return "digits-lt" if pixels <= SMALL_IMAGE else "cifar10-lt"
+
+
+def usual_measurement(dataset: LongTailDataset) -> EvaluateConfig:
+    """How the recipes for a data set that was read measure: what is meant where nobody says more."""
+    family = DATASETS[dataset.name].recipes if dataset.name in DATASETS else None
+    family = family or _family_of_size(max(dataset.image_shape[1:]))
+    return RunConfig.from_recipe(recipe_path(family, DEFAULT_METHOD)).evaluate
 
 
 def image_size(dataset: str, columns: Sequence[str] | None = None) -> int:

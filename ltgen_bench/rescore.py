@@ -61,6 +61,17 @@ class Handed:
         """A configuration that holds what is known: the data and the measurement."""
         return RunConfig(data=self.data, evaluate=rule)
 
+    def place(self, folder: Path, rule: EvaluateConfig, dataset: LongTailDataset) -> Path:
+        """Where scores of these images by `rule` lie in `folder`: by what images they are judged against, whatever its name is.
+
+        Scores from before the data were in the digest are taken where their record is of the same data.
+        """
+        earlier = folder / "scores" / self.config(rule).score_digest(self.sample_digest)
+        if (earlier / RECORD_FILE).is_file() and RunRecord.load(earlier).fingerprint == dataset.fingerprint:
+            return earlier
+        judged = digest({"samples": self.sample_digest, "data": dataset.fingerprint})
+        return folder / "scores" / self.config(rule).score_digest(judged)
+
 
 @dataclass(frozen=True)
 class Rescored:
@@ -147,7 +158,7 @@ def score_handed(handed: Handed, rules: Sequence[EvaluateConfig], dataset: LongT
         if seed != handed.seed:
             raise UserError(f"--seed {handed.seed}: these very images are there as seed {seed} ({folder}), and images of another "
                             f"seed are others; remove that first (ltgen-bench runs rm {folder.name}) where it was a mistake.")
-    places = [folder / "scores" / handed.config(rule).score_digest(handed.sample_digest) for rule in rules]
+    places = [handed.place(folder, rule, dataset) for rule in rules]
     known = [(place / RECORD_FILE).is_file() and still_current(place, rule, own)
              for place, rule, own in zip(places, rules, files, strict=True)]
     for rule, own, there in zip(rules, files, known, strict=True):

@@ -192,7 +192,6 @@ def _of_run(name: str, digest: str | None, changes: dict[str, Any], neighbours: 
 def _of_images(samples: str, given: dict[str, Any], data: dict[str, Any], changes: dict[str, Any], neighbours: list[int],
                weights: dict[str, Path], data_root: Path, device: str | None, threads: int | None, runs: Path,
                shown: Shown) -> None:
-    from ltgen_bench.config import RunConfig
     from ltgen_bench.data.samples import load_samples
     from ltgen_bench.evaluation.presets import rules_of
     from ltgen_bench.evaluation.rules import for_each_k
@@ -201,7 +200,7 @@ def _of_images(samples: str, given: dict[str, Any], data: dict[str, Any], change
 
     overrides = {f"data.{key}": value for key, value in data.items() if key != "name"}
     recipe = resolve_recipe(recipe=None, method=None, dataset=data["name"], overrides=overrides)
-    config = _configured(recipe.model_copy(update={"evaluate": RunConfig().evaluate}), changes)
+    config = _configured(recipe, changes)  # measured as runs on these data are
     rules = for_each_k(rules_of(config.evaluate), neighbours)
     path, seed = Path(samples), given["seed"] or 0
     if samples not in TRIVIAL and not path.exists():  # before data are read
