@@ -1,21 +1,27 @@
-"""One safetensors file per position, its JSON in the metadata, written whole, the previous one kept."""
+"""One safetensors file per position with a checksum, its JSON in the metadata, written whole, the previous one kept."""
 
-import errno
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ltgen_bench.files import write_whole
+from ltgen_bench.errors import DamagedError
+from ltgen_bench.files import CURE, set_aside
 from ltgen_bench.progress import Progress
+from ltgen_bench.tensors_file import load_checked_tensors, save_checked_tensors
 from ltgen_bench.training.ema import EMA
 
 KEEP = 2
 ADAM = ("step", "exp_avg", "exp_avg_sq")
+Fault = Callable[[Mapping[str, Tensor], Mapping[str, Any]], str]
+
+
+def no_fault(tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> str:
+    """Nothing is wrong with any checkpoint."""
+    return ""
 
 
 def checkpoint_path(folder: Path, images_seen: int) -> Path:
@@ -41,35 +47,44 @@ def save_checkpoint(folder: Path, tensors: dict[str, Tensor], info: dict[str, An
     return path
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor], info: dict[str, Any]) -> None:
-    """One file with `tensors`, and `info` as JSON in its metadata, written whole."""
-    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
+    """One file with `tensors`, and `info` as JSON in its metadata, written whole, with a checksum of both."""
+    save_checked_tensors(path, tensors, {"info": json.dumps(info)})
 
-    def write(part: Path) -> None:
+
+def load_newest(folder: Path, progress: Progress, fault: Fault = no_fault,
+                aside: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Tensors (on the CPU) and JSON of the newest whole checkpoint, or None where there is none.
+
+    One that is damaged, or of which `fault` says what is wrong with it, is named and, with `aside`, renamed; then it is the turn
+    of the one before.
+    """
+    found = checkpoints(folder)
+    for path in found:
+        then = "training starts anew" if path == found[-1] else "going back to the one before"
+        cure = f"it is set aside as {path.name}.damaged, and {then}" if aside else then
         try:
-            save_file(stored, part, metadata={"info": json.dumps(info)})
-        except SafetensorError as error:  # which hides what the operating system said
-            full = "os error 28" in str(error)
-            raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
-
-    write_whole(path, write)
-
-
-def load_newest(folder: Path, progress: Progress) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Tensors (on the CPU) and JSON of the newest readable checkpoint, or None where there is none."""
-    for path in checkpoints(folder):
-        try:
-            return load_checkpoint(path)
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-            progress.say(f"{path.name} cannot be read ({error}); going back to the one before")
+            tensors, info = load_checkpoint(path, cure)
+            misplaced = "" if checkpoint_path(folder, info["images_seen"]) == path else "it is of another position"
+            if wrong := misplaced or fault(tensors, info):
+                raise DamagedError(f"{path} is damaged ({wrong}); {cure}.")
+        except DamagedError as error:
+            if aside:
+                set_aside(path)
+            progress.say(str(error))
+        else:
+            return tensors, info
     return None
 
 
-def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors (on the CPU) and JSON of one file."""
-    with safe_open(path, framework="pt") as file:
-        info = json.loads(file.metadata()["info"])
-        return {name: file.get_tensor(name) for name in file.keys()}, info  # noqa: SIM118  (not a dict)
+def load_checkpoint(path: Path, cure: str = CURE) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors (on the CPU) and JSON of one file. A damaged one is a `DamagedError`, which ends in `cure`."""
+    tensors, said = load_checked_tensors(path, cure)
+    try:
+        info = json.loads(said["info"])
+        return tensors, {**info, "images_seen": int(info["images_seen"])}
+    except (KeyError, ValueError, TypeError) as error:
+        raise DamagedError(f"{path} is damaged (it says no position: {error}); {cure}.") from error
 
 
 def state_tensors(net: nn.Module, ema: EMA, extra: nn.ModuleDict,
@@ -82,6 +97,22 @@ def state_tensors(net: nn.Module, ema: EMA, extra: nn.ModuleDict,
         if parameter in optimizer.state:
             tensors |= {f"adam.{key}.{name}": optimizer.state[parameter][key] for key in ADAM}
     return tensors
+
+
+def state_fault(tensors: Mapping[str, Tensor], net: nn.Module, ema: EMA, extra: nn.ModuleDict) -> str:
+    """Which tensors of `state_tensors` are missing, of another shape or too many; an empty text where all is right.
+
+    A parameter that no step has used yet has no moments, and else it has all of them.
+    """
+    needed = {f"{prefix}.{name}": tuple(value.shape) for prefix, module in (("net", net), ("ema", ema.net), ("extra", extra))
+              for name, value in module.state_dict().items()}
+    for name, parameter in named_parameters(net, extra):
+        moments = [f"adam.{key}.{name}" for key in ADAM]
+        if any(moment in tensors for moment in moments):
+            needed |= {moment: () if moment == moments[0] else tuple(parameter.shape) for moment in moments}
+    odd = [name for name in {**needed, **tensors}
+           if name not in needed or name not in tensors or tuple(tensors[name].shape) != needed[name]]
+    return f"{len(odd)} tensors are missing, too many or of another shape, such as {odd[0]}" if odd else ""
 
 
 def restore(tensors: dict[str, Tensor], net: nn.Module, ema: EMA, extra: nn.ModuleDict,

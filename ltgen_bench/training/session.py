@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ltgen_bench.config import TrainConfig
 from ltgen_bench.errors import MachineError, UserError
@@ -17,7 +18,7 @@ from ltgen_bench.interrupt import Interruption
 from ltgen_bench.methods.base import Loss
 from ltgen_bench.progress import Progress, Stage
 from ltgen_bench.ranks import Ranks
-from ltgen_bench.training.checkpoint import load_newest, restore, write_tensors
+from ltgen_bench.training.checkpoint import load_newest, restore, state_fault, write_tensors
 from ltgen_bench.training.trainer import Stepper
 
 CHECKPOINT_SECONDS = 10.0  # at least; longer where writing one takes more than a twentieth of the time between two
@@ -88,7 +89,8 @@ class Session:
 
     def go_on(self) -> None:
         """Take up the newest checkpoint, say where that is, and cut the log back to it."""
-        found = load_newest(self.folder, self.progress)
+        with self.ranks.first_goes():  # which alone sets aside what is damaged
+            found = load_newest(self.folder, self.progress, self._fault, aside=self.ranks.first)
         seen = 0 if found is None else int(found[1]["images_seen"])
         positions = self.ranks.everyone(seen)
         if len(set(positions)) > 1:
@@ -101,9 +103,6 @@ class Session:
                 (self.folder / "log.jsonl").unlink(missing_ok=True)
             return
         tensors, info = found
-        if info.get("run", self.info["run"]) != self.info["run"]:
-            raise UserError(f"{self.folder} holds the training {info['run']}, and this one is {self.info['run']}: data, network, "
-                            "method, training or seed differ; choose another folder.")
         changed = [f"{key} {self.info[key]} instead of {info[key]}"
                    for key in ("device", "threads", "torch", "precision", "processes") if info.get(key, 1) != self.info[key]]
         budget = self.trainer.train.budget_images
@@ -121,13 +120,27 @@ class Session:
         self.next_log = (seen // self.log_every + 1) * self.log_every
         self._cut_log(seen)
 
+    def _fault(self, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> str:
+        """What a checkpoint lacks to go on from. That of another training is a `UserError`."""
+        if info.get("run", self.info["run"]) != self.info["run"]:
+            raise UserError(f"{self.folder} holds the training {info['run']}, and this one is {self.info['run']}: data, network, "
+                            "method, training or seed differ; choose another folder.")
+        lacking = [key for key in ("seconds", "exact") if key not in info]
+        if lacking:
+            return f"it does not say {' and '.join(lacking)}"
+        return state_fault(tensors, self.trainer.net, self.trainer.ema, self.trainer.extra)
+
     def _cut_log(self, images_seen: int) -> None:
         log = self.folder / "log.jsonl"
-        if self.ranks.first and log.is_file():
-            # a line half-written when the machine went down ends the file
-            lines = [line for line in log.read_text().splitlines() if line.endswith("}")]
-            kept = [line for line in lines if json.loads(line)["images"] <= images_seen]
-            write_text(log, "".join(line + "\n" for line in kept))
+        if not self.ranks.first or not log.is_file():
+            return
+        lines = log.read_bytes().decode("utf-8", errors="replace").splitlines()
+        positions = list(map(_logged, lines))
+        broken = sum(position is None for position in positions[:-1])  # the last was half-written when the machine went down
+        if broken:
+            self.progress.say(f"{log} is damaged in {broken:,} of {len(lines):,} lines, which are left out of it from now on")
+        kept = [line for line, position in zip(lines, positions, strict=True) if position is not None and position <= images_seen]
+        write_text(log, "".join(line + "\n" for line in kept))
 
     def record(self, loss: Loss, stage: Stage) -> None:
         """Note a step; every `sync_every` steps read the losses, stop if one is not finite, and show and log them."""
@@ -222,3 +235,13 @@ def refuse_unlike(ranks: Ranks, precision: str) -> None:
 
 def _finite(value: float) -> bool:
     return value - value == 0
+
+
+def _logged(line: str) -> int | None:
+    """The position that a line of the log is of; None for what is no such line."""
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    position = values.get("images") if isinstance(values, dict) else None
+    return position if isinstance(position, int) else None

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -16,7 +15,7 @@ from ltgen_bench.config import RunConfig, TrainConfig
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.diffusion.draws import Draws, derived_seed
 from ltgen_bench.diffusion.network import ConditionalUNet, build_network
-from ltgen_bench.errors import UserError
+from ltgen_bench.errors import DamagedError, UserError
 from ltgen_bench.methods.base import Batch, Loss, Method
 from ltgen_bench.ranks import ALONE, Ranks
 from ltgen_bench.training.augmentation import AUGMENTATIONS
@@ -206,10 +205,10 @@ def _start_from(net: ConditionalUNet, path: Path, budget: int) -> int:
     if not path.is_file():
         raise UserError(f"there is no checkpoint {path} to start from.")
     try:
-        tensors, info = load_checkpoint(path)
-        seen, weights = int(info["images_seen"]), with_prefix(tensors, "ema.")
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}, to start from, is no whole checkpoint of a training ({error}).") from error
+        tensors, info = load_checkpoint(path, "take an undamaged copy to start from")
+    except DamagedError as error:
+        raise UserError(str(error)) from error
+    seen, weights = info["images_seen"], with_prefix(tensors, "ema.")
     try:
         net.load_state_dict(weights)
     except RuntimeError as error:

@@ -14,7 +14,6 @@ from torch import nn
 
 from ltgen_bench.errors import MachineError
 from ltgen_bench.progress import SILENT
-from ltgen_bench.training import checkpoint
 from ltgen_bench.training.checkpoint import (
     checkpoint_path,
     checkpoints,
@@ -22,6 +21,7 @@ from ltgen_bench.training.checkpoint import (
     load_newest,
     restore,
     save_checkpoint,
+    state_fault,
     state_tensors,
     with_prefix,
 )
@@ -70,8 +70,38 @@ def test_a_damaged_newest_one_falls_back_to_the_one_before_and_says_so(tmp_path,
     assert info["images_seen"] == 8
     assert tensors["a"].tolist() == [1.0] * 3
     [message] = told.messages
-    assert message.startswith("checkpoint-000000000016.safetensors cannot be read (")
-    assert message.endswith("going back to the one before")
+    assert "checkpoint-000000000016.safetensors is damaged (" in message
+    assert message.endswith("checkpoint-000000000016.safetensors.damaged, and going back to the one before.")
+    assert names(tmp_path) == ["checkpoint-000000000008.safetensors", "checkpoint-000000000016.safetensors.damaged"]
+
+
+def flip_a_bit(path, place):
+    """One bit of the file, at this share of its length."""
+    data = bytearray(path.read_bytes())
+    data[int(place * (len(data) - 1))] ^= 4
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("place", [0.0, 0.01, 0.1, 0.5, 0.9, 1.0])
+def test_one_bit_is_enough_and_where_none_is_left_training_starts_anew(tmp_path, told, place):
+    tensors = {f"{kind}.{name}": torch.randn(64) for kind in ("net", "ema", "adam.step") for name in "ab"}
+    newest = save_checkpoint(tmp_path, tensors, {**INFO, "images_seen": 16})
+    flip_a_bit(newest, place)
+    assert load_newest(tmp_path, told) is None
+    [message] = told.messages
+    assert message.endswith("training starts anew.")
+
+
+def test_a_file_under_the_name_of_another_position_is_damaged(tmp_path, told):
+    save(tmp_path, 8).rename(checkpoint_path(tmp_path, 16))
+    assert load_newest(tmp_path, told) is None
+    assert "another position" in told.messages[0]
+
+
+def test_of_several_processes_one_sets_aside(tmp_path, told):
+    flip_a_bit(save(tmp_path, 16), 1.0)
+    assert load_newest(tmp_path, told, aside=False) is None
+    assert names(tmp_path) == ["checkpoint-000000000016.safetensors"]
 
 
 def test_a_foreign_file_of_that_name_is_passed_over(tmp_path, told):
@@ -95,7 +125,7 @@ class TestFullDisk:
         def full(*args, **kwargs):
             raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
-        monkeypatch.setattr(checkpoint, "save_file", full)
+        monkeypatch.setattr("ltgen_bench.tensors_file.save_file", full)
         with pytest.raises(MachineError, match=r"the disk is full: .*checkpoint-000000000016"):
             save(tmp_path, 16)
         assert names(tmp_path) == ["checkpoint-000000000008.safetensors"]
@@ -169,6 +199,17 @@ def test_the_whole_state_comes_back_bit_for_bit_and_goes_on_alike(tmp_path, layo
 def test_a_state_before_the_first_step_has_no_moments(tmp_path):
     tensors = state_tensors(*trained_state(0))
     assert {name.split(".")[0] for name in tensors} == {"net", "ema", "extra"}
+
+
+def test_a_state_that_lacks_something_is_told_without_a_checksum_too():
+    net, ema, extra, _ = state = trained_state(1)
+    tensors = state_tensors(*state)
+    assert state_fault(tensors, net, ema, extra) == ""
+    assert state_fault(state_tensors(*trained_state(0)), net, ema, extra) == ""
+    for name in tensors:
+        assert name in state_fault({other: tensors[other] for other in tensors if other != name}, net, ema, extra)
+        assert name in state_fault({**tensors, name: torch.zeros(7, 7)}, net, ema, extra)
+    assert "adam.other" in state_fault({**tensors, "adam.other": torch.zeros(1)}, net, ema, extra)
 
 
 def test_names_are_cut_at_their_prefix():

@@ -7,6 +7,8 @@ import signal
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from ltgen_bench.diffusion.draws import Draws, derived_seed
 from ltgen_bench.diffusion.network import build_network
@@ -220,6 +222,32 @@ class TestGoingOn:
         assert told.messages[1] == "continuing at 16 of 60 images"
         assert same(tmp_path / "whole", tmp_path / "pieces")
 
+    @pytest.mark.parametrize("name", ["adam.exp_avg.net.unet.conv_in.weight", "ema.unet.conv_in.weight"])
+    def test_one_bit_or_a_missing_tensor_of_the_final_checkpoint_changes_no_result(self, make_config, tiny_dataset, tmp_path,
+                                                                                   told, name):
+        train(make_config(), tiny_dataset, tmp_path / "whole")
+        stop_at(16, make_config(), tiny_dataset, tmp_path / "pieces")
+        train(make_config(), tiny_dataset, tmp_path / "pieces")
+        [last, *_] = checkpoints(tmp_path / "pieces")
+        with safe_open(last, framework="pt") as file:
+            tensors, said = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
+        value = tensors.pop(name)
+        if name.startswith("ema"):
+            tensors[name] = (value.view(torch.int32) ^ (torch.arange(value.numel()) == 5).reshape(value.shape)).view(torch.float32)
+        save_file(tensors, last, metadata=said)
+        train(make_config(), tiny_dataset, tmp_path / "pieces", progress=told)
+        assert f"{last.name} is damaged" in told.messages[0]
+        assert same(tmp_path / "whole", tmp_path / "pieces")
+
+    def test_a_log_that_is_no_text_is_told_and_goes_on(self, make_config, tiny_dataset, tmp_path, told):
+        stop_at(24, make_config(), tiny_dataset, tmp_path)
+        log = tmp_path / "log.jsonl"
+        log.write_bytes(b"\xff\xfe" + log.read_bytes() + b'[1]\n"text"\n{"images": "8"}\n' + b"[" * 50_000)
+        train(make_config(), tiny_dataset, tmp_path, progress=told)
+        assert "log.jsonl is damaged in 4 of" in "".join(told.messages)
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        assert [line["images"] for line in lines] == [16, 24, 32, 40, 48, 56, 60]
+
     def test_another_number_of_threads_is_said_aloud(self, make_config, tiny_dataset, tmp_path, told, monkeypatch):
         stop_at(16, make_config(), tiny_dataset, tmp_path)
         now = torch.get_num_threads()
@@ -321,7 +349,7 @@ class TestStopping:
         def full(path, write):
             raise MachineError("the disk is full")
 
-        monkeypatch.setattr("ltgen_bench.training.checkpoint.write_whole", full)
+        monkeypatch.setattr("ltgen_bench.tensors_file.write_whole", full)
         with pytest.raises(MachineError, match="the disk is full"):
             train(make_config(), tiny_dataset, tmp_path)
         assert final(tmp_path)[1] == 16

@@ -158,7 +158,7 @@ class TestKept:
         for path in checkpoints(tmp_path / "broken" / "first"):
             path.write_bytes(path.read_bytes()[:200])
         train(config, tiny_dataset, tmp_path / "broken", progress=told)
-        assert "cannot be read" in told.messages[0]
+        assert "is damaged" in told.messages[0]
         assert same(tmp_path / "whole", tmp_path / "broken")
 
     def test_that_of_another_run_is_refused(self, config, tiny_dataset, tmp_path):
