@@ -1,10 +1,11 @@
 """Quality against images seen and against cost: the scores of one run at several positions of its training.
 
-Training leaves the averaged weights of each position behind as it comes by, and is not touched otherwise: digest and bits
-are those of a run without a curve. Afterwards each position is sampled and scored as the run itself is. Its last point is
-the run. A run that is past a position is trained again up to there, beside itself, with the same bits.
+Training leaves what sampling needs of each position behind as it comes by (averaged weights, and modules of the method), and is
+not touched otherwise: digest and bits are those of a run without a curve. Afterwards each position is sampled and scored as the
+run itself is. Its last point is the run. A run that is past a position is trained again up to there, beside itself, with the
+same bits.
 
-    <run folder>/curve/<images seen>/   averaged weights, samples/<digest>, scores/<digest>
+    <run folder>/curve/<images seen>/   weights, samples/<digest>, scores/<digest>
     <run folder>/curve/train/           training again, while it lasts
     <run folder>/curve.csv              of the newest scores, and scores/<digest>/curve.csv of each
 """
@@ -20,13 +21,14 @@ import torch
 
 from ltgen_bench.config import RunConfig, TrainConfig
 from ltgen_bench.data.dataset import LongTailDataset
-from ltgen_bench.files import only_writer
+from ltgen_bench.errors import DamagedError
+from ltgen_bench.files import only_writer, set_aside
 from ltgen_bench.interrupt import Interruption
 from ltgen_bench.pipeline import NO_WEIGHTS, Plan, Run, carry_out, measured, read_run, still_current, training_flops
 from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.ranks import ALONE, Ranks
 from ltgen_bench.records.curve import Point, curve_table, save_curve
-from ltgen_bench.training.checkpoint import load_checkpoint, with_prefix
+from ltgen_bench.training.checkpoint import load_checkpoint, load_newest, restore_sampled
 from ltgen_bench.training.loop import Trained, prepared, train
 from ltgen_bench.training.trainer import Trainer
 
@@ -83,11 +85,12 @@ def carry_out_curve(plan: Plan, every: int, *, device: torch.device, extractor_w
     run = carry_out(plan, device=device, extractor_weights=extractor_weights, progress=progress, command=command,
                     kept={point.images: point.weights for point in points}, ranks=ranks)
     with ranks.first_alone(only_writer(plan.folder)), Interruption() as interruption:
-        states = ranks.agree([(point.finished and still_current(point.score_folder, point.config.evaluate, extractor_weights),
-                               point.weights.is_file()) for point in points] if ranks.first else [])
-        due = [(point, there) for point, (current, there) in zip(points, states, strict=True) if not current]
-        _train_again([point for point, there in due if not there], device, progress, interruption, ranks)
-        _score([point for point, _ in due], device, extractor_weights, progress, interruption, command, ranks)
+        states = ranks.agree([point.finished and still_current(point.score_folder, point.config.evaluate, extractor_weights)
+                              for point in points] if ranks.first else [])
+        due = [point for point, current in zip(points, states, strict=True) if not current]
+        there = ranks.agree(_whole(due, progress) if ranks.first else [])
+        _train_again([point for point in due if point.images not in there], device, progress, interruption, ranks)
+        _score(due, device, extractor_weights, progress, interruption, command, ranks)
         ranks.wait()
         each = training_flops(plan, device)
         runs = [*((point.images, read_run(point)) for point in points), (plan.config.train.budget_images, run)]
@@ -95,6 +98,27 @@ def carry_out_curve(plan: Plan, every: int, *, device: torch.device, extractor_w
         for folder in (plan.score_folder, plan.folder) if ranks.first else ():
             save_curve(curve, folder)
     return run, curve
+
+
+def _whole(points: list[PointPlan], progress: Progress) -> list[int]:
+    """The positions whose weights are there and whole. What is damaged, or lacks what sampling may need, is set aside."""
+    there = [point for point in points if point.weights.is_file()]
+    newest = load_newest(there[0].folder / "train", SILENT, aside=False) if there else None
+    needed = [name for name in newest[0] if name.startswith(("ema.", "extra."))] if newest else []
+    found = []
+    for point in there:
+        cure = f"it is set aside as {WEIGHTS}.damaged, and training it again makes it anew"
+        try:
+            lacking = set(needed) - load_checkpoint(point.weights, cure)[0].keys()
+            fault = f"{point.weights} lacks modules of the method that sampling may need; {cure}." if lacking else ""
+        except DamagedError as error:
+            fault = str(error)
+        if fault:
+            set_aside(point.weights)
+            progress.say(fault)
+        else:
+            found.append(point.images)
+    return found
 
 
 def _train_again(points: list[PointPlan], device: torch.device, progress: Progress, interruption: Interruption,
@@ -134,10 +158,19 @@ def _score(points: list[PointPlan], device: torch.device, extractor_weights: Map
 
 def networks_of(files: Sequence[Path], config: RunConfig, dataset: LongTailDataset, run_folder: Path, *, device: torch.device,
                 progress: Progress = SILENT, interruption: Interruption, ranks: Ranks = ALONE) -> Iterator[Trained]:
-    """What training had come to where it left each of these files behind: one network, which the next weights are put into."""
+    """What training had come to where it left each of these files behind: one network, which the next weights are put into.
+
+    Raises `DamagedError` for a file that is not what was written, or lacks modules of the method.
+    """
     method, _ = prepared(config, dataset, run_folder / "train", device, progress, interruption, ranks)
-    net = Trainer(config, dataset, method, device).ema.net.to(memory_format=torch.channels_last)
+    trainer = Trainer(config, dataset, method, device)
+    net = trainer.ema.net.to(memory_format=torch.channels_last)
     for file in files:
-        tensors, info = load_checkpoint(file)
-        net.load_state_dict(with_prefix(tensors, "ema."))
+        cure = f"delete {file.parent} and repeat ltgen-bench run with --evaluate-every, which makes it again"
+        tensors, info = load_checkpoint(file, cure)
+        try:
+            restore_sampled(tensors, trainer.ema, trainer.extra)
+        except RuntimeError as error:
+            odd = str(error).splitlines()[1].strip()
+            raise DamagedError(f"{file} lacks weights of {method.name} ({odd}); {cure}.") from error
         yield Trained(method, net, info["images_seen"], info["seconds"], info["exact"])

@@ -29,6 +29,7 @@ from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.recipes import resolve_recipe
 from ltgen_bench.records.schema import RECORD_FILE, RunRecord
 from ltgen_bench.records.store import find_run, find_runs
+from ltgen_bench.training.checkpoint import load_newest
 from ltgen_bench.training.loop import Trained, train
 
 CARD, RECIPE, SHEET = "README.md", "recipe.toml", "samples.png"
@@ -149,6 +150,10 @@ def export(run: TrainedRun, folder: Path, *, data_root: Path = Path("data"), pro
 def _trained(run: TrainedRun, dataset: LongTailDataset, progress: Progress, interruption: Interruption) -> Trained:
     config = run.config.model_copy(update={"method": normalised(run.config.method)})  # as the digest of the training was made
     if run.place == run.folder:
+        newest = load_newest(run.folder / "train", progress)
+        if newest is None or newest[1]["images_seen"] < config.train.budget_images:
+            raise UserError(f"{run.folder} has no whole checkpoint of the end of its training any more; repeat its ltgen-bench "
+                            "run to train the rest again, and export it then.")
         return train(config, dataset, run.folder / "train", progress=progress, interruption=interruption)
     return next(networks_of([run.place / WEIGHTS], config, dataset, run.folder, device=torch.device("cpu"), progress=progress,
                             interruption=interruption))

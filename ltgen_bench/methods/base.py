@@ -164,7 +164,7 @@ class Method(ABC):
         return net
 
     def extra_modules(self) -> nn.ModuleDict:
-        """Modules trained with the network and left out of sampling, such as projection heads."""
+        """Modules trained with the network, such as projection heads. A denoiser finds them as they were trained."""
         return nn.ModuleDict()
 
     def class_weights(self) -> Float[Tensor, " K"] | None:

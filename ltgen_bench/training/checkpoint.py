@@ -66,14 +66,16 @@ def load_newest(folder: Path, progress: Progress, fault: Fault = no_fault,
         try:
             tensors, info = load_checkpoint(path, cure)
             misplaced = "" if checkpoint_path(folder, info["images_seen"]) == path else "it is of another position"
-            if wrong := misplaced or fault(tensors, info):
-                raise DamagedError(f"{path} is damaged ({wrong}); {cure}.")
+            wrong = misplaced or fault(tensors, info)
         except DamagedError as error:
-            if aside:
-                set_aside(path)
-            progress.say(str(error))
+            said = str(error)
         else:
-            return tensors, info
+            if not wrong:
+                return tensors, info
+            said = f"{path} is damaged ({wrong}); {cure}."
+        if aside:
+            set_aside(path)
+        progress.say(said)
     return None
 
 
@@ -97,6 +99,18 @@ def state_tensors(net: nn.Module, ema: EMA, extra: nn.ModuleDict,
         if parameter in optimizer.state:
             tensors |= {f"adam.{key}.{name}": optimizer.state[parameter][key] for key in ADAM}
     return tensors
+
+
+def sampled_tensors(ema: EMA, extra: nn.ModuleDict) -> dict[str, Tensor]:
+    """What a denoiser may use after training: the averaged network and the modules trained with it, under ema. and extra."""
+    tensors = {f"ema.{name}": value for name, value in ema.net.state_dict().items()}
+    return tensors | {f"extra.{name}": value for name, value in extra.state_dict().items()}
+
+
+def restore_sampled(tensors: Mapping[str, Tensor], ema: EMA, extra: nn.ModuleDict) -> None:
+    """Put what `sampled_tensors` gave back. Raises `RuntimeError` where something is missing or does not fit."""
+    ema.net.load_state_dict(with_prefix(tensors, "ema."))
+    extra.load_state_dict(with_prefix(tensors, "extra."))
 
 
 def state_fault(tensors: Mapping[str, Tensor], net: nn.Module, ema: EMA, extra: nn.ModuleDict) -> str:
@@ -131,7 +145,7 @@ def restore(tensors: dict[str, Tensor], net: nn.Module, ema: EMA, extra: nn.Modu
             optimizer.state[parameter] = state
 
 
-def with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors whose name starts with `prefix`, without it."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 

@@ -65,7 +65,7 @@ def train(config: RunConfig, dataset: LongTailDataset, folder: Path, *, device: 
     The result depends on the configuration alone, bit for bit on one machine with one number of threads. Raises
     `MachineError` when the loss is no longer finite (the last good checkpoint stays) or the disk is full, `Interrupted`
     when `interruption` was asked to stop (the position is saved first). Where training comes by a position (images seen) of
-    `kept`, the averaged weights are written to its file. It ends at the position `until` of the budget where that is given.
+    `kept`, what sampling needs is written to its file. It ends at the position `until` of the budget where that is given.
     What the method trains beforehand is kept in `folder`, or in `prepared_in`.
 
     Each of several `ranks` calls this with the same arguments and a device of its own, and all come back with the same.

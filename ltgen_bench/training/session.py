@@ -18,7 +18,7 @@ from ltgen_bench.interrupt import Interruption
 from ltgen_bench.methods.base import Loss
 from ltgen_bench.progress import Progress, Stage
 from ltgen_bench.ranks import Ranks
-from ltgen_bench.training.checkpoint import load_newest, restore, state_fault, write_tensors
+from ltgen_bench.training.checkpoint import load_newest, restore, sampled_tensors, state_fault, write_tensors
 from ltgen_bench.training.trainer import Stepper
 
 CHECKPOINT_SECONDS = 10.0  # at least; longer where writing one takes more than a twentieth of the time between two
@@ -195,11 +195,11 @@ class Session:
         return self.seconds + time.monotonic() - self.resumed
 
     def keep(self, kept: Mapping[int, Path]) -> None:
-        """Write the averaged weights to the file of this position, where there is to be one and is none yet."""
-        path = kept.get(self.trainer.images_seen)
+        """Write what sampling needs to the file of this position, where there is to be one and is none yet."""
+        path, trainer = kept.get(self.trainer.images_seen), self.trainer
         if self.ranks.first and path is not None and not path.is_file():
-            write_tensors(path, {f"ema.{name}": value for name, value in self.trainer.ema.net.state_dict().items()},
-                          {**self.info, "images_seen": self.trainer.images_seen, "seconds": self.before + self.elapsed()})
+            write_tensors(path, sampled_tensors(trainer.ema, trainer.extra),
+                          {**self.info, "images_seen": trainer.images_seen, "seconds": self.before + self.elapsed()})
 
     def save(self) -> None:
         """Write a checkpoint, after making sure that every loss up to here and the weights are finite."""

@@ -205,9 +205,9 @@ def _start_from(net: ConditionalUNet, path: Path, budget: int) -> int:
     if not path.is_file():
         raise UserError(f"there is no checkpoint {path} to start from.")
     try:
-        tensors, info = load_checkpoint(path, "take an undamaged copy to start from")
+        tensors, info = load_checkpoint(path, "take another copy of it")
     except DamagedError as error:
-        raise UserError(str(error)) from error
+        raise UserError(f"{path}, to start from, is no whole checkpoint of a training ({str(error).removesuffix('.')}).") from error
     seen, weights = info["images_seen"], with_prefix(tensors, "ema.")
     try:
         net.load_state_dict(weights)

@@ -224,7 +224,8 @@ class TestCheckpointOfAnotherTraining:
         with pytest.raises(UserError, match=r"^there is no checkpoint .*nowhere\.safetensors to start from\.$"):
             start_from(tmp_path / "nowhere.safetensors")
 
-    @pytest.mark.parametrize("damage", [lambda data: data[:300], lambda data: b"", lambda data: data[:-1000]])
+    @pytest.mark.parametrize("damage", [lambda data: data[:300], lambda data: b"", lambda data: data[:-1000],
+                                        lambda data: data[:-1] + bytes([data[-1] ^ 1])])
     def test_a_half_written_one_is_one_sentence(self, damage, checkpoint, start_from):
         checkpoint.write_bytes(damage(checkpoint.read_bytes()))
         with pytest.raises(UserError, match=r"to start from, is no whole checkpoint of a training \([^\n]*\)\.$"):

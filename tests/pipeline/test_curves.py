@@ -12,13 +12,19 @@ from telling import Telling
 
 from ltgen_bench.cli import cli
 from ltgen_bench.config import DataConfig
-from ltgen_bench.curves import carry_out_curve, positions
+from ltgen_bench.curves import carry_out_curve, networks_of, positions
 from ltgen_bench.data.load import load_dataset
-from ltgen_bench.errors import Interrupted
+from ltgen_bench.diffusion.guidance import Guidance
+from ltgen_bench.errors import DamagedError, Interrupted
+from ltgen_bench.interrupt import Interruption
+from ltgen_bench.methods import METHODS
+from ltgen_bench.methods.base import Loss
 from ltgen_bench.pipeline import carry_out, make_plan
 from ltgen_bench.records.curve import COSTS, load_curve
 from ltgen_bench.records.schema import RunRecord
 from ltgen_bench.records.store import find_runs
+from ltgen_bench.training.checkpoint import load_checkpoint, write_tensors
+from ltgen_bench.training.loop import train
 from ltgen_bench.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -129,6 +135,64 @@ class TestWhatIsThere:
         assert seen[-1] == 192
         assert "the run is past 3 positions of its curve; training it again up to 192 images" in telling.said
         assert more[more["images"] == 200]["value"].tolist() == curve[curve["images"] == 200]["value"].tolist()
+
+
+def test_damaged_weights_of_a_position_are_trained_again_with_the_same_bits(halved, tmp_path):
+    plan, curve = halved
+    copied = make_plan(plan.config, plan.dataset, shutil.copytree(plan.runs, tmp_path / "copy"))
+    [weights] = copied.folder.glob("curve/*/weights.safetensors")
+    before = {name: tensor.clone() for name, tensor in load_checkpoint(weights)[0].items()}  # which else is the file's
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 2] ^= 1
+    weights.write_bytes(data)
+    for name in ("samples", "scores"):
+        shutil.rmtree(weights.parent / name)
+    telling = Telling()
+    _, again = carry_out_curve(copied, 112, device=CPU, progress=telling)
+    assert "weights.safetensors is damaged" in "".join(telling.said)
+    assert again["value"].tolist() == pytest.approx(curve["value"].tolist(), abs=0, nan_ok=True)
+    after = load_checkpoint(weights)[0]
+    assert before.keys() == after.keys()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+class Headed(METHODS["ddpm"]):
+    """Its denoiser needs a module that is trained with the network."""
+
+    name = "headed"
+
+    def extra_modules(self):
+        self.head = torch.nn.Linear(1, 1)
+        return torch.nn.ModuleDict({"head": self.head})
+
+    def loss(self, net, batch, draws):
+        x_t, t, noise = self.noised(batch, draws)
+        return Loss((self.head(net(x_t, t, batch.labels)[..., None])[..., 0] - noise).square().mean())
+
+    def denoiser(self, net, guidance):
+        return lambda x_t, t, labels: self.head(net(x_t, t, labels)[..., None])[..., 0]
+
+
+def test_a_denoiser_finds_its_modules_as_they_were_at_the_position(make_config, tiny_dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(METHODS, "_entries", {**METHODS._entries, "headed": Headed})
+    config = make_config({"method.name": "headed", "train.learning_rate": 0.01, "train.warmup_images": 0})
+    kept = tmp_path / "run" / "curve" / "16" / "weights.safetensors"
+    train(config, tiny_dataset, tmp_path / "run" / "train", kept={16: kept})
+    there = train(config, tiny_dataset, tmp_path / "beside", until=16)
+
+    def predicted(trained):
+        x_t, t = torch.ones(2, *tiny_dataset.image_shape), torch.tensor([10, 500])
+        with torch.inference_mode():
+            return trained.method.denoiser(trained.net, Guidance(0.0))(x_t, t, torch.tensor([0, 1]))
+
+    def left():
+        return next(networks_of([kept], config, tiny_dataset, tmp_path / "run", device=CPU, interruption=Interruption()))
+
+    assert torch.equal(predicted(left()), predicted(there))
+    tensors, info = load_checkpoint(kept)
+    write_tensors(kept, {name: value for name, value in tensors.items() if name.startswith("ema.")}, info)
+    with pytest.raises(DamagedError, match=r"weights of headed.*head.*evaluate-every"):
+        left()
 
 
 @pytest.mark.parametrize("at", [80, 144], ids=["before the point", "behind it"])

@@ -233,7 +233,9 @@ class TestGoingOn:
             tensors, said = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
         value = tensors.pop(name)
         if name.startswith("ema"):
-            tensors[name] = (value.view(torch.int32) ^ (torch.arange(value.numel()) == 5).reshape(value.shape)).view(torch.float32)
+            bits = value.clone().view(torch.int32)
+            bits.view(-1)[5] ^= 1
+            tensors[name] = bits.view(torch.float32)
         save_file(tensors, last, metadata=said)
         train(make_config(), tiny_dataset, tmp_path / "pieces", progress=told)
         assert f"{last.name} is damaged" in told.messages[0]
