@@ -207,7 +207,8 @@ def _start_from(net: ConditionalUNet, path: Path, budget: int) -> int:
     try:
         tensors, info = load_checkpoint(path, "take another copy of it")
     except DamagedError as error:
-        raise UserError(f"{path}, to start from, is no whole checkpoint of a training ({str(error).removesuffix('.')}).") from error
+        why = str(error).removesuffix(".")
+        raise UserError(f"{path}, to start from, is no whole checkpoint of a training ({why}).") from error
     seen, weights = info["images_seen"], with_prefix(tensors, "ema.")
     try:
         net.load_state_dict(weights)
