@@ -51,14 +51,36 @@ def _ddim(steps: int) -> Any:
 def _dpm_solver(steps: int) -> Any:
     from diffusers import DPMSolverMultistepScheduler
 
-    if steps < 2:
-        raise UserError("sample.steps: dpm-solver++ is a two-step method and needs at least 2 steps.")
-    # Steps even in the log signal-to-noise ratio (`lu_lambdas`). On Gaussian data with standard deviations 0.1 to 0.8
-    # and the exact eps, 25 such steps keep the deviation within 1 % (20: 1.5 %), where steps even in t lose 44 to 0 %.
+    if not 2 <= steps <= STEPS:
+        raise UserError(f"sample.steps: dpm-solver++ is a two-step method over {STEPS} times and takes at least 2 and at most "
+                        f"{STEPS} steps; {steps} are not.")
+    # Steps even in the log signal-to-noise ratio (`lu_lambdas`). On Gaussian data with standard deviations 0.1 to 0.8 and the
+    # exact eps, 20 such steps give a deviation 0.9 to 1.5 % too large and 25 one 0.0 to 1.0 %, where steps even in t lose 44
+    # to 0 %. Within the modes of a mixture it is more: 5.1 % and 3.1 % at three modes of deviation 0.1, 0.9 apart.
     scheduler = DPMSolverMultistepScheduler(**COMMON, algorithm_type="dpmsolver++", solver_order=2,
                                             solver_type="midpoint", use_lu_lambdas=True, thresholding=False)
     scheduler.set_timesteps(steps)
+    _make_distinct(scheduler)
     return scheduler
+
+
+def _make_distinct(scheduler: Any) -> None:
+    """Give every step a time of its own, where rounding to whole times has made some equal (from 39 steps on).
+
+    Each time is moved up as little as that takes, and the noise levels become those of the times. With the exact eps the
+    deviation of Gaussian data is then off by at most 0.4 % at 40 to 1000 steps (before: 0.6 %).
+    """
+    import torch
+
+    times = scheduler.timesteps.tolist()
+    if len(set(times)) == len(times):
+        return
+    for place in reversed(range(len(times) - 1)):
+        times[place] = max(times[place], times[place + 1] + 1)
+    times = [min(time, STEPS - 1 - place) for place, time in enumerate(times)]
+    bars = scheduler.alphas_cumprod[times]
+    scheduler.timesteps = torch.tensor(times, dtype=torch.int64)
+    scheduler.sigmas = torch.cat([((1 - bars) / bars).sqrt(), torch.zeros(1)])
 
 
 SAMPLERS: Registry[Sampler] = Registry("sampler", "samplers")

@@ -1,5 +1,6 @@
 """OC: the noise to predict may be that of another image of the batch, of a class at least as frequent."""
 
+from types import MappingProxyType
 from typing import Literal
 
 from pydantic import Field
@@ -33,7 +34,9 @@ class OC(Method):
 
     Paper and code. The paper draws from a class-balanced reference batch of its own ("Batch Resample") and writes a weighted
     mean of targets; the public code, followed here, draws one target from the training batch. `cut_time` and `tr_tau` are
-    options of that code (there `tr_tau` goes without a gate, here with that of `transfer`).
+    options of that code, with two differences. With `transfer = "full"` it ignores `cut_time`, which here holds for every
+    `transfer`; the variant `released-code` ignores it too (`cut_full = false`). And `tr_tau` goes there without a gate and
+    without `cut_time`, here with those of `transfer`: "full" in that variant is the same.
     """
 
     name = "oc"
@@ -41,6 +44,7 @@ class OC(Method):
     source = "Zhang et al., ICLR 2024, OpenReview NW2s5XXwXU; github.com/MediaBrain-SJTU/OC_LT"
     evidence = "code"
     cites = ("zhang2024oc",)
+    variants = MappingProxyType({"released-code": {"cut_full": False}})
     Settings = OCSettings
 
     def whole_batch(self) -> bool:

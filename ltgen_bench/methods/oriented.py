@@ -23,6 +23,7 @@ class OrientedSettings(LabelDropSettings):
         "off", description="classes whose images may become the target: none, those at least as frequent (t2h), those at "
         "most as frequent (h2t), all")
     cut_time: int = Field(1000, ge=0, le=1000, description="the target is exchanged only at t below it; 1000 is always")
+    cut_full: bool = Field(True, description="whether cut_time holds for full too; the public code ignores it there")
     tr_tau: float = Field(0.0, description="each image of the batch weighs (frequency of its class)^tr_tau in the draw")
 
 
@@ -32,7 +33,7 @@ def oriented_noise(batch: Batch, x_t: Float[Tensor, "B C H W"], t: Int64[Tensor,
     """eps', the noise that leads from each x_t to the image drawn for it; `noise` itself where that is its own.
 
         j ~ Categorical(p(x_t,i | x_0,j) n(y_j)^tr_tau over all j of the batch, i included)
-        j := i unless t < cut_time and (t2h: n(y_j) >= n(y_i); h2t: n(y_j) <= n(y_i))
+        j := i unless t < cut_time and (t2h: n(y_j) >= n(y_i); h2t: n(y_j) <= n(y_i)); without `cut_full` full takes every j
         eps'_i = (x_t,i - sqrt(alphas_bar_t) x_0,j) / sqrt(1 - alphas_bar_t) = eps_i + (x_0,i - x_0,j) / sigma_t
 
     n are class counts and sigma_t^2 = 1 / alphas_bar_t - 1. It depends on the whole batch. One draw, "transfer".
@@ -44,7 +45,9 @@ def oriented_noise(batch: Batch, x_t: Float[Tensor, "B C H W"], t: Int64[Tensor,
     logits = log_likelihoods(x_0, x_t, t, problem.schedule) + settings.tr_tau * counts.log()
     drawn = pick(logits.softmax(1), draws.uniform("transfer"))
     itself = draws.offset + torch.arange(len(t), device=t.device)
-    accepted = (DIRECTION[settings.transfer] * (counts[drawn] - counts[itself]) >= 0) & (t < settings.cut_time)
+    accepted = DIRECTION[settings.transfer] * (counts[drawn] - counts[itself]) >= 0
+    if settings.transfer != "full" or settings.cut_full:
+        accepted &= t < settings.cut_time
     source = torch.where(accepted, drawn, itself)
     bars = alphas_bar(problem.schedule, t)
     inverse_sigma = (bars / (1 - bars)).sqrt().float().view(-1, 1, 1, 1)

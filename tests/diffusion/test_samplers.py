@@ -93,9 +93,38 @@ def spread(sampler, steps, deviation):
 
 
 @pytest.mark.parametrize("deviation", [0.1, 0.2, 0.4, 0.6, 0.8])
-@pytest.mark.parametrize(("steps", "bound"), [(20, 0.015), (25, 0.01), (50, 0.01)])
+@pytest.mark.parametrize(("steps", "bound"), [(20, 0.015), (25, 0.01), (40, 0.004), (50, 0.004), (100, 0.004), (1000, 0.004)])
 def test_dpm_solver_keeps_the_spread_of_gaussian_data(steps, bound, deviation):
     assert spread("dpm-solver++", steps, deviation) == pytest.approx(deviation, rel=bound)
+
+
+@pytest.mark.parametrize("steps", [2, 20, 25, 38, 39, 40, 50, 100, 333, 999, 1000])
+def test_dpm_solver_asks_the_network_at_distinct_times_and_at_their_noise_levels(steps):
+    scheduler = SAMPLERS["dpm-solver++"].make(steps)
+    times = scheduler.timesteps.tolist()
+    assert len(times) == steps
+    assert times == sorted(set(times), reverse=True)
+    assert (times[0], times[-1]) == (999, 0)
+    levels = torch.tensor([math.sqrt((1 - bar(t)) / bar(t)) for t in times])
+    assert torch.allclose(scheduler.sigmas[:-1], levels, rtol=0 if steps > 38 else 0.25, atol=1e-4)
+
+
+def test_up_to_38_steps_dpm_solver_keeps_its_even_steps():
+    sigmas = SAMPLERS["dpm-solver++"].make(38).sigmas[:-1].log()
+    assert torch.allclose(sigmas.diff(), sigmas.diff().mean(), atol=1e-5)
+
+
+@pytest.mark.parametrize(("steps", "error"), [(20, 0.0505), (25, 0.0311)])
+def test_within_the_modes_of_a_mixture_dpm_solver_errs_more(steps, error):
+    """Three modes of deviation 0.1 at -0.9, 0 and 0.9 under the exact eps: the figures stated beside the sampler."""
+    scheduler, modes = SAMPLERS["dpm-solver++"].make(steps), torch.tensor([-0.9, 0.0, 0.9], dtype=torch.float64)
+    x = torch.special.ndtri((torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000)
+    for t in scheduler.timesteps:
+        away, variance = x[:, None] - math.sqrt(bar(int(t))) * modes, bar(int(t)) * 0.01 + 1 - bar(int(t))
+        weights = (-away.square() / (2 * variance)).softmax(1)
+        x = scheduler.step(math.sqrt(1 - bar(int(t))) * (weights * away).sum(1) / variance, t, x).prev_sample
+    away = (x[:, None] - modes).gather(1, (x[:, None] - modes).abs().argmin(1, keepdim=True))
+    assert away.std().item() / 0.1 - 1 == pytest.approx(error, abs=0.002)
 
 
 def test_ddim_loses_more_than_dpm_solver_at_the_same_cost():
@@ -107,6 +136,11 @@ def test_ddim_loses_more_than_dpm_solver_at_the_same_cost():
 def test_a_number_of_steps_that_does_not_divide_1000_is_refused(sampler, steps):
     with pytest.raises(UserError, match=rf"sample\.steps: {sampler} takes every .* divide 1000; {steps} does not"):
         SAMPLERS[sampler].make(steps)
+
+
+def test_dpm_solver_has_1000_times():
+    with pytest.raises(UserError, match="at most 1000"):
+        SAMPLERS["dpm-solver++"].make(1001)
 
 
 def test_dpm_solver_needs_two_steps():

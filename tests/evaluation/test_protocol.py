@@ -16,7 +16,7 @@ COMMON = {"data": "0123456789abcdef", "images_per_class": 100, "labels": "exactl
 LITERALS = {
     "fid": "9ca33e81", "fid_excess": "f208d34b", "is": "20099f34", "kid": "9241f715", "cmmd": "ababaa6b",
     "precision": "35e5ca03", "recall": "a349e183", "density": "59017427", "coverage": "675ef5ec",
-    "prd_f8": "3c7b8b37", "prd_f1_8": "17bd3360", "diversity": "cd6bee06", "vendi": "a7ab302b",
+    "prd_f8": "8918b6be", "prd_f1_8": "27fe1dc2", "diversity": "cd6bee06", "vendi": "a7ab302b",
     "memorised": "dbf74a87", "near_copies": "c16f1ce5", "label_accuracy": "5a2497ee",
     "downstream_accuracy": "4e90b311", "downstream_recall": "ce8880d7"}
 

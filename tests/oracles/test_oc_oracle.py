@@ -8,6 +8,7 @@ import torch
 from small import BATCH, COUNTS, SHAPE, ByLabel, as_batch, draws
 
 from ltgen_bench.diffusion.schedule import Schedule
+from ltgen_bench.methods import variant_values
 from ltgen_bench.methods.base import Batch
 from ltgen_bench.methods.cfg import CFG
 from ltgen_bench.methods.label_drop import LabelDropSettings
@@ -52,7 +53,8 @@ def slow_target(batch, x_t, t, settings, counts, uniform):
         while left >= weights[j]:
             left -= weights[j]
             j += 1
-        if not (passes(settings.transfer, counts[labels[j]], counts[labels[i]]) and int(t[i]) < settings.cut_time):
+        within = int(t[i]) < settings.cut_time or (settings.transfer == "full" and not settings.cut_full)
+        if not (passes(settings.transfer, counts[labels[j]], counts[labels[i]]) and within):
             j = i
         bar = BARS[t[i]]
         target.append((x_t[i].double() - np.sqrt(bar) * batch.x_0[j].double()) / np.sqrt(1 - bar))
@@ -62,11 +64,12 @@ def slow_target(batch, x_t, t, settings, counts, uniform):
 
 def settings_grid():
     for mode in MODES:
-        for more in ({}, {"cut_time": 700}, {"tr_tau": 1.0}, {"tr_tau": -0.5, "label_drop_unit": "sample"}):
+        for more in ({}, {"cut_time": 700}, {"cut_time": 700, "cut_full": False}, {"tr_tau": 1.0},
+                     {"tr_tau": -0.5, "label_drop_unit": "sample"}):
             yield OCSettings(transfer=mode, label_drop=0.3, **more)
 
 
-@pytest.mark.parametrize("settings", list(settings_grid()), ids=lambda s: f"{s.transfer}-{s.cut_time}-{s.tr_tau:g}")
+@pytest.mark.parametrize("settings", list(settings_grid()), ids=lambda s: f"{s.transfer}-{s.cut_time}-{s.cut_full}-{s.tr_tau:g}")
 def test_the_loss_is_that_of_the_slow_version(settings, make_network, batch, problem):
     net = make_network(SHAPE, 3)
     exchanged, dropped = 0, set()
@@ -132,6 +135,17 @@ class TestItIsItsBase:
                 changed[bool(below)] += int(moved)
         assert changed[False] == 0
         assert changed[True] > 20
+
+
+    def test_the_variant_of_the_released_code_leaves_full_alone_and_cuts_the_others(self, batch, problem):
+        released = variant_values("oc", "released-code")
+        for mode in MODES:
+            cut, whole = (OCSettings(transfer=mode, cut_time=time, **released) for time in (0, 1000))
+            same = True
+            for position in range(10):
+                noised = noisy(batch, [800] * 8, position)
+                same &= torch.equal(*(oriented_noise(batch, *noised, s, problem, draws(position)) for s in (cut, whole)))
+            assert same == (mode == "full")
 
 
 def sources_of(target, x_t, t, batch):

@@ -47,3 +47,13 @@ def test_features_go_through_clusters_of_all_images_and_runs_are_averaged_as_cur
         points.append(slow_curve(*sides, angles=1001))
     averaged = np.mean(points, axis=0)
     np.testing.assert_allclose(np.array(clustered_curve(generated, real, 6, seed=5, runs=3)).T, averaged, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_float32_features_give_the_curve_of_float64(seed):
+    """On features like Inception's (D large against the clusters) float32 inside k-means moves images."""
+    rng = np.random.default_rng(seed)
+    generated, real = (rng.standard_normal((400, 256)).astype(np.float32) + 10 for _ in range(2))
+    wide = (side.astype(np.float64) for side in (generated, real))
+    curve = clustered_curve(generated, real, 20, seed=1, runs=2)
+    np.testing.assert_array_equal(curve, clustered_curve(*wide, 20, seed=1, runs=2))
