@@ -12,7 +12,8 @@ from ltgen_bench.recipes import DEFAULT_DATASET, DEFAULT_METHOD, resolve_recipe
 OPTIONS = {
     "seed": "--seed", "data.imbalance_factor": "--imbalance-factor", "data.profile": "--profile",
     "data.split_seed": "--split-seed", "data.class_order": "--class-order", "data.split": "--split",
-    "data.index_list": "--index-list", "data.test_list": "--test-list", "data.image_size": "--image-size",
+    "data.index_list": "--index-list", "data.test_list": "--test-list", "data.test_part": "--test-part",
+    "data.image_size": "--image-size",
     "train.budget_images": "--budget-images", "train.augment": "--augment", "network.preset": "--network",
     "sample.omega": "--omega", "sample.sampler": "--sampler", "sample.steps": "--steps",
     "sample.images_per_class": "--images-per-class",

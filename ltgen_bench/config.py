@@ -39,6 +39,9 @@ class DataConfig(Part):
     split: str | None = Field(default=None, description="a manifest file that says which images train, instead of a draw")
     index_list: str | None = Field(default=None, description="a published list of training images, lines of PATH LABEL")
     test_list: str | None = Field(default=None, description="likewise of the test images")
+    test_part: str | None = Field(
+        default=None, min_length=1, description="the part (folder, arrays or split) of the user's own data that serves as test; "
+        "train: a quarter of each class; none; test, or else a validation part, when absent")
     image_size: Literal[32, 64, 128] | None = Field(
         default=None, description="image files are cut to their centre square and resized to this; as they are when absent")
     flip: bool | None = Field(

@@ -8,10 +8,12 @@ from typing import Any
 from ltgen_bench.config import EvaluateConfig, RunConfig, read_toml, recipe_path
 from ltgen_bench.data.catalog import DATASETS, find_source
 from ltgen_bench.data.dataset import LongTailDataset
+from ltgen_bench.data.folder import inner_folders
 from ltgen_bench.data.hub import list_hub
 from ltgen_bench.data.image_files import BadImageError, decode
 from ltgen_bench.data.listing import image_names
-from ltgen_bench.data.npz import load_npz
+from ltgen_bench.data.npz import longer_side
+from ltgen_bench.data.parts import NONE, TRAIN_NAMES, find_part
 from ltgen_bench.diffusion.samplers import SAMPLERS
 from ltgen_bench.errors import UserError
 from ltgen_bench.evaluation.extractors import EXTRACTORS
@@ -111,10 +113,11 @@ def image_size(dataset: str, columns: Sequence[str] | None = None) -> int:
     prefix, _, name = dataset.partition(":")
     path = Path(name).expanduser()
     if prefix == "npz":
-        return max(load_npz(path).train.images.shape[2:])
+        return longer_side(path)
     try:
         if prefix == "hub":
-            listing = list_hub(name, None if columns is None else (columns[0], columns[-1]), SILENT)
+            listing = list_hub(name, None if columns is None else (columns[0], columns[-1]), SILENT,
+                               NONE)
             data = listing.content(listing.train.files[0])
         else:
             data = _first_image(path).read_bytes()
@@ -127,7 +130,7 @@ def image_size(dataset: str, columns: Sequence[str] | None = None) -> int:
 
 def _first_image(folder: Path) -> Path:
     """The first image file below `folder`/train, or below `folder` itself where only an index list says what trains."""
-    top = folder / "train" if (folder / "train").is_dir() else folder
+    top = folder / find_part(inner_folders(folder), TRAIN_NAMES, str(folder))
     for place, folders, _ in os.walk(top):
         folders.sort()  # in place: the order in which they are walked
         for name in image_names(Path(place)):

@@ -125,6 +125,8 @@ def _print(config: "DataConfig", facts: dict[str, Any], missing: str, every: boo
 
     from ltgen_bench.data.catalog import find_source
     from ltgen_bench.data.describe import curve, group_lines, reference_words, size_words, split_words
+    from ltgen_bench.data.overlap import equal_words
+    from ltgen_bench.data.parts import origin_words
 
     source, image, split = find_source(config.name), facts["image"], facts["split"]
     counts, names, sizes = facts["class_counts"], facts["classes"], facts["references"]
@@ -146,6 +148,8 @@ def _print(config: "DataConfig", facts: dict[str, Any], missing: str, every: boo
         words = reference_words(facts)
         lines += [("reference" if name == "train" else "", f"{name}: {words[name]}, {size_words(own)}"
                    f"{' (default)' if name == facts['default_reference'] else ''}") for name, own in sizes.items()]
+        lines.append(("overlap", equal_words(facts["test_equal_to_training"], sizes["test"]["images"])) if "test" in sizes else
+                     ("test", origin_words(facts["test_part"])))
     if source.recipes is not None:
         lines.append(("recipes", f"baselines/{source.recipes}/"))
     _echo(lines)

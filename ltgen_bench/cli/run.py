@@ -91,7 +91,9 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
         plans = [make_plan(config.model_copy(update={"evaluate": rule}), images, runs, device=chosen, progress=progress)
                  for rule in rules]
     if plans[0].config.evaluate.reference != rules[0].reference:
-        progress.say("the training images are not balanced, so the reference is the held-out test set")
+        progress.say("the training images are not balanced, so the reference is the held-out test set" + (
+            "" if len(images.test) else "; there is none, so scores that need a reference are not available (--set "
+            "evaluate.reference=longtail compares with the training images)"))
     if dry_run:
         if ranks.first:  # of several at once each would be in the way of the others
             _dry_run(plans[0], chosen, ranks.size)

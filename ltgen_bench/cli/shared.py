@@ -61,6 +61,8 @@ _DATA_OPTIONS = (
     click.option("--split", metavar="FILE", help="A manifest (split.json) that says which images train."),
     click.option("--index-list", metavar="FILE", help="A published list of training images: lines of PATH LABEL."),
     click.option("--test-list", metavar="FILE", help="Likewise of the test images."),
+    click.option("--test-part", metavar="NAME", help="Which part of your own data serves as test; train: a quarter of each "
+                 "class; none.  [default: test, else val]"),
     click.option("--image-size", type=int, metavar="32|64|128", help="Resize image files to this many pixels."),
     click.option("--columns", metavar="IMAGE,LABEL", help="The columns of hub:NAME."),
     click.option("--data-root", type=FOLDER, default=Path("data"), show_default=True, help="Where data sets lie or are put."),
@@ -82,7 +84,7 @@ def data_values(options: dict[str, Any]) -> dict[str, Any]:
             factor = float(factor)
         except ValueError:
             raise UserError(f"--imbalance-factor {factor}: it is a number of at least 1, or natural.") from None
-    names = ("profile", "split_seed", "class_order", "split", "index_list", "test_list", "image_size")
+    names = ("profile", "split_seed", "class_order", "split", "index_list", "test_list", "test_part", "image_size")
     given = {"imbalance_factor": factor, **{name: options.pop(name) for name in names},
              "columns": None if columns is None else [name.strip() for name in columns.split(",")]}
     return {key: value for key, value in given.items() if value is not None}

@@ -17,11 +17,12 @@ from ltgen_bench.data.forms import (
     find_large,
     load_arrays,
     load_listed,
+    load_npz_file,
     verify_arrays,
     verify_listed,
+    verify_npz_file,
 )
 from ltgen_bench.data.large_sets import LargeSet
-from ltgen_bench.data.npz import load_npz, verify_npz
 from ltgen_bench.data.raw import RawData
 from ltgen_bench.data.torchvision_sets import load_torchvision, verify_torchvision
 from ltgen_bench.errors import UserError, unknown_name
@@ -168,8 +169,8 @@ def find_source(name: str) -> DataSource:
         raise UserError(f"data set '{name}': a {kind} is missing after the colon, as in {prefix}:{kind.upper()}.")
     if prefix == "npz":
         place = Path(path).expanduser()
-        return DataSource(OWN_FORMS[prefix], path, "the user's", partial(load_arrays, lambda root, progress: load_npz(place)),
-                          flip=True, recipes=None, verify=partial(verify_arrays, lambda root, progress: verify_npz(place)))
+        return DataSource(OWN_FORMS[prefix], path, "the user's", partial(load_npz_file, place),
+                          flip=True, recipes=None, verify=partial(verify_npz_file, place))
     if prefix == "folder":
         find, licence = partial(find_folder, Path(path).expanduser()), "the user's"
     else:

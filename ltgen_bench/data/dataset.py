@@ -21,7 +21,8 @@ HALF_SEED = 0  # of the division of real images into a half to choose on and a h
 class LongTailDataset:
     """What a model trains on (`train`), and what its images are compared with (`reference`, `test`).
 
-    `reference` is the whole balanced training set that `train` was cut from; `test` was never trained on.
+    `reference` is the whole balanced training set that `train` was cut from; `test` was never trained on, and has no images
+    where the user's data have no test part.
     `flip` says whether a mirrored image is still an image of its class. `name` stands in folders and tables. `split` is
     the manifest of the training images; None where they were not taken from a source. `halved` says which half
     of the real images `reference` and `test` are.
@@ -37,6 +38,7 @@ class LongTailDataset:
     profile: str = "exp"
     split: Split | None = None
     halved: Literal["selection", "report"] | None = None
+    test_part: str = "test"  # which part of the source `test` is, as `parts.Parts.test`
 
     @property
     def num_classes(self) -> int:
@@ -81,7 +83,7 @@ class LongTailDataset:
         assert self.halved is None, "a half of a half"
         for part, images in (("reference", self.reference), ("test", self.test)):
             counts = np.bincount(images.labels, minlength=self.num_classes)
-            if counts.min() < 2:
+            if counts.min() < 2 and (part == "reference" or len(images)):
                 raise UserError(f"{self.name}: the {part} set has {counts.min()} images of class "
                                 f"{self.class_names[int(counts.argmin())]}, too few to be halved; choose settings without a "
                                 "search, or add images.")
@@ -104,4 +106,4 @@ def _half(labels: Int64[np.ndarray, " N"], half: Literal["selection", "report"])
         rng.shuffle(members)
         middle = len(members) // 2
         chosen.append(members[:middle] if half == "selection" else members[middle:])
-    return np.sort(np.concatenate(chosen)).astype(np.int64)
+    return np.sort(np.concatenate([np.empty(0, np.int64), *chosen])).astype(np.int64)

@@ -8,6 +8,8 @@ from ltgen_bench.data.catalog import DataSource
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.groups import all_groups
 from ltgen_bench.data.images import ImageSet
+from ltgen_bench.data.overlap import equal_images
+from ltgen_bench.data.parts import origin_words
 from ltgen_bench.data.splits import NATURAL, Split, standard_split
 
 BARS = " ▁▂▃▄▅▆▇█"
@@ -20,8 +22,9 @@ def describe(dataset: LongTailDataset) -> dict[str, Any]:
         **_common(dataset.name, dataset.split, dataset.class_names, dataset.class_counts, dataset.image_shape, dataset.flip),
         "fingerprint": dataset.fingerprint,
         "references": {name: _sizes(images, dataset.num_classes) for name, images in (
-            ("train", dataset.reference), ("test", dataset.test), ("longtail", dataset.train))},
-        "default_reference": "train" if dataset.reference_is_balanced else "test"}
+            ("train", dataset.reference), ("test", dataset.test), ("longtail", dataset.train)) if len(images)},
+        "default_reference": "train" if dataset.reference_is_balanced else "test", "test_part": dataset.test_part,
+        "test_equal_to_training": equal_images(dataset)}
 
 
 def describe_manifest(name: str, split: Split, source: DataSource) -> dict[str, Any]:
@@ -67,7 +70,7 @@ def reference_words(facts: dict[str, Any]) -> dict[str, str]:
     """What each set that generated images may be compared with is; `facts` are those of `describe`."""
     balanced = facts["default_reference"] == "train"
     return {"train": "the balanced training set" if balanced else "all training images, not balanced",
-            "test": "the held-out test set", "longtail": "the images that a model trains on"}
+            "test": origin_words(facts["test_part"]), "longtail": "the images that a model trains on"}
 
 
 def size_words(sizes: dict[str, int]) -> str:

@@ -5,31 +5,45 @@ from pathlib import Path
 import numpy as np
 
 from ltgen_bench.data.listing import Listing, Part, class_folders, hold_out, image_names, some
+from ltgen_bench.data.parts import NONE, TRAIN, TRAIN_NAMES, Parts, choose_parts, find_part
 from ltgen_bench.errors import UserError
 
 
-def list_folder(root: Path, where: str) -> Listing:
-    """`ROOT/train/CLASS/FILE` and `ROOT/test/CLASS/FILE`. Without `test`, a quarter of each class is held out.
+def list_folder(root: Path, where: str, test_part: str | None = None) -> Listing:
+    """`ROOT/train/CLASS/FILE` and `ROOT/test/CLASS/FILE`, or another test part by the rules of `choose_parts`.
 
     Classes stand in the order of their names (`in_order`), images in that of their sorted file names. Raises `UserError` for a
-    missing folder, a class without images, and classes in `test` that `train` lacks.
+    missing folder, a class without images, and classes in the test part that the training part lacks.
     """
-    if not (root / "train").is_dir():
+    folders = inner_folders(root)
+    if not find_part(folders, TRAIN_NAMES, where):
         raise UserError(f"{where}: there is no folder {root / 'train'}; images are expected as {root}/train/CLASS/FILE and "
                         f"{root}/test/CLASS/FILE.")
-    class_names = class_folders(root / "train")
-    train = list_classes(root, "train", class_names)
-    if (root / "test").is_dir():
-        return Listing(where, root, "folder", tuple(class_names), train, list_test(root, class_names, where))
-    return Listing(where, root, "folder", tuple(class_names), *hold_out(train))
+    parts = choose_parts(folders, test_part, where)
+    class_names = class_folders(root / parts.train)
+    train, test = split_off(list_classes(root, parts.train, class_names), root, class_names, parts, where)
+    return Listing(where, root, "folder", tuple(class_names), train, test, (), parts.test, parts.unread)
 
 
-def list_test(root: Path, class_names: list[str], where: str) -> Part:
-    """The part `ROOT/test/CLASS/FILE`, whose classes are among `class_names`, which number them."""
-    strangers = sorted(set(class_folders(root / "test")) - set(class_names))
+def inner_folders(root: Path) -> list[str]:
+    """Names of the folders in `root`, sorted, without hidden ones; none where there is no such folder."""
+    paths = root.iterdir() if root.is_dir() else []
+    return sorted(path.name for path in paths if path.is_dir() and not path.name.startswith("."))
+
+
+def split_off(train: Part, root: Path, class_names: list[str], parts: Parts, where: str) -> tuple[Part, Part]:
+    """(training images, test images) by `parts`: a folder `ROOT/PART/CLASS/FILE`, a share of `train`, or none."""
+    if parts.test in (TRAIN, NONE):
+        return hold_out(train, parts.test)
+    inside = inner_folders(root / parts.test)
+    strangers = sorted(set(inside) - set(class_names))
     if strangers:
-        raise UserError(f"{where}: test has classes that train lacks: {some(strangers)}.")
-    return list_classes(root, "test", class_names)
+        raise UserError(f"{where}: {parts.test} has classes that {parts.train} lacks: {some(strangers)}. Where its images have "
+                        f"no labels, choose another part: {parts.ways_out}.")
+    if not inside:
+        raise UserError(f"{where}: {root / parts.test} has no class folders, so that the labels of its images are hidden; choose "
+                        f"another part as test: {parts.ways_out}.")
+    return train, list_classes(root, parts.test, class_names)
 
 
 def list_classes(root: Path, part: str, class_names: list[str], inner: str = "") -> Part:

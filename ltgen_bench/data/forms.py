@@ -12,6 +12,8 @@ from ltgen_bench.data.image_verify import verify_images
 from ltgen_bench.data.index_lists import list_indexed
 from ltgen_bench.data.large_sets import LargeSet, list_large
 from ltgen_bench.data.listing import Listing
+from ltgen_bench.data.npz import load_npz, verify_npz
+from ltgen_bench.data.overlap import refuse_shared_files
 from ltgen_bench.data.raw import RawData
 from ltgen_bench.errors import UserError
 from ltgen_bench.progress import Progress
@@ -19,6 +21,7 @@ from ltgen_bench.progress import Progress
 Find = Callable[[DataConfig, Path, Progress], Listing]
 TAKEN_BY = {  # options of `DataConfig` that not every form takes, and by which they are taken
     "index_list": "folder:PATH and the large sets", "test_list": "folder:PATH and the large sets",
+    "test_part": "folder:PATH, npz:FILE and hub:NAME",
     "image_size": "folder:PATH, hub:NAME and the large sets", "columns": "hub:NAME",
 }
 
@@ -36,9 +39,22 @@ def verify_arrays(check: Callable[[Path, Progress], list[str]], config: DataConf
     return check(data_root, progress)
 
 
+def load_npz_file(place: Path, config: DataConfig, data_root: Path, progress: Progress) -> RawData:
+    """The arrays of a user's own npz file."""
+    refuse_options(config, *(option for option in TAKEN_BY if option != "test_part"))
+    return load_npz(place, config.test_part)
+
+
+def verify_npz_file(place: Path, config: DataConfig, data_root: Path, progress: Progress, update: bool) -> list[str]:
+    """Read every array and hash the file; see `verify_npz`."""
+    refuse_options(config, *(option for option in TAKEN_BY if option != "test_part"))
+    return verify_npz(place, config.test_part)
+
+
 def load_listed(find: Find, image_size: int | None, config: DataConfig, data_root: Path, progress: Progress) -> RawData:
     """The images that `find` lists, at `config.image_size`, else at `image_size`, else as they are; read once and kept."""
     listing = find(config, data_root, progress)
+    refuse_shared_files(listing)
     return load_images(listing, config.image_size or image_size, verify_command(config, data_root), progress)
 
 
@@ -46,6 +62,7 @@ def verify_listed(find: Find, image_size: int | None, config: DataConfig, data_r
                   update: bool) -> list[str]:
     """Hold the files that `find` lists against what was read of them; see `verify_images`."""
     listing = find(config, data_root, progress)
+    refuse_shared_files(listing)
     return verify_images(listing, config.image_size or image_size, verify_command(config, data_root), progress, update)
 
 
@@ -54,22 +71,24 @@ def find_folder(place: Path, config: DataConfig, data_root: Path, progress: Prog
     refuse_options(config, "columns")
     if config.index_list is not None:
         test = None if config.test_list is None else Path(config.test_list).expanduser()
-        return list_indexed(place, config.name, Path(config.index_list).expanduser(), test)
+        if test is not None and config.test_part is not None:
+            raise UserError(f"{config.name}: --test-list and --test-part both say what serves as test; leave one out.")
+        return list_indexed(place, config.name, Path(config.index_list).expanduser(), test, config.test_part)
     if config.test_list is not None:
         raise UserError(f"{config.name}: --test-list is given without --index-list, the list of the training images.")
-    return list_folder(place, config.name)
+    return list_folder(place, config.name, config.test_part)
 
 
 def find_large(large: LargeSet, config: DataConfig, data_root: Path, progress: Progress) -> Listing:
     """One of the large sets, below `data_root`."""
-    refuse_options(config, "columns")
+    refuse_options(config, "columns", "test_part")
     return list_large(large, config, data_root)
 
 
 def find_hub(name: str, config: DataConfig, data_root: Path, progress: Progress) -> Listing:
     """`NAME` or `NAME:CONFIG` of the Hugging Face hub."""
     refuse_options(config, "index_list", "test_list")
-    return list_hub(name, config.columns, progress)
+    return list_hub(name, config.columns, progress, config.test_part)
 
 
 def refuse_options(config: DataConfig, *options: str) -> None:
@@ -82,7 +101,7 @@ def refuse_options(config: DataConfig, *options: str) -> None:
 def verify_command(config: DataConfig, data_root: Path) -> str:
     """What the user types to verify these very images."""
     words = ["ltgen-bench", "data", "verify", config.name]
-    for option in ("index_list", "test_list", "image_size"):
+    for option in ("index_list", "test_list", "test_part", "image_size"):
         if getattr(config, option) is not None:
             words += [f"--{option.replace('_', '-')}", str(getattr(config, option))]
     if config.columns is not None:

@@ -14,10 +14,9 @@ from jaxtyping import Int64
 
 from ltgen_bench.data.listing import Listing, Part, hold_out, some
 from ltgen_bench.data.npz import HIGHEST_LABEL
+from ltgen_bench.data.parts import Parts, choose_parts
 from ltgen_bench.errors import UserError
 from ltgen_bench.progress import SILENT, Progress
-
-TEST_SPLITS = ("test", "validation")
 
 
 @dataclass(frozen=True)
@@ -45,23 +44,24 @@ class HubListing(Listing):
         return bytes(image["bytes"]) if image["bytes"] is not None else Path(image["path"]).read_bytes()
 
 
-def list_hub(name: str, columns: tuple[str, str] | None, progress: Progress) -> HubListing:
-    """The splits `train` and `test` (or `validation`) of `NAME` or `NAME:CONFIG`; NAME is on the hub, or a folder like one.
+def list_hub(name: str, columns: tuple[str, str] | None, progress: Progress, test_part: str | None = None) -> HubListing:
+    """The splits `train` and `test` (or another, by the rules of `choose_parts`) of `NAME` or `NAME:CONFIG`.
+
+    NAME is on the hub, or a folder like one.
 
     Images and labels are the `columns` given, or the only image column and the only one of class labels or whole
-    numbers. Without a test split a quarter of each class is held out. Raises `UserError` where the library is missing, the
+    numbers. Raises `UserError` where the library is missing, the
     data set cannot be had, or columns and labels do not fit.
     """
     where = f"hub:{name}"
     splits = _load(name, where, progress)
-    if "train" not in splits:
-        raise UserError(f"{where} has no split 'train'; it has: {', '.join(splits)}.")
-    used = {split: splits[split] for split in ("train", *[split for split in TEST_SPLITS if split in splits][:1])}
-    image, label = _columns(used["train"].features, columns, where)
-    class_names, labels = _labels(used, label, where)
-    parts = [_rows_of(split, own) for split, own in labels.items()]
-    train, test = parts if len(parts) == 2 else hold_out(parts[0])
-    return HubListing(where, Path(where), "hub", class_names, train, test, (), _undecoded(used, image),
+    parts = choose_parts(splits, test_part, where, word="split")
+    used = {split: splits[split] for split in parts.named}
+    image, label = _columns(used[parts.train].features, columns, where)
+    class_names, labels = _labels(used, label, where, parts)
+    rows = [_rows_of(split, own) for split, own in labels.items()]
+    train, test = rows if len(rows) == 2 else hold_out(rows[0], parts.test)
+    return HubListing(where, Path(where), "hub", class_names, train, test, (), parts.test, parts.unread, _undecoded(used, image),
                       (image, label, *(str(data._fingerprint) for data in used.values())))
 
 
@@ -133,26 +133,29 @@ def _columns(features: Mapping[str, Any], given: tuple[str, str] | None, where: 
                     f"one of each is needed; name them with --columns IMAGE,LABEL. All columns: {', '.join(features)}.")
 
 
-def _labels(splits: Mapping[str, Any], column: str, where: str) -> tuple[tuple[str, ...], dict[str, Int64[np.ndarray, " N"]]]:
+def _labels(splits: Mapping[str, Any], column: str, where: str,
+            parts: Parts) -> tuple[tuple[str, ...], dict[str, Int64[np.ndarray, " N"]]]:
     """The class names, and int64 labels of each split. Class labels have names; numbers are theirs, texts are sorted."""
     values = {split: np.asarray(data.with_format("numpy", columns=[column])[column][:]) for split, data in splits.items()}
-    names = getattr(splits["train"].features[column], "names", None)
-    if values["train"].dtype.kind not in "iu":
-        names = sorted(set(map(str, values["train"].tolist())))
+    train = parts.train
+    names = getattr(splits[train].features[column], "names", None)
+    if values[train].dtype.kind not in "iu":
+        names = sorted(set(map(str, values[train].tolist())))
         strangers = sorted({str(value) for own in values.values() for value in own.tolist()} - set(names))
         if strangers:
-            raise UserError(f"{where}: the test split has classes that train lacks: {some(strangers)}.")
+            raise UserError(f"{where}: the {parts.test} split has classes that {train} lacks: {some(strangers)}.")
         values = {split: np.searchsorted(names, list(map(str, own.tolist()))) for split, own in values.items()}
     for split, own in values.items():
         if not len(own):
             raise UserError(f"{where}: the split '{split}' is empty.")
         if own.min() < 0 or own.max() > HIGHEST_LABEL:
             raise UserError(f"{where}: the labels '{column}' of the split '{split}' go from {own.min()} to {own.max()}; they "
-                            f"number the classes from 0, {HIGHEST_LABEL} at most (-1 stands for images without a label).")
-    count = len(names) if names is not None else int(values["train"].max()) + 1
+                            f"number the classes from 0, {HIGHEST_LABEL} at most (-1 stands for images without a label)"
+                            f"{f'; choose another split as test: {parts.ways_out}' if split == parts.test else ''}.")
+    count = len(names) if names is not None else int(values[train].max()) + 1
     beyond = sorted({int(value) for own in values.values() for value in own[own >= count]})
     if beyond:
-        raise UserError(f"{where}: the test split has classes that train lacks: {some(map(str, beyond))}.")
+        raise UserError(f"{where}: the {parts.test} split has classes that {train} lacks: {some(map(str, beyond))}.")
     return (tuple(names) if names is not None else tuple(map(str, range(count))),
             {split: own.astype(np.int64) for split, own in values.items()})
 
@@ -160,7 +163,7 @@ def _labels(splits: Mapping[str, Any], column: str, where: str) -> tuple[tuple[s
 def _rows_of(split: str, labels: Int64[np.ndarray, " N"]) -> Part:
     """The rows of a split as files; the library's fingerprint tells whether they changed, so the hint says nothing."""
     nothing = np.zeros(len(labels), dtype=np.int64)
-    return Part(tuple(f"{split}/{row}" for row in range(len(labels))), labels, nothing, nothing)
+    return Part(tuple(f"{split}/{row}" for row in range(len(labels))), labels, nothing, nothing, (None,) * len(labels))
 
 
 def _undecoded(splits: Mapping[str, Any], column: str) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def load_images(listing: Listing, image_size: int | None, command: str, progress
     mapped = sum(entry.array_path(name).stat().st_size for name in listing.parts) > memory_share * machine_memory()
     train, test = (ImageSet(np.load(entry.array_path(name), mmap_mode="c" if mapped else None), part.labels)
                    for name, part in listing.parts.items())
-    return RawData(train, test, listing.class_names, checksum(entry))
+    return RawData(train, test, listing.class_names, checksum(entry), listing.test_part, listing.unread)
 
 
 def checksum(entry: Entry) -> str:
@@ -100,7 +100,8 @@ def checksum(entry: Entry) -> str:
 
 def entry_folder(listing: Listing, image_size: int | None) -> Path:
     """Where the entry of a listing lies, or would lie."""
-    key = json.dumps([listing.identity, listing.layout, listing.lists, image_size])
+    parts = [] if listing.test_part == "test" else [listing.test_part]
+    key = json.dumps([listing.identity, listing.layout, listing.lists, image_size, *parts])
     return cache_folder() / "images" / hashlib.sha256(key.encode()).hexdigest()[:16]
 
 

@@ -1,12 +1,12 @@
 """Published index lists: lines of `PATH LABEL`, as ImageNet-LT ships them, that say which images a data set has."""
 
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from ltgen_bench.data.folder import list_test
-from ltgen_bench.data.listing import Listing, Part, counted, hold_out, some
+from ltgen_bench.data.folder import inner_folders, split_off
+from ltgen_bench.data.listing import Listing, Part, Place, counted, some
 from ltgen_bench.data.npz import HIGHEST_LABEL
+from ltgen_bench.data.parts import TRAIN, TRAIN_NAMES, choose_parts, find_part
 from ltgen_bench.errors import UserError
 from ltgen_bench.files import file_sha256
 
@@ -21,11 +21,11 @@ class IndexList:
     problems: list[str] = field(default_factory=list)
 
 
-def list_indexed(root: Path, where: str, train_list: Path, test_list: Path | None) -> Listing:
+def list_indexed(root: Path, where: str, train_list: Path, test_list: Path | None, test_part: str | None = None) -> Listing:
     """The images that the lists name; paths are relative to `root`, labels whole numbers from 0 without a gap.
 
-    Without a test list the folder's own `test/CLASS/FILE` is taken, and where it has none a quarter of each class is held
-    out. Classes are called by the folders of their training images where these are one-to-one with the labels, and else by
+    Without a test list the folder's own part `test/CLASS/FILE` is taken, or another by the rules of `choose_parts`.
+    Classes are called by the folders of their training images where these are one-to-one with the labels, and else by
     their number. All faults of both lists are in one `UserError`: lines that are none, files that are not there, labels
     without images, and test labels that the training list lacks.
     """
@@ -33,18 +33,17 @@ def list_indexed(root: Path, where: str, train_list: Path, test_list: Path | Non
     parts = [Part.of(root, found.files, found.labels) for found in lists]
     problems = [problem for found in lists for problem in found.problems]
     problems += [_absent(found, part, root) for found, part in zip(lists, parts, strict=True) if part.absent]
-    problems += _repeated(lists) + _label_faults(lists)
+    problems += _repeated(lists, parts) + _label_faults(lists)
     if problems:
         raise UserError(f"{where}: the index list{'s are' if len(lists) > 1 else ' is'} not usable "
                         f"({len(problems)} problem{'s' if len(problems) > 1 else ''})", problems)
-    names = class_names(parts[0])
+    names, digests = class_names(parts[0]), tuple(file_sha256(found.path) for found in lists)
     if len(parts) == 2:
-        train, test = parts
-    elif (root / "test").is_dir():
-        train, test = parts[0], list_test(root, names, where)
-    else:
-        train, test = hold_out(parts[0])
-    return Listing(where, root, "index lists", tuple(names), train, test, tuple(file_sha256(found.path) for found in lists))
+        return Listing(where, root, "index lists", tuple(names), *parts, digests)
+    folders = inner_folders(root)
+    chosen = choose_parts(folders, test_part, where, train=find_part(folders, TRAIN_NAMES, where) or TRAIN)
+    train, test = split_off(parts[0], root, names, chosen, where)
+    return Listing(where, root, "index lists", tuple(names), train, test, digests, chosen.test, chosen.unread)
 
 
 def read_index_list(path: Path) -> IndexList:
@@ -88,17 +87,31 @@ def _absent(found: IndexList, part: Part, root: Path) -> str:
     return f"{found.path}: {len(absent):,} of {counted(len(part), 'file')} not under {root}: {some(absent)}"
 
 
-def _repeated(lists: list[IndexList]) -> list[str]:
-    """Files that one list names twice, and test images that are trained on."""
+def _repeated(lists: list[IndexList], parts: list[Part]) -> list[str]:
+    """Files that one list names twice, and test images that are trained on: by their place on the disk, whatever the path."""
     problems = []
-    for found in lists:
-        twice = [file for file, times in Counter(found.files).items() if times > 1]
+    first_of: list[dict[Place | str, str]] = []
+    for found, part in zip(lists, parts, strict=True):
+        first: dict[Place | str, str] = {}
+        twice: dict[str, None] = {}
+        for file, place in zip(part.files, part.places, strict=True):
+            key = place or file
+            if key in first:
+                twice[_pair(file, first[key])] = None
+            else:
+                first[key] = file
+        first_of.append(first)
         if twice:
             problems.append(f"{found.path}: {counted(len(twice), 'file')} named more than once: {some(twice)}")
-    both = sorted(set(lists[0].files) & set(lists[-1].files)) if len(lists) == 2 else []
+    both = sorted(_pair(file, first_of[0][place]) for place, file in first_of[-1].items() if place in first_of[0]) \
+        if len(lists) == 2 else []
     if both:
         problems.append(f"{lists[1].path}: {counted(len(both), 'file')} also in {lists[0].path}: {some(both)}")
     return problems
+
+
+def _pair(file: str, known: str) -> str:
+    return file if file == known else f"{file} (which is {known})"
 
 
 def _label_faults(lists: list[IndexList]) -> list[str]:

@@ -9,12 +9,14 @@ import numpy as np
 from jaxtyping import Int64
 
 from ltgen_bench.data.class_names import in_order
+from ltgen_bench.data.parts import NONE, TRAIN
 from ltgen_bench.data.raw import stratified_indices
 from ltgen_bench.errors import UserError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 NAMED = 5  # how many of many files at fault an error names
 ABSENT = -1  # the size of a file that is not there
+Place = tuple[int, int]  # (device, inode): equal for two paths to one file
 
 
 @dataclass(frozen=True)
@@ -22,13 +24,15 @@ class Part:
     """The files of the training or the test set, in the order in which their images will stand.
 
     `files` are relative to the root of their listing, with forward slashes. `labels` is int64 [N] in 0 ... K - 1. `sizes`
-    (bytes) and `times` (nanoseconds of the last change) are int64 [N]: the hint whether a file is still what it was.
+    (bytes) and `times` (nanoseconds of the last change) are int64 [N]: the hint whether a file is still what it was. `places`
+    has a (device, inode) each, equal for two paths to one file; None for what is no file.
     """
 
     files: tuple[str, ...]
     labels: Int64[np.ndarray, " N"]
     sizes: Int64[np.ndarray, " N"]
     times: Int64[np.ndarray, " N"]
+    places: tuple[Place | None, ...]
 
     def __len__(self) -> int:
         return len(self.files)
@@ -37,8 +41,8 @@ class Part:
     def of(cls, root: Path, files: Sequence[str], labels: Sequence[int] | np.ndarray) -> "Part":
         """The part of these files below `root`, asking the disk for the hint; a file that is not there has the size -1."""
         stats = [_hint(os.path.join(root, file)) for file in files]  # noqa: PTH118  (half a million of them)
-        sizes, times = np.asarray(stats, dtype=np.int64).reshape(-1, 2).T
-        return cls(tuple(files), np.asarray(labels, dtype=np.int64), sizes, times)
+        sizes, times = np.asarray([own[:2] for own in stats], dtype=np.int64).reshape(-1, 2).T
+        return cls(tuple(files), np.asarray(labels, dtype=np.int64), sizes, times, tuple(place for _, _, place in stats))
 
     @property
     def absent(self) -> list[str]:
@@ -47,7 +51,8 @@ class Part:
 
     def take(self, indices: Int64[np.ndarray, " n"]) -> "Part":
         """The files at `indices`, in that order."""
-        return Part(tuple(self.files[i] for i in indices), self.labels[indices], self.sizes[indices], self.times[indices])
+        return Part(tuple(self.files[i] for i in indices), self.labels[indices], self.sizes[indices], self.times[indices],
+                    tuple(self.places[i] for i in indices))
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,8 @@ class Listing:
     """A data set of image files: where they lie, which label each has, and what the classes are called.
 
     `where` is what the user calls it, `layout` the kind of folder. `lists` are SHA-256 of the files beside the images that
-    say which image belongs where. Layouts whose images are no files below `root` override `identity` and `content`.
+    say which image belongs where; `test_part` and `unread` are those of `RawData`. Layouts whose images are no files
+    below `root` override `identity` and `content`.
     """
 
     where: str
@@ -65,6 +71,8 @@ class Listing:
     train: Part
     test: Part
     lists: tuple[str, ...] = ()
+    test_part: str = "test"
+    unread: tuple[str, ...] = ()
 
     @property
     def parts(self) -> dict[str, Part]:
@@ -80,9 +88,10 @@ class Listing:
         return (self.root / file).read_bytes()
 
 
-def hold_out(part: Part) -> tuple[Part, Part]:
-    """Three quarters of each class for training, one for testing, as `raw.stratified_split`."""
-    train, test = stratified_indices(part.labels)
+def hold_out(part: Part, test_part: str = TRAIN) -> tuple[Part, Part]:
+    """Three quarters of each class for training, one for testing, as `raw.stratified_split`; with NONE all for training."""
+    nothing = np.empty(0, np.int64)
+    train, test = (np.arange(len(part)), nothing) if test_part == NONE else stratified_indices(part.labels)
     return part.take(train), part.take(test)
 
 
@@ -111,9 +120,9 @@ def some(names: Iterable[str], most: int = NAMED) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _hint(path: str) -> tuple[int, int]:
+def _hint(path: str) -> tuple[int, int, Place | None]:
     try:
         found = os.stat(path)  # noqa: PTH116
-    except OSError:
-        return ABSENT, 0
-    return found.st_size, found.st_mtime_ns
+    except (OSError, ValueError):  # ValueError: a NUL, which is in no path
+        return ABSENT, 0, None
+    return found.st_size, found.st_mtime_ns, (found.st_dev, found.st_ino)

@@ -8,6 +8,7 @@ from ltgen_bench.config import DataConfig
 from ltgen_bench.data.catalog import DATASETS, DataSource, find_source, short_name
 from ltgen_bench.data.dataset import LongTailDataset, balanced
 from ltgen_bench.data.images import ImageSet
+from ltgen_bench.data.parts import NONE, note_of
 from ltgen_bench.data.raw import RawData
 from ltgen_bench.data.splits import NATURAL, Split, draw_split, standard_split
 from ltgen_bench.errors import UserError
@@ -25,6 +26,9 @@ def load_dataset(config: DataConfig, *, data_root: Path = Path("data"), progress
     factor = wanted_factor(config, source)
     manifest = None if config.split is None else Split.load(Path(config.split).expanduser())
     raw = source.load(config, data_root, progress)
+    said = note_of(raw.test_part, raw.unread)
+    if said:
+        progress.say(f"{config.name}: {said}")
     _check_classes(raw, config.name)
     split = _split(config, source, raw, factor, manifest)
     train = raw.train if split.ranks is None else raw.train.take(split.indices(raw.train.labels, len(raw.class_names)))
@@ -32,7 +36,7 @@ def load_dataset(config: DataConfig, *, data_root: Path = Path("data"), progress
         name=dataset_name(config, source, split, own=manifest is not None), train=train, reference=_reference(raw, split),
         test=raw.test, class_names=raw.class_names,
         flip=source.flip if config.flip is None else config.flip, imbalance_factor=split.imbalance_factor,
-        profile=split.profile, split=split)
+        profile=split.profile, split=split, test_part=raw.test_part)
 
 
 def wanted_factor(config: DataConfig, source: DataSource) -> float | None:
@@ -108,6 +112,8 @@ def _check_classes(raw: RawData, name: str) -> None:
     if len(raw.class_names) < 2:
         raise UserError(f"{name} has {len(raw.class_names)} class; at least 2 are needed.")
     for part, images in (("training", raw.train), ("test", raw.test)):
+        if part == "test" and raw.test_part == NONE:
+            continue
         if len(images) < len(raw.class_names):
             raise UserError(f"{name} has {len(raw.class_names)} classes and only {len(images)} {part} images; every class needs "
                             "some.")

@@ -1,78 +1,103 @@
 """Arrays of a user's own, in an npz file, and what is wrong with them."""
 
-import zipfile
-import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from ltgen_bench.data.array_files import BOMB_BYTES, Header, npz_headers, read_npz
 from ltgen_bench.data.images import ImageSet
+from ltgen_bench.data.parts import HIDDEN, NONE, TRAIN, TRAIN_NAMES, Parts, choose_parts, find_part, refuse_hidden
 from ltgen_bench.data.raw import RawData, stratified_split
 from ltgen_bench.errors import UserError
 from ltgen_bench.files import file_sha256
 
 HIGHEST_LABEL = 65_535
-# What numpy raises of files that are truncated, encrypted, pickled, or claim more than there is.
-UNREADABLE = (OSError, ValueError, EOFError, MemoryError, OverflowError, NotImplementedError, RuntimeError, zipfile.BadZipFile,
-              zlib.error)
+KINDS = ("images", "labels")
+CHANNELS = (1, 3)
 
 
-def load_npz(path: Path) -> RawData:
+def load_npz(path: Path, test_part: str | None = None) -> RawData:
     """`train_images`, `train_labels` (or `images`, `labels`), and perhaps `test_images`, `test_labels`, `class_names`.
 
-    Images are uint8, [N, H, W], [N, H, W, C] or [N, C, H, W] with 1 or 3 channels; labels are whole numbers from 0.
+    Another part serves as test by the rules of `choose_parts`. Images are uint8, [N, H, W], [N, H, W, C] or [N, C, H, W] with 1
+    or 3 channels; labels are whole numbers from 0.
     """
-    arrays = read_arrays(path, f"npz:{path}")
-    arrays = {("train_" + key if key in ("images", "labels") else key): value for key, value in arrays.items()}
-    test_keys = ("test_images", "test_labels") if {"test_images", "test_labels"} & arrays.keys() else ()
-    for key in ("train_images", "train_labels", *test_keys):
-        if key not in arrays:
-            raise UserError(f"npz:{path} has no array '{key}'; it has: {', '.join(sorted(arrays)) or 'nothing'}.")
-    train = checked(arrays["train_images"], arrays["train_labels"], f"npz:{path}, train")
+    where = f"npz:{path}"
+    headers = npz_headers(path, where)
+    parts, keys = _parts(headers, test_part, where)
+    for part in parts.named:
+        _check_headers(headers, keys[part], f"{where}, {part}")
+    arrays = read_npz(path, where, {*(key for part in parts.named for key in keys[part].values()), "class_names"})
+    train = checked(*(arrays[keys[parts.train][kind]] for kind in KINDS), f"{where}, {parts.train}")
     if train.labels.max() >= len(train):  # before anything is sized by the number of classes
-        raise UserError(f"npz:{path}: labels go up to {train.labels.max()}, which makes {train.labels.max() + 1:,} classes, and "
+        raise UserError(f"{where}: labels go up to {train.labels.max()}, which makes {train.labels.max() + 1:,} classes, and "
                         f"there are only {len(train):,} training images; labels number the classes from 0.")
     names = tuple(str(n) for n in arrays["class_names"]) if "class_names" in arrays else \
         tuple(str(c) for c in range(int(train.labels.max()) + 1))
-    if test_keys:
-        test = checked(arrays["test_images"], arrays["test_labels"], f"npz:{path}, test")
-        if test.images.shape[1:] != train.images.shape[1:]:
-            raise UserError(f"npz:{path}: training images are {_size(train)} and test images {_size(test)}.")
-    else:
+    if parts.test == NONE:
+        test = train.take(np.empty(0, np.int64))
+    elif parts.test == TRAIN:
         train, test = stratified_split(train)
-    for part, images in (("train", train), ("test", test)):
-        highest = int(images.labels.max())
+    else:
+        images, labels = (arrays[keys[parts.test][kind]] for kind in KINDS)
+        if labels.dtype.kind in "if":
+            refuse_hidden(int((labels == HIDDEN).sum()), len(labels), parts.test, where, parts.ways_out)
+        test = checked(images, labels, f"{where}, {parts.test}")
+        if test.images.shape[1:] != train.images.shape[1:]:
+            raise UserError(f"{where}: training images are {_size(train)} and test images {_size(test)}.")
+    for part, images_of in (("train", train), ("test", test)):
+        highest = int(images_of.labels.max(initial=0))
         if highest >= len(names):
-            raise UserError(f"npz:{path}: {part}_labels has the label {highest} and there are {len(names)} classes, "
+            raise UserError(f"{where}: {part}_labels has the label {highest} and there are {len(names)} classes, "
                             f"so labels go from 0 to {len(names) - 1}.")
-    return RawData(train, test, names)
+    return RawData(train, test, names, test_part=parts.test, unread=parts.unread)
 
 
-def read_arrays(path: Path, where: str) -> dict[str, np.ndarray]:
-    """Every array of an npz, which errors call `where`. Raises `UserError`."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in stored.files}
-    except FileNotFoundError:
-        raise UserError(f"{where}: there is no such file.") from None
-    except (AttributeError, TypeError):  # a single array, which np.load gives as it is
-        raise UserError(f"{where} is a single array; write images and labels into one file with "
-                        "numpy.savez.") from None
-    except UNREADABLE as error:
-        raise UserError(f"{where} is not a readable npz of plain arrays ({fault_words(error)}).") from error
-    for key, value in arrays.items():
-        if not isinstance(value, np.ndarray):  # a file in the archive that is no array comes as its bytes
-            raise UserError(f"{where} is not a readable npz of plain arrays ('{key}' is none).")
-    return arrays
+def longer_side(path: Path) -> int:
+    """The longer side of the training images, in pixels, by the header of their array."""
+    where = f"npz:{path}"
+    headers = npz_headers(path, where)
+    parts, keys = _parts(headers, NONE, where)
+    images = headers[keys[parts.train]["images"]]
+    refuse_header(images, where)
+    shape = images.shape[1:]
+    return max(shape[:2] if len(shape) == 2 or shape[-1] in CHANNELS else shape[1:])
 
 
-def fault_words(error: BaseException) -> str:
-    """Why a file of arrays cannot be read, in a user's words."""
-    if "pickle" in str(error):
-        return "it holds Python objects, and reading these would run code; save arrays of numbers"
-    if isinstance(error, zipfile.BadZipFile):
-        return f"it is truncated, or was never one: {error}"
-    return str(error) or "it claims more than there is memory for"
+def _parts(headers: Mapping[str, Header], test_part: str | None, where: str) -> tuple[Parts, dict[str, dict[str, str]]]:
+    """Which parts are read, and part -> kind -> the array's name. Arrays that a part lacks are a `UserError`."""
+    keys: dict[str, dict[str, str]] = {}
+    for key in headers:
+        part, _, kind = key.rpartition("_")
+        if kind.casefold() in KINDS:
+            keys.setdefault(part or TRAIN, {})[kind.casefold()] = key
+    parts = choose_parts(keys, test_part, where, train=find_part(keys, TRAIN_NAMES, where) or TRAIN)
+    for part in parts.named:
+        for kind in KINDS:
+            if kind not in keys.get(part, {}):
+                cure = "" if part == parts.train else \
+                    f"; its labels may be hidden, so choose another part as test: {parts.ways_out}"
+                raise UserError(f"{where} has no array '{part}_{kind}'; it has: {', '.join(sorted(headers)) or 'nothing'}{cure}.")
+    return parts, keys
+
+
+def _check_headers(headers: Mapping[str, Header], keys: Mapping[str, str], where: str) -> None:
+    """Refuse arrays that `checked` would refuse, by their headers, where much would have to be unpacked for it."""
+    images, labels = (headers[keys[kind]] for kind in KINDS)
+    if images.nbytes > BOMB_BYTES:
+        refuse_header(images, where)
+    if len(labels.shape) != 1 or labels.dtype.kind not in "iu" or labels.shape[0] != (images.shape or (0,))[0]:
+        _refuse_labels(images.shape, labels.dtype, labels.shape, where)
+
+
+def refuse_header(images: Header, where: str) -> None:
+    """A `UserError` for images of another type or shape than `checked` takes."""
+    shape = images.shape
+    if images.dtype != np.uint8:
+        raise UserError(f"{where}: images are {images.dtype}; they must be uint8, from 0 to 255.")
+    if len(shape) not in (3, 4) or (len(shape) == 4 and shape[1] not in CHANNELS and shape[-1] not in CHANNELS):
+        raise _wrong_shape(shape, where)
 
 
 def checked(images: np.ndarray, labels: np.ndarray, where: str) -> ImageSet:
@@ -81,14 +106,14 @@ def checked(images: np.ndarray, labels: np.ndarray, where: str) -> ImageSet:
         raise UserError(f"{where}: images are {images.dtype}{_range_words(images)}.")
     if images.ndim == 3:
         images = images[:, None]
-    elif images.ndim == 4 and images.shape[-1] in (1, 3):
+    elif images.ndim == 4 and images.shape[-1] in CHANNELS:
         images = images.transpose(0, 3, 1, 2)
-    if images.ndim != 4 or images.shape[1] not in (1, 3):
-        raise UserError(f"{where}: images have the shape {images.shape}; allowed are [N, H, W], [N, H, W, C] and "
-                        "[N, C, H, W] with 1 or 3 channels.")
+    if images.ndim != 4 or images.shape[1] not in CHANNELS:
+        raise _wrong_shape(images.shape, where)
+    if 0 in images.shape[1:]:
+        raise UserError(f"{where}: images have the shape {images.shape}, and so no pixels.")
     if labels.dtype.kind not in "iu" or labels.ndim != 1 or len(labels) != len(images) or not len(labels):
-        raise UserError(f"{where}: {len(images)} images need as many labels, whole numbers in one row; labels are "
-                        f"{labels.dtype} of shape {labels.shape}.")
+        _refuse_labels(images.shape, labels.dtype, labels.shape, where)
     if labels.min() < 0:
         raise UserError(f"{where}: the label {int(labels.min())} of image {int(labels.argmin())} is outside the range; "
                         "labels start at 0.")
@@ -96,6 +121,16 @@ def checked(images: np.ndarray, labels: np.ndarray, where: str) -> ImageSet:
         raise UserError(f"{where}: the label {int(labels.max())} of image {int(labels.argmax())} is outside the range; "
                         f"labels number the classes from 0, and end at {HIGHEST_LABEL} at most.")
     return ImageSet(np.ascontiguousarray(images), labels.astype(np.int64))
+
+
+def _wrong_shape(shape: tuple[int, ...], where: str) -> UserError:
+    return UserError(f"{where}: images have the shape {shape}; allowed are [N, H, W], [N, H, W, C] and [N, C, H, W] with 1 or 3 "
+                     "channels.")
+
+
+def _refuse_labels(images: tuple[int, ...], dtype: np.dtype, shape: tuple[int, ...], where: str) -> None:
+    raise UserError(f"{where}: {images[0] if images else 0} images need as many labels, whole numbers in one row; labels are "
+                    f"{dtype} of shape {shape}.")
 
 
 def _range_words(images: np.ndarray) -> str:
@@ -120,9 +155,9 @@ def _range_words(images: np.ndarray) -> str:
     return f"{found}: theirs is no range of images that is known here, so scale them to it"
 
 
-def verify_npz(path: Path) -> list[str]:
+def verify_npz(path: Path, test_part: str | None = None) -> list[str]:
     """Read every array, whose checksums the archive holds, and hash the file: nothing else of it is kept."""
-    raw = load_npz(path)
+    raw = load_npz(path, test_part)
     return [f"npz:{path}: {len(raw.train):,} training and {len(raw.test):,} test images can be read",
             f"sha256:{file_sha256(path)}"]
 

@@ -15,13 +15,14 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from jaxtyping import Int64, UInt8
 
+from ltgen_bench.data.array_files import BOMB_BYTES, npy_header, npz_headers, read_npy, read_npz
 from ltgen_bench.data.class_labels import LabelsAre, are_other, label_numbers
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.image_files import BROKEN_IMAGE, BadImageError, decode
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.data.label_files import array_labels, text_labels
 from ltgen_bench.data.listing import IMAGE_SUFFIXES, NAMED, class_folders, counted, image_names, some
-from ltgen_bench.data.npz import UNREADABLE, checked, fault_words, read_arrays
+from ltgen_bench.data.npz import checked, refuse_header
 from ltgen_bench.errors import UserError
 from ltgen_bench.progress import SILENT, Progress
 
@@ -62,28 +63,21 @@ def load_samples(path: Path, dataset: LongTailDataset, labels: Path | None = Non
 def _of_arrays(path: Path, labels: Path | None, dataset: LongTailDataset, labels_are: LabelsAre | None,
                progress: Progress) -> ImageSet:
     where = f"{path.suffix[1:].lower()}:{path}"
-    arrays = read_arrays(path, where) if path.suffix.lower() == ".npz" else {"images": _read_npy(path, where)}
-    if labels is not None and "labels" in arrays:
+    archive = path.suffix.lower() == ".npz"
+    headers = npz_headers(path, where) if archive else {"images": npy_header(path, where)}
+    if labels is not None and "labels" in headers:
         raise UserError(f"--labels {labels}: {path} has labels of its own; leave it out.")
-    if labels is not None:
-        arrays["labels"] = _given_labels(labels, dataset.class_names, labels_are, progress)
-    elif "labels" in arrays:
-        arrays["labels"] = array_labels(arrays["labels"], dataset.class_names, where, labels_are, progress)
     for key in ("images", "labels"):
-        if key not in arrays:
+        if key not in headers and (key == "images" or labels is None):
             cure = "; give one label an image with --labels FILE (.npy, .csv or .txt)" if key == "labels" else ""
-            raise UserError(f"{where} has no array '{key}'; it has: {', '.join(sorted(arrays)) or 'nothing'}{cure}.")
-    return checked(arrays["images"], arrays["labels"], where)
-
-
-def _read_npy(path: Path, where: str) -> np.ndarray:
-    """The one array of an npy. Object arrays are refused: they are pickles, and pickles run code."""
-    try:
-        with path.open("rb") as file:
-            found = np.lib.format.read_array(file, allow_pickle=False)
-    except UNREADABLE as error:
-        raise UserError(f"{where} is not a readable npy of plain numbers ({fault_words(error)}).") from error
-    return np.asarray(found)
+            raise UserError(f"{where} has no array '{key}'; it has: {', '.join(sorted(headers)) or 'nothing'}{cure}.")
+    if headers["images"].nbytes > BOMB_BYTES:
+        refuse_header(headers["images"], where)  # before so much is unpacked
+    given = None if labels is None else _given_labels(labels, dataset.class_names, labels_are, progress)
+    found = read_npz(path, where, ("images", "labels")) if archive else {"images": read_npy(path, where)}
+    if given is None:
+        given = array_labels(found["labels"], dataset.class_names, where, labels_are, progress)
+    return checked(found["images"], given, where)
 
 
 def _given_labels(path: Path, class_names: Sequence[str], are: LabelsAre | None, progress: Progress) -> np.ndarray:
@@ -94,7 +88,7 @@ def _given_labels(path: Path, class_names: Sequence[str], are: LabelsAre | None,
     if path.suffix.lower() not in LABEL_FILES:
         raise UserError(f"{where}: it is none of {', '.join(LABEL_FILES)}; write one label an image.")
     if path.suffix.lower() == ".npy":
-        return array_labels(_read_npy(path, where), class_names, where, are, progress)
+        return array_labels(read_npy(path, where), class_names, where, are, progress)
     return text_labels(path, class_names, are, progress)
 
 

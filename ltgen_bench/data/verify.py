@@ -9,6 +9,7 @@ from ltgen_bench.data.catalog import find_source
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.describe import is_shipped
 from ltgen_bench.data.load import load_dataset
+from ltgen_bench.data.overlap import equal_images, equal_words
 from ltgen_bench.data.splits import STANDARD, Split, draw_split, manifest_path
 from ltgen_bench.errors import UserError
 from ltgen_bench.progress import SILENT, Progress
@@ -26,7 +27,12 @@ def verify(config: DataConfig, *, data_root: Path = Path("data"), progress: Prog
     lines = [] if source.verify is None else source.verify(config, data_root, progress, update)
     dataset = load_dataset(config, data_root=data_root, progress=progress)
     return [*lines, *_split_lines(dataset, given=config.split), f"fingerprint {dataset.fingerprint} (pixels of training, "
-            "reference and test images)"]
+            "reference and test images)", *overlap_lines(dataset)]
+
+
+def overlap_lines(dataset: LongTailDataset) -> list[str]:
+    """How many test images are training images by content; no line without test images."""
+    return [equal_words(equal_images(dataset), len(dataset.test))] if len(dataset.test) else []
 
 
 def _split_lines(dataset: LongTailDataset, given: str | None) -> list[str]:

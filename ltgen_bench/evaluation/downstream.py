@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.evaluation.classifiers import predict, train_classifier
-from ltgen_bench.evaluation.measure import NO_CLASSES, Scope
+from ltgen_bench.evaluation.measure import NO_CLASSES, NO_HELD_OUT, Scope
 from ltgen_bench.evaluation.recipes import ClassifierRecipe
 from ltgen_bench.files import write_whole
 from ltgen_bench.progress import Progress
@@ -82,10 +82,11 @@ def _read(path: Path, count: int, progress: Progress) -> Predictions | None:
     return None
 
 
-def downstream_rows(predictions: Mapping[str, Predictions], labels: Int64[np.ndarray, " N"], scopes: Sequence[Scope],
+def downstream_rows(predictions: Mapping[str, Predictions | None], labels: Int64[np.ndarray, " N"], scopes: Sequence[Scope],
                     n_synthetic: int) -> list[dict[str, Any]]:
     """Rows downstream_accuracy (all, groups) and downstream_recall (classes); protocols come later.
 
+    Predictions of None are those of a classifier that was not trained, since there are no test images to ask it about.
     `n_real` counts the real test images of the scope, `n_generated` the generated images trained on.
     """
     rows = []
@@ -95,7 +96,9 @@ def downstream_rows(predictions: Mapping[str, Predictions], labels: Int64[np.nda
             metric = "downstream_recall" if scope.kind == "class" else "downstream_accuracy"
             inside = np.isin(labels, scope.classes)
             row = {"metric": metric, **trained_on, **scope.row}
-            if inside.any():
+            if predicted is None:
+                rows.append({**row, "note": NO_HELD_OUT if scope.classes else NO_CLASSES})
+            elif inside.any():
                 right = float((predicted[inside] == labels[inside]).mean())
                 rows.append({**row, "value": right, "n_real": int(inside.sum())})
             else:

@@ -257,7 +257,7 @@ def _sides(extractor: Extractor, images_of: Sets, dataset: LongTailDataset, conf
         sides: dict[str, Side] = {}
         for name, images in sets.items():
             if not len(images):
-                sides[name] = sides["real"].take(np.empty(0, np.int64))
+                sides[name] = sides["generated"].take(np.empty(0, np.int64))
                 continue
             looking = sized(extractor, config.batch_size, images.images, folder, device, progress)
             found = cached_features(images.images, looking, folder, progress, stage)
@@ -267,8 +267,10 @@ def _sides(extractor: Extractor, images_of: Sets, dataset: LongTailDataset, conf
 
 def _downstream(generated: ImageSet, dataset: LongTailDataset, recipe: ClassifierRecipe, scopes: list[Scope],
                 device: str, folder: Path, work: Path | None, progress: Progress) -> list[Row]:
-    from ltgen_bench.evaluation.downstream import downstream_predictions, downstream_rows  # imports torch
+    from ltgen_bench.evaluation.downstream import TRAIN_DATA, downstream_predictions, downstream_rows  # imports torch
 
+    if not len(dataset.test):
+        return downstream_rows(dict.fromkeys(TRAIN_DATA), dataset.test.labels, scopes, len(generated))
     test = canonical(dataset.test)
     # What the real set teaches is the same for every method, so it is kept beside the features.
     folders = {"real-lt": folder, "synthetic": work, "real-lt+synthetic": work}

@@ -16,6 +16,7 @@ from ltgen_bench.progress import Stage
 
 NO_CLASSES = "no classes in this group"
 NO_LOGITS = "not available: this weights file has no logits"
+NO_HELD_OUT = "not available: needs held-out images, and the data have no test part"
 NO_TRAINING = "not available: needs all training images, and held-out ones beside them"
 
 
@@ -143,6 +144,8 @@ def _unavailable(metric: Metric, sides: Sides, scope: Scope, settings: Settings)
     taking_part = {"generated": sides.generated}
     if "reference" in metric.needs:
         taking_part["real"] = sides.real
+        if not len(sides.real):
+            return NO_HELD_OUT  # they would be the reference
     needed = metric.images_needed(settings)
     short = " and ".join(f"{len(side)} {name}" for name, side in taking_part.items() if len(side) < needed)
     if short:

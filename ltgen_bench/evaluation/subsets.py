@@ -44,7 +44,7 @@ def of_each_class(images: ImageSet, count: int, rng: np.random.Generator) -> Ima
     """At most `count` images of every class without replacement, in canonical order; smaller classes whole."""
     images = canonical(images)
     kept = [rng.permutation(np.flatnonzero(images.labels == label))[:count] for label in np.unique(images.labels)]
-    return images.take(np.sort(np.concatenate(kept)))
+    return images.take(np.sort(np.concatenate([np.empty(0, np.int64), *kept])))
 
 
 def shares(total: int, num_classes: int) -> list[int]:

@@ -12,6 +12,7 @@ from jaxtyping import Int64, UInt8
 
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet
+from ltgen_bench.errors import UserError
 from ltgen_bench.evaluation.subsets import canonical, of_each_class
 from ltgen_bench.registry import Registry
 
@@ -44,7 +45,9 @@ def real_train(dataset: LongTailDataset, images_per_class: int, seed: int) -> Im
 
 
 def real_test(dataset: LongTailDataset, images_per_class: int, seed: int) -> ImageSet:
-    """The same of the held-out test images."""
+    """The same of the held-out test images. Data without a test part are a `UserError`."""
+    if not len(dataset.test):
+        raise UserError(f"real-test: {dataset.name} has no test part and so no held-out images; choose one with --test-part.")
     return of_each_class(dataset.test, images_per_class, np.random.default_rng(seed))
 
 

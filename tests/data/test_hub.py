@@ -10,7 +10,7 @@ from PIL import Image
 from standins import write_image
 
 from ltgen_bench.config import DataConfig
-from ltgen_bench.data import load_dataset
+from ltgen_bench.data import hub, load_dataset
 from ltgen_bench.data.catalog import find_source
 from ltgen_bench.data.hub import list_hub
 from ltgen_bench.errors import UserError
@@ -113,6 +113,22 @@ class TestReading:
         assert (len(load(folder).train), len(load(folder).test)) == (12, 4)
         make(features, validation=TEST)
         assert len(load(folder).test) == 2
+
+    @pytest.mark.parametrize("name", ["Test", "valid", "val", "dev", "Validation"])
+    def test_splits_of_other_names_serve_as_test(self, make, monkeypatch, name):
+        folder = make({"image": IMAGE, "label": CLASSES}, train=TRAIN, test=TEST)
+        splits = hub._load(folder, "hub:set", SILENT)
+        monkeypatch.setattr(hub, "_load", lambda *_: {"Train": splits["train"], name: splits["test"], "extra": splits["test"]})
+        dataset = load(folder)
+        assert (dataset.test.images[:, 0, 0, 0].tolist(), dataset.test_part) == (TEST["image"], name)
+        assert len(load(folder, test_part="none").test) == 0
+        assert load(folder, test_part="extra").test_part == "extra"
+
+    def test_hidden_labels_name_the_choice(self, make):
+        folder = make({"image": IMAGE, "label": CLASSES}, train=TRAIN, test={**TEST, "label": [-1, -1]}, validation=TEST)
+        assert "--test-part validation" in refused(folder)
+        assert load(folder, test_part="validation").test.images[:, 0, 0, 0].tolist() == TEST["image"]
+        assert recipe_family(f"hub:{folder}") == "digits-lt"
 
     def test_whole_numbers_are_labels_and_their_own_names(self, make):
         dataset = load(make({"image": IMAGE, "label": datasets.Value("int32")}, train=TRAIN, test=TEST))

@@ -1,0 +1,133 @@
+"""Array files (.npy, .npz) of a user's own, whose headers are looked at before anything is unpacked or allocated."""
+
+import math
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from io import BufferedIOBase
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from ltgen_bench.data.memory import machine_memory
+from ltgen_bench.errors import UserError
+
+# What numpy raises of files that are truncated, encrypted, pickled, or claim more than there is, and of headers that are no
+# dictionary or do not end.
+UNREADABLE = (OSError, ValueError, EOFError, MemoryError, OverflowError, NotImplementedError, RuntimeError, TypeError,
+              SyntaxError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
+MEMORY_SHARE = 0.5  # of the machine's memory may the arrays of one file take
+BOMB_BYTES = 1 << 30  # arrays that take more than this ...
+BOMB_TIMES = 100  # ... and as many times the bytes of their file are no photographs, which compress threefold
+SUFFIX = ".npy"  # of the arrays in an npz
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the header of an array states, and how many bytes its values take."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def npz_headers(path: Path, where: str) -> dict[str, Header]:
+    """Name -> header of every array of an npz, which errors call `where`; nothing is unpacked.
+
+    Raises `UserError` for a file that is none, and for arrays that claim other sizes than the archive states.
+    """
+    if not path.is_file():
+        raise UserError(f"{where}: there is no such file." if not path.exists() else f"{where} is no regular file.")
+    try:
+        with path.open("rb") as file:
+            if file.read(6) == np.lib.format.MAGIC_PREFIX:
+                raise UserError(f"{where} is a single array; write images and labels into one file with numpy.savez.")
+        with zipfile.ZipFile(path) as archive:
+            found = {}
+            for member in archive.infolist():
+                name = member.filename.removesuffix(SUFFIX)
+                if name == member.filename:
+                    raise UserError(f"{where} is not a readable npz of plain arrays ('{name}' is none).")
+                with archive.open(member) as inside:
+                    found[name] = read_header(inside, member.file_size)
+            return found
+    except UNREADABLE as error:
+        raise UserError(f"{where} is not a readable npz of plain arrays ({fault_words(error)}).") from error
+
+
+def read_npz(path: Path, where: str, keys: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """The arrays `keys` of an npz (all of them by default), which errors call `where`. Raises `UserError`.
+
+    Arrays that would not fit into the memory are refused by their headers.
+    """
+    headers = {key: header for key, header in npz_headers(path, where).items() if keys is None or key in keys}
+    refuse_large(sum(header.nbytes for header in headers.values()), path, where)
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            return {key: stored[key] for key in headers}
+    except UNREADABLE as error:
+        raise UserError(f"{where} is not a readable npz of plain arrays ({fault_words(error)}).") from error
+
+
+def npy_header(path: Path, where: str) -> Header:
+    """The header of an npy, which errors call `where`. Raises `UserError`, as for a file that is shorter than it states."""
+    if not path.is_file():
+        raise UserError(f"{where}: there is no such file." if not path.exists() else f"{where} is no regular file.")
+    try:
+        with path.open("rb") as file:
+            return read_header(file, path.stat().st_size)
+    except UNREADABLE as error:
+        raise UserError(f"{where} is not a readable npy of plain numbers ({fault_words(error)}).") from error
+
+
+def read_npy(path: Path, where: str) -> np.ndarray:
+    """The one array of an npy. Object arrays are refused: they are pickles, and pickles run code."""
+    refuse_large(npy_header(path, where).nbytes, path, where)
+    try:
+        with path.open("rb") as file:
+            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+    except UNREADABLE as error:
+        raise UserError(f"{where} is not a readable npy of plain numbers ({fault_words(error)}).") from error
+
+
+def read_header(file: IO[bytes] | BufferedIOBase, size: int) -> Header:
+    """The header at the beginning of `file`, which has `size` bytes with its header. Raises one of UNREADABLE."""
+    version = np.lib.format.read_magic(file)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if read is None:
+        raise ValueError(f"its format {version[0]}.{version[1]} is not that of plain arrays")
+    shape, _, dtype = read(file)
+    if dtype.hasobject:
+        raise ValueError("pickle")
+    header = Header(shape, dtype)
+    if min(shape, default=0) < 0 or header.nbytes != size - file.tell():
+        raise ValueError(f"its header states {header.nbytes:,} bytes of values, and there are {size - file.tell():,}")
+    return header
+
+
+def refuse_large(nbytes: int, path: Path, where: str) -> None:
+    """A `UserError` for arrays of `nbytes` that the memory does not hold, or that no file of that size can hold honestly."""
+    size, memory = path.stat().st_size, machine_memory()
+    if nbytes > MEMORY_SHARE * memory:
+        raise UserError(f"{where}: its arrays take {nbytes / 1e9:.1f} GB unpacked, more than half of this machine's memory "
+                        f"({memory / 1e9:.1f} GB); give fewer or smaller images, or image files, which need not fit.")
+    if nbytes > BOMB_BYTES and nbytes > BOMB_TIMES * size:
+        raise UserError(f"{where}: a file of {size / 1e6:.1f} MB states arrays of {nbytes / 1e9:.1f} GB, which no images "
+                        "compress to; write it again with numpy.savez.")
+
+
+def fault_words(error: BaseException) -> str:
+    """Why a file of arrays cannot be read, in a user's words."""
+    if "pickle" in str(error):
+        return "it holds Python objects, and reading these would run code; save arrays of numbers"
+    if isinstance(error, zipfile.BadZipFile):
+        return f"it is truncated, or was never one: {error}"
+    if isinstance(error, tokenize.TokenError | SyntaxError | RecursionError):
+        return "the header of an array is broken"
+    return str(error) or "it claims more than there is memory for"

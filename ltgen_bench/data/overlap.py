@@ -1,0 +1,45 @@
+"""Test images that are training images: the same file by whatever path, and the same pixels in other files."""
+
+import hashlib
+
+import numpy as np
+
+from ltgen_bench.data.dataset import LongTailDataset
+from ltgen_bench.data.images import ImageSet
+from ltgen_bench.data.listing import NAMED, Listing, counted
+from ltgen_bench.errors import UserError
+
+
+def refuse_shared_files(listing: Listing) -> None:
+    """A `UserError` for test images that are files of the training part: by another path to them, or by a link."""
+    train = {place: file for place, file in zip(listing.train.places, listing.train.files, strict=True) if place}
+    both = [(file, train[place]) for place, file in zip(listing.test.places, listing.test.files, strict=True) if place in train]
+    if both:
+        are = "is a file" if len(both) == 1 else "are files"
+        raise UserError(f"{listing.where}: {counted(len(both), 'test image')} {are} that the training part has too; "
+                        "take them out of one part, or choose the test part with --test-part NAME, "
+                        "train (a quarter of each class) or none", [
+                            file if file == other else f"{file} is {other}" for file, other in both[:NAMED]])
+
+
+def equal_images(dataset: LongTailDataset) -> dict[str, int]:
+    """How many test images equal, pixel for pixel, one that is trained on (`longtail`) or one of all training images at hand
+    (`train`), whatever their labels say."""
+    longtail = set(pixel_hashes(dataset.train))
+    train = longtail if dataset.reference is dataset.train else longtail | set(pixel_hashes(dataset.reference))
+    test = pixel_hashes(dataset.test)
+    return {"longtail": sum(own in longtail for own in test), "train": sum(own in train for own in test)}
+
+
+def equal_words(dataset_facts: dict[str, int], total: int) -> str:
+    """`3 of 450 test images equal training images pixel for pixel (2 of them images that are trained on)`."""
+    count, trained_on = dataset_facts["train"], dataset_facts["longtail"]
+    if not count:
+        return f"none of {total:,} test images equals a training image pixel for pixel"
+    verb = "equals a training image" if count == 1 else "equal training images"
+    return f"{count:,} of {total:,} test images {verb} pixel for pixel, {trained_on:,} of them one that is trained on"
+
+
+def pixel_hashes(images: ImageSet) -> list[bytes]:
+    """16 bytes of SHA-256 over the pixels of each image; all images of a set have one shape."""
+    return [hashlib.sha256(np.ascontiguousarray(image).data).digest()[:16] for image in images.images]

@@ -1,0 +1,107 @@
+"""Which part of a user's own data serves as test: `test`, else a validation part, else a quarter of the training images."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ltgen_bench.errors import UserError, did_you_mean
+
+TRAIN_NAMES = ("train", "training")  # in any case
+TEST_NAMES = ("test", "testing")
+VALIDATION_NAMES = ("val", "valid", "validation", "dev")
+TRAIN = "train"  # as a test part: a quarter of each class of the training images, held out
+NONE = "none"  # no test part: nothing is held out
+NAMED = 3  # how many of many other parts an error names
+HIDDEN = -1  # the label of images whose labels were not published
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Which parts of one data set train and test, by the names that they have there, and those that are not read.
+
+    `test` is also TRAIN, for a quarter of the training images, or NONE.
+    """
+
+    train: str
+    test: str
+    unread: tuple[str, ...] = ()
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The parts that are read."""
+        return (self.train,) if self.test in (TRAIN, NONE) else (self.train, self.test)
+
+    @property
+    def ways_out(self) -> str:
+        """What else may serve as test, as the end of a sentence."""
+        others = [f"--test-part {name}" for name in self.unread[:NAMED]]
+        return ", or ".join([*others, "--test-part train (a quarter of each class of the training images)",
+                             "--test-part none (then scores that need held-out images are not available)"])
+
+
+def choose_parts(present: Iterable[str], asked: str | None, where: str, *, train: str = "", word: str = "part") -> Parts:
+    """The parts among `present` that train and test; `asked` is the user's choice of the test part.
+
+    `train` is the name of the training part where it is known; else it is looked for. `word` is what a part is called. Names
+    count in any case. Raises `UserError` where there is no training part, several may serve as test, or the asked one is
+    not there.
+    """
+    names = sorted(present)
+    train = train or find_part(names, TRAIN_NAMES, where)
+    others = [name for name in names if name != train]
+    if not train:
+        raise UserError(f"{where} has no {word} 'train'; it has: {', '.join(names) or 'nothing'}.")
+    if asked is None:
+        test = find_part(others, TEST_NAMES, where) or find_part(others, VALIDATION_NAMES, where) or TRAIN
+    elif asked in (NONE, TRAIN):
+        test = asked
+    else:
+        test = asked if asked in others else _alike(others, asked)
+    if not test:
+        known = [*others, TRAIN, NONE]
+        raise UserError(f"{where}: there is no {word} '{asked}' that can serve as test.{did_you_mean(str(asked), known)} "
+                        f"--test-part takes: {', '.join([*others, TRAIN])} (a quarter of each class is held out) or none.")
+    return Parts(train, test, tuple(name for name in others if name != test))
+
+
+def find_part(present: Iterable[str], names: tuple[str, ...], where: str) -> str:
+    """The one of `present` that is among `names` in any case, exact spellings first; empty without one.
+
+    `train` and `test` themselves go before all others. Two that could equally be meant are a `UserError`.
+    """
+    present = list(present)
+    exact = [name for name in names if name in present]
+    found = exact or [name for name in present if name.casefold() in names]
+    if len(found) > 1 and found[0] not in (TRAIN_NAMES[0], TEST_NAMES[0]):
+        cure = "rename all but one" if names is TRAIN_NAMES else \
+            f"say which serves as test with --test-part {found[0]}, or --test-part {found[1]}"
+        raise UserError(f"{where} has several parts that may be the {names[0]} part: {', '.join(found)}; {cure}.")
+    return found[0] if found else ""
+
+
+def _alike(names: list[str], asked: str) -> str:
+    found = [name for name in names if name.casefold() == asked.casefold()]
+    return found[0] if len(found) == 1 else ""
+
+
+def refuse_hidden(hidden: int, total: int, part: str, where: str, ways_out: str) -> None:
+    """A `UserError` where `hidden` of the labels of a test part were not published."""
+    if hidden:
+        raise UserError(f"{where}: {hidden:,} of the {total:,} images of the part '{part}' have no label ({HIDDEN} stands for "
+                        f"labels that were not published), so that it cannot serve as test; choose another part: {ways_out}.")
+
+
+def origin_words(test_part: str) -> str:
+    """What the test images are: `the held-out test set`, or which part took its place."""
+    if test_part == NONE:
+        return "none, so that scores which need held-out images are not available"
+    if test_part == TRAIN:
+        return "a quarter of each class of the training images, held out"
+    return "the held-out test set" if test_part == "test" else f"the part '{test_part}', which serves as test"
+
+
+def note_of(test_part: str, unread: tuple[str, ...]) -> str:
+    """What is said when data are read whose test part is not simply called `test`; else nothing."""
+    if test_part.casefold() == "test":
+        return ""
+    beside = f"; not read: {', '.join(unread)} (--test-part NAME takes one as test)" if unread else ""
+    return f"test images: {origin_words(test_part)}{beside}"
