@@ -28,6 +28,7 @@ from ltgen_bench.pipeline import NO_WEIGHTS, Plan, Run, carry_out, measured, rea
 from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.ranks import ALONE, Ranks
 from ltgen_bench.records.curve import Point, curve_table, save_curve
+from ltgen_bench.records.vouched import save_kept, whole
 from ltgen_bench.training.checkpoint import load_checkpoint, load_newest, restore_sampled
 from ltgen_bench.training.loop import Trained, prepared, train
 from ltgen_bench.training.trainer import Trainer
@@ -85,7 +86,8 @@ def carry_out_curve(plan: Plan, every: int, *, device: torch.device, extractor_w
     run = carry_out(plan, device=device, extractor_weights=extractor_weights, progress=progress, command=command,
                     kept={point.images: point.weights for point in points}, ranks=ranks)
     with ranks.first_alone(only_writer(plan.folder)), Interruption() as interruption:
-        states = ranks.agree([point.finished and still_current(point.score_folder, point.config.evaluate, extractor_weights)
+        states = ranks.agree([whole(point.score_folder, progress.say)
+                              and still_current(point.score_folder, point.config.evaluate, extractor_weights)
                               for point in points] if ranks.first else [])
         due = [point for point, current in zip(points, states, strict=True) if not current]
         there = ranks.agree(_whole(due, progress) if ranks.first else [])
@@ -152,8 +154,7 @@ def _score(points: list[PointPlan], device: torch.device, extractor_weights: Map
         result = measured(point, next(networks), started, device=device, extractor_weights=extractor_weights,
                           progress=progress, command=command, ranks=ranks)
         if result is not None:
-            result.scores.save(point.score_folder / result.record.scores_file)
-            result.record.save(point.score_folder)
+            save_kept(point.score_folder, result.record, result.scores)
 
 
 def networks_of(files: Sequence[Path], config: RunConfig, dataset: LongTailDataset, run_folder: Path, *, device: torch.device,

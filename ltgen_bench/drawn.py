@@ -41,8 +41,8 @@ def find_drawn(runs: Path, name: str, digest: str | None = None) -> Drawn:
         raise UserError(f"{found.folder} holds scores of images that were not drawn here and are not kept; give the images "
                         f"themselves again, as in its command:\n  {found.record.command}")
     if found.record is None:
-        raise UserError(f"{found.folder} is not finished ({found.state}), so there are no samples to score; repeat its "
-                        "ltgen-bench run to go on.")
+        raise UserError(found.problem or f"{found.folder} is not finished ({found.state}), so there are no samples to score; "
+                        "repeat its ltgen-bench run to go on.")
     records = _records([run for run in find_runs(runs) if run.folder == found.folder])
     digests = list(dict.fromkeys(record.sample_digest for record in records))
     if digest is None:

@@ -3,7 +3,7 @@
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -33,6 +33,7 @@ from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.ranks import ALONE, Ranks
 from ltgen_bench.recipes import check_names
 from ltgen_bench.records.schema import RECORD_FILE, SCHEMA_VERSION, Entry, RunRecord, Stage
+from ltgen_bench.records.vouched import read_kept, save_kept, whole
 from ltgen_bench.report.sheets import loss_curve, sample_sheet
 from ltgen_bench.training.cost import flops_per_image
 from ltgen_bench.training.loop import Trained, train
@@ -129,7 +130,8 @@ def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[st
     exact_float32(device)  # also of a finished run, whose curve may still be drawn
     same_for_all(plan, ranks)
     # what is there the first process finds out: a disk of the network may show it to others later
-    if ranks.agree(ranks.first and plan.finished and still_current(plan.score_folder, plan.config.evaluate, extractor_weights)):
+    if ranks.agree(ranks.first and whole(plan.score_folder, progress.say)
+                   and still_current(plan.score_folder, plan.config.evaluate, extractor_weights)):
         return read_run(plan)
     config, dataset, folder = plan.config, plan.dataset, plan.folder
     started = datetime.now(UTC)
@@ -148,7 +150,7 @@ def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[st
         result = measured(plan, trained, started, device=device, extractor_weights=extractor_weights, progress=progress,
                           command=command, ranks=ranks)
         if result is not None:
-            keep(folder, result.record, result.scores)
+            result = replace(result, record=keep(folder, result.record, result.scores))
         ranks.wait()
     return read_run(plan) if result is None else result
 
@@ -196,11 +198,11 @@ def training_flops(plan: Plan, device: torch.device) -> float:
     return float(json.loads(path.read_text(encoding="utf-8"))["per_image"])
 
 
-def keep(folder: Path, record: RunRecord, scores: Scores) -> None:
-    """Write what was measured into a run folder, where the newest stands, and last into the folder of its score digest."""
-    for place in (folder, folder / "scores" / record.score_digest):
-        scores.save(place / record.scores_file)
-        record.save(place)
+def keep(folder: Path, record: RunRecord, scores: Scores) -> RunRecord:
+    """Write what was measured into a run folder, where the newest stands, and last into the folder of its score digest;
+    returns the record as it is there."""
+    save_kept(folder, record, scores)
+    return save_kept(folder / "scores" / record.score_digest, record, scores)
 
 
 def still_current(score_folder: Path, config: EvaluateConfig, given: Mapping[str, Path]) -> bool:
@@ -264,7 +266,7 @@ def claim(plan: Plan) -> None:
 
 def read_run(plan: Plan) -> Run:
     """The record and scores of a finished run."""
-    return Run(plan, RunRecord.load(plan.score_folder), Scores.load(plan.score_folder / "scores.csv"))
+    return Run(plan, *read_kept(plan.score_folder))
 
 
 def make_record(plan: Plan, trained: Trained, scores: Scores, device: torch.device, started: datetime, command: str,

@@ -24,7 +24,9 @@ from ltgen_bench.machine import exact_float32, hardware, read_cost, stage_cost, 
 from ltgen_bench.pipeline import NO_WEIGHTS, keep, revisions, still_current
 from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.records.published import method_key
-from ltgen_bench.records.schema import RECORD_FILE, Entry, RunRecord, Stage
+from ltgen_bench.records.schema import Entry, RunRecord, Stage
+from ltgen_bench.records.store import stored_in
+from ltgen_bench.records.vouched import read_kept, whole
 from ltgen_bench.report.numbers import file_name
 from ltgen_bench.report.sheets import sample_sheet
 
@@ -67,7 +69,8 @@ class Handed:
         Scores from before the data were in the digest are taken where their record is of the same data.
         """
         earlier = folder / "scores" / self.config(rule).score_digest(self.sample_digest)
-        if (earlier / RECORD_FILE).is_file() and RunRecord.load(earlier).fingerprint == dataset.fingerprint:
+        if any(one.score_folder == earlier and one.record is not None and one.record.fingerprint == dataset.fingerprint
+               for one in stored_in(folder)):
             return earlier
         judged = digest({"samples": self.sample_digest, "data": dataset.fingerprint})
         return folder / "scores" / self.config(rule).score_digest(judged)
@@ -96,7 +99,7 @@ def rescore(drawn: Drawn, rules: Sequence[EvaluateConfig], dataset: LongTailData
                         f"{drawn.record.fingerprint} there, {dataset.fingerprint} now.")
     rules = list(dict.fromkeys(fitted(rule, dataset) for rule in rules))
     files = weights_for(rules, extractor_weights)
-    known = [_finished(drawn, rule, own) for rule, own in zip(rules, files, strict=True)]
+    known = [_finished(drawn, rule, own, progress) for rule, own in zip(rules, files, strict=True)]
     for rule, own, there in zip(rules, files, known, strict=True):
         if not there:
             check_extractors(dataset, rule, extractor_weights=own, progress=progress)
@@ -109,14 +112,14 @@ def _score_folder(drawn: Drawn, rule: EvaluateConfig) -> Path:
     return drawn.folder / "scores" / config.score_digest(drawn.record.sample_digest)
 
 
-def _finished(drawn: Drawn, rule: EvaluateConfig, weights: Mapping[str, Path]) -> bool:
+def _finished(drawn: Drawn, rule: EvaluateConfig, weights: Mapping[str, Path], progress: Progress) -> bool:
     folder = _score_folder(drawn, rule)
-    return (folder / RECORD_FILE).is_file() and still_current(folder, rule, weights)
+    return whole(folder, progress.say) and still_current(folder, rule, weights)
 
 
 def _read(drawn: Drawn, rule: EvaluateConfig) -> Rescored:
     place = _score_folder(drawn, rule)
-    return Rescored(drawn.folder, RunRecord.load(place), Scores.load(place / "scores.csv"), known=True)
+    return Rescored(drawn.folder, *read_kept(place), known=True)
 
 
 def _measured(drawn: Drawn, rule: EvaluateConfig, dataset: LongTailDataset, device: torch.device, weights: Mapping[str, Path],
@@ -137,7 +140,7 @@ def _measured(drawn: Drawn, rule: EvaluateConfig, dataset: LongTailDataset, devi
             "stages": [*earlier, Stage(name="evaluate", **read_cost(place / "cost.json"))], "hardware": hardware(device),
             "started": started.isoformat(timespec="seconds"), "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "config": config.model_dump(mode="json"), "command": command})
-        keep(drawn.folder, record, scores)
+        record = keep(drawn.folder, record, scores)
     return Rescored(drawn.folder, record, scores, known=False)
 
 
@@ -153,13 +156,13 @@ def score_handed(handed: Handed, rules: Sequence[EvaluateConfig], dataset: LongT
     rules = list(dict.fromkeys(fitted(rule, dataset) for rule in rules))
     files = weights_for(rules, extractor_weights)
     folder = handed.folder(runs, dataset)
-    if handed.kind == "samples" and (folder / RECORD_FILE).is_file():
-        seed = RunRecord.load(folder).seed
+    if handed.kind == "samples" and folder.is_dir():
+        seed = next((one.record.seed for one in stored_in(folder) if one.record is not None), handed.seed)
         if seed != handed.seed:
             raise UserError(f"--seed {handed.seed}: these very images are there as seed {seed} ({folder}), and images of another "
                             f"seed are others; remove that first (ltgen-bench runs rm {folder.name}) where it was a mistake.")
     places = [handed.place(folder, rule, dataset) for rule in rules]
-    known = [(place / RECORD_FILE).is_file() and still_current(place, rule, own)
+    known = [whole(place, progress.say) and still_current(place, rule, own)
              for place, rule, own in zip(places, rules, files, strict=True)]
     for rule, own, there in zip(rules, files, known, strict=True):
         if not there:
@@ -167,7 +170,7 @@ def score_handed(handed: Handed, rules: Sequence[EvaluateConfig], dataset: LongT
     found = []
     for place, rule, own, there in zip(places, rules, files, known, strict=True):
         if there:
-            found.append(Rescored(folder, RunRecord.load(place), Scores.load(place / "scores.csv"), known=True))
+            found.append(Rescored(folder, *read_kept(place), known=True))
         else:
             found.append(_score(handed, rule, dataset, folder, place, device, own, progress, command))
     return found
@@ -189,7 +192,7 @@ def _score(handed: Handed, rule: EvaluateConfig, dataset: LongTailDataset, folde
                   "started": started.isoformat(timespec="seconds"), "finished": datetime.now(UTC).isoformat(timespec="seconds"),
                   "config": {"data": handed.data.model_dump(mode="json"), "evaluate": rule.model_dump(mode="json")}}
         record = RunRecord(**values)
-        keep(folder, record, scores)
+        record = keep(folder, record, scores)
     return Rescored(folder, record, scores, known=False)
 
 

@@ -54,7 +54,7 @@ def runs_show(name: str, runs: Path) -> None:
 
     found, out = find_run(runs, name), Console()
     if found.record is None:
-        raise UserError(f"{found.folder} is not finished ({found.state}); repeat its command to go on.")
+        raise UserError(found.problem or f"{found.folder} is not finished ({found.state}); repeat its command to go on.")
     click.echo(score_table(found.record, found.scores, out.width, out.is_terminal and not out.no_color, folder=found.folder))
 
 

@@ -1,5 +1,6 @@
 """The scores of one set of samples: one tidy table, and the protocol behind every row."""
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,8 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from ltgen_bench.errors import UserError
-from ltgen_bench.files import write_text, write_whole
+from ltgen_bench.errors import DamagedError, UserError
+from ltgen_bench.files import CURE, read_checked_json, write_text
+from ltgen_bench.plain_text import csv_plain, csv_safe, printable
 
 TEXT, NUMBER, COUNT = "text", "number", "count"
 
@@ -31,6 +33,7 @@ COLUMN_KINDS: dict[str, str] = {
     "note": TEXT,
 }
 COLUMNS = tuple(COLUMN_KINDS)
+REST_KINDS = {"protocols": dict, "extractor_weights": dict, "preset": str, "departures": list, "confusions": dict}
 _DTYPES = {TEXT: "str", NUMBER: "float64", COUNT: "Int64"}
 _EMPTY: dict[str, Any] = {TEXT: "", NUMBER: float("nan"), COUNT: None}
 
@@ -84,22 +87,39 @@ class Scores:
         if self.confusions:
             rest["confusions"] = self.confusions
         write_text(protocols_path(path), json.dumps(rest, indent=2, sort_keys=True) + "\n")
-        write_whole(path, lambda part: self.table.to_csv(part, index=False, lineterminator="\n"))
+        write_text(path, csv_text(self.table))
 
     @classmethod
     def load(cls, path: Path) -> "Scores":
-        """Read what `save` wrote; without the file beside it, `protocols` and `extractor_weights` are empty."""
+        """Read what `save` wrote; without the file beside it, `protocols` and `extractor_weights` are empty.
+
+        Raises `UserError` for a file that is missing or no table of scores, and `DamagedError` for a broken one beside it.
+        """
         try:
-            text = pd.read_csv(path, dtype=str, keep_default_na=False)
-            table = typed(text)
+            table = typed(read_cells(path))
         except FileNotFoundError:
             raise UserError(f"there are no scores at {path}; repeat the command that measures them.") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, OverflowError) as error:
             raise UserError(f"{path} is not a table of scores ({error}); delete it and measure again.") from error
         beside = protocols_path(path)
-        rest = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+        rest = read_checked_json(beside) if beside.is_file() else {}
+        for name, kind in REST_KINDS.items():
+            if not isinstance(rest.get(name, kind()), kind):
+                raise DamagedError(f"{beside} is damaged ('{name}' is no {kind.__name__}); {CURE}.")
         return cls(table, rest.get("protocols", {}), rest.get("extractor_weights", {}), rest.get("preset", ""),
                    rest.get("departures", []), rest.get("confusions", {}))
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """A table as CSV, floats to the last digit. Texts are made `printable`, and none is a formula to a spreadsheet."""
+    texts = [name for name, kind in table.dtypes.items() if pd.api.types.is_string_dtype(kind)]
+    safe = {name: table[name].map(lambda text: csv_safe(printable(text)) if isinstance(text, str) else text) for name in texts}
+    return str(table.assign(**safe).to_csv(index=False, lineterminator="\n"))
+
+
+def read_cells(path: Path) -> pd.DataFrame:
+    """The table of a CSV as the texts that stand there. A broken file is a `ValueError`."""
+    return pd.read_csv(io.StringIO(path.read_text(encoding="utf-8")), dtype=str, keep_default_na=False)
 
 
 def typed(text: pd.DataFrame) -> pd.DataFrame:
@@ -112,7 +132,9 @@ def typed(text: pd.DataFrame) -> pd.DataFrame:
 def _parsed(cells: "pd.Series[str]", kind: str) -> "pd.Series[Any]":
     """Cells of a CSV as their column's type, by Python's own reading of numbers, which loses no digit."""
     if kind == TEXT:
-        return cells.astype("str")
+        return cells.map(csv_plain).astype("str")
+    if not all(cell.isascii() for cell in cells):
+        raise ValueError(f"{next(cell for cell in cells if not cell.isascii())!r} is not a number")
     read = float if kind == NUMBER else int
     return pd.Series([read(cell) if cell else _EMPTY[kind] for cell in cells], dtype=_DTYPES[kind])
 

@@ -19,7 +19,6 @@ from ltgen_bench.diffusion.network import ConditionalUNet
 from ltgen_bench.diffusion.sampling import from_uint8
 from ltgen_bench.diffusion.schedule import Schedule
 from ltgen_bench.errors import UserError
-from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.export.card import Described, card
 from ltgen_bench.files import file_sha256, only_writer, refuse_full, whole_folder, write_text
 from ltgen_bench.interrupt import Interruption
@@ -27,8 +26,9 @@ from ltgen_bench.methods import METHODS, normalised
 from ltgen_bench.methods.base import Method
 from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.recipes import resolve_recipe
-from ltgen_bench.records.schema import RECORD_FILE, RunRecord
-from ltgen_bench.records.store import find_run, find_runs
+from ltgen_bench.records.schema import RunRecord
+from ltgen_bench.records.store import find_run, find_runs, stored_in
+from ltgen_bench.records.vouched import read_scores
 from ltgen_bench.training.checkpoint import load_newest
 from ltgen_bench.training.loop import Trained, train
 
@@ -96,7 +96,7 @@ def _at(images: int, folder: Path, config: RunConfig) -> TrainedRun:
         raise UserError(f"--at {images}: {folder} has no weights after {images:,} images; {there}; ltgen-bench run with "
                         "--evaluate-every makes some.")
     place = place_of(folder, images)
-    record = _newest([RunRecord.load(file) for file in place.glob(f"scores/*/{RECORD_FILE}")])
+    record = _newest([one.record for one in stored_in(place) if one.record is not None])
     config = RunConfig.from_values(record.config, where=f"the record of {place}") if record else config
     return TrainedRun(folder, config, record, images, place)
 
@@ -211,7 +211,7 @@ def _write_rest(run: TrainedRun, dataset: LongTailDataset, network: LabelledUNet
     sheets = [] if record is None else [run.place / "samples" / record.sample_digest / SHEET]
     for sheet in filter(Path.is_file, sheets):
         shutil.copyfile(sheet, folder / SHEET)
-    scores = None if record is None else Scores.load(run.place / "scores" / record.score_digest / record.scores_file)
+    scores = None if record is None else read_scores(record, run.place / "scores" / record.score_digest)
     described = Described(run.config, run.images, record, scores, dataset, facts, network.parameter_count, alone,
                           {file.name: file_sha256(file) for file in sorted(folder.glob("*.safetensors"))},
                           sheet=SHEET if (folder / SHEET).is_file() else None)

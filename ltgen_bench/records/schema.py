@@ -7,12 +7,16 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ltgen_bench.config import Part
-from ltgen_bench.errors import UserError
-from ltgen_bench.files import write_text
+from ltgen_bench.errors import DamagedError, UserError
+from ltgen_bench.files import CHECKSUM, json_sha256, vouched_for, write_checked_json, write_text
 from ltgen_bench.validation import validate
 
 SCHEMA_VERSION = 1
 RECORD_FILE = "record.json"
+
+
+class NewerError(UserError):
+    """A record that a newer version wrote: nothing is wrong with it."""
 
 
 class Entry(Part):
@@ -50,6 +54,13 @@ class Stage(Part):
     seconds: float = Field(ge=0)
     peak_memory_mb: float = Field(ge=0)
     device: str
+
+
+class Vouched(Part):
+    """Checksums of what stands beside a record."""
+
+    rows: str = Field(description="8 hex digits for each row of scores.csv")
+    rest: str = Field(description="SHA-256 of the values of scores.protocols.json")
 
 
 class RunRecord(Part):
@@ -91,6 +102,7 @@ class RunRecord(Part):
     config: dict[str, Any]
     command: str
     scores_file: Literal["scores.csv"] = "scores.csv"
+    vouched: Vouched | None = Field(default=None, description="checksums of the scores; records of before have none")
 
     @property
     def train_seconds(self) -> float | None:
@@ -98,14 +110,18 @@ class RunRecord(Part):
         return next((stage.seconds for stage in self.stages if stage.name == "train"), None)
 
     def save(self, folder: Path) -> Path:
-        """Write `record.json` into `folder`, whole or not at all; returns its path."""
-        path = folder / RECORD_FILE
-        write_text(path, json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n")
+        """Write `record.json` into `folder`, whole or not at all; returns its path. One that vouches has a checksum itself."""
+        path, values = folder / RECORD_FILE, self.model_dump(mode="json")
+        if self.vouched is not None:
+            write_checked_json(path, values)
+        else:
+            write_text(path, json.dumps(values, indent=1) + "\n")
         return path
 
     @classmethod
     def load(cls, path: Path) -> "RunRecord":
-        """Read a record from its file or its folder. A broken or foreign one is a `UserError` that names its keys."""
+        """Read a record from its file or its folder. A foreign one is a `UserError` that names its keys, one with other values
+        than were written a `DamagedError`. Records of before have no checksum."""
         file = path / RECORD_FILE if path.is_dir() else path
         try:
             values = json.loads(file.read_text(encoding="utf-8"))
@@ -113,14 +129,17 @@ class RunRecord(Part):
             raise UserError(f"there is no record {file}.   (ltgen-bench runs list)") from None
         except OSError as error:
             raise UserError(f"the record {file} could not be read: {error.strerror or error}.") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{file} is not a record of ltgen-bench: it is not valid JSON ({error}).") from error
         if not isinstance(values, dict):
             raise UserError(f"{file} is not a record of ltgen-bench: it holds {type(values).__name__}, not an object.")
         version = values.get("schema_version")
         if isinstance(version, int) and version > SCHEMA_VERSION:
-            raise UserError(
+            raise NewerError(
                 f"{file} was written by a newer ltgen-bench (schema_version {version}, this one reads up to "
                 f"{SCHEMA_VERSION}); update ltgen-bench to read it."
             )
-        return validate(cls, values, where=str(file))
+        record = validate(cls, {key: value for key, value in values.items() if key != CHECKSUM}, where=str(file))
+        if not vouched_for(values, json_sha256):
+            raise DamagedError(f"{file} is damaged (its values do not match its checksum); repeat the command that made it.")
+        return record

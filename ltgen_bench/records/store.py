@@ -1,19 +1,22 @@
 """The runs on disk: finding them, naming them, taking one away, and all their scores as one tidy table."""
 
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from ltgen_bench.config import read_toml
-from ltgen_bench.errors import MachineError, UserError, did_you_mean
+from ltgen_bench.errors import BenchError, MachineError, UserError, did_you_mean
 from ltgen_bench.evaluation.scores import COLUMNS, Scores
 from ltgen_bench.files import only_writer
-from ltgen_bench.records.schema import RECORD_FILE, RunRecord
+from ltgen_bench.plain_text import printable
+from ltgen_bench.records.schema import RECORD_FILE, NewerError, RunRecord
+from ltgen_bench.records.vouched import read_scores
 
 ENTRY_COLUMNS = [
     "dataset",
@@ -51,7 +54,8 @@ ROW_COLUMNS = [*SCORE_COLUMNS, "class_count", *ENTRY_COLUMNS, *LATER_COLUMNS, *O
 class StoredRun:
     """One set of scores of one run, or a run that is not finished yet (`record` and `score_folder` are then None).
 
-    `state` is training, trained, sampling, sampled or finished; `images_seen` is the newest checkpoint's position.
+    `state` is training, trained, sampling, sampled, finished or damaged (`problem` then says what and where); `images_seen` is
+    the newest checkpoint's position.
     """
 
     folder: Path
@@ -59,6 +63,7 @@ class StoredRun:
     images_seen: int | None
     record: RunRecord | None = None
     score_folder: Path | None = None
+    problem: str = ""
 
     @property
     def name(self) -> str:
@@ -67,52 +72,83 @@ class StoredRun:
 
     @cached_property
     def scores(self) -> Scores:
-        """The scores, read when first asked for. An unfinished run has none: `UserError`."""
+        """The scores, read when first asked for. An unfinished run has none: `UserError`. Raises as `read_scores`."""
         if self.record is None or self.score_folder is None:
-            raise UserError(f"{self.folder} has no scores yet ({self.state}); repeat its ltgen-bench run to finish it.")
-        path = self.score_folder / self.record.scores_file
-        if not path.is_file():
-            raise UserError(
-                f"{path} is missing beside its record; repeat the run's command to measure again:\n"
-                f"  {self.record.command}"
-            )
-        return Scores.load(path)
+            raise UserError(self.problem or f"{self.folder} has no scores yet ({self.state}); repeat its ltgen-bench run to "
+                            "finish it.")
+        return read_scores(self.record, self.score_folder)
 
 
 def find_runs(runs_dir: Path) -> list[StoredRun]:
     """Every set of scores and every unfinished run under `runs_dir`, by data set, folder and time of finishing.
 
     Only `scores/*/record.json` is read, so the copy in the run folder counts nothing twice. A missing folder holds
-    no runs; a broken record is a `UserError` that names its file.
+    no runs. A broken record is a run of its own, whose state is damaged.
     """
     if not runs_dir.is_dir():
         return []
     found: list[StoredRun] = []
     for folder in sorted(path for path in runs_dir.glob("*/*") if path.is_dir()):
-        found += _runs_in(folder)
+        found += stored_in(folder)
     return found
 
 
-def reported_runs(runs_dir: Path) -> list[StoredRun]:
+class Reported(NamedTuple):
+    """The runs that a report compares, and a sentence for each that it cannot: what is damaged, and what to do."""
+
+    runs: list[StoredRun]
+    left_out: list[str]
+
+
+def reported_runs(runs_dir: Path) -> Reported:
     """The finished runs, without scores against the half `selection` of the real images: these chose settings, and are no
-    results."""
-    return [
-        run
-        for run in find_runs(runs_dir)
-        if run.record is not None and run.record.config.get("evaluate", {}).get("half") != "selection"
-    ]
+    results. Runs whose record or scores are damaged are left out, and named."""
+    runs, left_out = [], []
+    for run in find_runs(runs_dir):
+        if run.problem:
+            left_out.append(run.problem)
+        if run.record is None or run.record.config.get("evaluate", {}).get("half") == "selection":
+            continue
+        try:
+            _ = run.scores  # kept for whoever asks later
+            runs.append(run)
+        except BenchError as error:
+            left_out.append(str(error))
+    return Reported(runs, left_out)
 
 
-def _runs_in(folder: Path) -> list[StoredRun]:
-    files = sorted(folder.glob(f"scores/*/{RECORD_FILE}"))
+def stored_in(folder: Path) -> list[StoredRun]:
+    """Every set of scores in one run folder, the newest last and damaged ones first; without any, the run as it stands."""
     seen = _images_seen(folder)
-    records = [(RunRecord.load(file), file.parent) for file in files]
+    damaged, records = [], []
+    for file in sorted(folder.glob(f"scores/*/{RECORD_FILE}")):
+        try:
+            records.append((RunRecord.load(file), file.parent))
+        except BenchError as error:
+            damaged.append(StoredRun(folder, "damaged", seen, problem=_problem(error, file)))
     records.sort(key=lambda pair: pair[0].finished)
-    if records:
-        return [StoredRun(folder, "finished", seen, record, scores) for record, scores in records]
+    if records or damaged:  # whoever takes the last of a folder takes one that is whole
+        return [*damaged, *(StoredRun(folder, "finished", seen, record, scores) for record, scores in records)]
     if seen is None and not (folder / "train").is_dir():
         return []
-    return [StoredRun(folder, _state(folder, seen), seen)]
+    try:
+        return [StoredRun(folder, _state(folder, seen), seen)]
+    except UserError as error:
+        return [StoredRun(folder, "damaged", seen, problem=str(error))]
+
+
+def _problem(error: BenchError, record: Path) -> str:
+    """What is wrong with a record, and the command that makes it again where that can still be read, there or in a copy."""
+    if isinstance(error, NewerError):
+        return str(error)
+    for file in (record, record.parents[2] / RECORD_FILE):
+        try:
+            command = json.loads(file.read_text(encoding="utf-8"))["command"]
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
+            continue
+        if isinstance(command, str):
+            return f"{error}\n  measured again by: {printable(command)}"
+    return f"{error}\n  measured again by the ltgen-bench run, or evaluate, that made it"
 
 
 def _images_seen(folder: Path) -> int | None:

@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 FOLDED = ("groups-", "classes-")  # tables that the page keeps closed until they are asked for
 
 
-def page(sections: Sequence["Section"], papers: Sequence[Table], protocols: Mapping[str, Mapping[str, Any]]) -> str:
-    """The page as HTML. Every text is escaped, whatever a run or a leaderboard calls itself."""
+def page(sections: Sequence["Section"], papers: Sequence[Table], protocols: Mapping[str, Mapping[str, Any]],
+         left_out: Sequence[str] = ()) -> str:
+    """The page as HTML. Every text is escaped, whatever a run or a leaderboard calls itself.
+
+    `left_out` are sentences on runs that are damaged and not shown.
+    """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -41,7 +45,7 @@ def page(sections: Sequence["Section"], papers: Sequence[Table], protocols: Mapp
         }
         for section in sections
     ]
-    return environment.get_template("page.html.j2").render(sections=shown, papers=papers)
+    return environment.get_template("page.html.j2").render(sections=shown, papers=papers, left_out=left_out)
 
 
 def data_uri(path: Path) -> str:

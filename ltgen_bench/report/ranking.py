@@ -58,10 +58,10 @@ def ranking(
     when the runs were measured unlike, with the difference in words, and for names that no run has.
     """
     check_equal(equal)
-    runs = reported_runs(runs_dir)
+    runs, left_out = reported_runs(runs_dir)
     table = rows(runs, runs_dir)
     if table.empty:
-        raise UserError(f"there are no finished runs under {runs_dir}. Make one with: ltgen-bench run")
+        raise UserError(f"there are no finished runs under {runs_dir}. Make one with: ltgen-bench run", left_out)
     names = sorted(set(table["dataset"]))
     if dataset is not None and dataset not in names:
         raise UserError(f"no run is on the data set '{dataset}'.{did_you_mean(dataset, names)} Known: {', '.join(names)}.")
@@ -79,7 +79,8 @@ def ranking(
         (block,) = blocks(pd.concat([own, _beside(references, own, asked, scope)]), equal, described)
         key = (asked.metric, asked.extractor, asked.train_data, block.protocols[0])
         made.append(ranking_table(block, key, scope))
-    return made
+    said = tuple(f"Left out, since damaged: {sentence}" for sentence in left_out)
+    return [*made[:-1], replace(made[-1], notes=(*made[-1].notes, *said))]
 
 
 def _beside(references: pd.DataFrame, own: pd.DataFrame, asked: Wanted, scope: str) -> pd.DataFrame:

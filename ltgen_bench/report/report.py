@@ -57,6 +57,7 @@ class Report:
     rows: pd.DataFrame
     protocols: dict[str, dict[str, Any]]
     files: tuple[Path, ...]
+    left_out: tuple[str, ...] = ()  # what is damaged, a sentence each
 
     @property
     def index(self) -> Path:
@@ -75,6 +76,8 @@ class Report:
             if table.name in ("comparison", "verdicts", "downstream") or table.name.startswith("published")
         ]
         texts = [terminal(table, width, color) for table in [*shown, *self.papers]]
+        if self.left_out:
+            texts.append(f"left out, since damaged ({len(self.left_out)}):\n" + "".join(f"  {one}\n" for one in self.left_out))
         return "\n".join(
             [*texts, f"page      {self.index}\ntables    {self.out / 'tables'}\nplots     {self.out / 'plots'}\n"]
         )
@@ -101,14 +104,15 @@ def report(
     check_equal(equal)
     given = [read_leaderboard(path) for path in leaderboards]
     known = published()
-    runs = reported_runs(runs_dir)
+    runs, left_out = reported_runs(runs_dir)
     _check_dataset(dataset, runs, [known, *given])
     runs = [run for run in runs if run.record is not None and dataset in (None, run.record.dataset)]
     if not runs and not given:
         where = f" on {dataset}" if dataset else ""
         raise UserError(
             f"there are no finished runs{where} under {runs_dir}. Make one with: ltgen-bench run"
-            f"{f' --dataset {dataset}' if dataset else ''}   (or show published numbers alone with --leaderboard FILE)"
+            f"{f' --dataset {dataset}' if dataset else ''}   (or show published numbers alone with --leaderboard FILE)",
+            left_out,
         )
     table, ids = rows(runs, runs_dir), protocols(runs)
     beneath = pd.concat([known, *given], ignore_index=True) if compare_published else None
@@ -121,8 +125,8 @@ def report(
         files += written
     papers = _papers(known, given, {base_name(section.block) for section in sections}, dataset, all_papers)
     files += _write_tables(papers, out / "tables" / "papers")
-    write_text(out / "index.html", page(sections, papers, ids))
-    return Report(out, tuple(sections), tuple(papers), table, ids, (*files, out / "index.html"))
+    write_text(out / "index.html", page(sections, papers, ids, left_out))
+    return Report(out, tuple(sections), tuple(papers), table, ids, (*files, out / "index.html"), tuple(left_out))
 
 
 def _check_dataset(dataset: str | None, runs: Sequence[StoredRun], leaderboards: Iterable[pd.DataFrame]) -> None:

@@ -1,15 +1,13 @@
-import re
-
 import pandas as pd
 import pytest
 from synthetic_runs import COUNTS, make_record, write_run
 
 from ltgen_bench.errors import UserError
 from ltgen_bench.evaluation.protocol import Protocol
-from ltgen_bench.evaluation.scores import COLUMNS
+from ltgen_bench.evaluation.scores import COLUMNS, Scores
 from ltgen_bench.files import only_writer, shipped_folder
 from ltgen_bench.records.measured import measured_csv, read_measured, shipped_protocols
-from ltgen_bench.records.store import ROW_COLUMNS, find_run, find_runs, protocols, remove_run, rows
+from ltgen_bench.records.store import ROW_COLUMNS, find_run, find_runs, protocols, remove_run, reported_runs, rows
 
 
 @pytest.fixture
@@ -64,11 +62,34 @@ def test_unfinished_runs_tell_their_state_and_how_far_they_came(tmp_path):
         run.scores  # noqa: B018  (reading it is what raises)
 
 
-def test_a_broken_record_is_named(runs_dir):
+def test_a_broken_record_is_named_and_the_others_are_found(runs_dir):
     record = next(runs_dir.glob("*/*/scores/*/record.json"))
     record.write_text("{}")
-    with pytest.raises(UserError, match=re.escape(str(record))):
-        find_runs(runs_dir)
+    found = find_runs(runs_dir)
+    (broken,) = [run for run in found if run.state == "damaged"]
+    assert str(record) in broken.problem
+    assert len([run for run in found if run.record is not None]) == 2
+    runs, left_out = reported_runs(runs_dir)
+    assert len(runs) == 2
+    assert left_out == [broken.problem]
+
+
+def test_scores_of_older_records_that_cannot_be_are_left_out_of_reports(runs_dir):
+    path = next(runs_dir.glob("*/*/scores/*/scores.csv"))
+    table = Scores.load(path).table
+    table.loc[table["metric"].eq("fid") & table["scope"].eq("all"), "value"] = -4.0
+    path.write_text(table.to_csv(index=False))
+    runs, (sentence,) = reported_runs(runs_dir)
+    assert len(runs) == 2
+    assert "fid -4 (classifier, all)" in sentence
+
+
+def test_a_broken_recipe_of_an_unfinished_run_is_named(tmp_path):
+    touch(tmp_path / "digits-lt" / "a-1-s0" / "train" / "checkpoint-100.safetensors")
+    touch(tmp_path / "digits-lt" / "a-1-s0" / "config.toml", "[train")
+    (run,) = find_runs(tmp_path)
+    assert run.state == "damaged"
+    assert "config.toml" in run.problem
 
 
 def test_missing_scores_say_which_command_makes_them_again(runs_dir):
