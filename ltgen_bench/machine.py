@@ -66,12 +66,6 @@ def peak_memory_mb(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def exact_float32(device: torch.device) -> None:
-    """Let float32 convolutions on CUDA be float32: cuDNN's default there is TF32, with 10 bits of mantissa."""
-    if device.type == "cuda":
-        torch.backends.cudnn.allow_tf32 = False
-
-
 @contextmanager
 def stage_cost(path: Path, device: torch.device) -> Iterator[None]:
     """Add the seconds spent inside, also when they end in an interruption, to the JSON file `path`."""

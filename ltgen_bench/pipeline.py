@@ -27,7 +27,7 @@ from ltgen_bench.evaluation.presets import rules_of
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.files import file_sha256, only_writer, write_text
 from ltgen_bench.interrupt import Interruption
-from ltgen_bench.machine import choose_device, exact_float32, hardware, read_cost, stage_cost, versions
+from ltgen_bench.machine import choose_device, hardware, read_cost, stage_cost, versions
 from ltgen_bench.methods import METHODS, normalised, spelled_out
 from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.ranks import ALONE, Ranks
@@ -127,7 +127,6 @@ def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[st
     call this with the same plan and a device each; they share training, sampling and the passes through extractors, the first
     one writes and measures, and all come back with the run.
     """
-    exact_float32(device)  # also of a finished run, whose curve may still be drawn
     same_for_all(plan, ranks)
     # what is there the first process finds out: a disk of the network may show it to others later
     if ranks.agree(ranks.first and whole(plan.score_folder, progress.say)

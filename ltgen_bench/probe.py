@@ -8,6 +8,7 @@ from ltgen_bench.batch_size import AUTO
 from ltgen_bench.diffusion.draws import generator
 from ltgen_bench.diffusion.samplers import SAMPLERS
 from ltgen_bench.diffusion.sampling import chunk_size, guidance_of, labels_of
+from ltgen_bench.exact import exact_float32
 from ltgen_bench.machine import peak_memory_mb
 from ltgen_bench.pipeline import Plan
 from ltgen_bench.training.cost import TIMED_IMAGES, pace, probing, seconds_each, timed_images
@@ -25,6 +26,7 @@ class Estimate:
     measured_steps: int
 
 
+@exact_float32()
 def estimate(plan: Plan, device: torch.device) -> Estimate:
     """Run a few training steps and a few network evaluations of `plan` and scale them up. Nothing is written."""
     config, dataset = plan.config, plan.dataset

@@ -20,7 +20,7 @@ from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.evaluation.subsets import canonical
 from ltgen_bench.files import only_writer
 from ltgen_bench.interrupt import Interruption
-from ltgen_bench.machine import exact_float32, hardware, read_cost, stage_cost, versions
+from ltgen_bench.machine import hardware, read_cost, stage_cost, versions
 from ltgen_bench.pipeline import NO_WEIGHTS, keep, revisions, still_current
 from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.records.published import method_key
@@ -125,7 +125,6 @@ def _read(drawn: Drawn, rule: EvaluateConfig) -> Rescored:
 def _measured(drawn: Drawn, rule: EvaluateConfig, dataset: LongTailDataset, device: torch.device, weights: Mapping[str, Path],
               progress: Progress, command: str) -> Rescored:
     place, started = _score_folder(drawn, rule), datetime.now(UTC)
-    exact_float32(device)
     config = drawn.config.model_copy(update={"evaluate": rule})
     with only_writer(drawn.folder), Interruption():
         with stage_cost(place / "cost.json", device):
@@ -179,7 +178,6 @@ def score_handed(handed: Handed, rules: Sequence[EvaluateConfig], dataset: LongT
 def _score(handed: Handed, rule: EvaluateConfig, dataset: LongTailDataset, folder: Path, place: Path, device: torch.device,
            weights: Mapping[str, Path], progress: Progress, command: str) -> Rescored:
     started, work = datetime.now(UTC), folder / "samples" / handed.sample_digest
-    exact_float32(device)
     with only_writer(folder), Interruption():
         with stage_cost(place / "cost.json", device):
             scores = evaluate(handed.images, dataset, rule, device=str(device), work=work / "downstream",

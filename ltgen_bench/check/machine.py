@@ -11,8 +11,9 @@ import torch
 from packaging.requirements import Requirement  # matplotlib brings it along
 
 from ltgen_bench.check.finding import Finding, Machine, at_least, at_most, note
+from ltgen_bench.exact import exact_float32
 from ltgen_bench.files import CACHE_VARIABLE
-from ltgen_bench.machine import exact_float32, hardware, versions
+from ltgen_bench.machine import hardware, versions
 
 MEMORY_GB, DISK_GB = 1.0, 1.0  # for the digits; 50,000 images of 2048 features take 3 and 1
 
@@ -40,12 +41,12 @@ def arithmetic(machine: Machine) -> Iterator[Finding]:
     device = torch.device(machine.device)
     facts = hardware(device)
     yield note("device", f"{facts['device']}: {facts['device_name']}, {facts['threads']} threads")
-    exact_float32(device)
     generator = torch.Generator().manual_seed(0)
     images, weights = (torch.randn(shape, generator=generator, dtype=torch.float64)
                        for shape in ((4, 64, 16, 16), (64, 64, 3, 3)))
     exact = torch.nn.functional.conv2d(images, weights)
-    found = torch.nn.functional.conv2d(images.float().to(device), weights.float().to(device)).double().cpu()
+    with exact_float32():
+        found = torch.nn.functional.conv2d(images.float().to(device), weights.float().to(device)).double().cpu()
     yield at_most("convolutions in float32", float((found - exact).abs().max() / exact.abs().max()), 1e-5)
 
 

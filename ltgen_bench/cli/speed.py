@@ -89,21 +89,22 @@ def speed(stage: str, names: tuple[str, ...], preset: str | None, batch: int | N
         os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # before torch is loaded: it would tell starts and stops
     import torch
 
+    from ltgen_bench.exact import exact_float32
     from ltgen_bench.files import write_text
-    from ltgen_bench.machine import choose_device, exact_float32, hardware, versions
+    from ltgen_bench.machine import choose_device, hardware, versions
     from ltgen_bench.speed.rows import comma_separated
 
     if threads is not None:
         torch.set_num_threads(threads)
     chosen = choose_device(device)
-    exact_float32(chosen)
     # what a recipe takes is found first, as in a process that did nothing before, and told last
     foretold = [] if recipe is None else _foretold(recipe, _plan(config, data_root, chosen, progress), chosen)
     given = {name: value for name, value in {"images": images, "features": features}.items() if value is not None}
     conditions = Conditions(replace(FULL if full else Sizes(), **given), torch.get_num_threads(), str(chosen), names,
                             preset or NETWORK, batch, compiling)
     machine = {**hardware(chosen), "load": round(os.getloadavg()[0], 1)}  # of others, before
-    rows = [row for each in stages for row in STAGES[each](conditions, progress)]
+    with exact_float32():
+        rows = [row for each in stages for row in STAGES[each](conditions, progress)]
     out = Console()
     _print(_table(rows, machine, versions()), out)
     if csv_file is not None:
@@ -112,7 +113,8 @@ def speed(stage: str, names: tuple[str, ...], preset: str | None, batch: int | N
     if profile:
         from ltgen_bench.speed.profile import kernels_csv, profiled
 
-        kernels = profiled(conditions, progress)
+        with exact_float32():
+            kernels = profiled(conditions, progress)
         _print(_kernels(kernels, max(20, out.width - BESIDE_KERNELS)), out)
         if csv_file is not None:
             beside = csv_file.with_name(f"{csv_file.stem}-profile.csv")

@@ -21,6 +21,7 @@ from ltgen_bench.diffusion.draws import derived_seed, generator, image_seed
 from ltgen_bench.diffusion.guidance import Denoiser, Guidance
 from ltgen_bench.diffusion.samplers import SAMPLERS
 from ltgen_bench.errors import MachineError, UserError
+from ltgen_bench.exact import exact_float32
 from ltgen_bench.files import write_text
 from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.ranks import ALONE, Ranks
@@ -95,6 +96,7 @@ def guidance_of(config: SampleConfig, num_classes: int, device: torch.device) ->
     return Guidance(config.omega, compiled=asks_for_compiling(config.compile, device, worth_it=worth_it))
 
 
+@exact_float32()
 def chunk_size(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int, int, int],
                labels: Int64[np.ndarray, " M"], device: torch.device, processes: int = 1) -> int:
     """Images of a chunk where `config` leaves it open ("auto"): as many as this machine draws fastest, found in seconds.
@@ -144,6 +146,7 @@ def from_uint8(images: UInt8[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
     return images.float() / 127.5 - 1
 
 
+@exact_float32()
 def sample(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int, int, int], num_classes: int,
            folder: Path, *, device: torch.device | str = "cpu", progress: Progress = SILENT,
            stop: Callable[[], None] = lambda: None, ranks: Ranks = ALONE) -> SampleSet:

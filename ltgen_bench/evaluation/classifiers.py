@@ -13,6 +13,7 @@ from torch.nn import functional
 from ltgen_bench.errors import MachineError
 from ltgen_bench.evaluation.networks import NETWORKS, SmallCNN
 from ltgen_bench.evaluation.recipes import ClassifierRecipe
+from ltgen_bench.exact import steady
 from ltgen_bench.progress import Stage
 
 PREDICT_BATCH = 512
@@ -114,13 +115,13 @@ def predict(net: nn.Module, images: UInt8[np.ndarray, "N C H W"], *, device: str
 
 @contextmanager
 def _steady(net: nn.Module) -> Iterator[None]:
-    """cuDNN's deterministic kernels; for the small CNN one thread, which costs little and gives the same bits at any
+    """Exact float32 by deterministic kernels; for the small CNN one thread, which costs little and gives the same bits at any
     number of threads (and on a busy machine, threads that wait for each other cost ten times more than they give)."""
     threads = torch.get_num_threads()
     if isinstance(net, SmallCNN):
         torch.set_num_threads(1)
     try:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+        with steady():
             yield
     finally:
         torch.set_num_threads(threads)

@@ -35,7 +35,7 @@ class DomainClassifier:
 
     name = "classifier"
     resize = "none, 0 ... 255 to -1 ... 1"
-    precision = "float32"
+    precision = "float32 without TF32"  # features of before this was so on CUDA are not taken for these
     feature_dim = FEATURES
     has_logits = True
     class_logits = True

@@ -25,6 +25,7 @@ from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.evaluation.sides import Sets, asks_for_training_images, looked_at, possible_on, real_sides
 from ltgen_bench.evaluation.sizing import sized
 from ltgen_bench.evaluation.subsets import at_most, canonical, shares
+from ltgen_bench.exact import exact_float32
 from ltgen_bench.files import CACHE_VARIABLE, cache_folder
 from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.ranks import Ranks
@@ -32,6 +33,7 @@ from ltgen_bench.ranks import Ranks
 Row = dict[str, Any]
 
 
+@exact_float32()
 def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig, *, device: str = "cpu",
              cache: Path | None = None, work: Path | None = None,
              extractor_weights: Mapping[str, Path] = MappingProxyType({}), progress: Progress = SILENT,
@@ -83,6 +85,7 @@ def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig
                             departures=departures(config, labels, len(generated), weights))
 
 
+@exact_float32()
 def share_features(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig, ranks: Ranks, *, device: str,
                    cache: Path | None = None, extractor_weights: Mapping[str, Path] = MappingProxyType({}),
                    progress: Progress = SILENT, sampling: SampleConfig | None = None) -> None:

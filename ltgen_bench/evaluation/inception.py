@@ -15,9 +15,10 @@ from torch.nn.utils import fuse_conv_bn_eval
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.evaluation.extractors import Features
 from ltgen_bench.evaluation.fidelity import inception_network
-from ltgen_bench.evaluation.pretrained import as_rgb, check_channels, exact
+from ltgen_bench.evaluation.pretrained import as_rgb, check_channels
 from ltgen_bench.evaluation.published_weights import PUBLISHED
 from ltgen_bench.evaluation.weights_reader import check_finite, fetched, misfit, read_tensors, tensors_id
+from ltgen_bench.exact import steady
 from ltgen_bench.files import file_sha256
 from ltgen_bench.progress import Progress
 
@@ -48,7 +49,7 @@ class Inception:
         self._net = net.to(self._device).to(memory_format=torch.channels_last)
 
     def __call__(self, images: UInt8[np.ndarray, "N C H W"]) -> Features:
-        with torch.inference_mode(), exact():
+        with torch.inference_mode(), steady():
             outputs = [part.float().cpu().numpy() for part in self._net(as_rgb(images, self._device))]
         return Features(outputs[0], outputs[1] if self.has_logits else None)
 

@@ -4,7 +4,6 @@ As in torch-fidelity an image is enlarged by TensorFlow 1's bilinear rule and no
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from ltgen_bench.evaluation.extractors import Features
 from ltgen_bench.evaluation.fidelity import clip_network, enlarged
 from ltgen_bench.evaluation.published_weights import PUBLISHED, WeightsFile
 from ltgen_bench.evaluation.weights_reader import check_finite, fetched, misfit, read_tensors, tensors_id
+from ltgen_bench.exact import steady
 from ltgen_bench.files import file_sha256
 from ltgen_bench.progress import Progress
 
@@ -85,7 +85,7 @@ class Pretrained:
         self._net = net.to(self._device).to(memory_format=torch.channels_last)
 
     def __call__(self, images: UInt8[np.ndarray, "N C H W"]) -> Features:
-        with torch.inference_mode(), exact():
+        with torch.inference_mode(), steady():
             seen = enlarged(as_rgb(images, self._device), self._size)
             features: Tensor = self._net((seen - self._mean) / self._deviation)
             return Features(features.float().cpu().numpy(), None)
@@ -96,11 +96,6 @@ def as_rgb(images: UInt8[np.ndarray, "N C H W"], device: torch.device) -> UInt8[
     if images.shape[1] == 1:
         images = np.repeat(images, 3, axis=1)
     return torch.from_numpy(np.ascontiguousarray(images)).to(device, memory_format=torch.channels_last)
-
-
-def exact() -> AbstractContextManager[None]:
-    """On CUDA, convolutions of cuDNN that give the same bits every time, in float32 and not in the 10 bits of TF32."""
-    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
 
 
 def check_channels(name: str, dataset: LongTailDataset) -> None:

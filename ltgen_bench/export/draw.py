@@ -19,7 +19,6 @@ from ltgen_bench.diffusion.sampling import guidance_of, sample
 from ltgen_bench.errors import UserError
 from ltgen_bench.files import only_writer, write_whole
 from ltgen_bench.interrupt import Interruption
-from ltgen_bench.machine import exact_float32
 from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.report.sheets import sample_sheet
 
@@ -127,7 +126,6 @@ def draw(drawing: Drawing, out: Path, *, device: torch.device, progress: Progres
     on Ctrl-C, `MachineError` where the machine fails. `sampling` says on what machine they were drawn, and with the batch size
     "auto" how many at once (`chunk_images`).
     """
-    exact_float32(device)
     work = out.with_name(f"{out.stem}-{drawing.digest}.unfinished")
     net = drawing.network.net.to(device).to(memory_format=torch.channels_last)  # as the network of a run is sampled
     denoiser = guided(net, guidance_of(drawing.config, len(drawing.class_names), device), drawing.network.net.rows - 1)

@@ -19,6 +19,7 @@ from ltgen_bench.diffusion.network import ConditionalUNet
 from ltgen_bench.diffusion.sampling import from_uint8
 from ltgen_bench.diffusion.schedule import Schedule
 from ltgen_bench.errors import UserError
+from ltgen_bench.exact import exact_float32
 from ltgen_bench.export.card import Described, card
 from ltgen_bench.files import file_sha256, only_writer, refuse_full, whole_folder, write_text
 from ltgen_bench.interrupt import Interruption
@@ -117,6 +118,7 @@ def _as_trained(folder: Path) -> RunConfig:
     return trained.model_copy(update={"sample": recipe.sample})
 
 
+@exact_float32()
 def export(run: TrainedRun, folder: Path, *, data_root: Path = Path("data"), progress: Progress = SILENT) -> Exported:
     """Write the averaged network of `run` into the new `folder`, with its embedding, scheduler, recipe and card.
 

@@ -16,7 +16,7 @@ from ltgen_bench.diffusion.draws import generator, image_seed
 from ltgen_bench.diffusion.guidance import guided
 from ltgen_bench.diffusion.network import ConditionalUNet, build_network
 from ltgen_bench.diffusion.sampling import Sampling, balanced_labels, guidance_of, solve
-from ltgen_bench.machine import exact_float32
+from ltgen_bench.exact import exact_float32
 from ltgen_bench.speed.plain import PlainLoop, plain_sampling
 from ltgen_bench.speed.setting import COUNTS, SHAPE, loop_config, random_images, wake
 from ltgen_bench.training.cost import probing
@@ -52,8 +52,8 @@ def train_plain(method: str, preset: str, batch: int, device: str) -> Call:
 
 def _losses(make: Loop, method: str, preset: str, batch: int, device: str, how: Compile = "auto") -> Call:
     place = torch.device(device)
-    exact_float32(place)
 
+    @exact_float32()
     def call() -> list[float]:
         loop = make(loop_config(method, preset, batch, **{"train.compile": how}), place)
         for _ in range(MEMORY_STEPS):
@@ -105,8 +105,8 @@ def first_noise(sampling: Sampling) -> tuple[Float[Tensor, "B C H W"], Int64[Ten
 def draw_ours(omega: float, precision: str, preset: str, batch: int, steps: int, device: str) -> Call:
     """Ours: a chunk of images, and then two of them before they are rounded."""
     place = torch.device(device)
-    exact_float32(place)
 
+    @exact_float32()
     def call() -> list[float]:
         net = sampled_network(preset, place)
         our_sampling(net, sampling_of(omega, precision, batch, steps, place))()
@@ -123,8 +123,8 @@ def draw_ours(omega: float, precision: str, preset: str, batch: int, steps: int,
 def draw_plain(omega: float, preset: str, batch: int, steps: int, device: str) -> Call:
     """The same by the plain sampler, in float32."""
     place = torch.device(device)
-    exact_float32(place)
 
+    @exact_float32()
     def call() -> list[float]:
         net = sampled_network(preset, place)
         for images in (batch, AGREED_IMAGES):

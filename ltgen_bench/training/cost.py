@@ -22,6 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ltgen_bench.config import RunConfig
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.diffusion.draws import Draws
+from ltgen_bench.exact import exact_float32
 from ltgen_bench.training.loop import rehearsed
 from ltgen_bench.training.trainer import Stepper, Trainer
 
@@ -106,6 +107,7 @@ def probing(config: RunConfig, dataset: LongTailDataset, device: torch.device, i
     return trainer
 
 
+@exact_float32()
 def flops_per_image(config: RunConfig, dataset: LongTailDataset, device: torch.device) -> float:
     """Floating-point operations of one training image: a whole step of the method, forward and backward.
 
@@ -134,6 +136,7 @@ class Pace:
     steps: int
 
 
+@exact_float32()
 def pace(trainer: Trainer) -> Pace:
     """Time a few steps of `trainer` (of `probing`) on its device."""
     steps = 0

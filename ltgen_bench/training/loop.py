@@ -11,6 +11,7 @@ from ltgen_bench.config import RunConfig
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.diffusion.network import ConditionalUNet
 from ltgen_bench.diffusion.schedule import Schedule
+from ltgen_bench.exact import exact_float32
 from ltgen_bench.interrupt import Interruption
 from ltgen_bench.methods import METHODS, method_settings
 from ltgen_bench.methods.base import Method, Problem
@@ -38,6 +39,7 @@ def build_method(config: RunConfig, dataset: LongTailDataset, device: torch.devi
     return METHODS[config.method.name](method_settings(config.method), problem)
 
 
+@exact_float32()
 def prepared(config: RunConfig, dataset: LongTailDataset, folder: Path, device: torch.device, progress: Progress,
              interruption: Interruption, ranks: Ranks = ALONE) -> tuple[Method, Preparation]:
     """(the method of `config`, ready to train or to be sampled; what that has taken). What it trains is kept in `folder`."""
@@ -57,6 +59,7 @@ def rehearsed(config: RunConfig, dataset: LongTailDataset, device: torch.device,
     return method, rehearsal
 
 
+@exact_float32()
 def train(config: RunConfig, dataset: LongTailDataset, folder: Path, *, device: torch.device | str = "cpu",
           progress: Progress = SILENT, interruption: Interruption | None = None, kept: Mapping[int, Path] = NOTHING_KEPT,
           until: int | None = None, prepared_in: Path | None = None, ranks: Ranks = ALONE) -> Trained:
