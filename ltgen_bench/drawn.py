@@ -7,7 +7,7 @@ from pathlib import Path
 from ltgen_bench.config import RunConfig
 from ltgen_bench.errors import UserError
 from ltgen_bench.records.schema import RunRecord
-from ltgen_bench.records.store import StoredRun, find_run, find_runs
+from ltgen_bench.records.store import StoredRun, find_run, find_runs, refuse_blank
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ def find_drawn(runs: Path, name: str, digest: str | None = None) -> Drawn:
     `name` is what `records.store.find_run` takes, or a run folder anywhere. Raises `UserError` for a run that is not there
     or not finished, an unknown digest, and samples that were removed.
     """
+    refuse_blank(name)
     place = Path(name)
     if (place / "config.toml").is_file():
         runs, name = place.resolve().parent.parent, str(place.resolve())

@@ -183,6 +183,8 @@ def only_writer(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise _machine_error(folder, error) from error
     try:
+        if not folder.is_dir():  # it was deleted before the lock was ours
+            raise BusyError(f"{folder} is being removed by another command; repeat this one.")
         yield
     finally:
         lock.release()

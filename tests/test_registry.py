@@ -5,7 +5,10 @@ import sys
 import pytest
 
 from ltgen_bench.errors import BenchError, Interrupted, MachineError, UserError, did_you_mean, unknown_name
-from ltgen_bench.registry import Later, Registry
+from ltgen_bench.registry import Later, Registry, check_label, for_folder
+
+NO_NAMES = ["../../../evil", "a/b", "..", "", " ", "a\nb", "a\x1b[2J", "a\x00b", "x" * 300, "é" * 60, "a\udcff", ".hidden",
+            "-o", " a", "a\u202eb", "a\\b"]
 
 
 @pytest.fixture
@@ -98,3 +101,35 @@ def test_near_matches_are_only_given_when_near():
     assert did_you_mean("cdbm", ["cbdm", "cfg"]) == " Did you mean 'cbdm'?"
     assert did_you_mean("zzzz", ["cbdm", "cfg"]) == ""
     assert str(unknown_name("thing", "x", ["b", "a"])) == "unknown thing 'x'. Known: a, b."
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+def test_what_is_no_name_for_a_folder_is_refused_in_one_printable_line(fruit, name):
+    with pytest.raises(UserError, match=r"^fruit .*a name is of letters") as caught:
+        fruit.add(name, 3)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 300
+
+
+def test_a_package_with_such_a_name_stops_nobody_and_says_why_when_it_is_asked_for(fruit):
+    fruit.add_installed("../evil", Later("evil:Evil", lambda: 4))
+    assert list(fruit) == ["pear", "apple"]
+    for look_up in (fruit.check, fruit.__getitem__):
+        with pytest.raises(UserError, match=r"evil:Evil .*slash"):
+            look_up("../evil")
+
+
+def test_labels_of_tables_may_have_more_signs_than_folders():
+    check_label("--name", "OC $\\bm{\\tau}$")
+    check_label("--name", ".5 τ, 日本語")
+    for name in ("a/b", "a\nb", "x" * 300, ""):
+        with pytest.raises(UserError, match=r"^--name "):
+            check_label("--name", name)
+
+
+def test_names_that_others_chose_become_fit_for_a_folder_and_stay_apart():
+    names = ["photos", "日本語", "a\nb", "a\tb", "x" * 254, "x" * 253, "日" * 84, "bad\udcffname", "  ", "a\\b"]
+    short = [for_folder(name) for name in names]
+    assert short[:2] == names[:2]
+    assert len(set(short)) == len(short)
+    assert all(name.isprintable() and len(name.encode()) <= 100 for name in short)

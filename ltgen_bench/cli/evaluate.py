@@ -20,6 +20,7 @@ from ltgen_bench.cli.run import (
 )
 from ltgen_bench.cli.shared import FILE, FOLDER, batch_option, data_options, data_values, debug_option, runs_option
 from ltgen_bench.errors import UserError, did_you_mean
+from ltgen_bench.registry import check_label, for_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,6 +82,10 @@ def evaluate(samples: str, dataset: str | None, data_root: Path, protocol: str |
     """
     from ltgen_bench.evaluation.trivial import TRIVIAL
 
+    if not samples.strip():
+        raise UserError("SAMPLES is empty; name a run, images or a reference.   (ltgen-bench evaluate --help)")
+    if options["name"] is not None:
+        check_label("--name", options["name"])
     neighbours = _whole_numbers("--k", options.pop("k"))
     data = data_values(options)
     given = {key: options.pop(key) for key in ("name", "seed", "labels", "labels_are", "label_policy", "images_per_class")}
@@ -216,7 +221,7 @@ def _of_images(samples: str, given: dict[str, Any], data: dict[str, Any], change
                          "it beside sets of as many")
     else:
         images = load_samples(path, dataset, given["labels"], progress, labels_are=given["labels_are"])
-        name = given["name"] or path.resolve().name.removesuffix(path.suffix if path.is_file() else "")
+        name = given["name"] or for_folder(path.resolve().name.removesuffix(path.suffix if path.is_file() else ""))
         handed = Handed(name, images, config.data, seed=seed, labels=given["label_policy"] or "balanced")
     _say(progress.console, f"{path.name} ({len(handed.images):,} images) against {about(dataset)}", place_words(chosen))
     with resumable():

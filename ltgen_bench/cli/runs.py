@@ -67,7 +67,7 @@ def runs_rm(name: str, yes: bool, runs: Path) -> None:
     """Remove a run folder with everything in it."""
     from ltgen_bench.records.store import find_run, remove_run
 
-    found = find_run(runs, name)
+    found = find_run(runs, name, method_named=True)
     if not yes and not click.confirm(f"remove {found.folder} with its training, samples and scores?"):
         click.echo("nothing removed")
         return

@@ -27,7 +27,7 @@ from ltgen_bench.data.raw import RawData
 from ltgen_bench.data.torchvision_sets import load_torchvision, verify_torchvision
 from ltgen_bench.errors import UserError, unknown_name
 from ltgen_bench.progress import Progress
-from ltgen_bench.registry import Registry
+from ltgen_bench.registry import Registry, for_folder
 
 
 @dataclass(frozen=True)
@@ -203,4 +203,4 @@ def short_name(name: str) -> str:
     if not colon:
         return name
     last = Path(os.path.abspath(path)).name.removesuffix(".npz")  # noqa: PTH100  (`..` goes, links stay)
-    return f"{prefix}-{last.replace(':', '-')}"
+    return f"{prefix}-{for_folder(last.replace(':', '-'))}"

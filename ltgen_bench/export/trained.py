@@ -28,7 +28,7 @@ from ltgen_bench.methods.base import Method
 from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.recipes import resolve_recipe
 from ltgen_bench.records.schema import RunRecord
-from ltgen_bench.records.store import find_run, find_runs, stored_in
+from ltgen_bench.records.store import find_run, find_runs, refuse_blank, stored_in
 from ltgen_bench.records.vouched import read_scores
 from ltgen_bench.training.checkpoint import load_newest
 from ltgen_bench.training.loop import Trained, train
@@ -72,6 +72,7 @@ def find_trained(runs: Path, name: str, at: int | None = None) -> TrainedRun:
 
     Raises `UserError` where there is none, where its training is not finished, or left nothing behind at that position.
     """
+    refuse_blank(name)
     place = Path(name)
     if (place / "config.toml").is_file():
         runs, name = place.resolve().parent.parent, str(place.resolve())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ltgen_bench.config import MethodConfig
 from ltgen_bench.errors import UserError, unknown_name
-from ltgen_bench.registry import Later, Registry
+from ltgen_bench.registry import Later, Registry, check_name
 from ltgen_bench.validation import validate
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a bad name is refused before
@@ -136,6 +136,7 @@ def _check_whole(kind: Any, where: str) -> None:
     missing += sorted(getattr(kind, "__abstractmethods__", ()))
     if missing:
         raise UserError(f"{where}: class {kind.__name__} lacks {', '.join(missing)}.")
+    check_name(f"{where}: the method", kind.name)
     if not (isinstance(kind.Settings, type) and issubclass(kind.Settings, Settings)):
         raise UserError(f"{where}: {kind.__name__}.Settings must be a class derived from "
                         "ltgen_bench.methods.base.Settings.")

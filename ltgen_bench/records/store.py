@@ -1,6 +1,7 @@
 """The runs on disk: finding them, naming them, taking one away, and all their scores as one tidy table."""
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from ltgen_bench.plain_text import printable
 from ltgen_bench.records.schema import RECORD_FILE, NewerError, RunRecord
 from ltgen_bench.records.vouched import read_scores
 
+DIGESTS = re.compile(r"-[0-9a-f]{8}(-s\d+)?$")  # what stands behind the method in the name of a run folder
 ENTRY_COLUMNS = [
     "dataset",
     "method",
@@ -88,7 +90,7 @@ def find_runs(runs_dir: Path) -> list[StoredRun]:
     if not runs_dir.is_dir():
         return []
     found: list[StoredRun] = []
-    for folder in sorted(path for path in runs_dir.glob("*/*") if path.is_dir()):
+    for folder in sorted(path for path in runs_dir.glob("*/*") if path.is_dir() and not path.name.startswith(".")):
         found += stored_in(folder)
     return found
 
@@ -173,17 +175,25 @@ def _budget(folder: Path) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def find_run(runs_dir: Path, name: str) -> StoredRun:
-    """The run called `name`: its folder, its folder's name, `dataset/folder`, or a beginning that only it has.
+def refuse_blank(name: str) -> None:
+    """A `UserError` for an empty name of a run, which would be the beginning of every name."""
+    if not name.strip():
+        raise UserError("the name of the run is empty; type that of its folder, or its beginning.   (ltgen-bench runs list)")
 
-    Of several sets of scores in one run the newest is returned. No such run, or several: `UserError`.
+
+def find_run(runs_dir: Path, name: str, *, method_named: bool = False) -> StoredRun:
+    """The run called `name`: its folder, its folder's name, `dataset/folder`, or a beginning of it that only it has.
+
+    With `method_named` a beginning says at least the whole method. Of several sets of scores in one run the newest is returned.
+    No such run, or several: `UserError`.
     """
+    refuse_blank(name)
     runs = find_runs(runs_dir)
     if not runs:
         raise UserError(f"there are no runs under {runs_dir}; make one with: ltgen-bench run")
     as_path = Path(name)
     exact = [run for run in runs if name in (run.folder.name, run.name) or _same(as_path, run.folder)]
-    begins = [run for run in runs if run.folder.name.startswith(name) or run.name.startswith(name)]
+    begins = [run for run in runs if _begins(run, name, method_named)]
     matches = exact or begins
     folders = {run.folder for run in matches}
     if not folders:
@@ -200,16 +210,28 @@ def find_run(runs_dir: Path, name: str) -> StoredRun:
     return matches[-1]
 
 
+def _begins(run: StoredRun, name: str, method_named: bool) -> bool:
+    """Whether the run's own name begins so; the data set in front of it is written whole or not at all."""
+    own = name.removeprefix(f"{run.folder.parent.name}/")
+    least = len(DIGESTS.sub("", run.folder.name)) if method_named else 1
+    return len(own) >= least and run.folder.name.startswith(own)
+
+
 def _same(path: Path, folder: Path) -> bool:
     return path.exists() and path.resolve() == folder.resolve()
 
 
 def remove_run(run: StoredRun) -> None:
-    """Delete the run's folder with all that is in it. A run that is being written is refused (`UserError`)."""
-    with only_writer(run.folder):
-        pass
+    """Delete the run's folder with all that is in it. A run that is being written is refused (`UserError`).
+
+    It is moved away first, so that nobody begins to write into it, or finds a part of it, while it is being deleted.
+    """
+    going = run.folder.with_name(f".{run.folder.name}.removed")
     try:
-        shutil.rmtree(run.folder)
+        with only_writer(run.folder):
+            shutil.rmtree(going, ignore_errors=True)  # of a command that was killed
+            run.folder.rename(going)
+            shutil.rmtree(going)
     except OSError as error:
         raise MachineError(f"{run.folder} could not be deleted: {error.strerror or error}.") from error
 

@@ -170,10 +170,13 @@ class TestCatalogue:
 
     @pytest.mark.parametrize(("name", "short"), [
         ("digits-lt", "digits-lt"), ("folder:/data/cifar10-jpeg/", "folder-cifar10-jpeg"), ("npz:/data/mine.npz", "npz-mine"),
-        ("folder:..", "folder-")])
+        ("folder:..", "folder-"), ("folder:/", "folder-"),
+        ("npz:/d/a\nb.npz", "npz-a-b-"), (f"folder:/d/{'日' * 84}", "folder-日日")])
     def test_names_fit_a_folder(self, name, short):
         assert short_name(name).startswith(short)
         assert "/" not in short_name(name)
+        assert short_name(name).isprintable()
+        assert len(short_name(name).encode()) < 120
 
     def test_the_lt_forms_stand_for_their_factor(self):
         factors = {name: DATASETS[name].imbalance_factor for name in DATASETS if DATASETS[name].imbalance_factor}

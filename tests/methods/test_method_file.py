@@ -164,3 +164,9 @@ class TestSettings:
     def test_the_dropped_share_can_be_everything_or_nothing(self):
         for share in (0, 1, 0.5):
             assert method_settings(MethodConfig(name="cfg", label_drop=share)).label_drop == share
+
+
+@pytest.mark.parametrize("name", ["../../../evil", "a/b", "a\\nb", "x" * 300, "", "a\\x1b[2J"])
+def test_a_name_that_leads_elsewhere_is_refused(methods, written, name):
+    with pytest.raises(UserError, match=r"mine\.py: the method .*a name is of letters"):
+        add_method_file(written(WHOLE.replace('name = "mine"', f'name = "{name}"')))

@@ -1,3 +1,5 @@
+import shutil
+
 import pandas as pd
 import pytest
 from synthetic_runs import COUNTS, make_record, write_run
@@ -118,6 +120,38 @@ def test_an_unclear_or_unknown_name_is_refused_with_what_there_is(runs_dir, tmp_
         find_run(runs_dir, f"x{name}")
     with pytest.raises(UserError, match=r"there are no runs under .*ltgen-bench run"):
         find_run(tmp_path / "elsewhere", "cbdm")
+
+
+@pytest.mark.parametrize("name", ["", " ", "d", "digits-lt", "digits-lt/", "digits", "/", "."])
+def test_only_the_beginning_of_a_runs_own_name_finds_it(tmp_path, name):
+    folder, _ = write_run(tmp_path, "cbdm", 0)
+    with pytest.raises(UserError, match=r"empty|there is no run"):
+        find_run(tmp_path, name)
+    assert find_run(tmp_path, "c").folder == find_run(tmp_path, "digits-lt/c").folder == folder
+
+
+def test_what_is_removed_is_named_by_its_whole_method_at_least(tmp_path):
+    write_run(tmp_path, "ddpm", 0)
+    for name in ("d", "ddp", "digits-lt/ddp"):
+        with pytest.raises(UserError, match="there is no run"):
+            find_run(tmp_path, name, method_named=True)
+    assert find_run(tmp_path, "ddpm", method_named=True).folder == find_run(tmp_path, "digits-lt/ddpm-", method_named=True).folder
+
+
+def test_nobody_writes_into_a_run_while_it_is_deleted(runs_dir, monkeypatch):
+    run, busy = find_run(runs_dir, "cbdm"), []
+    rmtree = shutil.rmtree
+
+    def deleting(folder, **more):
+        if folder.exists():
+            busy.append(not run.folder.exists())
+            assert all(found.folder != run.folder and "removed" not in found.folder.name for found in find_runs(runs_dir))
+        rmtree(folder, **more)
+
+    monkeypatch.setattr("ltgen_bench.records.store.shutil.rmtree", deleting)
+    remove_run(run)
+    assert busy == [True]
+    assert not [path for path in run.folder.parent.iterdir() if "cbdm" in path.name]
 
 
 def test_a_removed_run_is_gone_and_a_busy_one_stays(runs_dir):
