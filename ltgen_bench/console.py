@@ -61,7 +61,7 @@ class TerminalProgress:
 
     def say(self, message: str) -> None:
         """One plain line."""
-        self.console.print(message, soft_wrap=True, highlight=False, markup=False)
+        self.console.print(message, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
     def stage(self, name: str, total: int, unit: str, done: int = 0) -> AbstractContextManager[Stage]:
         """A bar, or lines where there is no terminal."""

@@ -257,7 +257,7 @@ def _json(value: Any) -> None:
 def _say(console: "Console", what: str, where: str, samples: Path | None = None) -> None:
     lines = [f"ltgen-bench {__version__}  {what}  {where}", *([f"samples     {samples}"] if samples else [])]
     for line in lines:
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 def _show(record: "RunRecord", scores: "Scores", console: "Console", folder: Path | None) -> None:

@@ -256,7 +256,7 @@ def _header(plan: "Plan", device: "torch.device", console: "Console", processes:
     lines = [f"ltgen-bench {__version__}  {config.method.name} on {about(plan.dataset)}  {place}, seed "
              f"{config.seed}", f"run folder  {plan.folder}", *warnings_of(config)]
     for line in lines:
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 def warnings_of(config: "RunConfig") -> list[str]:
@@ -276,7 +276,7 @@ def show(result: "Run", known: bool, out: "Console") -> None:
     if known:
         seconds = sum(stage.seconds for stage in record.stages)
         out.print(f"finished on {record.finished[:16].replace('T', ' ')} in {seconds:.0f} s; shown from {folder} (use --seed "
-                  f"{record.seed + 1} for another)", soft_wrap=True, highlight=False, markup=False)
+                  f"{record.seed + 1} for another)", soft_wrap=True, highlight=False, markup=False, emoji=False)
     color = out.is_terminal and not out.no_color
     click.echo(score_table(record, result.scores, out.width, color, folder=folder))
 
