@@ -24,7 +24,7 @@ Kind = Literal["features", "images", "classifiers", "weights", "unknown"]
 KINDS: tuple[Kind, ...] = ("features", "images", "classifiers", "weights")
 
 FEATURES = re.compile(r"(.+)-[0-9a-f]{32}")  # a folder, with its lock inside
-IMAGES = re.compile(r"[0-9a-f]{16}")  # a folder, with a lock of its name beside it
+IMAGES = re.compile(r"[0-9a-f]{16}(\.damaged\d*)?")  # a folder, with a lock of its name beside it
 INSIDE = re.compile(r"\.lock|\.?[a-z]+(-[a-z0-9_]{8})?\.(npy|json)")  # of a folder: arrays, a note, what a kill left of them
 FILES: tuple[tuple[re.Pattern[str], Kind, str], ...] = (  # beside the folders of features
     (re.compile(r"classifier-[0-9a-f]{8}-[0-9a-f]{16}\.safetensors"), "classifiers", "domain classifier"),

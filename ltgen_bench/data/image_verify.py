@@ -9,11 +9,12 @@ from ltgen_bench.data.image_cache import (
     Entry,
     checksum,
     difference,
-    find_entry,
     hint,
     only_reader,
     pixels_digest,
+    put_aside,
     read_entry,
+    whole_entry,
     write_entry,
 )
 from ltgen_bench.data.listing import NAMED, Listing, counted
@@ -29,7 +30,7 @@ def verify_images(listing: Listing, image_size: int | None, command: str, progre
     written are made again.
     """
     with only_reader(listing, image_size, progress):
-        entry = find_entry(listing, image_size, progress)
+        entry = whole_entry(listing, image_size, progress)
         if entry is None:
             entry = read_entry(listing, image_size, progress)
             return [f"{listing.where}: {_count(listing)} read now; nothing was kept to compare them with", checksum(entry)]
@@ -42,6 +43,8 @@ def verify_images(listing: Listing, image_size: int | None, command: str, progre
             return [f"{listing.where}: {_words(counts)}; {_count(listing)} read again", *named, checksum(entry)]
         lines = [f"{listing.where}: {_count(listing)} as they were read", *_note_hints(entry, listing)]
         if not _whole(entry, listing):
+            if entry.matches(listing):
+                put_aside(listing, image_size, "its pixels do not match their checksum", progress)
             entry = read_entry(listing, image_size, progress)
             lines.append("the kept arrays were not what was written; the files are read again")
         return [*lines, checksum(entry)]
