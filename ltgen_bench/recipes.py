@@ -1,17 +1,16 @@
 """Which recipe a command means: a file, or the shipped one of the method for data like these."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ltgen_bench.config import EvaluateConfig, RunConfig, read_toml, recipe_path
 from ltgen_bench.data.catalog import DATASETS, find_source
+from ltgen_bench.data.class_files import first_image
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.folder import inner_folders
 from ltgen_bench.data.hub import list_hub
 from ltgen_bench.data.image_files import BadImageError, decode
-from ltgen_bench.data.listing import image_names
 from ltgen_bench.data.npz import longer_side
 from ltgen_bench.data.parts import NONE, TRAIN_NAMES, find_part
 from ltgen_bench.diffusion.samplers import SAMPLERS
@@ -131,8 +130,7 @@ def image_size(dataset: str, columns: Sequence[str] | None = None) -> int:
 def _first_image(folder: Path) -> Path:
     """The first image file below `folder`/train, or below `folder` itself where only an index list says what trains."""
     top = folder / find_part(inner_folders(folder), TRAIN_NAMES, str(folder))
-    for place, folders, _ in os.walk(top):
-        folders.sort()  # in place: the order in which they are walked
-        for name in image_names(Path(place)):
-            return Path(place) / name
-    raise FileNotFoundError(f"no image under {top}")
+    found = first_image(top)
+    if found is None:
+        raise FileNotFoundError(f"no image under {top}")
+    return found

@@ -1,10 +1,12 @@
 """A folder of class folders: the layout that a user's own images have."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from ltgen_bench.data.listing import Listing, Part, class_folders, hold_out, image_names, some
+from ltgen_bench.data.class_files import Inventory, files_in
+from ltgen_bench.data.listing import Listing, Part, class_folders, hold_out, is_hidden, some
 from ltgen_bench.data.parts import NONE, TRAIN, TRAIN_NAMES, Parts, choose_parts, find_part
 from ltgen_bench.errors import UserError
 
@@ -28,7 +30,7 @@ def list_folder(root: Path, where: str, test_part: str | None = None) -> Listing
 def inner_folders(root: Path) -> list[str]:
     """Names of the folders in `root`, sorted, without hidden ones; none where there is no such folder."""
     paths = root.iterdir() if root.is_dir() else []
-    return sorted(path.name for path in paths if path.is_dir() and not path.name.startswith("."))
+    return sorted(path.name for path in paths if path.is_dir() and not is_hidden(path.name))
 
 
 def split_off(train: Part, root: Path, class_names: list[str], parts: Parts, where: str) -> tuple[Part, Part]:
@@ -47,14 +49,20 @@ def split_off(train: Part, root: Path, class_names: list[str], parts: Parts, whe
 
 
 def list_classes(root: Path, part: str, class_names: list[str], inner: str = "") -> Part:
-    """The image files `ROOT/PART/CLASS/FILE` of every class, or those in the folder `inner` of each class folder."""
-    by_class: list[list[str]] = []
-    for name in class_names:
-        place = "/".join(filter(None, (part, name, inner)))
-        found = image_names(root / place) if (root / place).is_dir() else []
-        if not found:
+    """The image files `ROOT/PART/CLASS/FILE` of every class, or those in the folder `inner` of each class folder.
+
+    Raises `UserError` for a class without images, and where images lie elsewhere or in a format that is not read.
+    """
+    places = ["/".join(filter(None, (part, name, inner))) for name in class_names]
+    inventory = Inventory(str(root / part))
+    by_class = [inventory.images_of("/".join(filter(None, (name, inner))), files_in(root / place))
+                for name, place in zip(class_names, places, strict=True)]
+    inventory.look_beside(root / part)
+    inventory.refuse()
+    for place, files in zip(places, by_class, strict=True):
+        if not files:
             raise UserError(f"the class folder {root / place} has no images (.jpg, .jpeg, .png, ...); add some or remove the "
                             "class.")
-        by_class.append([f"{place}/{file}" for file in found])
     labels = np.repeat(np.arange(len(by_class)), [len(files) for files in by_class])
-    return Part.of(root, [file for files in by_class for file in files], labels)
+    files = [f"{place}/{file}" for place, files in zip(places, by_class, strict=True) for file in files]
+    return replace(Part.of(root, files, labels), notes=inventory.notes)

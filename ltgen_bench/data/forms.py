@@ -55,6 +55,8 @@ def load_listed(find: Find, image_size: int | None, config: DataConfig, data_roo
     """The images that `find` lists, at `config.image_size`, else at `image_size`, else as they are; read once and kept."""
     listing = find(config, data_root, progress)
     refuse_shared_files(listing)
+    for note in listing.notes:
+        progress.say(note)
     return load_images(listing, config.image_size or image_size, verify_command(config, data_root), progress)
 
 
@@ -63,6 +65,8 @@ def verify_listed(find: Find, image_size: int | None, config: DataConfig, data_r
     """Hold the files that `find` lists against what was read of them; see `verify_images`."""
     listing = find(config, data_root, progress)
     refuse_shared_files(listing)
+    for note in listing.notes:
+        progress.say(note)
     return verify_images(listing, config.image_size or image_size, verify_command(config, data_root), progress, update)
 
 

@@ -37,7 +37,7 @@ from ltgen_bench.files import (
 )
 from ltgen_bench.progress import Progress, Stage
 
-READER = 1  # grows when the same files would be read as other pixels
+READER = 2  # grows when the same files would be read as other pixels
 MEMORY_SHARE = 0.25  # of the machine's memory; arrays that are larger stay on the disk and are mapped
 FACTS = "listing.json"
 HASHED = 1024  # images at a time

@@ -1,7 +1,8 @@
 """Image files as bytes: decoded by threads, block by block, all to one size.
 
 Pixels stay as they are stored: an orientation that a camera wrote beside them is not applied, as in torchvision's image
-folders, and the user is told how many files have one. With an image size, the centre square is cut out and resized by
+folders, and the user is told how many files have one. Transparent pixels are composed on white, which is told too. With
+an image size, the centre square is cut out and resized by
 Pillow: its BOX filter, the mean over the area of a pixel, makes it smaller, and BICUBIC larger.
 """
 
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -32,11 +33,43 @@ BROKEN_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.e
 BLOCK = 64  # images that one thread reads in one go
 AHEAD = 16  # blocks under way at most, so that memory holds no more than these
 ORIENTATION = 0x0112  # the tag of Exif; 1 is upright
+WHITE = (255, 255, 255, 255)  # the background on which transparent pixels are composed
+MOVING = ("GIF", "PNG", "WEBP", "TIFF", "AVIF")  # formats whose frames or pages are images of their own
 Shape = tuple[int, int, int]
 
 
 class BadImageError(ValueError):
     """A file that is no image which can be read; its text says why."""
+
+
+class Pixels(NamedTuple):
+    """A decoded file: uint8 [C, H, W], whether it is to be turned, and whether transparent pixels were composed on white."""
+
+    array: UInt8[np.ndarray, "C H W"]
+    turned: bool
+    transparent: bool
+
+
+@dataclass
+class Marks:
+    """How many images carry an orientation, and how many transparent pixels."""
+
+    turned: int = 0
+    transparent: int = 0
+
+    def add(self, other: "Pixels | Marks") -> None:
+        """Count one image, or those of another count."""
+        self.turned += other.turned
+        self.transparent += other.transparent
+
+    def say(self, total: str, progress: Progress) -> None:
+        """What the user is told; `total` is how many images there are, in words."""
+        if self.turned:
+            progress.say(f"{self.turned:,} of {total} carry a camera's orientation, which is not applied: they are read as their "
+                         "pixels are stored; turn the files themselves where that matters")
+        if self.transparent:
+            progress.say(f"{self.transparent:,} of {total} have transparent pixels, which are composed on white; save them "
+                         "without transparency where another background is meant")
 
 
 @dataclass
@@ -47,11 +80,16 @@ class Block:
     digests: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)
-    turned: int = 0
+    marks: Marks = field(default_factory=Marks)
 
 
 def decode(data: bytes, image_size: int | None = None) -> tuple[UInt8[np.ndarray, "C H W"], bool]:
-    """The pixels of an image file, one channel for grey files and three for others; and whether it is to be turned.
+    """The pixels of an image file, one channel for grey files and three for others; and whether it is to be turned."""
+    return decode_marked(data, image_size)[:2]
+
+
+def decode_marked(data: bytes, image_size: int | None = None) -> Pixels:
+    """The pixels of an image file, one channel for grey files and three for others, and what the user is to be told of it.
 
     `data` are the bytes of the file. Raises `BadImageError`.
     """
@@ -60,16 +98,42 @@ def decode(data: bytes, image_size: int | None = None) -> tuple[UInt8[np.ndarray
     try:
         with Image.open(io.BytesIO(data)) as image:
             deep, grey = image.mode in ("I", "F") or image.mode.startswith("I;"), _is_grey(image)
-            if not deep:
-                array = np.asarray(_resized(image.convert("L" if grey else "RGB"), image_size))
-                return array[None] if grey else array.transpose(2, 0, 1), _is_turned(image)
+            frames = _frames(image)
+            if not deep and frames == 1:
+                opaque, transparent = _opaque(image)
+                array = np.asarray(_resized(opaque.convert("L" if grey else "RGB"), image_size))
+                return Pixels(array[None] if grey else array.transpose(2, 0, 1), _is_turned(image), transparent)
     except (*BROKEN_IMAGE, Image.DecompressionBombError) as error:
         raise BadImageError(f"it is corrupt or no image ({error})") from error
+    if frames > 1:
+        raise BadImageError(f"it has {frames} frames or pages; save each that is meant as a file of its own")
     raise BadImageError(f"it has {image.mode} pixels; only 8-bit images are read")
 
 
 def _is_grey(image: "Image") -> bool:
-    return image.mode in ("L", "1")
+    return image.mode in ("L", "1", "LA", "La")
+
+
+def _frames(image: "Image") -> int:
+    """How many images a file holds; the preview beside a camera's JPEG is none."""
+    if image.format not in MOVING:
+        return 1
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except (IndexError, TypeError, KeyError) as error:  # of damaged pages, which `Image.open` would not have opened
+        raise BadImageError(f"it is corrupt ({error})") from error
+
+
+def _opaque(image: "Image") -> tuple["Image", bool]:
+    """The image without transparency, and whether some pixels had it: these are composed on white."""
+    from PIL import Image
+
+    if not image.has_transparency_data:
+        return image, False
+    colours = image.convert("RGBA")
+    if colours.getchannel("A").getextrema()[0] == 255:
+        return colours.convert("RGB"), False
+    return Image.alpha_composite(Image.new("RGBA", colours.size, WHITE), colours).convert("RGB"), True
 
 
 def _is_turned(image: "Image") -> bool:
@@ -128,21 +192,19 @@ def read_images(listing: Listing, name: str, shape: Shape, image_size: int | Non
     part = listing.parts[name]
     faults: list[str] = []
     odd: list[str] = []
-    turned = 0
+    marks = Marks()
     with progress.stage(f"read {name}", len(part), "images") as stage, _quiet_pillow(), ThreadPoolExecutor() as pool:
         try:
             for block in _in_order(pool, listing, part, shape, image_size):
                 faults.extend(block.faults)
                 odd.extend(block.odd)
-                turned += block.turned
+                marks.add(block.marks)
                 yield block
                 stage.advance(len(block.images))
         finally:
             pool.shutdown(cancel_futures=True)  # of an interrupted reading
     _refuse(listing, part, name, shape, faults, odd)
-    if turned:
-        progress.say(f"{turned:,} of {len(part):,} {name} images carry a camera's orientation, which is not applied: they are "
-                     "read as their pixels are stored; turn the files themselves where that matters")
+    marks.say(f"{len(part):,} {name} images", progress)
 
 
 def _in_order(pool: ThreadPoolExecutor, listing: Listing, part: Part, shape: Shape, image_size: int | None) -> Iterator[Block]:
@@ -162,11 +224,12 @@ def _read_block(listing: Listing, files: tuple[str, ...], shape: Shape, image_si
         try:
             data = listing.content(file)
             block.digests.append(hashlib.sha256(data).hexdigest())
-            pixels, turned = decode(data, image_size)
+            found = decode_marked(data, image_size)
         except (OSError, BadImageError) as error:
             block.faults.append(f"{listing.root / file}: {error}")
             continue
-        block.turned += turned
+        block.marks.add(found)
+        pixels = found.array
         if pixels.shape[1:] == shape[1:]:
             block.images[row] = pixels
         else:

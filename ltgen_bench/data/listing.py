@@ -13,7 +13,11 @@ from ltgen_bench.data.parts import NONE, TRAIN
 from ltgen_bench.data.raw import stratified_indices
 from ltgen_bench.errors import UserError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff",
+                  ".webp")
+# What systems leave in folders, beside files whose names begin with a dot.
+SYSTEM_NAMES = ("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "folder.htt", "icon\r", "__macosx", "@eadir",
+                "#recycle", "$recycle.bin", "system volume information", "lost+found", "__pycache__")
 NAMED = 5  # how many of many files at fault an error names
 ABSENT = -1  # the size of a file that is not there
 Place = tuple[int, int]  # (device, inode): equal for two paths to one file
@@ -25,7 +29,8 @@ class Part:
 
     `files` are relative to the root of their listing, with forward slashes. `labels` is int64 [N] in 0 ... K - 1. `sizes`
     (bytes) and `times` (nanoseconds of the last change) are int64 [N]: the hint whether a file is still what it was. `places`
-    has a (device, inode) each, equal for two paths to one file; None for what is no file.
+    has a (device, inode) each, equal for two paths to one file; None for what is no file. `notes` say which files beside the
+    images are left out.
     """
 
     files: tuple[str, ...]
@@ -33,6 +38,7 @@ class Part:
     sizes: Int64[np.ndarray, " N"]
     times: Int64[np.ndarray, " N"]
     places: tuple[Place | None, ...]
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.files)
@@ -52,7 +58,7 @@ class Part:
     def take(self, indices: Int64[np.ndarray, " n"]) -> "Part":
         """The files at `indices`, in that order."""
         return Part(tuple(self.files[i] for i in indices), self.labels[indices], self.sizes[indices], self.times[indices],
-                    tuple(self.places[i] for i in indices))
+                    tuple(self.places[i] for i in indices), self.notes)
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,11 @@ class Listing:
         return {"train": self.train, "test": self.test}
 
     @property
+    def notes(self) -> list[str]:
+        """What is to be said of files that are left out, each once."""
+        return list(dict.fromkeys(note for part in self.parts.values() for note in part.notes))
+
+    @property
     def identity(self) -> str:
         """What tells this place from others on this machine."""
         return os.path.abspath(self.root)  # noqa: PTH100  (links stay)
@@ -95,15 +106,14 @@ def hold_out(part: Part, test_part: str = TRAIN) -> tuple[Part, Part]:
     return part.take(train), part.take(test)
 
 
-def image_names(folder: Path) -> list[str]:
-    """Names of the image files directly in `folder`, sorted; hidden ones and other kinds of file are left out."""
-    return sorted(name for name in os.listdir(folder)  # noqa: PTH208  (Path objects take five times as long)
-                  if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."))
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is hidden, or one that systems leave in folders."""
+    return name.startswith(".") or name.lower() in SYSTEM_NAMES
 
 
 def class_folders(folder: Path) -> list[str]:
     """Names of the folders in `folder` in the order of their labels, without hidden ones; a `UserError` where there are none."""
-    names = in_order(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    names = in_order(path.name for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name))
     if not names:
         raise UserError(f"{folder} has no class folders; images are expected as {folder}/CLASS/FILE.")
     return names

@@ -237,7 +237,7 @@ class TestDamage:
 
     def test_an_entry_of_another_reader_is_read_again(self, root, told, monkeypatch):
         load(root)
-        monkeypatch.setattr(image_cache, "READER", 2)
+        monkeypatch.setattr(image_cache, "READER", 3)
         load(root, told)
         assert "another version of ltgen-bench wrote them" in told.messages[0]
 

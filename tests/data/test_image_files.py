@@ -8,14 +8,14 @@ from PIL import Image
 from standins import write_image
 
 from ltgen_bench.data.folder import list_folder
-from ltgen_bench.data.image_files import AHEAD, BLOCK, BadImageError, common_shape, decode, read_images
+from ltgen_bench.data.image_files import AHEAD, BLOCK, BadImageError, common_shape, decode, decode_marked, read_images
 from ltgen_bench.errors import UserError
 from ltgen_bench.progress import SILENT
 
 
 def encoded(array, suffix="png", **options):
     file = io.BytesIO()
-    Image.fromarray(array).save(file, suffix, **options)
+    (array if isinstance(array, Image.Image) else Image.fromarray(array)).save(file, suffix, **options)
     return file.getvalue()
 
 
@@ -85,6 +85,35 @@ class TestDecoding:
                 outcomes.add(str(error)[:2])
         assert outcomes <= {3, "it"}
         assert "it" in outcomes
+
+    @pytest.mark.parametrize(("mode", "options"), [
+        ("RGBA", {}), ("LA", {}), ("RGB", {"transparency": (9, 9, 9)}), ("L", {"transparency": 9}), ("P", {})])
+    @pytest.mark.parametrize("size", [None, 4])
+    def test_transparent_pixels_are_composed_on_white(self, mode, options, size):
+        image = Image.new("RGBA", (4, 4), (100, 100, 100, 255))
+        image.putpixel((1, 0), (9, 9, 9, 0))
+        image = image.convert("RGB").quantize(2) if mode == "P" else image.convert(mode)
+        if mode == "P":
+            options = {"transparency": image.getpixel((1, 0))}
+        pixels, turned, transparent = decode_marked(encoded(image, **options), size)
+        assert pixels.shape[0] == (1 if mode in ("L", "LA") else 3)
+        assert pixels[:, 0, :2].tolist() == [[100, 255]] * len(pixels)
+        assert transparent
+        assert not turned
+
+    def test_half_transparent_pixels_are_half_white_and_opaque_ones_what_they_are(self):
+        pixels, _, transparent = decode_marked(encoded(Image.new("RGBA", (2, 2), (0, 100, 255, 128))))
+        assert pixels[:, 0, 0].tolist() == [127, 177, 255]
+        assert transparent
+        assert decode_marked(encoded(Image.new("LA", (2, 2), (7, 255))))[2] is False
+        assert decode(encoded(Image.new("LA", (2, 2), (7, 255))))[0].tolist() == [[[7, 7], [7, 7]]]
+
+    @pytest.mark.parametrize("suffix", ["gif", "png", "tiff", "webp"])
+    def test_an_image_that_moves_or_has_pages_is_refused(self, suffix):
+        frames = [Image.new("RGB", (4, 4), (value, 0, 0)) for value in (0, 100, 200)]
+        with pytest.raises(BadImageError, match="3 frames or pages"):
+            decode(encoded(frames[0], suffix, save_all=True, append_images=frames[1:]))
+        assert decode(encoded(frames[1], suffix, **({"lossless": True} if suffix == "webp" else {})))[0].shape == (3, 4, 4)
 
     def test_a_bomb_is_refused(self, monkeypatch):
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)

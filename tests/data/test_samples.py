@@ -33,9 +33,9 @@ def write_folder(root, images, names):
     return root
 
 
-def zipped(path, folder, top=""):
+def zipped(path, folder, top="", every=False):
     with zipfile.ZipFile(path, "w") as archive:
-        for file in sorted(folder.rglob("*.png")):
+        for file in sorted(path for path in folder.rglob("*" if every else "*.png") if path.is_file()):
             archive.write(file, top + str(file.relative_to(folder)))
     return path
 
@@ -63,6 +63,38 @@ class TestForms:
         before = sorted(tmp_path.rglob("*"))
         same(load_samples(path, tiny_dataset), images)
         assert sorted(tmp_path.rglob("*")) == before
+
+    @pytest.mark.parametrize("where", [(), ("class 0",)])
+    def test_what_systems_and_texts_leave_beside_the_images_is_listed(self, images, folder, tiny_dataset, tmp_path, told, where):
+        place = folder.joinpath(*where)
+        for name in ("._00.png", "Thumbs.db", "desktop.ini", ".DS_Store", "notes.txt"):
+            (place / name).write_bytes(b"x\xff")
+        same(load_samples(folder, tiny_dataset, None, told), images)
+        same(load_samples(zipped(tmp_path / "x.zip", folder, every=True), tiny_dataset, None, told), images)
+        for message in told.messages:
+            assert "4 hidden or system files" in message
+            assert "1 text " in message
+
+    @pytest.mark.parametrize("name", ["x.jfif", "x.GIF", "x", "x.JPG_large", "x.pnm"])
+    def test_no_image_is_lost_for_its_suffix(self, folder, tiny_dataset, tmp_path, name):
+        image = Image.open(folder / "class 1" / "04.png")
+        image.save(folder / "class 1" / name, {"x.GIF": "GIF", "x.pnm": "PPM"}.get(name, "PNG"))
+        for path in (folder, zipped(tmp_path / "x.zip", folder, every=True)):
+            assert np.bincount(load_samples(path, tiny_dataset).labels).tolist() == [4, 5, 4]
+
+    def test_turned_and_transparent_images_are_said(self, folder, tiny_dataset, told):
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        with Image.open(folder / "class 1" / "04.png") as image:
+            image.save(folder / "class 1" / "04.png", exif=exif)
+        clear = Image.new("LA", (8, 8), (9, 255))
+        clear.putpixel((0, 0), (9, 0))
+        clear.save(folder / "class 0" / "00.png")
+        found = load_samples(folder, tiny_dataset, None, told)
+        assert found.images[0, 0, 0].tolist() == [255, *[9] * 7]
+        assert "1 of 12 images" in told.messages[0]
+        assert "orientation" in told.messages[0]
+        assert "composed on white" in told.messages[1]
 
     def test_what_a_mac_packs_beside_the_images_is_passed_over(self, images, folder, tiny_dataset, tmp_path):
         path = zipped(tmp_path / "theirs.zip", folder)
@@ -215,7 +247,36 @@ class TestFolders:
         assert "11.png: it is corrupt or no image" in text
 
 
+    @pytest.mark.parametrize(("name", "words"), [
+        ("class 0/more/00.png", "1 image deeper than CLASS/FILE"), ("00.png", "1 image beside the class folders"),
+        ("class 0/00.heic", "1 file of no format that is read"), ("class 0/00.npy", "of no format"),
+        ("class 0/a.svg", "of no format"), ("class 0/00.png.bak", "of no format"), ("class 0/link", "no plain file")])
+    def test_files_that_would_be_lost_are_refused(self, folder, tiny_dataset, tmp_path, name, words):
+        (folder / "class 0" / "more").mkdir()
+        if name.endswith("link"):
+            (folder / name).symlink_to(folder)
+        elif words.startswith("1 image"):
+            (folder / "class 0" / "00.png").rename(folder / name)
+        else:
+            (folder / name).write_bytes(b"\0\xff")
+        assert words in refused(folder, tiny_dataset)
+        if not name.endswith("link"):
+            assert words in refused(zipped(tmp_path / "x.zip", folder, every=True), tiny_dataset)
+
+
 class TestZips:
+    def test_two_entries_of_one_name_are_refused(self, folder, tiny_dataset, tmp_path):
+        path = zipped(tmp_path / "x.zip", folder)
+        with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+            archive.writestr("class 0/00.png", b"x")
+        assert "1 entry of a name that is there twice: class 0/00.png" in refused(path, tiny_dataset)
+
+    def test_a_class_folder_without_images_is_named(self, folder, tiny_dataset, tmp_path):
+        path = zipped(tmp_path / "x.zip", folder)
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.mkdir("class 3")
+        assert "the class folder class 3 has no images" in refused(path, tiny_dataset)
+
     @pytest.mark.parametrize("name", ["../0/a.png", "/0/a.png", "0/../../a.png", "..\\0\\a.png", "C:/0/a.png"])
     def test_paths_outside_the_root_are_refused(self, tiny_dataset, tmp_path, name):
         with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:

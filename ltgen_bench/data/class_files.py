@@ -1,0 +1,162 @@
+"""What lies in class folders: images, and every other file by what becomes of it, so that none is lost without a word."""
+
+import codecs
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from ltgen_bench.data.image_files import BROKEN_IMAGE
+from ltgen_bench.data.listing import IMAGE_SUFFIXES, counted, is_hidden, some
+from ltgen_bench.errors import UserError
+
+TEXT_SUFFIXES = (".txt", ".json", ".jsonl", ".xml", ".csv", ".tsv", ".md", ".rst", ".yaml", ".yml", ".toml", ".ini", ".html",
+                 ".log", ".caption")
+UNREAD_SUFFIXES = (".svg", ".svgz", ".bak", ".orig", ".tmp", ".part", ".crdownload", "~")  # drawings, copies, half a download
+NO_PICTURES = ("MPEG", "EPS", "WMF", "HDF5", "GRIB", "BUFR", "FITS")  # formats that Pillow knows and that hold no pixels for it
+HEAD_BYTES = 1 << 20  # of a file without a known suffix, to see what it is
+IMAGE, HIDDEN, TEXT, STRANGE = "image", "hidden or system file", "text", "unread file"
+Head = Callable[[], bytes | None]
+
+
+def kind_of(name: str, head: Head | None) -> str:
+    """IMAGE, HIDDEN, TEXT or STRANGE, of the file `name` with forward slashes; by its content where the name does not tell.
+
+    `head` gives the first HEAD_BYTES of the file, or None where it cannot be read; it is None for what is no plain file.
+    """
+    lower = name.lower()
+    if any(map(is_hidden, name.split("/"))):
+        return HIDDEN
+    if head is None:
+        return STRANGE
+    if lower.endswith(IMAGE_SUFFIXES):
+        return IMAGE
+    if lower.endswith(TEXT_SUFFIXES):
+        return TEXT
+    data = None if lower.endswith(UNREAD_SUFFIXES) else head()
+    if data is None:
+        return STRANGE
+    return IMAGE if _is_image(data) else TEXT if _is_text(data) else STRANGE
+
+
+@dataclass
+class Inventory:
+    """The files of the class folders at `where`: what is to be refused, and what is left out with a word."""
+
+    where: str
+    deeper: list[str] = field(default_factory=list)
+    beside: list[str] = field(default_factory=list)
+    strange: list[str] = field(default_factory=list)
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+
+    def images_of(self, folder: str, files: Iterable[tuple[str, Head | None]]) -> list[str]:
+        """Sorted names of the images directly in the class folder `folder`; all its other files are noted.
+
+        `files` are all files below it, by their path from it.
+        """
+        images = []
+        for name, head in files:
+            kind = kind_of(name, head)
+            if kind == IMAGE and "/" not in name:
+                images.append(name)
+            else:
+                self.note_below(kind, f"{folder}/{name}")
+        return sorted(images)
+
+    def note_below(self, kind: str, name: str) -> None:
+        """Note a file in a class folder or below, which is no image directly in it."""
+        if kind == IMAGE:
+            self.deeper.append(name)
+        elif kind == STRANGE:
+            self.strange.append(name)
+        else:
+            self.left_out.setdefault(kind, []).append(name)
+
+    def look_beside(self, folder: Path) -> None:
+        """Note the files in `folder`, which has the class folders."""
+        for name, head in files_in(folder, below=False):
+            self.note_beside(kind_of(name, head), name)
+
+    def note_beside(self, kind: str, name: str) -> None:
+        """Note a file beside the class folders: an image has no class there, and whatever else it is, no image is lost."""
+        if kind == IMAGE:
+            self.beside.append(name)
+        else:
+            self.left_out.setdefault(kind, []).append(name)
+
+    def refuse(self) -> None:
+        """A `UserError` where images, or what may be images, would be lost: how many, why, the first of them, the way out."""
+        faults = [(self.deeper, "image", "deeper than CLASS/FILE", "move them up into their class folders, or away"),
+                  (self.beside, "image", "beside the class folders", "move them into the folders of their classes, or away"),
+                  (self.strange, "file", "of no format that is read here, or no plain files",
+                   "convert them to PNG or JPEG, or move them out of the class folders")]
+        problems = [f"{counted(len(own), noun)} {what}, such as {min(own)}; {cure}" for own, noun, what, cure in faults if own]
+        if problems:
+            names = [name for own, *_ in faults for name in sorted(own)]
+            raise UserError(f"{self.where} has files that are not CLASS/FILE: {some(names)}; every file of a class folder must "
+                            "be an image, a text, or a hidden or system file", problems)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out: how many files, why, and the first of them."""
+        kinds = [f"{counted(len(names), kind)} ({some(sorted(names))})" for kind, names in sorted(self.left_out.items())]
+        return (f"{self.where}: left out are {' and '.join(kinds)}",) if kinds else ()
+
+
+def files_in(folder: Path, *, below: bool = True) -> Iterator[tuple[str, Head | None]]:
+    """Every file in `folder` by its path from there, with what reads its beginning; hidden folders count as one file.
+
+    With `below` those in its folders too. What is no plain file, as a link to nothing, has nothing that reads it.
+    """
+    if not folder.is_dir():
+        return
+    try:
+        entries = list(os.scandir(folder))
+    except OSError as error:
+        raise UserError(f"{folder} could not be read: {error.strerror or error}; see to its permissions.") from error
+    for entry in entries:
+        if not entry.is_dir():
+            yield entry.name, partial(_head, entry.path) if entry.is_file() else None
+        elif is_hidden(entry.name) or (below and entry.is_symlink()):  # a link may lead to a folder above it
+            yield entry.name, None
+        elif below:
+            yield from ((f"{entry.name}/{name}", head) for name, head in files_in(Path(entry.path)))
+
+
+def first_image(folder: Path) -> Path | None:
+    """The first image file below `folder`, by the order of names."""
+    for place, folders, files in os.walk(folder):
+        folders.sort()  # in place: the order in which they are walked
+        for path in (Path(place) / name for name in sorted(files)):
+            if kind_of(path.name, partial(_head, path) if path.is_file() else None) == IMAGE:
+                return path
+    return None
+
+
+def _head(path: str | Path) -> bytes | None:
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(HEAD_BYTES)
+    except OSError:
+        return None
+
+
+def _is_image(data: bytes) -> bool:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return image.format not in NO_PICTURES
+    except (*BROKEN_IMAGE, Image.DecompressionBombError):
+        return False
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether bytes are text in UTF-8, perhaps cut within a character."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(data)
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in data

@@ -1,0 +1,138 @@
+"""The files of samples in class folders, on the disk or in a zip: which class each is of, and what reads it."""
+
+import io
+import stat
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from ltgen_bench.data.class_files import HEAD_BYTES, HIDDEN, IMAGE, Inventory, files_in, kind_of
+from ltgen_bench.data.image_files import BROKEN_IMAGE
+from ltgen_bench.data.listing import class_folders, counted, some
+from ltgen_bench.errors import UserError
+from ltgen_bench.progress import Progress
+
+SMALLEST_LIMIT = 1 << 20  # bytes that a file in a zip may always have
+RAW_TIMES = 16  # beyond that, as many times the bytes of an image's pixels
+PIXEL_TIMES = 64  # as many times the pixels of an image of the data set may a header declare before it is a bomb
+# What zipfile raises of members that are damaged, encrypted or packed in a way that it does not know.
+UNPACKABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)
+
+Read = Callable[[], bytes]
+Shape = tuple[int, int, int]
+Found = dict[str, dict[str, Read]]  # class folder -> its image files, each by what reads it
+
+
+def folder_files(root: Path, progress: Progress) -> Found:
+    """The images of a folder of class folders. Raises `UserError` as `Inventory.refuse` does, and for a class without images."""
+    inventory = Inventory(str(root))
+    names = {name: inventory.images_of(name, files_in(root / name)) for name in class_folders(root)}
+    inventory.look_beside(root)
+    return _whole({name: {str(root / name / file): (root / name / file).read_bytes for file in files}
+                   for name, files in names.items()}, inventory, progress)
+
+
+def zip_files(path: Path, shape: Shape, progress: Progress) -> Found:
+    """The same of a zip, nothing of which is unpacked to the disk. One folder around the class folders is passed over."""
+    try:
+        archive = zipfile.ZipFile(path)  # stays open: its files are read by threads, until the last of them is dropped
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise UserError(f"{path} is not a readable zip ({error}); it may be truncated, so make or copy it again.") from error
+    members = archive.infolist()
+    _refuse_entries(path, members)
+    kinds = {member.filename: kind_of(member.filename.rstrip("/"), partial(_head, archive, member)) for member in members
+             if not member.is_dir()}
+    images = [name for name, kind in kinds.items() if kind == IMAGE]
+    if not images:
+        raise UserError(f"{path} has no images as CLASS/FILE (.png, .jpg, ...); pack a folder of class folders.")
+    _refuse_large(path, [archive.getinfo(name) for name in images], shape)
+    around = _folder_around(images)
+    inventory = Inventory(str(path))
+    found: Found = {}
+    for name, kind in kinds.items():
+        parts = PurePosixPath(name.removeprefix(around)).parts
+        if len(parts) == 2 and kind == IMAGE:
+            found.setdefault(parts[0], {})[f"{path}/{name}"] = _reader(archive, archive.getinfo(name), shape)
+        elif len(parts) == 1 or kind == HIDDEN:
+            inventory.note_beside(kind, name)
+        else:
+            inventory.note_below(kind, name)
+    for name in (member.filename.removeprefix(around) for member in members if member.is_dir()):
+        if len(parts := PurePosixPath(name).parts) == 1 and kind_of(name.rstrip("/"), None) != HIDDEN:
+            found.setdefault(parts[0], {})
+    return _whole(dict(sorted(found.items())), inventory, progress)
+
+
+def _folder_around(images: list[str]) -> str:
+    """`TOP/` where all images lie deeper than CLASS/FILE in one folder, else nothing."""
+    parts = [PurePosixPath(name).parts for name in images]
+    tops = {own[0] for own in parts}
+    return f"{next(iter(tops))}/" if len(tops) == 1 and all(len(own) > 2 for own in parts) else ""
+
+
+def _whole(found: Found, inventory: Inventory, progress: Progress) -> Found:
+    """`found`, when no image is lost and every class has some; says what is left out."""
+    inventory.refuse()
+    empty = [name for name, files in found.items() if not files]
+    if empty:
+        raise UserError(f"{inventory.where}: the class folder{'' if len(empty) == 1 else 's'} {some(empty)} "
+                        f"{'has' if len(empty) == 1 else 'have'} no images (.png, .jpg, ...); add some, or remove the class.")
+    for note in inventory.notes:
+        progress.say(note)
+    return found
+
+
+def _refuse_entries(path: Path, members: list[zipfile.ZipInfo]) -> None:
+    """A `UserError` for entries that lead out of the zip, and for two of one name, of which only one could be read."""
+    outside = [member.filename for member in members if not member.is_dir() and _leads_outside(member)]
+    twice = [name for name, times in Counter(member.filename for member in members).items() if times > 1]
+    for names, what in ((outside, "with a path outside its root or a link"), (twice, "of a name that is there twice")):
+        if names:
+            raise UserError(f"{path}: {len(names):,} {'entry' if len(names) == 1 else 'entries'} {what}: {some(names)}; pack "
+                            "CLASS/FILE with relative paths, each once.")
+
+
+def _refuse_large(path: Path, members: list[zipfile.ZipInfo], shape: Shape) -> None:
+    limit = max(SMALLEST_LIMIT, RAW_TIMES * int(np.prod(shape)))
+    large = [f"{member.filename}: {member.file_size:,} bytes" for member in members if member.file_size > limit]
+    if large:
+        raise UserError(f"{path}: {counted(len(large), 'image file')} larger than {limit:,} bytes unpacked, which no image of "
+                        f"{shape[2]} x {shape[1]} needs: {some(large)}.")
+
+
+def _head(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes | None:
+    try:
+        with archive.open(member) as file:
+            return file.read(HEAD_BYTES)
+    except UNPACKABLE:
+        return None
+
+
+def _leads_outside(member: zipfile.ZipInfo) -> bool:
+    parts = PurePosixPath(member.filename.replace("\\", "/")).parts
+    absolute = not parts or parts[0] == "/" or parts[0].endswith(":")
+    return absolute or ".." in parts or stat.S_ISLNK(member.external_attr >> 16)
+
+
+def _reader(archive: zipfile.ZipFile, member: zipfile.ZipInfo, shape: Shape) -> Read:
+    def read() -> bytes:
+        from PIL import Image
+
+        try:
+            data = archive.read(member)
+            with Image.open(io.BytesIO(data)) as image:  # the header alone
+                width, height = image.size
+        except UNPACKABLE as error:
+            raise OSError(f"it cannot be unpacked ({error})") from error
+        except (*BROKEN_IMAGE, Image.DecompressionBombError) as error:
+            raise OSError(f"it is corrupt or no image ({error})") from error
+        if width * height > PIXEL_TIMES * shape[1] * shape[2]:
+            raise OSError(f"its header declares {width} x {height} pixels")
+        return data
+
+    return read
