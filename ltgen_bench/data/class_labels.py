@@ -105,7 +105,7 @@ def _ambiguous(found: Mapping[str, Mapping[str, int]], class_names: Sequence[str
 
 def _unknown(texts: Sequence[str], found: Mapping[str, Mapping[str, int]], class_names: Sequence[str], where: str, word: str,
              are: LabelsAre | None) -> UserError:
-    likelier = are or max(found, key=lambda how: len(found[how]))
+    likelier: str = are or max(found, key=lambda how: len(found[how]))
     unknown = [f"'{text}'" for text in texts if text not in found[likelier]]
     known = class_names if likelier == "names" else list(map(str, range(len(class_names))))
     missing = [name for label, name in enumerate(known) if label not in found[likelier].values()]
