@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ltgen_bench.compiling import Compile
 from ltgen_bench.errors import UserError
 from ltgen_bench.files import shipped_folder
-from ltgen_bench.validation import validate
+from ltgen_bench.validation import INVERSE, validate
 
 PROFILE = r"^(exp|step|pareto:[0-9]+([.][0-9]+)?)$"
 DIGEST_SCHEMA = 1  # grows only when the meaning of an existing value changes; a new setting with a default needs none
@@ -30,7 +30,7 @@ class DataConfig(Part):
 
     name: str = Field(default="digits-lt", description="a catalogue name, folder:PATH, npz:FILE or hub:NAME")
     imbalance_factor: Annotated[float, Field(ge=1)] | Literal["natural"] | None = Field(
-        default=None,
+        default=None, json_schema_extra={INVERSE: True},
         description="largest / smallest class count; the data set's own when absent, 'natural' keeps all images")
     profile: str = Field(default="exp", pattern=PROFILE, description="how the class counts fall: exp, step or pareto:ALPHA")
     split_seed: int = Field(default=0, ge=0, lt=2**32, description="seed of the draw within each class")

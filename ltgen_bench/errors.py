@@ -53,6 +53,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" Did you mean '{near[0]}'?" if near else ""
 
 
+def inverse_hint(factor: float, before: str = "") -> str:
+    """` Did you mean 100?` for an imbalance factor of 0.01: some call the smallest over the largest count so. Else nothing."""
+    inverse = round(1 / factor, 6) if 0 < factor < 1 else 0.0
+    return f" Did you mean {before}{inverse:g}, the largest over the smallest class count?" if 1 < inverse < 1e9 else ""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str], listing: str = "") -> UserError:
     """The error for a name that is not among `known`: near match, the full list, and the command that prints it."""
     names = sorted(known)

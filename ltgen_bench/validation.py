@@ -6,7 +6,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from ltgen_bench.errors import UserError, did_you_mean
+from ltgen_bench.errors import UserError, did_you_mean, inverse_hint
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -22,6 +22,7 @@ def validate(model: type[M], values: Mapping[str, Any], *, where: str, prefix: s
         raise UserError(f"{where} has {count}", problems) from None
 
 
+INVERSE = "inverse"  # marks a field (in `json_schema_extra`) of which some write the inverse
 ALLOWED = {
     "int_type": "a whole number", "int_from_float": "a whole number", "float_type": "a number", "string_type": "a text",
     "bool_type": "true or false", "tuple_type": "a list", "finite_number": "a finite number",
@@ -54,7 +55,14 @@ def _explain(model: type[BaseModel], path: tuple[str, ...], faults: list[dict[st
     alternatives = [_allowed(fault, _bounds(model, path)) for fault in faults]
     if None in alternatives:
         return f"{key}: {given!r}: {faults[0]['msg']}."
-    return f"{key}: {given!r} is not {' or '.join(str(allowed) for allowed in alternatives)}."
+    return f"{key}: {given!r} is not {' or '.join(str(allowed) for allowed in alternatives)}.{_inverse_hint(model, path, given)}"
+
+
+def _inverse_hint(model: type[BaseModel], path: tuple[str, ...], given: Any) -> str:
+    """The inverse of a value below 1, for a setting that some papers define the other way round."""
+    field = _field_model(model, path[:-1]).model_fields.get(path[-1])
+    marked = field is not None and isinstance(field.json_schema_extra, dict) and INVERSE in field.json_schema_extra
+    return inverse_hint(given) if marked and isinstance(given, float) else ""
 
 
 def _allowed(fault: dict[str, Any], bounds: str) -> str | None:

@@ -56,13 +56,17 @@ def _facts(config: "DataConfig", data_root: Path) -> tuple[dict[str, Any], str]:
     from ltgen_bench.data.describe import describe, describe_manifest
     from ltgen_bench.data.load import dataset_name, shipped_split
 
+    split, source = shipped_split(config), find_source(config.name)
+    fetched = any((data_root / place).exists() for place in source.places) or not source.places
     try:
-        return describe(load_dataset(config, data_root=data_root, progress=_progress())), ""
+        if split is None or fetched:
+            return describe(load_dataset(config, data_root=data_root, progress=_progress())), ""
+        missing = f"{source.content.upper()} is not under {data_root}/; `ltgen-bench data verify {config.name}` fetches it"
     except UserError as error:
-        split, source = shipped_split(config), find_source(config.name)
         if split is None:
             raise
-        return describe_manifest(dataset_name(config, source, split), split, source), str(error)
+        missing = str(error)
+    return describe_manifest(dataset_name(config, source, split), split, source), missing
 
 
 @data.command()
@@ -131,7 +135,7 @@ def _print(config: "DataConfig", facts: dict[str, Any], missing: str, every: boo
     source, image, split = find_source(config.name), facts["image"], facts["split"]
     counts, names, sizes = facts["class_counts"], facts["classes"], facts["references"]
     click.echo(facts["name"])
-    lines = [("what", source.summary), ("source", source.source), ("licence", source.licence)]
+    lines = [("what", source.images or source.summary), ("source", source.source), ("licence", source.licence)]
     lines += [("files" if not at else "", f"{file} {checksum}") for at, (file, checksum) in enumerate(source.checksums)]
     if image is not None:
         colours = "1 channel" if image["channels"] == 1 else f"{image['channels']} channels"

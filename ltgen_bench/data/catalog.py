@@ -25,14 +25,17 @@ from ltgen_bench.data.forms import (
 from ltgen_bench.data.large_sets import LargeSet
 from ltgen_bench.data.raw import RawData
 from ltgen_bench.data.torchvision_sets import load_torchvision, verify_torchvision
-from ltgen_bench.errors import UserError, unknown_name
+from ltgen_bench.errors import UserError, inverse_hint, unknown_name
 from ltgen_bench.progress import Progress
 from ltgen_bench.registry import Registry, for_folder
 
 
 @dataclass(frozen=True)
 class DataSource:
-    """One catalogue entry. `imbalance_factor` is what the name stands for; None keeps the counts as they are."""
+    """One catalogue entry. `imbalance_factor` is what the name stands for; None keeps the counts as they are.
+
+    `summary` says what the images are and which of them the name stands for, `images` the first alone.
+    """
 
     summary: str
     source: str
@@ -46,6 +49,8 @@ class DataSource:
     class_names: tuple[str, ...] = ()  # where they are known before the files are read
     num_classes: int | None = None
     checksums: tuple[tuple[str, str], ...] = ()  # published files and what they hash to, as "md5:..."
+    images: str = ""
+    places: tuple[str, ...] = ()  # below the data root: where none of these is, the images would have to be fetched
     # Recompute what the files hash to: (config, data root, progress, take changed files as they are now) -> what was found,
     # a line each; a difference is a `UserError`.
     verify: Callable[[DataConfig, Path, Progress, bool], list[str]] | None = None
@@ -56,7 +61,7 @@ DATASETS: Registry[DataSource] = Registry("data set", "datasets")
 
 def _add_both(name: str, factor: float, source: DataSource) -> None:
     """Register `NAME`, and `NAME-lt` with an exponential long tail at `factor`."""
-    source = replace(source, content=name)
+    source = replace(source, content=name, images=source.summary)
     DATASETS.add(name, replace(source, summary=f"{source.summary}; all images"))
     DATASETS.add(f"{name}-lt", replace(
         source, imbalance_factor=factor,
@@ -64,13 +69,14 @@ def _add_both(name: str, factor: float, source: DataSource) -> None:
 
 
 def _from_torchvision(name: str, kind: str, summary: str, source: str, licence: str, *, flip: bool, channels: int,
-                      class_names: tuple[str, ...], files: dict[str, str], recipes: str = "cifar10-lt") -> None:
+                      class_names: tuple[str, ...], files: dict[str, str], places: tuple[str, ...],
+                      recipes: str = "cifar10-lt") -> None:
     """Register what torchvision's class `kind` reads, at factor 100; `files` are the published ones with their md5."""
     _add_both(name, 100.0, DataSource(
         f"{summary}, {len(class_names)} classes; fetched by torchvision", source, licence,
         partial(load_arrays, partial(load_torchvision, kind)), flip, recipes, image_shape=(channels, 32, 32),
         class_names=class_names, num_classes=len(class_names),
-        checksums=tuple((file, f"md5:{md5}") for file, md5 in files.items()),
+        checksums=tuple((file, f"md5:{md5}") for file, md5 in files.items()), places=places,
         verify=partial(verify_arrays, partial(verify_torchvision, kind))))
 
 
@@ -91,12 +97,13 @@ _add_both("digits", 20.0, DataSource(
     class_names=DIGITS, num_classes=len(DIGITS), checksums=(("scikit-learn's digits", f"sha256:{SHA256}"),),
     verify=partial(verify_arrays, lambda root, progress: verify_digits())))
 
-for _name, _kind, _classes, _files in (
-        ("cifar10", "CIFAR10", CIFAR10, {"cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a"}),
-        ("cifar100", "CIFAR100", CIFAR100, {"cifar-100-python.tar.gz": "eb9058c3a382ffc7106e4002c42a8d85"})):
+for _name, _kind, _classes, _archive, _md5, _unpacked in (
+        ("cifar10", "CIFAR10", CIFAR10, "cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a", "cifar-10-batches-py"),
+        ("cifar100", "CIFAR100", CIFAR100, "cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85", "cifar-100-python")):
     _from_torchvision(
         _name, _kind, "32 x 32 photographs", "Krizhevsky, 2009, https://www.cs.toronto.edu/~kriz/cifar.html",
-        "none stated; free for research", flip=True, channels=3, class_names=_classes, files=_files, recipes=f"{_name}-lt")
+        "none stated; free for research", flip=True, channels=3, class_names=_classes, files={_archive: _md5},
+        places=(_archive, _unpacked), recipes=f"{_name}-lt")
 _from_torchvision(
     "mnist", "MNIST", "grey handwritten digits, 28 x 28 in a border of 2 black pixels",
     "LeCun, Cortes and Burges, 1998, http://yann.lecun.com/exdb/mnist/", "CC BY-SA 3.0, as Keras states", flip=False, channels=1,
@@ -104,7 +111,7 @@ _from_torchvision(
         "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
         "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
         "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
-        "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c"})
+        "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c"}, places=("MNIST/raw",))
 _from_torchvision(
     "fashion-mnist", "FashionMNIST", "grey pictures of clothes, 28 x 28 in a border of 2 black pixels",
     "Xiao, Rasul and Vollgraf, 2017, https://github.com/zalandoresearch/fashion-mnist", "MIT", flip=True, channels=1,
@@ -112,11 +119,12 @@ _from_torchvision(
         "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
         "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
         "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
-        "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310"})
+        "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310"}, places=("FashionMNIST/raw",))
 _from_torchvision(
     "svhn", "SVHN", "32 x 32 photographs of house numbers", "Netzer et al., 2011, http://ufldl.stanford.edu/housenumbers/",
     "non-commercial use only", flip=False, channels=3, class_names=DIGITS, files={
-        "train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373", "test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3"})
+        "train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373", "test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3"},
+    places=("train_32x32.mat", "test_32x32.mat"))
 
 # class folders of images that were saved once more: no scores of theirs compare with those of the published files
 _PHOTOS = LargeSet(
@@ -193,8 +201,10 @@ def _at_factor(name: str) -> DataSource:
     except ValueError:
         factor = 0.0
     if not 1 <= factor < float("inf"):
-        raise UserError(f"data set '{name}': '{text}' is no imbalance factor, which is a number of at least 1, as in {known}-50.")
-    return replace(source, imbalance_factor=factor)
+        raise UserError(f"data set '{name}': '{text}' is no imbalance factor, which is a number of at least 1, as in {known}-50."
+                        f"{inverse_hint(factor, f'{known}-')}")
+    summary = f"{source.images}; exponential long tail, imbalance factor {factor:g}"
+    return replace(source, imbalance_factor=factor, summary=summary)
 
 
 def short_name(name: str) -> str:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from jaxtyping import Int64
 
-from ltgen_bench.errors import UserError
+from ltgen_bench.errors import UserError, inverse_hint
 
 
 def class_counts(n_max: int, num_classes: int, imbalance_factor: float, profile: str = "exp") -> list[int]:
@@ -20,7 +20,8 @@ def class_counts(n_max: int, num_classes: int, imbalance_factor: float, profile:
     Raises `UserError` for a factor below 1, a shape of 0, fewer than two classes, or a class left without an image.
     """
     if not imbalance_factor >= 1:
-        raise UserError(f"imbalance factor {imbalance_factor:g}: it is largest / smallest class count, at least 1.")
+        raise UserError(f"imbalance factor {imbalance_factor:g}: it is largest / smallest class count, at least 1."
+                        f"{inverse_hint(imbalance_factor)}")
     if num_classes < 2:
         raise UserError(f"a long tail needs at least 2 classes, and the data set has {num_classes}.")
     ratio = 1 / imbalance_factor

@@ -104,6 +104,23 @@ class TestShow:
         assert "12,608 images, 10 to 500 a class, 100 classes (exp, factor 50, split seed 0)" in text
         assert "images not at hand, so there is no fingerprint: CIFAR100 is not under nowhere/" in text
         assert "80 more (--all lists them)" in text
+        assert "factor 100" not in text
+        assert "fetching" not in done.stderr
+
+    @pytest.mark.parametrize("arguments", [("cifar10-lt-50",), ("cifar10-lt", "--imbalance-factor", "50"),
+                                           ("cifar10", "--imbalance-factor", "50")])
+    def test_a_shipped_split_asks_for_no_images_and_has_one_factor(self, arguments, tmp_path, monkeypatch):
+        from click.testing import CliRunner
+        from torchvision import datasets
+
+        from ltgen_bench.cli.data import show
+
+        monkeypatch.setattr(datasets, "CIFAR10", None)
+        done = CliRunner().invoke(show, [*arguments, "--data-root", str(tmp_path)])
+        assert done.exit_code == 0
+        assert "50" in done.stdout
+        assert "factor 100" not in done.stdout
+        assert "all images" not in done.stdout
 
     def test_many_classes_are_all_listed_on_demand(self, program):
         done = program("show", "cifar100-lt", "--all", "--data-root", "nowhere")
@@ -125,6 +142,8 @@ class TestShow:
 
     @pytest.mark.parametrize(("arguments", "sentence"), [
         (["show", "digits-lt", "--imbalance-factor", "0.5"], "data.imbalance_factor: 0.5 is not a number of at least 1"),
+        (["show", "digits-lt", "--imbalance-factor", "0.01"], "at least 1 or 'natural'. Did you mean 100"),
+        (["show", "cifar10-lt-0.01"], "Did you mean cifar10-lt-100"),
         (["show", "digits-lt", "--profile", "expo"], "data.profile: 'expo' is not one of exp, step or pareto:ALPHA."),
         (["show", "digits-lt", "--class-order", "-1"], "data.class_order: -1 is not a number of at least 0 and below"),
         (["show", "digits-lt", "--split", "none.json"], "there is no manifest none.json"),
