@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
+from ltgen_bench.data.class_names import in_order
 from ltgen_bench.data.listing import Listing, Part, hold_out, some
 from ltgen_bench.data.npz import HIGHEST_LABEL
 from ltgen_bench.data.parts import Parts, choose_parts
@@ -120,13 +121,15 @@ def _columns(features: Mapping[str, Any], given: tuple[str, str] | None, where: 
     classes = [name for name, kind in kinds.items() if kind == "ClassLabel"]
     numbers = [name for name, kind in kinds.items() if kind == "Value" and "int" in features[name].dtype]
     texts = [name for name, kind in kinds.items() if kind == "Value" and "string" in features[name].dtype]
+    # Whole numbers with rows that lack one become floats in many a program; `_labels` says so.
+    floats = [name for name, kind in kinds.items() if kind == "Value" and "float" in features[name].dtype]
     if given is not None:
-        for name, allowed, kind in ((given[0], images, "images"), (given[1], classes + numbers + texts, "labels")):
+        for name, allowed, kind in ((given[0], images, "images"), (given[1], classes + numbers + texts + floats, "labels")):
             if name not in allowed:
                 raise UserError(f"{where}: --columns names '{name}', which is no column of {kind}; its columns of {kind} are: "
                                 f"{', '.join(allowed) or 'none'}.")
         return given
-    labels = classes or numbers
+    labels = classes or numbers or floats
     if len(images) == 1 and len(labels) == 1:
         return images[0], labels[0]
     raise UserError(f"{where} has the image columns {some(images) or 'none'} and the label columns {some(labels) or 'none'}, and "
@@ -135,16 +138,21 @@ def _columns(features: Mapping[str, Any], given: tuple[str, str] | None, where: 
 
 def _labels(splits: Mapping[str, Any], column: str, where: str,
             parts: Parts) -> tuple[tuple[str, ...], dict[str, Int64[np.ndarray, " N"]]]:
-    """The class names, and int64 labels of each split. Class labels have names; numbers are theirs, texts are sorted."""
+    """The class names, and int64 labels of each split. Class labels have names; numbers are theirs, texts are put in order."""
+    for split, data in splits.items():
+        _refuse_null(data, column, split, where, parts)
     values = {split: np.asarray(data.with_format("numpy", columns=[column])[column][:]) for split, data in splits.items()}
     train = parts.train
     names = getattr(splits[train].features[column], "names", None)
+    if any(own.dtype.kind == "f" for own in values.values()):
+        values = {split: _whole(own, column, split, where) for split, own in values.items()}
     if values[train].dtype.kind not in "iu":
-        names = sorted(set(map(str, values[train].tolist())))
+        names = in_order(set(map(str, values[train].tolist())))
         strangers = sorted({str(value) for own in values.values() for value in own.tolist()} - set(names))
         if strangers:
             raise UserError(f"{where}: the {parts.test} split has classes that {train} lacks: {some(strangers)}.")
-        values = {split: np.searchsorted(names, list(map(str, own.tolist()))) for split, own in values.items()}
+        index = {name: label for label, name in enumerate(names)}
+        values = {split: np.array([index[str(value)] for value in own.tolist()], np.int64) for split, own in values.items()}
     for split, own in values.items():
         if not len(own):
             raise UserError(f"{where}: the split '{split}' is empty.")
@@ -158,6 +166,27 @@ def _labels(splits: Mapping[str, Any], column: str, where: str,
         raise UserError(f"{where}: the {parts.test} split has classes that {train} lacks: {some(map(str, beyond))}.")
     return (tuple(names) if names is not None else tuple(map(str, range(count))),
             {split: own.astype(np.int64) for split, own in values.items()})
+
+
+def _refuse_null(data: Any, column: str, split: str, where: str, parts: Parts) -> None:
+    """A `UserError` where rows of a split have no label: nothing, no number, or a text without letters."""
+    cells = data.select_columns([column]).with_format("arrow")[:][column].to_pylist()
+    rows = [row for row, cell in enumerate(cells) if cell is None or cell != cell or (isinstance(cell, str) and not cell.strip())]
+    if rows:
+        other = f", or choose another split as test: {parts.ways_out}" if split == parts.test else ""
+        raise UserError(f"{where}: {len(rows):,} of the {len(cells):,} rows of the split '{split}' have no label in the column "
+                        f"'{column}' (row {some(map(str, rows))}, counted from 0); give each a label, or leave these rows out of "
+                        f"the data{other}.")
+
+
+def _whole(values: np.ndarray, column: str, split: str, where: str) -> Int64[np.ndarray, " N"]:
+    """Whole numbers that are stored as floats, as whole numbers; others are a `UserError`."""
+    odd = np.flatnonzero(values != np.round(values))
+    if len(odd):
+        raise UserError(f"{where}: {len(odd):,} of the {len(values):,} labels '{column}' of the split '{split}' are no whole "
+                        f"numbers; the first is {values[odd[0]]} in row {odd[0]}, counted from 0. Name another column with "
+                        "--columns IMAGE,LABEL.")
+    return values.astype(np.int64)
 
 
 def _rows_of(split: str, labels: Int64[np.ndarray, " N"]) -> Part:

@@ -33,8 +33,8 @@ def load_npz(path: Path, test_part: str | None = None) -> RawData:
     if train.labels.max() >= len(train):  # before anything is sized by the number of classes
         raise UserError(f"{where}: labels go up to {train.labels.max()}, which makes {train.labels.max() + 1:,} classes, and "
                         f"there are only {len(train):,} training images; labels number the classes from 0.")
-    names = tuple(str(n) for n in arrays["class_names"]) if "class_names" in arrays else \
-        tuple(str(c) for c in range(int(train.labels.max()) + 1))
+    names = _class_names(arrays["class_names"], where) if "class_names" in arrays else \
+        tuple(map(str, range(int(train.labels.max()) + 1)))
     if parts.test == NONE:
         test = train.take(np.empty(0, np.int64))
     elif parts.test == TRAIN:
@@ -52,6 +52,21 @@ def load_npz(path: Path, test_part: str | None = None) -> RawData:
             raise UserError(f"{where}: {part}_labels has the label {highest} and there are {len(names)} classes, "
                             f"so labels go from 0 to {len(names) - 1}.")
     return RawData(train, test, names, test_part=parts.test, unread=parts.unread)
+
+
+def _class_names(names: np.ndarray, where: str) -> tuple[str, ...]:
+    """The names of the classes, no two of them the same."""
+    if names.ndim != 1 or names.dtype.kind not in "USiu":
+        raise UserError(f"{where}: class_names is {names.dtype} of shape {names.shape}; it has a text for each class in one row.")
+    try:
+        found = [name.decode() if isinstance(name, bytes) else str(name) for name in names.tolist()]
+    except UnicodeDecodeError as error:
+        raise UserError(f"{where}: class_names is no text in UTF-8 ({error}); save the names as an array of str.") from error
+    twice = sorted({name for name in found if found.count(name) > 1})
+    if twice or not all(name.strip() for name in found):
+        raise UserError(f"{where}: class_names has {f'{twice[0]!r} twice' if twice else 'an empty name'}; every class has a name "
+                        "of its own.")
+    return tuple(found)
 
 
 def longer_side(path: Path) -> int:
@@ -87,8 +102,8 @@ def _check_headers(headers: Mapping[str, Header], keys: Mapping[str, str], where
     images, labels = (headers[keys[kind]] for kind in KINDS)
     if images.nbytes > BOMB_BYTES:
         refuse_header(images, where)
-    if len(labels.shape) != 1 or labels.dtype.kind not in "iu" or labels.shape[0] != (images.shape or (0,))[0]:
-        _refuse_labels(images.shape, labels.dtype, labels.shape, where)
+    if len(labels.shape) != 1 or labels.dtype.kind not in "iuf" or labels.shape[0] != (images.shape or (0,))[0]:
+        _refuse_labels(images.shape, labels.dtype, labels.shape, where)  # of floats by their values, of which some may be none
 
 
 def refuse_header(images: Header, where: str) -> None:
@@ -112,6 +127,10 @@ def checked(images: np.ndarray, labels: np.ndarray, where: str) -> ImageSet:
         raise _wrong_shape(images.shape, where)
     if 0 in images.shape[1:]:
         raise UserError(f"{where}: images have the shape {images.shape}, and so no pixels.")
+    absent = int(np.isnan(labels).sum()) if labels.dtype.kind == "f" else 0
+    if absent:
+        raise UserError(f"{where}: {absent:,} of the {labels.size:,} labels are NaN, so these images have none; give each image "
+                        "a whole number, or leave these images out.")
     if labels.dtype.kind not in "iu" or labels.ndim != 1 or len(labels) != len(images) or not len(labels):
         _refuse_labels(images.shape, labels.dtype, labels.shape, where)
     if labels.min() < 0:

@@ -175,6 +175,40 @@ class TestFaults:
         folder = make({"image": IMAGE, "label": datasets.Value(kind)}, train=train, test={**TEST, "label": labels})
         assert sentence in refused(folder, columns=("image", "label"))
 
+    @pytest.mark.parametrize("split", ["train", "test"])
+    @pytest.mark.parametrize(("kind", "values"), [
+        ("int64", [0, 1]), ("string", ["a", "b"]), ("float64", [0.0, 1.0]), ("large_string", ["a", "b"]), ("class", [0, 1])])
+    def test_rows_without_a_label_are_counted_and_refused(self, make, split, kind, values):
+        parts = {"train": {**TRAIN, "label": [values[label] for label in TRAIN["label"]]},
+                 "test": {**TEST, "label": [values[label] for label in TEST["label"]]}}
+        parts[split]["label"][1] = None
+        feature = CLASSES if kind == "class" else datasets.Value(kind)
+        text = refused(make({"image": IMAGE, "label": feature}, **parts), columns=("image", "label"))
+        assert f"1 of the {5 if split == 'train' else 2} rows of the split '{split}' have no label" in text
+        assert "(row 1, counted from 0)" in text
+        assert ("--test-part" in text) is (split == "test")
+
+    @pytest.mark.parametrize(("kind", "absent"), [("string", " "), ("float32", float("nan"))])
+    def test_blanks_and_nan_are_no_labels_either(self, make, kind, absent):
+        labels = [absent, *["0" if kind == "string" else 0.0] * 2, absent, "1" if kind == "string" else 1.0]
+        folder = make({"image": IMAGE, "label": datasets.Value(kind)}, train={**TRAIN, "label": labels})
+        assert "2 of the 5 rows" in refused(folder, columns=("image", "label"))
+
+    def test_floats_are_labels_where_all_are_whole(self, make):
+        feature = {"image": IMAGE, "label": datasets.Value("float64")}
+        train = {**TRAIN, "label": [0.0, 0.0, 0.0, 1.0, 1.0]}
+        found = load(make(feature, train=train, test={**TEST, "label": [0.0, 1.0]}))
+        assert (found.class_names, found.class_counts) == (("0", "1"), [3, 2])
+        assert "1 of the 2 labels 'label' of the split 'test' are no whole numbers; the first is 0.5 in row 1" in \
+            refused(make(feature, train=train, test={**TEST, "label": [0.0, 0.5]}))
+
+    def test_texts_that_are_numbers_stand_by_value(self, make):
+        labels = [str(label) for label in range(12)] * 4
+        folder = make({"image": IMAGE, "label": datasets.Value("string")}, train={"image": list(range(48)), "label": labels})
+        found = load(folder, columns=("image", "label"))
+        assert found.class_names == tuple(map(str, range(12)))
+        assert all(int(image[0, 0, 0]) % 12 == label for image, label in zip(found.test.images, found.test.labels, strict=True))
+
     def test_a_row_without_an_image_is_named(self, make):
         folder = make({"image": IMAGE, "label": CLASSES}, train={**TRAIN, "image": [1, None, 3, 4, 5]}, test=TEST)
         assert f"hub:{folder}/train/1: the row has no image" in refused(folder)

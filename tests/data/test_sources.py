@@ -187,6 +187,28 @@ class TestArrays:
         assert np.bincount(raw.train.labels).tolist() == [6, 6, 6]
         assert np.bincount(raw.test.labels).tolist() == [2, 2, 2]
 
+    @pytest.mark.parametrize("part", ["train", "test"])
+    def test_labels_that_are_none_are_counted(self, tmp_path, part):
+        arrays = {f"{name}_{kind}": value for name in ("train", "test")
+                  for kind, value in (("images", np.zeros((6, 4, 4), np.uint8)), ("labels", np.arange(6.0) % 2))}
+        arrays[f"{part}_labels"][[1, 4]] = np.nan
+        if part == "test":
+            arrays["train_labels"] = arrays["train_labels"].astype(int)
+        with pytest.raises(UserError, match=f"{part}: 2 of the 6 labels are NaN"):
+            load_npz(save(tmp_path / "a.npz", **arrays))
+
+    @pytest.mark.parametrize(("names", "words"), [
+        (["a", "a", "b"], "'a' twice"), (["a", " ", "b"], "an empty name"), ([0.5, np.nan, 1], "class_names is float64"),
+        ([["a", "b", "c"]], "of shape")])
+    def test_class_names_that_are_none_are_refused(self, tmp_path, names, words):
+        with pytest.raises(UserError, match=words):
+            load_npz(save(tmp_path / "a.npz", images=np.zeros((12, 4, 4), np.uint8), labels=np.arange(12) % 3, class_names=names))
+
+    def test_class_names_may_be_bytes(self, tmp_path):
+        path = save(tmp_path / "a.npz", images=np.zeros((12, 4, 4), np.uint8), labels=np.arange(12) % 3,
+                    class_names=np.array([b"a", b"b", b"c"]))
+        assert load_npz(path).class_names == ("a", "b", "c")
+
     def test_class_names_can_be_given(self, tmp_path):
         images = np.zeros((24, 4, 4), np.uint8)
         raw = load_npz(save(tmp_path / "a.npz", images=images, labels=LABELS, class_names=["cat", "dog", "eel"]))
