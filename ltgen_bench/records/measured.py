@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 
 from ltgen_bench.errors import UserError
-from ltgen_bench.evaluation.scores import protocols_path
-from ltgen_bench.files import shipped_folder, write_text, write_whole
+from ltgen_bench.evaluation.scores import csv_text, protocols_path
+from ltgen_bench.files import shipped_folder, write_text
+from ltgen_bench.plain_text import csv_plain
 from ltgen_bench.records.store import LATER_COLUMNS, ROW_COLUMNS, UNKNOWN_TYPES
 
 COUNTS = [name for name, kind in UNKNOWN_TYPES.items() if kind == "Int64"]
@@ -24,7 +25,7 @@ def measured_csv(rows: pd.DataFrame, path: Path, protocols: Mapping[str, Mapping
 
     With `protocols` (id -> description), those that occur go to `<path without .csv>.protocols.json` beside it.
     """
-    write_whole(path, lambda part: rows[ROW_COLUMNS].to_csv(part, index=False, lineterminator="\n"))
+    write_text(path, csv_text(rows[ROW_COLUMNS]))
     if protocols is not None:
         used = {key: protocols[key] for key in sorted(set(rows["protocol"])) if key in protocols}
         write_text(protocols_path(path), json.dumps(used, indent=1, sort_keys=True, default=str) + "\n")
@@ -37,7 +38,7 @@ def read_measured(path: Path) -> pd.DataFrame:
     A file from before there were presets has none, and one from before there were reference rows has runs alone.
     """
     try:
-        frame = pd.read_csv(path, dtype="str", keep_default_na=False)
+        frame = pd.read_csv(path, dtype="str", keep_default_na=False).map(csv_plain)
         frame = frame.assign(**{name: text for name, text in LATER_COLUMNS.items() if name not in frame.columns})
         missing = [name for name in ROW_COLUMNS if name not in frame.columns]
         if missing:
@@ -52,7 +53,7 @@ def read_measured(path: Path) -> pd.DataFrame:
             frame[name] = pd.array([float(text) if text else None for text in frame[name]], dtype="Float64")
         for name in NUMBERS:  # Python's float reads back the very number that repr wrote, whatever pandas' parser does
             frame[name] = pd.Series([float(text) if text else math.nan for text in frame[name]], dtype="float64")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, OverflowError) as error:
         raise UserError(f"{path} could not be read as a table of measured results: {error}.") from error
     return frame[ROW_COLUMNS]
 

@@ -1,0 +1,108 @@
+"""The tables of results that this program writes, as rows of a leaderboard: `results/NAME.csv` and a run's `scores.csv`."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ltgen_bench.errors import UserError
+from ltgen_bench.evaluation.scores import COLUMNS, Scores, protocols_path
+from ltgen_bench.plain_text import printable
+from ltgen_bench.records.leaderboard_cells import bounds, known_metrics, shown
+from ltgen_bench.records.measured import read_measured
+from ltgen_bench.records.schema import RECORD_FILE
+from ltgen_bench.records.store import ROW_COLUMNS, StoredRun, rows
+from ltgen_bench.records.vouched import read_kept
+
+# what an entry is, beside its seed; every value of it has one protocol
+ENTRY = ["dataset", "label", "train_digest", "sampler", "steps", "omega", "images_per_class", "preset", "imbalance_factor"]
+SCORE_OF = ["metric", "extractor", "train_data", "scope"]
+DIGITS = 5  # significant ones that are printed
+SHOWN_PROBLEMS = 20
+
+
+def is_own(table: pd.DataFrame) -> bool:
+    """Whether a table has the columns of results that this program measured, and not those of a leaderboard."""
+    return set(COLUMNS[:5]) | {"value", "note"} <= set(table.columns) and "paper_id" not in table.columns
+
+
+def read_own(path: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """The results in `path`, whose cells are `table`, with the columns of a leaderboard; several seeds are one row, their mean.
+
+    Scores beside their record (`record.json`) are those that it vouches for, else `DamagedError`; without a record they are of
+    a method called like the file. Rows of single classes are left out. A value outside its metric's bounds is a `UserError`.
+    """
+    values = _scores(path) if tuple(table.columns) == COLUMNS else read_measured(path)
+    numbers = list(table.index) if len(values) == len(table) else list(range(2, len(values) + 2))
+    _check(values, numbers, path)
+    protocols = _protocols(path)
+    values = values[values["scope"].ne("class")]
+    made = values.groupby([*ENTRY, "extractor", "train_data"], sort=False, dropna=False)
+    values = values.assign(images=made["n_generated"].transform("max"), twins=values.groupby(
+        [*ENTRY, *SCORE_OF, "seed"], sort=False, dropna=False)["protocol"].transform("nunique"))
+    found = [_row(own, protocols, path) for _, own in values.groupby([*ENTRY, *SCORE_OF, "protocol"], sort=False, dropna=False)]
+    return pd.DataFrame(found, index=range(2, len(found) + 2))
+
+
+def _scores(path: Path) -> pd.DataFrame:
+    """The rows of a run's table of scores, of its record where that lies beside it."""
+    if (path.parent / RECORD_FILE).is_file():
+        record, scores = read_kept(path.parent)
+        if path.name == record.scores_file:
+            return rows([StoredRun(path.parent, "finished", None, record, path.parent)])
+    scores = Scores.load(path)
+    name = path.stem if path.stem != "scores" else path.resolve().parent.name
+    texts = scores.table.rename(columns={"label": "class_label"}).assign(dataset="", method=name, label=name)
+    return texts.reindex(columns=ROW_COLUMNS).assign(seed=0, sampler="", preset="", train_digest="")
+
+
+def _protocols(path: Path) -> Mapping[str, Mapping[str, Any]]:
+    """Protocol id -> its description, as the file beside the table says; nothing where there is none."""
+    try:
+        values = json.loads(protocols_path(path).read_text(encoding="utf-8"))
+        values = values.get("protocols", values)
+        return {one: own for one, own in values.items() if isinstance(own, dict)}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def _check(values: pd.DataFrame, numbers: list[int], path: Path) -> None:
+    problems, metrics = [], known_metrics()
+    for row, metric, value in zip(numbers, values["metric"], values["value"], strict=True):
+        if metric not in metrics:
+            problems.append(f"row {row}, metric: unknown metric '{shown(printable(metric))}'")
+        elif not math.isnan(value):
+            low, high = bounds(metric)
+            if not (math.isfinite(value) and low - 1e-6 <= value <= high + 1e-6):
+                problems.append(f"row {row}, value: {value:g} is outside {low:g} to {high:g}, where {metric} lies")
+    if problems:
+        more = [f"and {len(problems) - SHOWN_PROBLEMS} more"] if len(problems) > SHOWN_PROBLEMS else []
+        raise UserError(f"{path} holds values that cannot have been measured", [*problems[:SHOWN_PROBLEMS], *more])
+
+
+def _row(own: pd.DataFrame, protocols: Mapping[str, Mapping[str, Any]], path: Path) -> dict[str, Any]:
+    """One score of one entry, over its seeds."""
+    first = own.iloc[0]
+    known = own["value"].dropna()
+    group, _, rule = str(first["scope"]).partition("@")
+    value = float(known.mean()) if len(known) else math.nan
+    words = [f"{len(known)} seeds" if len(known) > 1 else "", f"protocol {first['protocol']}" if first["twins"] > 1 else ""]
+    split = group if rule in ("", "thirds") else f"{group}@{rule}"
+    trained = bool(first["train_data"])
+    steps = "" if pd.isna(first["steps"]) else f"-{int(first['steps'])}"
+    return {
+        "paper_id": path.stem, "method": str(first["label"]), "dataset": str(first["dataset"]),
+        "imbalance_factor": first["imbalance_factor"], "split": split, "metric": str(first["metric"]), "value": value,
+        "value_std": float(known.std()) if len(known) > 1 else math.nan, "printed": f"{value:.{DIGITS}g}", "unit": 1.0,
+        "digits": DIGITS, "features": "" if trained else str(first["extractor"]),
+        "classifier": str(first["extractor"]) if trained else "", "train_data": str(first["train_data"]),
+        "n_samples": math.nan if pd.isna(first["images"]) else float(first["images"]),
+        "reference": str(protocols.get(str(first["protocol"]), {}).get("reference", "")),
+        "guidance": math.nan if pd.isna(first["omega"]) else float(first["omega"]),
+        "sampler": f"{first['sampler']}{steps}" if first["sampler"] else "",
+        "source": ", ".join(filter(None, [path.name, *words])), "reported_by": path.stem, "evidence": str(first["train_digest"]),
+        "notes": {"thirds": "splits are thirds", "count": "splits are by count"}.get(rule, ""), "secondary": "no",
+    }

@@ -1,0 +1,74 @@
+"""The unit that a published number is printed in: what a note says of it, as the factor to this program's units."""
+
+import re
+import unicodedata
+
+KNOWN = "percent (or %), per mille, fraction, raw, x1e-3, x1e3, x10^-3, x1000, x100"
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
+_RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+")
+# all that says "times" as one letter; brackets, dollars and spaces say nothing
+TIMES = "\N{MULTIPLICATION SIGN}✕✖·•⋅∙*\N{ASTERISK OPERATOR}"
+_PLAIN = str.maketrans({**dict.fromkeys(TIMES, "x"), **dict.fromkeys("−–—‐‑", "-"),  # noqa: RUF001  (dashes are meant)
+                        **dict.fromkeys(" \t()[]{}$\\:=", "")})
+_WORDS = {"percent": -2, "per cent": -2, "percents": -2, "percentage": -2, "percentages": -2, "percentage points": -2, "pct": -2,
+          "%": -2, "per mille": -3, "per mill": -3, "permille": -3, "permil": -3, "promille": -3, "‰": -3, "fraction": 0,
+          "fractions": 0, "raw": 0, "raw value": 0, "raw values": 0, "unscaled": 0, "ratio": 0, "share": 0, "proportion": 0,
+          "decimal": 0, "0-1": 0, "0 to 1": 0, "x1": 0, "1": 0, "x1.0": 0, "1.0": 0}
+_EXPONENTS = {re.sub("[ ]", "", words): exponent for words, exponent in _WORDS.items()}
+_POWER = re.compile(r"x?(?:10\^|10xx|1e)(?P<power>[+-]?[0-9]{1,2})x?|x?1(?P<zeros>0{1,6})x?")
+_AROUND = (r"(?:values?|units?|scores?|given|printed|reported|scaled|multiplied|are|in|as|by|kid|fid|is|recall|precision"
+           r"|accuracy)+")
+_NOT = re.compile(r"\(not [^()]{1,40}\)")
+# what only a unit has: of such a text that is none known, nothing is guessed
+_SIGNS = re.compile(
+    "[" + re.escape("%‰‱^÷" + TIMES) + "⁰¹²³⁴⁵⁶⁷⁸⁹⁻]"
+    r"|\b[0-9.]+e[+-]?[0-9]+\b|\bx ?[0-9]|[0-9] ?x\b|\b10+\b|\\times|\b(?:per ?cents?|percentages?|percentiles?|pct|per ?mille?"
+    r"|promille|permil|fractions?|raw|scaled|times|multiplied|divided|thousands?|thousandths?|hundreds?|hundredths?|millions?|milli"
+    r"|centi|basis|points?|bps?|units?|ratio|decimals?|log[0-9]*|dB)\b", re.IGNORECASE)
+# what a remark on how a number was measured is about; a note that is neither a remark nor a unit is refused
+_REMARKS = re.compile(r"(?:features?|backbone|model|network|class|image|sample|minus|conditional|guidance|weights|implementation|"
+                      r"statistics|inception|clip|dino|vgg|resnet|fid|kid|paper|subset|split|seed|runs?\b|epoch|step|train|test|"
+                      r"real|generated|synthetic|reference|mean|average|best|last|tail|head|few|many|medium|resolution|pixel|"
+                      r"official|code|repo|table|figure|appendix|authors?)", re.IGNORECASE)
+LONGEST = 60  # characters of a unit
+
+
+def unit_factor(note: str) -> float | None:
+    """What a number with this `note` is multiplied by to stand in this program's units; None where the note names no unit.
+
+    `percent` and `%` give 0.01; `x1e-3`, `x1e3`, `x 10^-3` and the like 0.001, whatever the sign: they head numbers that are
+    printed large. A note may hold remarks too, behind semicolons or commas. Raises `ValueError` with the part that is no known
+    unit, or where it names several.
+    """
+    found: dict[float, str] = {}
+    for part in _parts(note):
+        exponent = _exponent(part)
+        if exponent is not None:
+            found[10.0**exponent] = part
+        elif _SIGNS.search(part) or not _REMARKS.search(part):
+            quoted = part if len(part) <= LONGEST else f"{part[:LONGEST]}…"
+            raise ValueError(f"'{quoted}' is no unit known here; known: {KNOWN}. Remarks belong into the column notes")
+    if len(found) > 1:
+        raise ValueError(f"{' and '.join(repr(part) for part in found.values())} are two units of one number; name one")
+    return next(iter(found), None)
+
+
+def _parts(note: str) -> list[str]:
+    parts = re.split("[;,]", _NOT.sub("", note))
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _exponent(text: str) -> int | None:
+    """The power of ten that a unit stands for; None for a text that is no unit."""
+    if len(text) > LONGEST:
+        return None
+    raised = _RAISED.sub(lambda found: "^" + found[0].translate(_SUPERSCRIPTS), text)
+    plain = unicodedata.normalize("NFKC", raised).casefold().replace("\\times", "x").replace("\\cdot", "x").replace("times", "x")
+    bare = plain.translate(_PLAIN).rstrip(".")
+    for candidate in (bare, re.sub(f"^{_AROUND}", "", bare), re.sub(f"{_AROUND}$", "", bare)):
+        if candidate in _EXPONENTS:
+            return _EXPONENTS[candidate]
+        found = _POWER.fullmatch(candidate)
+        if found:
+            return -abs(int(found["power"])) if found["power"] else -len(found["zeros"])
+    return None
