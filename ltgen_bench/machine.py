@@ -1,12 +1,11 @@
 """What a run ran on, and what its stages cost."""
 
-import json
 import os
 import platform
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -14,10 +13,11 @@ from typing import Any
 
 import torch
 
-from ltgen_bench.errors import UserError
-from ltgen_bench.files import write_text
+from ltgen_bench.errors import DamagedError, UserError
+from ltgen_bench.files import read_checked_json, set_aside, write_checked_json
 
 PACKAGES = ("ltgen-bench", "torch", "torchvision", "diffusers", "torch-fidelity", "numpy", "scipy", "scikit-learn", "pillow")
+COST_CURE = "it is set aside, and the time of earlier sessions of this stage is not counted"
 
 
 def choose_device(name: str | None = None) -> torch.device:
@@ -67,9 +67,17 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 @contextmanager
-def stage_cost(path: Path, device: torch.device) -> Iterator[None]:
-    """Add the seconds spent inside, also when they end in an interruption, to the JSON file `path`."""
+def stage_cost(path: Path, device: torch.device, say: Callable[[str], object] = lambda message: None) -> Iterator[None]:
+    """Add the seconds spent inside, also when they end in an interruption, to the JSON file `path`.
+
+    A damaged file is set aside, and `say` hears that what it counted is lost.
+    """
     begin = time.monotonic()
+    try:
+        read_cost(path)
+    except DamagedError as error:
+        set_aside(path)
+        say(str(error))
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)  # of a process on the CPU there is only the peak since its start
     try:
@@ -78,11 +86,14 @@ def stage_cost(path: Path, device: torch.device) -> Iterator[None]:
         cost = read_cost(path)
         cost = {"seconds": round(cost["seconds"] + time.monotonic() - begin, 3), "device": device.type,
                 "peak_memory_mb": round(max(cost["peak_memory_mb"], peak_memory_mb(device)), 1)}
-        write_text(path, json.dumps(cost) + "\n")
+        write_checked_json(path, cost)
 
 
 def read_cost(path: Path) -> dict[str, Any]:
-    """What `stage_cost` wrote; zero seconds where the stage was never entered."""
+    """What `stage_cost` wrote; zero seconds where the stage was never entered. Raises `DamagedError`."""
     if path.is_file():
-        return dict(json.loads(path.read_text()))
+        found = read_checked_json(path, COST_CURE)
+        if not all(isinstance(found.get(key), int | float) for key in ("seconds", "peak_memory_mb")) or "device" not in found:
+            raise DamagedError(f"{path} is damaged (it does not say what a stage costs); {COST_CURE}.")
+        return found
     return {"seconds": 0.0, "device": "cpu", "peak_memory_mb": 0.0}

@@ -1,8 +1,8 @@
 """run(config): load -> train -> sample -> evaluate -> record. Whoever reads this file knows the program."""
 
-import json
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,12 +20,12 @@ from ltgen_bench.data.load import load_dataset
 from ltgen_bench.diffusion.network import check_network, network_shape
 from ltgen_bench.diffusion.samplers import SAMPLERS
 from ltgen_bench.diffusion.sampling import guidance_of, sample
-from ltgen_bench.errors import UserError
+from ltgen_bench.errors import DamagedError, UserError
 from ltgen_bench.evaluation.evaluate import check_extractors, evaluate, fitted, share_features, wanted_metrics
 from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.evaluation.presets import rules_of
 from ltgen_bench.evaluation.scores import Scores
-from ltgen_bench.files import file_sha256, only_writer, write_text
+from ltgen_bench.files import file_sha256, only_writer, read_checked_json, set_aside, write_checked_json, write_text
 from ltgen_bench.interrupt import Interruption
 from ltgen_bench.machine import choose_device, hardware, read_cost, stage_cost, versions
 from ltgen_bench.methods import METHODS, normalised, spelled_out
@@ -140,8 +140,8 @@ def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[st
         dataset.half(config.evaluate.half)  # refuses classes that are too small, before hours of training
     with ranks.first_alone(only_writer(folder)), Interruption() as interruption:
         if ranks.first:
-            claim(plan)
-        with ranks.first_alone(stage_cost(folder / "train" / "cost.json", device)):
+            claim(plan, progress)
+        with ranks.first_alone(stage_cost(folder / "train" / "cost.json", device, progress.say)):
             trained = train(config, dataset, folder / "train", device=device, progress=progress, interruption=interruption,
                             kept=kept, ranks=ranks)
             if ranks.first:
@@ -170,14 +170,14 @@ def measured(plan: Plan, trained: Trained, started: datetime, *, device: torch.d
     Of several `ranks` the first one comes back with it, and the others with None when their help is no longer needed.
     """
     config, dataset = plan.config, plan.dataset
-    with ranks.first_alone(stage_cost(plan.sample_folder / "cost.json", device)):
+    with ranks.first_alone(stage_cost(plan.sample_folder / "cost.json", device, progress.say)):
         denoiser = trained.method.denoiser(trained.net, guidance_of(config.sample, dataset.num_classes, device))
         samples = sample(denoiser, config.sample, dataset.image_shape, dataset.num_classes, plan.sample_folder,
                          device=device, progress=progress, ranks=ranks)
         if ranks.first:
             sample_sheet(samples.images, samples.labels, dataset.class_names, dataset.class_counts,
                          plan.sample_folder / "samples.png")
-    with ranks.first_alone(stage_cost(plan.score_folder / "cost.json", device)):
+    with ranks.first_alone(stage_cost(plan.score_folder / "cost.json", device, progress.say)):
         if ranks.size > 1:
             share_features(samples, dataset, config.evaluate, ranks, device=str(device), extractor_weights=extractor_weights,
                            progress=progress, sampling=config.sample)
@@ -190,11 +190,15 @@ def measured(plan: Plan, trained: Trained, started: datetime, *, device: torch.d
 
 
 def training_flops(plan: Plan, device: torch.device) -> float:
-    """Of one training image, counted once for a run folder."""
+    """Of one training image, counted once for a run folder; again where what is kept of it is damaged."""
     path = plan.folder / "train" / "flops.json"
-    if not path.is_file():
-        write_text(path, json.dumps({"per_image": flops_per_image(plan.config, plan.dataset, device)}) + "\n")
-    return float(json.loads(path.read_text(encoding="utf-8"))["per_image"])
+    if path.is_file():
+        with suppress(DamagedError, KeyError, TypeError, ValueError):
+            return float(read_checked_json(path)["per_image"])
+        set_aside(path)
+    counted = flops_per_image(plan.config, plan.dataset, device)
+    write_checked_json(path, {"per_image": counted})
+    return counted
 
 
 def keep(folder: Path, record: RunRecord, scores: Scores) -> RunRecord:
@@ -242,17 +246,17 @@ def make_plan(config: RunConfig, dataset: LongTailDataset, runs: Path, *, device
     return Plan(in_images(config, dataset, runs, device or choose_device(), progress), dataset, runs)
 
 
-def claim(plan: Plan) -> None:
-    """Make the run folder this configuration's, or refuse one that is another's and say what differs."""
+def claim(plan: Plan, progress: Progress = SILENT) -> None:
+    """Make the run folder this configuration's, or refuse one that is another's and say what differs.
+
+    A file that is no TOML is set aside and written again: the name of the folder says whose it is.
+    """
     path = plan.folder / "config.toml"
     wanted = plan.trained_part()
-    if not path.is_file():
+    stored = _claimed(path, progress) if path.is_file() else None
+    if stored is None:
         write_text(path, tomli_w.dumps(wanted))
         return
-    try:
-        stored = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path} is broken ({error}); delete the folder, or choose another with --runs.") from error
     mine, theirs = dotted(wanted), dotted(stored)
     # The fingerprint speaks for the data: equal images may lie elsewhere, or be asked for in other words. A setting that
     # one side lacks was added since with a default, and changes no training.
@@ -260,7 +264,20 @@ def claim(plan: Plan) -> None:
                    if not key.startswith("data.") and mine[key] != theirs[key]]
     if differences:
         raise UserError(f"{plan.folder} belongs to another configuration; choose another folder with --runs, or remove this "
-                        "one", differences)
+                        f"one; where {path.name} in it was damaged or edited, delete that file alone", differences)
+
+
+def _claimed(path: Path, progress: Progress) -> dict[str, Any] | None:
+    """What config.toml of a run folder says; None after setting aside one that says nothing."""
+    try:
+        stored = tomllib.loads(path.read_bytes().decode("utf-8"))
+        fault = "" if "fingerprint" in stored else "it names no data"
+    except (ValueError, RecursionError) as error:  # of TOML or of UTF-8
+        fault = str(error)
+    if not fault:
+        return stored
+    progress.say(f"{path} is damaged ({fault:.200}); it is set aside as {set_aside(path).name}, and made again")
+    return None
 
 
 def read_run(plan: Plan) -> Run:

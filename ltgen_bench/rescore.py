@@ -127,7 +127,7 @@ def _measured(drawn: Drawn, rule: EvaluateConfig, dataset: LongTailDataset, devi
     place, started = _score_folder(drawn, rule), datetime.now(UTC)
     config = drawn.config.model_copy(update={"evaluate": rule})
     with only_writer(drawn.folder), Interruption():
-        with stage_cost(place / "cost.json", device):
+        with stage_cost(place / "cost.json", device, progress.say):
             samples = SampleSet.load(drawn.sample_folder / "samples.npz")
             scores = evaluate(samples, dataset, rule, device=str(device), work=drawn.sample_folder / "downstream",
                               extractor_weights=weights, progress=progress, sampling=config.sample)
@@ -179,7 +179,7 @@ def _score(handed: Handed, rule: EvaluateConfig, dataset: LongTailDataset, folde
            weights: Mapping[str, Path], progress: Progress, command: str) -> Rescored:
     started, work = datetime.now(UTC), folder / "samples" / handed.sample_digest
     with only_writer(folder), Interruption():
-        with stage_cost(place / "cost.json", device):
+        with stage_cost(place / "cost.json", device, progress.say):
             scores = evaluate(handed.images, dataset, rule, device=str(device), work=work / "downstream",
                               extractor_weights=weights, progress=progress, sampling=SampleConfig(labels=handed.labels))
         sample_sheet(handed.images.images, handed.images.labels, dataset.class_names, dataset.class_counts, work / "samples.png")

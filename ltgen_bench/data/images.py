@@ -1,7 +1,10 @@
 """Sets of images as plain arrays, and their content hashes."""
 
 import hashlib
+import struct
+import tokenize
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +13,10 @@ from jaxtyping import Int64, UInt8
 
 from ltgen_bench.errors import UserError
 from ltgen_bench.files import write_whole
+
+# What numpy, zipfile and zlib raise for a file that is damaged in its headers or in its content.
+BROKEN_ARRAYS = (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, SyntaxError, RuntimeError, MemoryError,
+                 OverflowError, zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError)
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class SampleSet(ImageSet):
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 images, labels, seeds = stored["images"].transpose(0, 3, 1, 2), stored["labels"], stored["seeds"]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        except BROKEN_ARRAYS as error:
             raise UserError(f"{path} is not a file of samples written by ltgen-bench ({error}); delete it and repeat "
-                            "the command to make it again.") from error
+                            "the command that drew them to make it again.") from error
         return cls(np.ascontiguousarray(images), labels.astype(np.int64), seeds.astype(np.int64))

@@ -1,12 +1,12 @@
 """Drawing images: labels balanced or at random, one seed an image, fixed chunks that survive an interruption."""
 
-import json
 import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,9 +20,9 @@ from ltgen_bench.data.images import SampleSet
 from ltgen_bench.diffusion.draws import derived_seed, generator, image_seed
 from ltgen_bench.diffusion.guidance import Denoiser, Guidance
 from ltgen_bench.diffusion.samplers import SAMPLERS
-from ltgen_bench.errors import MachineError, UserError
+from ltgen_bench.errors import DamagedError, MachineError, UserError
 from ltgen_bench.exact import exact_float32
-from ltgen_bench.files import write_text
+from ltgen_bench.files import read_checked_json, set_aside, write_checked_json
 from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.ranks import ALONE, Ranks
 
@@ -160,10 +160,11 @@ def sample(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int, int
     """
     SAMPLERS[config.sampler].make(config.steps)  # refuses impossible steps before anything is written
     whole, parts = folder / "samples.npz", folder / "chunks"
-    if ranks.agree(ranks.first and whole.is_file()):
+    there = _finished_set(whole, progress) if ranks.first else None
+    if ranks.agree(there is not None):
         if ranks.first:
             shutil.rmtree(parts, ignore_errors=True)  # there only if the command was killed in between
-        return SampleSet.load(whole)
+        return there or SampleSet.load(whole)
     labels = labels_of(config, num_classes)
     seeds = np.array([image_seed(config.seed, number) for number in range(len(labels))], dtype=np.int64)
     device = torch.device(device)
@@ -209,7 +210,7 @@ def _begun(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int, int
     """Images of a chunk, after saying in `folder` what is drawn there, and on what; chunks of something else are dropped."""
     about, facts = folder / "sampling.json", {**config.model_dump(mode="json"), **_machine(device)}
     # a setting that was added since had its default then
-    earlier = {**SampleConfig().model_dump(mode="json"), **json.loads(about.read_text())} if about.is_file() else {}
+    earlier = {**SampleConfig().model_dump(mode="json"), **_said(about, progress)} if about.is_file() else {}
     size = config.batch_size
     if size == AUTO:
         known = earlier.get("chunk_images") if {**earlier, **facts} == earlier else None
@@ -219,8 +220,30 @@ def _begun(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int, int
     if (folder / "chunks").is_dir() and earlier != facts:
         progress.say("the chunks drawn so far are of another machine or number of threads; drawing them again")
         shutil.rmtree(folder / "chunks")
-    write_text(about, json.dumps(facts, indent=1) + "\n")
+    write_checked_json(about, facts)
     return size
+
+
+def _said(about: Path, progress: Progress) -> dict[str, Any]:
+    """What is known of the chunks drawn so far; nothing after setting aside a damaged file."""
+    try:
+        return read_checked_json(about, "it is set aside, and what was drawn so far is drawn again")
+    except DamagedError as error:
+        set_aside(about)
+        progress.say(str(error))
+        return {}
+
+
+def _finished_set(whole: Path, progress: Progress) -> SampleSet | None:
+    """The set that an earlier call finished; None where there is none, or a damaged one, which is set aside."""
+    if not whole.is_file():
+        return None
+    try:
+        return SampleSet.load(whole)
+    except UserError as error:
+        aside = set_aside(whole)
+        progress.say(f"{error} It is set aside as {aside.name}; drawing the images again")
+        return None
 
 
 def _machine(device: torch.device) -> dict[str, str | int]:

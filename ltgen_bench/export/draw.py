@@ -17,7 +17,7 @@ from ltgen_bench.diffusion.guidance import guided
 from ltgen_bench.diffusion.samplers import SAMPLERS
 from ltgen_bench.diffusion.sampling import guidance_of, sample
 from ltgen_bench.errors import UserError
-from ltgen_bench.files import only_writer, write_whole
+from ltgen_bench.files import only_writer, read_checked_json, write_whole
 from ltgen_bench.interrupt import Interruption
 from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.report.sheets import sample_sheet
@@ -133,7 +133,7 @@ def draw(drawing: Drawing, out: Path, *, device: torch.device, progress: Progres
         samples = sample(denoiser, drawing.config, drawing.image_shape, len(drawing.class_names), work, device=device,
                          progress=progress)
         sample_sheet(samples.images, samples.labels, drawing.class_names, drawing.class_counts, sheet_of(out))
-        _save(samples, drawing.facts, (work / "sampling.json").read_text(encoding="utf-8"), out)
+        _save(samples, drawing.facts, json.dumps(read_checked_json(work / "sampling.json"), indent=1), out)
     shutil.rmtree(work)
 
 

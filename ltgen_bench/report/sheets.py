@@ -146,10 +146,10 @@ def _save_sheet(
 def read_log(path: Path) -> pd.DataFrame:
     """The numbers of a training log (JSON lines) by images seen; a last line cut short by a kill is left out."""
     records: list[dict[str, Any]] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_bytes().decode("utf-8", errors="replace").splitlines():
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue  # the process was killed while it wrote this line
         if isinstance(record, dict) and "images" in record and "loss" in record:
             records.append({name: value for name, value in record.items() if isinstance(value, int | float)})

@@ -206,6 +206,35 @@ class TestGoingOn:
         assert isinstance(SampleSet.load(tmp_path / "samples.npz"), SampleSet)
 
 
+    @pytest.mark.parametrize("damage", ["sampling", "chunk", "samples"])
+    def test_what_is_damaged_is_told_and_drawn_again(self, undisturbed, denoiser, tmp_path, told, monkeypatch, damage):
+        settings, whole = undisturbed
+        if damage == "samples":
+            sample(denoiser, settings, SHAPE, 3, tmp_path)
+            file = tmp_path / "samples.npz"
+        else:
+            calls = []
+
+            def stop():
+                calls.append(1)
+                if len(calls) > 2:
+                    raise Interrupted("here")
+
+            with pytest.raises(Interrupted):
+                sample(denoiser, settings, SHAPE, 3, tmp_path, stop=stop)
+            file = tmp_path / "sampling.json" if damage == "sampling" else sorted((tmp_path / "chunks").iterdir())[0]
+        data = bytearray(file.read_bytes())
+        if damage == "sampling":
+            data[data.index(b'"steps"') + 1] ^= 0x80  # no UTF-8 any more
+        else:
+            data[data.index(b"PK\x01\x02") + 10] ^= 0x40  # an unknown way of compression in the directory of the zip
+        file.write_bytes(data)
+        assert equal(sample(denoiser, settings, SHAPE, 3, tmp_path, progress=told), whole)
+        if damage != "chunk":
+            assert any(f"{file.name}" in message and "set aside" in message for message in told.messages)
+            assert file.with_name(f"{file.name}.damaged").is_file()
+
+
 class TestBatchSize:
     @pytest.mark.parametrize("size", [1, 7, 40])
     def test_another_batch_size_changes_no_image_by_more_than_one_grey_level(self, undisturbed, denoiser, tmp_path, size):

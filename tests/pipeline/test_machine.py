@@ -42,6 +42,18 @@ def test_cost_adds_up_over_sessions_and_counts_interrupted_ones(tmp_path):
     assert read_cost(path)["device"] == "cpu"
 
 
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[1]", b'{"seconds": 1}',
+                                     b'{"seconds": 5, "peak_memory_mb": 1, "device": "cpu", "sha256": "00"}'])
+def test_a_broken_cost_is_told_and_counted_anew(tmp_path, content):
+    path, said = tmp_path / "cost.json", []
+    path.write_bytes(content)
+    with stage_cost(path, CPU, said.append):
+        time.sleep(0.01)
+    assert 0.01 <= read_cost(path)["seconds"] < 1
+    assert "cost.json is damaged" in said[0]
+    assert (tmp_path / "cost.json.damaged").read_bytes() == content
+
+
 @pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="only Linux tells what is resident")
 def test_the_peak_is_at_least_what_is_resident_now():
     held = torch.ones(30_000_000)  # 120 MB that must count

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from ltgen_bench.errors import UserError
 from ltgen_bench.evaluation.metrics import DEFAULT, METRICS
-from ltgen_bench.pipeline import carry_out, claim, make_plan, run, still_current
+from ltgen_bench.pipeline import carry_out, claim, make_plan, run, still_current, training_flops
 
 
 def test_a_run_leaves_everything_in_its_folder(undisturbed):
@@ -134,6 +135,30 @@ def test_a_folder_of_another_configuration_is_refused_with_the_differences(tiny_
     assert "belongs to another configuration" in str(refused.value)
     assert refused.value.problems == ("train.batch_size: 64 there, 16 now",)
     assert theirs.read_text() == before
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe[train", b"x = [1", b"x = " + b"[" * 3000, b"x = " + b"9" * 5000])
+def test_a_broken_config_file_of_a_run_is_made_again(tiny_run, tiny_dataset, tmp_path, told, content):
+    mine = make_plan(tiny_run(), tiny_dataset, tmp_path)
+    claim(mine)
+    file = mine.folder / "config.toml"
+    before = file.read_bytes()
+    file.write_bytes(content)
+    claim(mine, told)
+    claim(mine, told)
+    assert file.read_bytes() == before
+    assert "config.toml is damaged" in told.messages[0]
+    assert len(told.messages) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b"{}", b'{"per_image": "x"}', b'{"per_image": 5.0, "sha256": "00"}'])
+def test_a_broken_count_of_operations_is_made_again(tiny_run, tiny_dataset, tmp_path, content):
+    plan = make_plan(tiny_run(), tiny_dataset, tmp_path)
+    counted = training_flops(plan, torch.device("cpu"))
+    file = plan.folder / "train" / "flops.json"
+    file.write_bytes(content)
+    for _ in range(2):
+        assert training_flops(plan, torch.device("cpu")) == counted
 
 
 def test_unbalanced_training_images_are_judged_against_the_test_set(make_images, tiny_run, tmp_path):
