@@ -20,11 +20,12 @@ import pandas as pd
 import torch
 
 from ltgen_bench.config import RunConfig, TrainConfig
+from ltgen_bench.current import still_current
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.errors import DamagedError
 from ltgen_bench.files import only_writer, set_aside
 from ltgen_bench.interrupt import Interruption
-from ltgen_bench.pipeline import NO_WEIGHTS, Plan, Run, carry_out, measured, read_run, still_current, training_flops
+from ltgen_bench.pipeline import NO_WEIGHTS, Plan, Run, carry_out, measured, read_run, training_flops
 from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.ranks import ALONE, Ranks
 from ltgen_bench.records.curve import Point, curve_table, save_curve

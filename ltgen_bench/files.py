@@ -193,16 +193,32 @@ def only_writer(folder: Path) -> Iterator[None]:
 @contextmanager
 def turn_to_write(folder: Path, say: Callable[[str], object]) -> Iterator[None]:
     """Hold the lock of a folder of the cache; where another command holds it, say so and wait for that to end."""
-    lock = FileLock(folder / LOCK_FILE)
+    with _turn(folder / LOCK_FILE, folder, say):
+        yield
+
+
+@contextmanager
+def turn_to_make(path: Path, say: Callable[[str], object]) -> Iterator[None]:
+    """The same for one file, which is to be looked for again inside: whoever came first has made it by then."""
+    lock = path.with_name(f"{path.name}.lock")
+    with _turn(lock, path, say):
+        yield
+        if path.is_file():
+            lock.unlink(missing_ok=True)  # whoever still waits for it finds the file
+
+
+@contextmanager
+def _turn(lock_file: Path, what: Path, say: Callable[[str], object]) -> Iterator[None]:
+    lock = FileLock(lock_file)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        lock_file.parent.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            say(f"another command is writing {folder}; waiting for it")
+            say(f"another command is writing {what}; waiting for it")
             lock.acquire()
     except OSError as error:
-        raise _machine_error(folder, error) from error
+        raise _machine_error(what, error) from error
     try:
         yield
     finally:

@@ -32,6 +32,7 @@ FILES: tuple[tuple[re.Pattern[str], Kind, str], ...] = (  # beside the folders o
     (re.compile(r"batch-.+-[0-9a-f]{16}\.json"), "features", "how many images an extractor looks at at once"),
     (re.compile(r"[0-9a-f]{64}\.safetensors"), "features", "features of an earlier version, not read any more"),
     (re.compile("|".join(re.escape(file.file_name) for file in PUBLISHED.values())), "weights", "weights of an extractor"))
+LEFT = re.compile(r"(.+)\.(?:(lock)|damaged\d*)")  # beside a file: who makes it holds the first; the second is not read any more
 UNFINISHED = re.compile(r"\.(.+)-[a-z0-9_]{8}(\.\w+)|(.+)\.[0-9a-f]+\.partial")  # a file that was being written
 UNFINISHED_SECONDS = 86_400.0  # of a younger one the writer may still be at work
 
@@ -164,15 +165,19 @@ def _folder(kind: Kind, path: Path, name: str, images: str, lock: Path) -> Itera
 def _file(path: Path) -> Iterator[Kept]:
     """A file beside the folders of features: what its name says, or unknown."""
     part = UNFINISHED.fullmatch(path.name)
-    whole_name = path.name if part is None else part[3] or part[1] + part[2]
+    left = LEFT.fullmatch(path.name)
+    whole_name = left[1] if left is not None else path.name if part is None else part[3] or part[1] + part[2]
     known = [(kind, name) for pattern, kind, name in FILES if pattern.fullmatch(whole_name) and _is_file(path)]
     if not known:
         yield from _unknown(path)
         return
     kind, name = known[0]
     found = _thing(kind, path, path.name if kind == "weights" else name, "", [path])
-    if part is None:
-        yield found
+    if left is not None:
+        lock = path if left[2] else None
+        yield replace(found, name="a lock that was left" if left[2] else f"{name}, damaged and set aside", lock=lock)
+    elif part is None:
+        yield found if kind != "classifiers" else replace(found, lock=path.with_name(f"{path.name}.lock"))
     elif time.time() - found.used > UNFINISHED_SECONDS:
         yield replace(found, name="a file that was never finished")
     else:

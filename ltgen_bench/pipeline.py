@@ -14,18 +14,18 @@ import torch
 
 from ltgen_bench.budgets import in_images
 from ltgen_bench.commands import dotted
-from ltgen_bench.config import EvaluateConfig, RunConfig, TrainConfig
+from ltgen_bench.config import RunConfig, TrainConfig
+from ltgen_bench.current import revisions, still_current
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.load import load_dataset
 from ltgen_bench.diffusion.network import check_network, network_shape
 from ltgen_bench.diffusion.samplers import SAMPLERS
 from ltgen_bench.diffusion.sampling import guidance_of, sample
 from ltgen_bench.errors import DamagedError, UserError
-from ltgen_bench.evaluation.evaluate import check_extractors, evaluate, fitted, share_features, wanted_metrics
-from ltgen_bench.evaluation.metrics import METRICS
+from ltgen_bench.evaluation.evaluate import check_extractors, evaluate, fitted, share_features
 from ltgen_bench.evaluation.presets import rules_of
 from ltgen_bench.evaluation.scores import Scores
-from ltgen_bench.files import file_sha256, only_writer, read_checked_json, set_aside, write_checked_json, write_text
+from ltgen_bench.files import only_writer, read_checked_json, set_aside, write_checked_json, write_text
 from ltgen_bench.interrupt import Interruption
 from ltgen_bench.machine import choose_device, hardware, read_cost, stage_cost, versions
 from ltgen_bench.methods import METHODS, normalised, spelled_out
@@ -206,23 +206,6 @@ def keep(folder: Path, record: RunRecord, scores: Scores) -> RunRecord:
     returns the record as it is there."""
     save_kept(folder, record, scores)
     return save_kept(folder / "scores" / record.score_digest, record, scores)
-
-
-def still_current(score_folder: Path, config: EvaluateConfig, given: Mapping[str, Path]) -> bool:
-    """Whether finished scores are what would be measured now: with the weights files `given`, and by these metrics.
-
-    A metric that was registered since, or raised its revision, makes them old (records that do not tell are taken as they
-    are).
-    """
-    record = RunRecord.load(score_folder)
-    if record.metrics and record.metrics != revisions(config):
-        return False
-    return all(record.extractor_weights.get(name) == file_sha256(path) for name, path in given.items())
-
-
-def revisions(config: EvaluateConfig) -> dict[str, int]:
-    """The metrics that `config` asks for, each with its revision."""
-    return {name: METRICS[name].revision for name in wanted_metrics(config)}
 
 
 def make_plan(config: RunConfig, dataset: LongTailDataset, runs: Path, *, device: torch.device | None = None,

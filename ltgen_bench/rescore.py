@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ltgen_bench.config import DataConfig, EvaluateConfig, RunConfig, SampleConfig, digest
+from ltgen_bench.current import revisions, still_current
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet, SampleSet
 from ltgen_bench.drawn import Drawn
@@ -21,7 +22,7 @@ from ltgen_bench.evaluation.subsets import canonical
 from ltgen_bench.files import only_writer
 from ltgen_bench.interrupt import Interruption
 from ltgen_bench.machine import hardware, read_cost, stage_cost, versions
-from ltgen_bench.pipeline import NO_WEIGHTS, keep, revisions, still_current
+from ltgen_bench.pipeline import NO_WEIGHTS, keep
 from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.records.published import method_key
 from ltgen_bench.records.schema import Entry, RunRecord, Stage

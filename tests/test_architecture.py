@@ -17,7 +17,7 @@ ORDER = [
     ("errors", "registry", "progress", "files", "interrupt", "validation", "torchrun", "ranks", "batch_size", "compiling",
      "exact", "plain_text", "tables_in", "tensors_file"),
     ("config",), ("data",), ("diffusion",), ("methods",), ("training",), ("evaluation",), ("records",), ("report",),
-    ("machine", "recipes", "console", "drawn", "kept"), ("commands", "budgets"), ("pipeline",), ("curves",),
+    ("machine", "recipes", "console", "drawn", "kept", "current"), ("commands", "budgets"), ("pipeline",), ("curves",),
     ("probe", "api", "rescore", "search", "grid", "check", "speed", "export"), ("cli",),
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}

@@ -1,7 +1,8 @@
 """The extractor `classifier`: a small network trained on the balanced real reference of the data set.
 
 For the digits its weights ship with the package, so its id is the same on every machine. Elsewhere they are trained
-once, kept in the cache folder, and named by the recipe and the images that they were made from.
+once and kept in the cache folder. Another machine, or another kind of device, trains to other weights, which see other features:
+the id names the recipe, the images and what came out of them.
 """
 
 import json
@@ -12,22 +13,26 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import nn
+from safetensors import safe_open
+from torch import Tensor, nn
 
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet
-from ltgen_bench.errors import UserError
+from ltgen_bench.errors import DamagedError, UserError
 from ltgen_bench.evaluation.classifiers import PREDICT_BATCH, new_classifier, predict, train_classifier
 from ltgen_bench.evaluation.extractors import Features
 from ltgen_bench.evaluation.networks import FEATURES
 from ltgen_bench.evaluation.recipes import ClassifierRecipe, extractor_recipe
 from ltgen_bench.evaluation.subsets import canonical
-from ltgen_bench.files import file_sha256, write_whole
+from ltgen_bench.evaluation.weights_reader import tensors_sha256
+from ltgen_bench.files import file_sha256, set_aside, turn_to_make
 from ltgen_bench.progress import Progress
+from ltgen_bench.tensors_file import load_checked_tensors, save_checked_tensors
 
 SHIPPED = Path(__file__).parent / "weights" / "digits.safetensors"
+SHIPPED_SHA256 = "0408d88bbd0d62c4975ebf4b7265a2be10e120b943729b933c264740fb33e6f1"
+SHIPPED_FOR = "b3befaede793d9253c24ddec1122df1b20f8f4982c0d7e6078c2d77a51878231"  # content hash of its reference
+AGAIN = "training it again"
 
 
 class DomainClassifier:
@@ -60,64 +65,69 @@ def domain_classifier(dataset: LongTailDataset, *, device: str, folder: Path, we
     reference = canonical(dataset.reference)
     content = reference.content_hash()
     recipe = extractor_recipe(dataset.image_shape, dataset.flip, steps)
-    shape = dataset.image_shape[0], dataset.num_classes
-    if shipped_for(SHIPPED) == content and steps is None:
-        sha256 = file_sha256(SHIPPED)
-        return DomainClassifier(_loaded(SHIPPED, *shape, device), f"shipped-{sha256[:16]}", sha256, device)
+    if content == SHIPPED_FOR and steps is None:
+        return _shipped(dataset, device)
     path = folder / f"classifier-{recipe.digest}-{content[:16]}.safetensors"
-    net = _from_cache(path, content, *shape, device, progress)
-    if net is None:
-        net = _trained(reference, dataset.num_classes, recipe, device, progress)
-        save_classifier(net, path, recipe, content)
-    return DomainClassifier(net, f"{recipe.digest}-{content[:16]}", file_sha256(path), device)
+    state = _agreed(path, reference, recipe, dataset.num_classes, device, progress)
+    sha256 = tensors_sha256(state)
+    net = _with_weights(state, recipe, dataset, device)
+    return DomainClassifier(net, f"{recipe.digest}-{content[:16]}-{sha256[:16]}", sha256, device)
 
 
-def _trained(reference: ImageSet, num_classes: int, recipe: ClassifierRecipe, device: str,
-             progress: Progress) -> nn.Module:
-    with progress.stage("classifier", recipe.steps, "steps") as stage:
-        return train_classifier(reference.images, reference.labels, num_classes, recipe, device=device, stage=stage)
-
-
-def save_classifier(net: nn.Module, path: Path, recipe: ClassifierRecipe, reference: str, **facts: float) -> None:
-    """Write weights with what they were made from: the recipe, and the content hash of the reference."""
-    # One entry, since safetensors writes several in any order: equal weights shall be equal files.
-    metadata = {"facts": json.dumps({"reference": reference, "recipe": asdict(recipe), **facts}, sort_keys=True)}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
-    write_whole(path, lambda part: save_file(tensors, part, metadata=metadata))
+def _shipped(dataset: LongTailDataset, device: str) -> DomainClassifier:
+    sha256 = file_sha256(SHIPPED) if SHIPPED.is_file() else ""
+    if sha256 != SHIPPED_SHA256:
+        raise DamagedError(f"{SHIPPED}, the digits' classifier, is not what ltgen-bench ships; install ltgen-bench again.")
+    with safe_open(SHIPPED, framework="pt") as file:
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dictionary
+    recipe = ClassifierRecipe(**stored_facts(SHIPPED)["recipe"])
+    return DomainClassifier(_with_weights(state, recipe, dataset, device), f"shipped-{sha256[:16]}", sha256, device)
 
 
 def stored_facts(path: Path) -> dict[str, Any]:
-    """What `save_classifier` wrote beside the weights; without the file, nothing."""
-    if not path.is_file():
-        return {}
+    """What weights were made from, and more of what was known: `recipe`, `reference` (a content hash)."""
     with safe_open(path, framework="pt") as file:
         return dict(json.loads(file.metadata()["facts"]))
 
 
-def shipped_for(path: Path) -> str | None:
-    """Content hash of the reference that the weights at `path` were trained on; None without the file."""
-    return stored_facts(path).get("reference")
+def _agreed(path: Path, reference: ImageSet, recipe: ClassifierRecipe, num_classes: int, device: str,
+            progress: Progress) -> dict[str, Tensor]:
+    """The weights in the file `path`, on the CPU. Of several commands that need them at once the first one trains them."""
+    facts = {"reference": reference.content_hash(), "recipe": asdict(recipe)}
+    shapes = {name: value.shape for name, value in
+              new_classifier(recipe, reference.images.shape[1], num_classes).state_dict().items()}
+    if path.is_file():
+        try:
+            return _read(path, facts, shapes)
+        except DamagedError:
+            pass  # looked at again by whoever may set it aside
+    with turn_to_make(path, progress.say):
+        if path.is_file():
+            try:
+                return _read(path, facts, shapes)
+            except DamagedError as error:
+                progress.say(f"{error} It is set aside as {set_aside(path).name}.")
+        with progress.stage("classifier", recipe.steps, "steps") as stage:
+            net = train_classifier(reference.images, reference.labels, num_classes, recipe, device=device, stage=stage)
+        save_checked_tensors(path, net.state_dict(), {"facts": json.dumps(facts, sort_keys=True)})
+        return _read(path, facts, shapes)
 
 
-def _loaded(path: Path, channels: int, num_classes: int, device: str) -> nn.Module:
-    with safe_open(path, framework="pt") as file:
-        recipe = ClassifierRecipe(**json.loads(file.metadata()["facts"])["recipe"])
-        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dictionary
-    net = new_classifier(recipe, channels, num_classes)
+def _read(path: Path, facts: dict[str, Any], shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
+    """Weights of these `shapes` that were made from these `facts`. Raises `DamagedError` where the file holds none."""
+    state, said = load_checked_tensors(path, AGAIN)
+    try:
+        known = dict(json.loads(said["facts"]))
+    except (KeyError, ValueError, TypeError) as error:
+        raise DamagedError(f"{path} is damaged (it does not say what it was made from: {error}); {AGAIN}.") from error
+    if {key: known.get(key) for key in facts} != facts:
+        raise DamagedError(f"{path} belongs to other images; {AGAIN}.")
+    if {name: value.shape for name, value in state.items()} != shapes:
+        raise DamagedError(f"{path} holds the weights of another network; {AGAIN}.")
+    return state
+
+
+def _with_weights(state: dict[str, Tensor], recipe: ClassifierRecipe, dataset: LongTailDataset, device: str) -> nn.Module:
+    net = new_classifier(recipe, dataset.image_shape[0], dataset.num_classes)
     net.load_state_dict(state)
     return net.to(torch.device(device)).eval()
-
-
-def _from_cache(path: Path, content: str, channels: int, num_classes: int, device: str,
-                progress: Progress) -> nn.Module | None:
-    """The classifier at `path`; None where there is none, or none that can be read."""
-    if not path.is_file():
-        return None
-    try:
-        if shipped_for(path) == content:
-            return _loaded(path, channels, num_classes, device)
-        reason = "it belongs to other images"
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-    progress.say(f"the kept classifier {path.name} cannot be used ({reason}); training it again")
-    return None

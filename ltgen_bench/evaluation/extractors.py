@@ -57,6 +57,7 @@ class ExtractorKind:
     source: str
     maker: str
     fetched: bool = False  # whether its weights come from elsewhere, so that they may be missing
+    trained: bool = False  # whether they are trained here; its ids then end in the SHA-256 of what came out
 
     @property
     def build(self) -> Build:
@@ -71,7 +72,7 @@ EXTRACTORS.add("classifier", ExtractorKind(
     "classifier", "domain classifier",
     "a small network trained on the balanced real training set; its scores compare only with each other",
     "trained here: ResNet-32 (He et al. 2016), or a small CNN up to 16 pixels",
-    "ltgen_bench.evaluation.domain:domain_classifier"))
+    "ltgen_bench.evaluation.domain:domain_classifier", trained=True))
 EXTRACTORS.add("inception", ExtractorKind(
     "inception", "Inception-v3",
     "the FID network of 2015-12-05, 2048 features; weights are fetched or given by --extractor-weights inception=FILE",

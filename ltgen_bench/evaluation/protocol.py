@@ -40,7 +40,7 @@ class Protocol(BaseModel):
     reference_half: Literal["selection", "report"] | None = None  # of the real images; None: all of them
     reference_per_class: int | None = None  # real images of each class, drawn with `SEED`; None: all of them
     extractor: str | None = None
-    weights: str | None = None  # the extractor's weights, or the recipe and data they were made from
+    weights: str | None = None  # the extractor's, by content; of one that was trained also from what
     resize: str | None = None
     seed: int | None = None  # of the draws inside the metric
     counts: str | None = None  # how many real and generated images meet

@@ -82,11 +82,16 @@ def _cure(file: WeightsFile) -> str:
 
 
 def tensors_id(state: Mapping[str, Tensor]) -> str:
-    """16 hex digits over names, shapes and values; counters of batch norm, which change no output, stay out."""
+    """The first 16 hex digits of `tensors_sha256`."""
+    return tensors_sha256(state)[:16]
+
+
+def tensors_sha256(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, shapes and values; counters of batch norm, which change no output, stay out."""
     digest = hashlib.sha256()
     for name in sorted(state):
         if not name.endswith("num_batches_tracked"):
             values = state[name].to(torch.float32).contiguous().numpy()
             digest.update(f"{name} {values.shape}".encode())
             digest.update(values.tobytes())
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()

@@ -199,3 +199,18 @@ def test_listing_the_cache_imports_nothing_heavy():
     program = ("import sys\nfrom pathlib import Path\nfrom ltgen_bench.kept import find_kept\nfind_kept(Path('none'))\n"
                "print([name for name in ('torch', 'numpy', 'pandas') if name in sys.modules])")
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_a_damaged_classifier_and_the_lock_of_one_are_known(cache, told):
+    features = cache / "features"
+    name = f"classifier-01234567-{HEX}.safetensors"
+    for left in (f"{name}.damaged", f"{name}.damaged1", f"{name}.lock"):
+        (features / left).write_bytes(b"x")
+    found = {item.path.name: item for item in find_kept(cache)}
+    assert {found[f"{name}.{left}"].kind for left in ("damaged", "damaged1", "lock")} == {"classifiers"}
+    assert "set aside" in found[f"{name}.damaged"].words
+    with FileLock(features / f"{name}.lock"):
+        assert remove([found[name], found[f"{name}.lock"]], told.messages.append) == []
+    assert len(told.messages) == 2
+    remove(list(found.values()), told.messages.append)
+    assert not list(features.glob("classifier*"))

@@ -8,9 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
+from ltgen_bench.current import still_current
 from ltgen_bench.errors import UserError
 from ltgen_bench.evaluation.metrics import DEFAULT, METRICS
-from ltgen_bench.pipeline import carry_out, claim, make_plan, run, still_current, training_flops
+from ltgen_bench.pipeline import carry_out, claim, make_plan, run, training_flops
 
 
 def test_a_run_leaves_everything_in_its_folder(undisturbed):
