@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ltgen_bench.errors import UserError, unknown_name
+from ltgen_bench.source_facts import source_facts
 
 T = TypeVar("T")
 
@@ -141,6 +142,14 @@ class Registry(Generic[T]):
         if isinstance(entry, Later):
             entry = self._entries[name] = entry.load()
         return entry
+
+    def facts(self, name: str, *names: str) -> tuple[Any, ...]:
+        """The attributes `names` of an entry, from its source where it states them as literals, so that nothing is imported."""
+        entry = self._entries[self._known(name)]
+        found = source_facts(entry.place, names) if isinstance(entry, Later) else {}
+        if set(found) < set(names):
+            found = {attribute: getattr(self[name], attribute) for attribute in names}
+        return tuple(found[attribute] for attribute in names)
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries

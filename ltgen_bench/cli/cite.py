@@ -4,6 +4,7 @@ import click
 
 from ltgen_bench.cli.shared import debug_option
 from ltgen_bench.errors import unknown_name
+from ltgen_bench.registry import Registry
 
 
 @click.command()
@@ -18,13 +19,13 @@ def cite(names: tuple[str, ...]) -> None:
     from ltgen_bench.methods import METHODS
     from ltgen_bench.training.augmentation import AUGMENTATIONS
 
-    for name in names:  # before torch is imported
+    for name in names:
         if name not in METHODS and name not in AUGMENTATIONS:
             raise unknown_name("method or augmentation", name, [*METHODS, *AUGMENTATIONS], "methods")
     from ltgen_bench.methods.references import Work, bibtex
 
     works = []
     for name in dict.fromkeys(names):
-        used = METHODS[name] if name in METHODS else AUGMENTATIONS[name]
-        works.append(Work(name, used.summary, used.source, used.cites, used.__module__))
+        registry: Registry = METHODS if name in METHODS else AUGMENTATIONS
+        works.append(Work(name, *registry.facts(name, "summary", "source", "cites", "__module__")))
     click.echo(bibtex(works), nl=False)

@@ -34,9 +34,8 @@ def methods(measure: bool, threads: int | None) -> None:
     costs = _costs_here(threads) if measure else shipped_costs()
     rows: list[tuple[str, ...]] = []
     for name in METHODS:
-        kind = METHODS[name]
         cost = f"{costs.relative[name]:.2f}" if name in costs.relative else ""
-        rows.append((name, cost, kind.evidence, kind.summary, kind.extra_forwards, kind.source))
+        rows.append((name, cost, *METHODS.facts(name, "evidence", "summary", "extra_forwards", "source")))
     console = Console()
     if console.is_terminal:
         click.echo(_methods_table(rows, costs.where, console.width, not console.no_color), nl=False)
@@ -80,7 +79,7 @@ def augmentations() -> None:
     """Augmentations of the training images, for any method."""
     from ltgen_bench.training.augmentation import AUGMENTATIONS
 
-    listing([(name, AUGMENTATIONS[name].summary, AUGMENTATIONS[name].source) for name in AUGMENTATIONS],
+    listing([(name, *AUGMENTATIONS.facts(name, "summary", "source")) for name in AUGMENTATIONS],
             ("augmentation", "what is done", "source"))
 
 

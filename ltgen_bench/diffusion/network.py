@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import torch
-from diffusers import UNet2DModel
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
@@ -53,6 +52,8 @@ class ConditionalUNet(nn.Module):
 
     def __init__(self, config: NetworkConfig, image_shape: tuple[int, int, int], num_classes: int,
                  augment_dim: int = 0) -> None:
+        from diffusers import UNet2DModel  # takes seconds to import, and the methods' pages read this module
+
         super().__init__()
         shape = network_shape(config)
         check_network(shape, image_shape)

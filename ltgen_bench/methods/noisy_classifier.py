@@ -1,8 +1,6 @@
 """A classifier of noisy images: f(x_t, t), logits that know how noisy their image is, and the gradient of what they say."""
 
 import torch
-from diffusers.models.embeddings import TimestepEmbedding, Timesteps
-from diffusers.models.unets.unet_2d_blocks import DownBlock2D, UNetMidBlock2D
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,6 +17,9 @@ class NoisyClassifier(nn.Module):
     """
 
     def __init__(self, image_shape: tuple[int, int, int], num_classes: int, width: int, blocks: int) -> None:
+        from diffusers.models.embeddings import TimestepEmbedding, Timesteps  # seconds, which the method's page does not need
+        from diffusers.models.unets.unet_2d_blocks import DownBlock2D, UNetMidBlock2D
+
         super().__init__()
         channels, height, width_of_image = image_shape
         time, levels = 4 * width, _levels(height, width_of_image)

@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from ltgen_bench.errors import UserError
@@ -38,8 +39,10 @@ def entries(path: Path) -> dict[str, str]:
 
 
 def citable(module: str = __name__) -> dict[str, str]:
-    """What may be cited in an imported module: the shipped entries, and those of a `references.bib` beside its own file."""
-    own = getattr(sys.modules[module], "__file__", None)
+    """What may be cited in a module: the shipped entries, and those of a `references.bib` beside its own file."""
+    loaded = sys.modules.get(module)  # a user's file is no module that could be found by its name
+    spec = find_spec(module) if loaded is None else None
+    own = getattr(loaded, "__file__", None) if spec is None else spec.origin
     return {**entries(SHIPPED), **({} if own is None else entries(Path(own).with_name(SHIPPED.name)))}
 
 

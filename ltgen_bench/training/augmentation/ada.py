@@ -95,6 +95,7 @@ def _augmented(batch: Batch, draws: Draws, flip: bool) -> Batch:
 # The name is that of StyleGAN2-ADA, but nothing adapts. EDM's own pipeline filters with wavelets, applies the elements in
 # the opposite order, and stretches along the horizontal half of the time; this is the one that CBDM was trained with.
 ADA = Augmentation(
-    "mirrored, upturned, scaled, turned, stretched and shifted at random; the network is told by 9 numbers, samples show none",
-    "Karras et al., NeurIPS 2022, arXiv 2206.00364, appendix F.2, in the form of github.com/qym7/CBDM-pytorch", "code",
-    _augmented, condition_dim=9, cites=("karras2022edm", "karras2020ada"))
+    summary="mirrored, upturned, scaled, turned, stretched and shifted at random; the network is told by 9 numbers, samples "
+            "show none",
+    source="Karras et al., NeurIPS 2022, arXiv 2206.00364, appendix F.2, in the form of github.com/qym7/CBDM-pytorch",
+    evidence="code", transform=_augmented, condition_dim=9, cites=("karras2022edm", "karras2020ada"))

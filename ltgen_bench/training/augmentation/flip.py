@@ -20,6 +20,8 @@ def _unchanged(batch: Batch, draws: Draws, flip: bool) -> Batch:
     return batch
 
 
-FLIP = Augmentation("mirrored left to right with probability 1/2, where data.flip allows it; the network is not told",
-                    "Ho et al., NeurIPS 2020, arXiv 2006.11239, appendix B", "standard", _mirrored, cites=("ho2020ddpm",))
-NONE = Augmentation("images as they are", "no augmentation", "standard", _unchanged)
+FLIP = Augmentation(
+    summary="mirrored left to right with probability 1/2, where data.flip allows it; the network is not told",
+    source="Ho et al., NeurIPS 2020, arXiv 2006.11239, appendix B", evidence="standard", transform=_mirrored,
+    cites=("ho2020ddpm",))
+NONE = Augmentation(summary="images as they are", source="no augmentation", evidence="standard", transform=_unchanged, cites=())
