@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -21,7 +22,7 @@ from ltgen_bench.data.load import load_dataset
 from ltgen_bench.diffusion.network import check_network, network_shape
 from ltgen_bench.diffusion.samplers import SAMPLERS
 from ltgen_bench.diffusion.sampling import guidance_of, sample
-from ltgen_bench.errors import DamagedError, UserError
+from ltgen_bench.errors import BenchError, DamagedError, UserError
 from ltgen_bench.evaluation.evaluate import check_extractors, evaluate, fitted, share_features
 from ltgen_bench.evaluation.presets import rules_of
 from ltgen_bench.evaluation.scores import Scores
@@ -34,6 +35,7 @@ from ltgen_bench.ranks import ALONE, Ranks
 from ltgen_bench.recipes import check_names
 from ltgen_bench.records.schema import RECORD_FILE, SCHEMA_VERSION, Entry, RunRecord, Stage
 from ltgen_bench.records.vouched import read_kept, save_kept, whole
+from ltgen_bench.report.pictures import attempt
 from ltgen_bench.report.sheets import loss_curve, sample_sheet
 from ltgen_bench.training.cost import flops_per_image
 from ltgen_bench.training.loop import Trained, train
@@ -145,7 +147,8 @@ def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[st
             trained = train(config, dataset, folder / "train", device=device, progress=progress, interruption=interruption,
                             kept=kept, ranks=ranks)
             if ranks.first:
-                loss_curve(folder / "train" / "log.jsonl", folder / "train" / "loss.png")
+                attempt("the loss curve", partial(loss_curve, folder / "train" / "log.jsonl", folder / "train" / "loss.png"),
+                        progress.say)
         result = measured(plan, trained, started, device=device, extractor_weights=extractor_weights, progress=progress,
                           command=command, ranks=ranks)
         if result is not None:
@@ -175,8 +178,8 @@ def measured(plan: Plan, trained: Trained, started: datetime, *, device: torch.d
         samples = sample(denoiser, config.sample, dataset.image_shape, dataset.num_classes, plan.sample_folder,
                          device=device, progress=progress, ranks=ranks)
         if ranks.first:
-            sample_sheet(samples.images, samples.labels, dataset.class_names, dataset.class_counts,
-                         plan.sample_folder / "samples.png")
+            attempt("the sheet of samples", partial(sample_sheet, samples.images, samples.labels, dataset.class_names,
+                                                    dataset.class_counts, plan.sample_folder / "samples.png"), progress.say)
     with ranks.first_alone(stage_cost(plan.score_folder / "cost.json", device, progress.say)):
         if ranks.size > 1:
             share_features(samples, dataset, config.evaluate, ranks, device=str(device), extractor_weights=extractor_weights,
@@ -203,9 +206,21 @@ def training_flops(plan: Plan, device: torch.device) -> float:
 
 def keep(folder: Path, record: RunRecord, scores: Scores) -> RunRecord:
     """Write what was measured into a run folder, where the newest stands, and last into the folder of its score digest;
-    returns the record as it is there."""
-    save_kept(folder, record, scores)
+    returns the record as it is there.
+
+    Scores of a half of the real images take no place in the run folder that those of all of them have.
+    """
+    if record.half is None or not _has_whole(folder):
+        save_kept(folder, record, scores)
     return save_kept(folder / "scores" / record.score_digest, record, scores)
+
+
+def _has_whole(folder: Path) -> bool:
+    """Whether the run folder holds a readable record of scores against all real images."""
+    try:
+        return RunRecord.load(folder).half is None
+    except BenchError:  # none there, or a broken one, whose place a sound one may take
+        return False
 
 
 def make_plan(config: RunConfig, dataset: LongTailDataset, runs: Path, *, device: torch.device | None = None,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +29,7 @@ from ltgen_bench.records.schema import Entry, RunRecord, Stage
 from ltgen_bench.records.store import stored_in
 from ltgen_bench.records.vouched import read_kept, whole
 from ltgen_bench.report.numbers import file_name
+from ltgen_bench.report.pictures import attempt
 from ltgen_bench.report.sheets import sample_sheet
 
 
@@ -183,7 +184,8 @@ def _score(handed: Handed, rule: EvaluateConfig, dataset: LongTailDataset, folde
         with stage_cost(place / "cost.json", device, progress.say):
             scores = evaluate(handed.images, dataset, rule, device=str(device), work=work / "downstream",
                               extractor_weights=weights, progress=progress, sampling=SampleConfig(labels=handed.labels))
-        sample_sheet(handed.images.images, handed.images.labels, dataset.class_names, dataset.class_counts, work / "samples.png")
+        attempt("the sheet of samples", partial(sample_sheet, handed.images.images, handed.images.labels, dataset.class_names,
+                                                dataset.class_counts, work / "samples.png"), progress.say)
         values = {**_facts(handed, dataset), "score_digest": place.name, "preset": scores.preset,
                   "departures": scores.departures, "protocols": scores.protocols, "metrics": revisions(rule),
                   "extractor_weights": scores.extractor_weights, "versions": versions(), "hardware": hardware(device),

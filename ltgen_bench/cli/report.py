@@ -37,10 +37,11 @@ def report(runs: Path, out: Path, leaderboards: tuple[Path, ...], dataset: str |
         raise UserError("--scope says what --rank METRIC ranks in: give --rank too, or leave --scope out.")
     from rich.console import Console
 
+    from ltgen_bench.console import TerminalProgress
     from ltgen_bench.report import report as room
 
     made = room.report(runs, out, leaderboards=leaderboards, dataset=dataset, all_papers=all_papers, equal=words,
-                       compare_published=compare_published)
+                       compare_published=compare_published, progress=TerminalProgress(Console(stderr=True)))
     console = Console()
     click.echo(made.terminal(console.width, console.is_terminal and not console.no_color))
     if update_benchmark:

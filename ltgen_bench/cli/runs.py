@@ -36,8 +36,7 @@ def _state(item: "StoredRun") -> str:
     """How far a run is; of several sets of scores, whose rules each follows and which half of the real images it meets."""
     if item.record is None:
         return item.state
-    half = item.record.config.get("evaluate", {}).get("half")
-    words = [item.record.preset, f"{half} half" if half else ""]
+    words = [item.record.preset, f"{item.record.half} half" if item.record.half else ""]
     return f"{item.state} ({', '.join(filter(None, words))})" if any(words) else item.state
 
 
@@ -46,16 +45,22 @@ def _state(item: "StoredRun") -> str:
 @runs_option
 @debug_option
 def runs_show(name: str, runs: Path) -> None:
-    """The scores of a run, by the name of its folder or the beginning of it."""
+    """The scores of a run, by the name of its folder or the beginning of it: the newest against all real images."""
     from rich.console import Console
 
-    from ltgen_bench.records.store import find_run
+    from ltgen_bench.records.store import find_run, find_runs
     from ltgen_bench.report.terminal import score_table
 
     found, out = find_run(runs, name), Console()
+    beside = [item for item in find_runs(runs) if item.folder == found.folder and item.record is not None]
+    order = {None: 2, "report": 1, "selection": 0}  # of equal ones the last, which is the newest, is the largest
+    found = max(reversed(beside), key=lambda item: order.get(item.record.half if item.record else None, 0), default=found)
     if found.record is None:
         raise UserError(found.problem or f"{found.folder} is not finished ({found.state}); repeat its command to go on.")
     click.echo(score_table(found.record, found.scores, out.width, out.is_terminal and not out.no_color, folder=found.folder))
+    for item in beside:
+        if item.score_folder != found.score_folder:
+            click.echo(f" also      {item.score_folder} ({_state(item)})")
 
 
 @runs.command(name="rm")

@@ -12,6 +12,7 @@ from ltgen_bench.data.parts import NONE, note_of
 from ltgen_bench.data.raw import RawData
 from ltgen_bench.data.splits import NATURAL, Split, draw_split, standard_split
 from ltgen_bench.errors import UserError
+from ltgen_bench.plain_text import printable
 from ltgen_bench.progress import SILENT, Progress
 
 
@@ -34,9 +35,18 @@ def load_dataset(config: DataConfig, *, data_root: Path = Path("data"), progress
     train = raw.train if split.ranks is None else raw.train.take(split.indices(raw.train.labels, len(raw.class_names)))
     return LongTailDataset(
         name=dataset_name(config, source, split, own=manifest is not None), train=train, reference=_reference(raw, split),
-        test=raw.test, class_names=raw.class_names,
+        test=raw.test, class_names=_shown_names(raw.class_names, config.name),
         flip=source.flip if config.flip is None else config.flip, imbalance_factor=split.imbalance_factor,
         profile=split.profile, split=split, test_part=raw.test_part)
+
+
+def _shown_names(names: tuple[str, ...], where: str) -> tuple[str, ...]:
+    """The names of classes as text that every file, table and picture can hold; two that become one are a `UserError`."""
+    shown = tuple(map(printable, names))
+    if len(set(shown)) < len(set(names)):
+        twice = next(name for name in shown if shown.count(name) > 1)
+        raise UserError(f"{where}: two classes differ only in characters that cannot be shown ({twice}); rename one of them.")
+    return shown
 
 
 def wanted_factor(config: DataConfig, source: DataSource) -> float | None:

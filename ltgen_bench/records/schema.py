@@ -109,6 +109,12 @@ class RunRecord(Part):
         """What the training took, interrupted sessions included; None where nothing was trained here."""
         return next((stage.seconds for stage in self.stages if stage.name == "train"), None)
 
+    @property
+    def half(self) -> str | None:
+        """Which half of the real images the scores are of, selection or report; None: they are of all of them."""
+        half = self.config.get("evaluate", {}).get("half")
+        return None if half is None else str(half)
+
     def save(self, folder: Path) -> Path:
         """Write `record.json` into `folder`, whole or not at all; returns its path. One that vouches has a checksum itself."""
         path, values = folder / RECORD_FILE, self.model_dump(mode="json")

@@ -109,7 +109,7 @@ def reported_runs(runs_dir: Path) -> Reported:
     for run in find_runs(runs_dir):
         if run.problem:
             left_out.append(run.problem)
-        if run.record is None or run.record.config.get("evaluate", {}).get("half") == "selection":
+        if run.record is None or run.record.half == "selection":
             continue
         try:
             _ = run.scores  # kept for whoever asks later

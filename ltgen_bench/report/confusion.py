@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,16 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
+from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.records.store import StoredRun
 from ltgen_bench.report.entries import Block, each
-from ltgen_bench.report.plots import footer, save
+from ltgen_bench.report.pictures import attempt, picture_names, plain_style, save
+from ltgen_bench.report.plots import footer, for_pictures
 from ltgen_bench.report.sheets import head_to_tail
 
 NAMED = 30  # classes; of more the ticks have no names
 NUMBERED = 12  # classes; of more the cells have no numbers
+NAME_LETTERS = 20  # of a class
 FEW_PERCENT = 0.01  # smaller shares have no number
 
 
@@ -58,6 +62,7 @@ def draw_confusion(shares: Float64[np.ndarray, "K K"], ax: Axes, *, title: str, 
     return ax
 
 
+@plain_style()
 def confusion_figure(found: Mapping[str, Float64[np.ndarray, "K K"]], names: Sequence[str], note: str) -> Figure:
     """A panel an entry, at most three beside each other, and `note` below."""
     columns = min(3, len(found))
@@ -74,16 +79,24 @@ def confusion_figure(found: Mapping[str, Float64[np.ndarray, "K K"]], names: Seq
     return figure
 
 
-def save_confusions(block: Block, runs: Sequence[StoredRun], folder: Path) -> dict[str, Path]:
-    """Draw and write the confusions of every extractor that classifies the classes; title -> file."""
+def save_confusions(block: Block, runs: Sequence[StoredRun], folder: Path, progress: Progress = SILENT) -> dict[str, Path]:
+    """Draw and write the confusions of every extractor that classifies the classes; title -> file. One that fails is told."""
     made: dict[str, Path] = {}
-    record = next((run.record for run in runs if run.record is not None), None)
-    for extractor in dict.fromkeys(block.rows["extractor"]) if record is not None else ():
-        found = confusion_data(block, runs, str(extractor))
-        if found and record is not None:
-            names = [record.class_names[label] for label in head_to_tail(record.class_counts)]
-            ids = block.rows[(block.rows["extractor"] == extractor) & (block.rows["metric"] == "label_accuracy")]["protocol"]
-            note = footer(block, list(ids), "percent of the images made for a class, mean over seeds")
-            made[f"classes as the {extractor} sees them"] = save(confusion_figure(found, names, note),
-                                                                folder / f"confusion-{extractor}.png")
+    for extractor in dict.fromkeys(block.rows["extractor"]):
+        path = folder / f"confusion-{extractor}.png"
+        draw = partial(_save_confusion, for_pictures(block), runs, str(extractor), path)
+        if attempt(f"the confusion of the {extractor}", draw, progress.say) is not None:
+            made[f"classes as the {extractor} sees them"] = path
     return made
+
+
+def _save_confusion(block: Block, runs: Sequence[StoredRun], extractor: str, path: Path) -> Path | None:
+    """The picture of one extractor; None where it classifies nothing."""
+    record = next((run.record for run in runs if run.record is not None), None)
+    found = confusion_data(block, runs, extractor)
+    if record is None or not found:
+        return None
+    names = picture_names([record.class_names[label] for label in head_to_tail(record.class_counts)], NAME_LETTERS)
+    ids = block.rows[(block.rows["extractor"] == extractor) & (block.rows["metric"] == "label_accuracy")]["protocol"]
+    note = footer(block, list(ids), "percent of the images made for a class, mean over seeds")
+    return save(confusion_figure(found, names, note), path)

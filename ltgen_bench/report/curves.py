@@ -1,6 +1,7 @@
 """Quality against images seen and against cost: what several positions of each training scored, one line a method."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -9,13 +10,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ltgen_bench.files import write_whole
+from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.records.curve import CURVE_FILE, load_curve
 from ltgen_bench.records.store import StoredRun
 from ltgen_bench.report.columns import TRAINED_ON, Key, head, measurement_name, twin_id
 from ltgen_bench.report.entries import MEASUREMENT, Block, each, measurements, select
 from ltgen_bench.report.layout import Cell, Head, Row, Table
 from ltgen_bench.report.numbers import facts, power, show
-from ltgen_bench.report.plots import Colors, canvas, finish, palette, save
+from ltgen_bench.report.pictures import attempt, canvas, plain_style, save
+from ltgen_bench.report.plots import Colors, finish, for_pictures, palette
 
 DRAWN = ("fid", "recall", "label_accuracy", "downstream_accuracy")  # the table has all metrics
 TRAINED_HERE = ("", "synthetic")  # of downstream metrics, those of the generated images alone
@@ -72,6 +75,7 @@ def draw_curve(data: pd.DataFrame, ax: Axes, *, cost: str, colors: Colors, ylabe
     return ax
 
 
+@plain_style()
 def curve_figure(block: Block, data: pd.DataFrame, key: Key) -> Figure:
     """One measurement against images, FLOPs and seconds, in three panels with one axis of scores."""
     fact = facts(key[0])
@@ -99,18 +103,30 @@ def run_curve(curve: pd.DataFrame) -> Table:
     return Table("curve", "along the training", heads, tuple(rows), ("Of all classes. The last row is the run.",))
 
 
-def save_curves(block: Block, runs: Sequence[StoredRun], plots: Path, tables: Path) -> tuple[dict[str, Path], list[Path]]:
-    """Draw the curves of DRAWN, and write those of all metrics to `curves.csv`: (title -> plot, files). Without any: none."""
+def save_curves(block: Block, runs: Sequence[StoredRun], plots: Path, tables: Path,
+                progress: Progress = SILENT) -> tuple[dict[str, Path], list[Path]]:
+    """Draw the curves of DRAWN, and write those of all metrics to `curves.csv`: (title -> plot, files). Without any: none.
+
+    A curve that cannot be drawn is told and left out.
+    """
     data = curve_data(block, runs)
     if data.empty:
         return {}, []
     table = tables / "curves.csv"
     write_whole(table, lambda part: data.to_csv(part, index=False, lineterminator="\n"))
     made = {}
+    block = for_pictures(block)
+    data = curve_data(block, runs)  # with the names of pictures
     for key in [key for key in block.keys if key[0] in DRAWN and key[2] in TRAINED_HERE]:
         own = data[(data[MEASUREMENT] == list(key)).all(axis=1)]
         if own["images"].nunique() > 1:
             of = [word for word in (key[1], TRAINED_ON.get(key[2], ""), twin_id(block, key)) if word]
             title = f"{facts(key[0]).title} ({', '.join(of)}) against images seen and cost"
-            made[title] = save(curve_figure(block, own, key), plots / f"{'-'.join(('curve', key[0], *of))}.png")
+            path = plots / f"{'-'.join(('curve', key[0], *of))}.png"
+            if attempt(f"the plot '{title}'", partial(_save_curve, block, own, key, path), progress.say) is not None:
+                made[title] = path
     return made, [table]
+
+
+def _save_curve(block: Block, data: pd.DataFrame, key: Key, path: Path) -> Path:
+    return save(curve_figure(block, data, key), path)

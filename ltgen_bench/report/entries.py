@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ltgen_bench.errors import UserError
+from ltgen_bench.evaluation.protocol import UNIFORM
 from ltgen_bench.report.equal import ENTRY, EQUAL, check_equal, split_equal
 from ltgen_bench.report.numbers import count, facts, is_known, metric_order
 from ltgen_bench.report.protocols import differences
@@ -81,12 +82,39 @@ class Block:
 
     @cached_property
     def title(self) -> str:
-        """Data set, preset, and what all rows are equal in, for the titles of tables and the footers of plots."""
+        """Data set, preset, half of the real images, and what all rows are equal in; for tables and footers of plots."""
         if self.departures:
             named = f"{self.dataset} (after {self.preset}, not that protocol)"
         else:
             named = ", ".join(filter(None, (self.dataset, self.preset)))
-        return ", ".join((named, *self.alike))
+        return ", ".join(filter(None, (named, self.half, *self.alike)))
+
+    @cached_property
+    def half(self) -> str:
+        """`report half`, where the rows meet one half of the real images, as a search leaves them; else empty."""
+        halves = dict.fromkeys(fields["reference_half"] for fields in self.described.values() if fields.get("reference_half"))
+        return " and ".join(f"{half} half" for half in halves)
+
+    @cached_property
+    def traits(self) -> list[str]:
+        """What of the measurement is not as it is by default, in words for a folder's name; a preset says it by its own name.
+
+        It looks at this block alone, so that a name stays whatever is measured beside it.
+        """
+        if self.preset:
+            return []
+        usual: dict[str, tuple[Any, str]] = {"k": (5, "k {}"), "edge": ("<=", "edge {}"), "selection": ("recipe", "omega {}"),
+                                             "reference_per_class": (None, "{} real a class")}
+        found = [words.format({"<": "out"}.get(value, value)) for name, (default, words) in usual.items()
+                 for value in dict.fromkeys(fields.get(name) for fields in self.described.values())
+                 if value not in (None, default) and not (name == "selection" and self.half)]
+        references = {fields.get("reference") for fields in self.described.values()} - {None}
+        cut = self.shown["imbalance_factor"].notna().any()  # then there is a balanced training set, which is the reference
+        if references and references < {"test", "longtail"} and (references == {"longtail"} or cut):
+            found.append(f"against {references.pop()}")
+        if any(fields.get("labels") == UNIFORM for fields in self.described.values()):
+            found.append("random labels")
+        return found
 
 
 def each(frame: pd.DataFrame) -> Iterator[Any]:
@@ -117,7 +145,12 @@ def blocks(
     keys = zip(references["run"], references["score_digest"], strict=True)
     lonely = references[pd.Series([key not in at_home for key in keys], index=references.index, dtype="bool")]
     found += [_block(*data, part.iloc[:0], part, protocols) for data, part in _measured_alike(lonely)]
-    return sorted(found, key=lambda block: (block.dataset, block.fingerprint))
+    return sorted(found, key=_place)
+
+
+def _place(block: Block) -> tuple[Any, ...]:
+    """All real images before halves, then the blocks in the order in which they were begun."""
+    return block.dataset, bool(block.half), min(block.shown["finished"]), block.fingerprint
 
 
 def _block(dataset: str, fingerprint: str, rows: pd.DataFrame, references: pd.DataFrame,

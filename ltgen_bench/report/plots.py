@@ -1,7 +1,9 @@
 """The plots of a report. What is drawn is computed apart (`..._data`) from how (`draw_...`: a frame and an `ax` in)."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -11,10 +13,11 @@ from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from ltgen_bench.files import write_whole
+from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.report.columns import GROUPS, TRAINED_ON, Key, measurement_name, name_in, twin_id
 from ltgen_bench.report.entries import Block, measurements
 from ltgen_bench.report.numbers import facts
+from ltgen_bench.report.pictures import attempt, canvas, picture_names, picture_text, plain_style, save
 
 Colors = dict[str, tuple[float, float, float]]
 
@@ -149,34 +152,44 @@ def draw_downstream(data: pd.DataFrame, ax: Axes, *, colors: Colors) -> Axes:
     return ax
 
 
-def save_plots(block: Block, folder: Path, prefix: str = "") -> dict[str, Path]:
-    """Draw and write every plot for which `block` has data; title -> file."""
-    made: dict[str, Path] = {}
+def for_pictures(block: Block) -> Block:
+    """`block` with the names of its data set and entries as pictures show them."""
+    names = dict(zip(block.entries, picture_names(block.entries), strict=True))
+    rows = block.rows.assign(entry=block.rows["entry"].map(names)) if names else block.rows
+    return replace(block, dataset=picture_text(block.dataset), rows=rows)
 
-    def keep(title: str, name: str, figure: Figure) -> None:
-        made[title] = save(figure, folder / f"{prefix}{name}.png")
+
+def save_plots(block: Block, folder: Path, prefix: str = "", progress: Progress = SILENT) -> dict[str, Path]:
+    """Draw and write every plot for which `block` has data; title -> file. One that fails is told and left out."""
+    made: dict[str, Path] = {}
+    block = for_pictures(block)
+
+    def keep(title: str, name: str, figure: Callable[[], Figure]) -> None:
+        path = folder / f"{prefix}{name}.png"
+        if attempt(f"the plot '{title}'", lambda: save(figure(), path), progress.say) is not None:
+            made[title] = path
 
     by_class = measurements(block.rows, "class")
     for key in [key for key in by_class if key[0] == "recall"]:
         name = f"recall-by-class-{_features(block, key, '-')}"
-        keep(f"k-NN recall by class ({_features(block, key)})", name, class_figure(block, key))
+        keep(f"k-NN recall by class ({_features(block, key)})", name, partial(class_figure, block, key))
     for key in [key for key in by_class if key[0] == "downstream_recall" and key[2] != "real-lt"]:
         words = TRAINED_ON.get(key[2], key[2])
         keep(
             f"downstream recall by class, trained on {words}",
             f"downstream-recall-by-class-{words}",
-            class_figure(block, key),
+            partial(class_figure, block, key),
         )
     if len(group_data(block)):
-        keep("metrics by group of classes", "groups", group_figure(block))
+        keep("metrics by group of classes", "groups", partial(group_figure, block))
     keys = block.keys
     for fid in [key for key in keys if key[0] == "fid"]:
         for recall in [key for key in keys if key[:2] == ("recall", fid[1])]:
             if len(fid_recall_data(block, fid, recall)):
                 title = f"FID against recall ({_features(block, fid)})"
-                keep(title, f"fid-recall-{_features(block, fid, '-')}", fid_recall_figure(block, fid, recall))
+                keep(title, f"fid-recall-{_features(block, fid, '-')}", partial(fid_recall_figure, block, fid, recall))
     if len(downstream_data(block)):
-        keep("downstream accuracy by training set", "downstream", downstream_figure(block))
+        keep("downstream accuracy by training set", "downstream", partial(downstream_figure, block))
     return made
 
 
@@ -185,6 +198,7 @@ def _features(block: Block, key: Key, between: str = " ") -> str:
     return between.join(part for part in (key[1], twin_id(block, key)) if part)
 
 
+@plain_style()
 def class_figure(block: Block, key: Key) -> Figure:
     """Per-class recall against class count, one line a method."""
     figure, (ax,) = canvas(6.4, 4.2)
@@ -193,6 +207,7 @@ def class_figure(block: Block, key: Key) -> Figure:
     return finish(figure, [ax], block, [key[3]])
 
 
+@plain_style()
 def group_figure(block: Block) -> Figure:
     """A panel a metric with bars for many, medium and few classes."""
     data = group_data(block)
@@ -209,6 +224,7 @@ def group_figure(block: Block) -> Figure:
     return finish(figure, axes[: len(panels)], block, ids, note)
 
 
+@plain_style()
 def fid_recall_figure(block: Block, fid: Key, recall: Key) -> Figure:
     """FID against recall."""
     figure, (ax,) = canvas(5.6, 4.2)
@@ -216,6 +232,7 @@ def fid_recall_figure(block: Block, fid: Key, recall: Key) -> Figure:
     return finish(figure, [ax], block, [fid[3], recall[3]])
 
 
+@plain_style()
 def downstream_figure(block: Block) -> Figure:
     """Downstream accuracy for each training set."""
     data = downstream_data(block)
@@ -223,12 +240,6 @@ def downstream_figure(block: Block) -> Figure:
     figure, (ax,) = canvas(max(5.6, 1.6 + (0.5 if methods <= CROWDED else 0.2) * bars), 4.0)
     draw_downstream(data, ax, colors=palette(block))
     return finish(figure, [ax], block, [key[3] for key in block.keys if key[0] == "downstream_accuracy"])
-
-
-def save(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG, whole or not at all; nothing in it tells when or by which version it was drawn."""
-    write_whole(path, lambda part: figure.savefig(part, dpi=130, metadata={"Software": None}))
-    return path
 
 
 def footer(block: Block, ids: Sequence[str], note: str = "") -> str:
@@ -246,18 +257,7 @@ def footer(block: Block, ids: Sequence[str], note: str = "") -> str:
     return " · ".join(word for word in words if word)
 
 
-def canvas(width: float, height: float, rows: int = 1, columns: int = 1, *, sharey: bool = False) -> tuple[Figure, list[Axes]]:
-    """An empty figure of inches, and its panels row by row, in the style of all plots."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey).ravel().tolist()
-    for ax in axes:
-        ax.grid(axis="y", color="0.9", linewidth=0.8)
-        ax.set_axisbelow(True)
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.tick_params(labelsize=8)
-    return figure, axes
-
-
+@plain_style()
 def finish(figure: Figure, axes: Sequence[Axes], block: Block, ids: Sequence[str], note: str = "") -> Figure:
     """One legend above all panels, in rows that fit, and the footer below."""
     named = {

@@ -1,9 +1,9 @@
 """One ranking of all runs: places where paired tests carry them, and a refusal where the runs were measured unlike."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -71,8 +71,8 @@ def ranking(
         raise UserError(f"under {runs_dir} there are reference rows alone{f' on {dataset}' if dataset else ''}, and these are "
                         "not ranked. Make a run with: ltgen-bench run")
     asked = parse(wanted, table)
-    chosen = _chosen(table, asked, scope)
     described = protocols(runs)
+    chosen, halves = _whole(_chosen(table, asked, scope), asked, described)
     rank(chosen, asked.metric, asked.extractor, train_data=asked.train_data, scope=scope, protocols=described)
     made = []
     for _, own in split_equal(chosen, equal):
@@ -80,7 +80,24 @@ def ranking(
         key = (asked.metric, asked.extractor, asked.train_data, block.protocols[0])
         made.append(ranking_table(block, key, scope))
     said = tuple(f"Left out, since damaged: {sentence}" for sentence in left_out)
+    made[0] = replace(made[0], notes=(*halves, *made[0].notes))
     return [*made[:-1], replace(made[-1], notes=(*made[-1].notes, *said))]
+
+
+def _whole(chosen: pd.DataFrame, asked: Wanted, described: Mapping[str, Mapping[str, Any]]) -> tuple[pd.DataFrame, list[str]]:
+    """(the rows that meet all real images, a sentence on those of a half that a search left), where there are both.
+
+    A half is another reference, so its rows never share a column with the others; who names its protocol gets it.
+    """
+    half = chosen["protocol"].map(lambda one: described.get(one, {}).get("reference_half") is not None
+                                  or described.get(one, {}).get("selection") == "selected-on-half").astype(bool)
+    if asked.protocol or not half.any() or half.all():
+        return chosen, []
+    ids = sorted(set(chosen.loc[half, "protocol"]))
+    number = len(chosen.loc[half, ["run", "score_digest"]].drop_duplicates())
+    words = ":".join(filter(None, (asked.metric, asked.extractor, TRAINED_ON.get(asked.train_data, asked.train_data), ids[0])))
+    return chosen[~half], [f"Left out: {number} result{'s' if number > 1 else ''} of a search, on one half of the real images "
+                           f"({', '.join(ids)}); --rank {words} shows such."]
 
 
 def _beside(references: pd.DataFrame, own: pd.DataFrame, asked: Wanted, scope: str) -> pd.DataFrame:

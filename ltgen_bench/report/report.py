@@ -13,6 +13,7 @@ import pandas as pd
 from ltgen_bench.data.images import SampleSet
 from ltgen_bench.errors import UserError, did_you_mean
 from ltgen_bench.files import write_text, write_whole
+from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.records.measured import measured_csv
 from ltgen_bench.records.published import published, read_leaderboard
 from ltgen_bench.records.schema import RunRecord
@@ -22,12 +23,14 @@ from ltgen_bench.report.columns import apart_notes
 from ltgen_bench.report.confusion import save_confusions
 from ltgen_bench.report.curves import save_curves
 from ltgen_bench.report.entries import Block, blocks, check_equal, each, measurements
+from ltgen_bench.report.folder import INDEX, MARK, begin, check_ours, end
 from ltgen_bench.report.forms import comma_separated, latex, markdown, terminal
 from ltgen_bench.report.layout import Table
 from ltgen_bench.report.numbers import file_name
 from ltgen_bench.report.page import page
 from ltgen_bench.report.papers import papers_tables
-from ltgen_bench.report.plots import footer, save_plots
+from ltgen_bench.report.pictures import attempt
+from ltgen_bench.report.plots import footer, for_pictures, save_plots
 from ltgen_bench.report.provenance import machine_lines, protocol_words, run_lines
 from ltgen_bench.report.sheets import methods_sheet
 from ltgen_bench.report.tables import class_table, comparison_table, downstream_table, group_table, verdict_table
@@ -62,7 +65,7 @@ class Report:
     @property
     def index(self) -> Path:
         """The page to open in a browser."""
-        return self.out / "index.html"
+        return self.out / INDEX
 
     def __str__(self) -> str:
         return self.terminal(shutil.get_terminal_size().columns)
@@ -92,6 +95,7 @@ def report(
     all_papers: bool = False,
     equal: Sequence[str] = (),
     compare_published: bool = False,
+    progress: Progress = SILENT,
 ) -> Report:
     """Compare the finished runs under `runs_dir` with each other, and show papers' numbers beside them.
 
@@ -99,9 +103,10 @@ def report(
     published numbers; all are checked before anything is written. `dataset` keeps one data set; papers' numbers are
     those on the data sets shown, or all with `all_papers`. `equal` (words of `entries.EQUAL`) makes tables and plots of
     their own for rows alike in these; `compare_published` puts papers' rows beneath ours of the same method and data set.
-    No runs and no leaderboard: `UserError`.
+    An earlier report in `out` is replaced. No runs and no leaderboard, or an `out` that holds something else: `UserError`.
     """
     check_equal(equal)
+    check_ours(out)
     given = [read_leaderboard(path) for path in leaderboards]
     known = published()
     runs, left_out = reported_runs(runs_dir)
@@ -118,15 +123,17 @@ def report(
     beneath = pd.concat([known, *given], ignore_index=True) if compare_published else None
     sections: list[Section] = []
     files: list[Path] = []
+    earlier = begin(out)
     for name, block in _named(blocks(table, equal, ids)):
         before = [section.block for section in sections]
-        section, written = _write_section(name, block, before, runs, out, beneath)
+        section, written = _write_section(name, block, before, runs, out, beneath, progress)
         sections.append(section)
         files += written
     papers = _papers(known, given, {base_name(section.block) for section in sections}, dataset, all_papers)
     files += _write_tables(papers, out / "tables" / "papers")
-    write_text(out / "index.html", page(sections, papers, ids, left_out))
-    return Report(out, tuple(sections), tuple(papers), table, ids, (*files, out / "index.html"), tuple(left_out))
+    write_text(out / INDEX, page(sections, papers, ids, left_out))
+    end(out, earlier, (*files, out / INDEX))
+    return Report(out, tuple(sections), tuple(papers), table, ids, (*files, out / INDEX, out / MARK), tuple(left_out))
 
 
 def _check_dataset(dataset: str | None, runs: Sequence[StoredRun], leaderboards: Iterable[pd.DataFrame]) -> None:
@@ -140,31 +147,40 @@ def _check_dataset(dataset: str | None, runs: Sequence[StoredRun], leaderboards:
 
 
 def _named(found: Sequence[Block]) -> list[tuple[str, Block]]:
-    """Each block with a name fit for a folder, after its title; a second block of that name gets a number."""
+    """Each block with a name fit for a folder, after its title and its `traits`, which no other block changes.
+
+    Of blocks with one name the oldest has it, and each of the others gets the id of its first measurement behind it.
+    """
     named: dict[str, Block] = {}
     for block in found:
-        base = file_name(block.title)
+        base = file_name(" ".join([block.title, *block.traits]))
+        key = next(iter(block.keys), None)
+        name = base if base not in named else f"{base}-{key[3] if key else block.fingerprint[:8]}"
         place = 1
-        while (name := base if place == 1 else f"{base}-{place}") in named:
+        while name in named:
             place += 1
+            name = f"{base}-{place}"
         named[name] = block
     return list(named.items())
 
 
 def _write_section(
-    name: str, block: Block, before: Sequence[Block], runs: Sequence[StoredRun], out: Path, published: pd.DataFrame | None
+    name: str, block: Block, before: Sequence[Block], runs: Sequence[StoredRun], out: Path, published: pd.DataFrame | None,
+    progress: Progress,
 ) -> tuple[Section, list[Path]]:
     tables = section_tables(block, before)
     tables += published_tables(block, published) if published is not None and block.entries else []
     files = _write_tables(tables, out / "tables" / name)
-    plots = save_plots(block, out / "plots" / name) if block.entries else {}
+    folder = out / "plots" / name
+    plots = save_plots(block, folder, progress=progress) if block.entries else {}
     own = {digest for part in (block.rows, block.references) if len(part) for digest in part["score_digest"]}
     part = [run for run in runs if run.record is not None and run.record.score_digest in own]
-    sheet = _side_by_side(block, part, out / "plots" / name / "samples.png")
+    draw = partial(_side_by_side, for_pictures(block), part, folder / "samples.png")
+    sheet = attempt(f"the samples of {name} side by side", draw, progress.say)
     if sheet is not None:
         plots = {"samples of the same seeds": sheet, **plots}
-    plots = {**plots, **save_confusions(block, part, out / "plots" / name)} if block.entries else plots
-    drawn, curves = save_curves(block, part, out / "plots" / name, out / "tables" / name)
+    plots = {**plots, **save_confusions(block, part, folder, progress)} if block.entries else plots
+    drawn, curves = save_curves(block, part, folder, out / "tables" / name, progress)
     plots, files = {**plots, **drawn}, [*files, *curves]
     records = tuple(run.record for run in part if run.record is not None)
     return Section(name, block, records, tuple(tables), plots), [*files, *plots.values()]

@@ -12,12 +12,16 @@ from jaxtyping import Int64, UInt8
 from matplotlib.figure import Figure
 
 from ltgen_bench.data.images import ImageSet, SampleSet
+from ltgen_bench.plain_text import printable
 from ltgen_bench.report.numbers import count
-from ltgen_bench.report.plots import save
+from ltgen_bench.report.pictures import picture_names, picture_text, plain_log_axis, plain_style, save
 
 TILE = 36  # pixels that a small image is enlarged to at least
 GAP = 2
 MAX_CLASSES = 100
+HIGHEST = 30_000  # pixels of a sheet; matplotlib draws none beyond 65,535
+NAME_LETTERS = 40  # of a class
+LETTER = 8  # pixels of a letter of a class, and about those of a title's
 NOT_LOSSES = {
     "images",
     "step",
@@ -41,9 +45,9 @@ def sample_sheet(
 ) -> Path:
     """Write a PNG of generated images: a row a class from head to tail, its name and training images beside it.
 
-    Of more than 100 classes an even choice of 100 is shown. Images are enlarged without smoothing.
+    Of more than 100 classes an even choice of 100 is shown, of large images of fewer. Images are enlarged without smoothing.
     """
-    order = _shown(class_counts)
+    order = _shown(class_counts, min(MAX_CLASSES, max(1, HIGHEST // (max(TILE, images.shape[2]) + GAP))))
     return _save_sheet([("", ImageSet(images, labels))], order, class_names, class_counts, per_class, path, "")
 
 
@@ -83,11 +87,11 @@ def head_to_tail(class_counts: Sequence[int]) -> list[int]:
     return [int(label) for label in np.argsort(-np.asarray(class_counts), kind="stable")]
 
 
-def _shown(class_counts: Sequence[int]) -> list[int]:
+def _shown(class_counts: Sequence[int], most: int = MAX_CLASSES) -> list[int]:
     order = head_to_tail(class_counts)
-    if len(order) <= MAX_CLASSES:
+    if len(order) <= most:
         return order
-    return [order[place] for place in np.linspace(0, len(order) - 1, MAX_CLASSES).round().astype(int)]
+    return [order[place] for place in np.linspace(0, len(order) - 1, most).round().astype(int)]
 
 
 def grid(
@@ -106,6 +110,7 @@ def grid(
     return canvas
 
 
+@plain_style()
 def _save_sheet(
     blocks: Sequence[tuple[str, ImageSet]],
     classes: Sequence[int],
@@ -118,9 +123,11 @@ def _save_sheet(
     """Pixel for pixel: the figure is as large as its tiles, so that nothing is resampled."""
     grids = [grid(one.images, one.labels, classes, per_class) for _, one in blocks]
     height, width = grids[0].shape[:2]
-    labels = [f"{names[label]} ({counts[label]:,})" for label in classes]
+    shown = picture_names([names[label] for label in classes], NAME_LETTERS)
+    labels = [f"{name} ({counts[label]:,})" for name, label in zip(shown, classes, strict=True)]
+    titles = picture_names([name for name, _ in blocks], max(12, width // LETTER))
     left, top, bottom, between = (
-        14 + 8 * max(len(text) for text in labels),
+        14 + LETTER * max(len(text) for text in labels),
         30 if blocks[0][0] else 8,
         26 if footer else 8,
         18,
@@ -128,7 +135,7 @@ def _save_sheet(
     total_w, total_h = left + len(grids) * (width + between) - between + 8, top + height + bottom
     dpi = 130
     figure = Figure(figsize=(total_w / dpi, total_h / dpi))
-    for place, ((name, _), canvas) in enumerate(zip(blocks, grids, strict=True)):
+    for place, (name, canvas) in enumerate(zip(titles, grids, strict=True)):
         at = left + place * (width + between)
         ax = figure.add_axes((at / total_w, bottom / total_h, width / total_w, height / total_h))
         ax.imshow(canvas, interpolation="nearest", aspect="auto")
@@ -152,7 +159,7 @@ def read_log(path: Path) -> pd.DataFrame:
         except (ValueError, RecursionError):
             continue  # the process was killed while it wrote this line
         if isinstance(record, dict) and "images" in record and "loss" in record:
-            records.append({name: value for name, value in record.items() if isinstance(value, int | float)})
+            records.append({printable(name): value for name, value in record.items() if isinstance(value, int | float)})
     if not records:
         return pd.DataFrame(columns=["images", "loss"])
     return pd.DataFrame(records).drop_duplicates("images", keep="last").sort_values("images").reset_index(drop=True)
@@ -178,6 +185,7 @@ def loss_data(log: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
+@plain_style()
 def loss_curve(log: Path, out: Path) -> Path | None:
     """Plot loss and its named terms over images seen into `out`; None (and no file) when nothing is logged yet."""
     numbers = read_log(log)
@@ -187,11 +195,12 @@ def loss_curve(log: Path, out: Path) -> Path | None:
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     ax = figure.subplots()
     for term, part in data.groupby("term", sort=False):
-        (line,) = ax.plot(part["images"], part["smooth"], linewidth=1.8 if term == "loss" else 1.2, label=str(term))
+        (line,) = ax.plot(part["images"], part["smooth"], linewidth=1.8 if term == "loss" else 1.2, label=picture_text(str(term)))
         ax.plot(part["images"], part["value"], color=line.get_color(), linewidth=0.6, alpha=0.25)
     positive = data["value"][data["value"] > 0]
     if len(positive) == len(data.dropna()) and math.log10(positive.max() / positive.min()) > 1:
         ax.set_yscale("log")
+        plain_log_axis(ax.yaxis)
     ax.xaxis.set_major_formatter(lambda value, _: count(value))
     ax.set(xlabel="training images seen", ylabel="loss")
     ax.grid(color="0.9", linewidth=0.8)

@@ -17,6 +17,9 @@ from ltgen_bench.report.numbers import ARROWS, facts, listed, show
 
 SCOPES = ("all", *(f"{group}@thirds" for group in GROUPS))
 DEFAULT_DATASET = "digits-lt"
+HALVES = {"report": "Against the report half of the real images alone: a search chose its settings on the other half. "
+                    "Compares with no score against all of them.",
+          "selection": "Against the selection half of the real images alone, on which settings are chosen: no result."}
 
 
 def score_table(record: RunRecord, scores: Scores, console_width: int, color: bool, folder: Path | None = None) -> str:
@@ -102,6 +105,8 @@ def _notes(record: RunRecord, scores: Scores) -> tuple[str, ...]:
     ]
     if not every[["floor_half", "floor_test"]].notna().any(axis=None):
         notes = []
+    if record.half is not None:
+        notes.insert(0, HALVES[record.half])
     if record.preset:
         departed = f"Not {record.preset}: {'; '.join(record.departures)}."
         notes.append(departed if record.departures else f"Measured by the rules of {record.preset}.")

@@ -15,6 +15,7 @@ NAMES = [str(digit) for digit in range(10)]
 CLASSIFIER_METRICS = ("fid", "is", "kid", "precision", "recall", "density", "coverage", "label_accuracy")
 QUALITY = {"ddpm": 0.0, "cfg": 0.5, "cbdm": 1.0}
 TEST = "test"  # the variant whose reference is the held-out test set
+HALF = "half"  # the variant that a search leaves: the report half of the real images
 NO_LOGITS = "not available: this weights file has no logits"
 
 
@@ -34,6 +35,8 @@ def describe(metric, extractor, variant, fingerprint="0123456789abcdef", images_
         "sample_dtype": "uint8",
         "selection": "fixed" if variant == "b" else "recipe",
     }
+    if variant == HALF:
+        fields |= {"reference_half": "report", "selection": "selected-on-half"}
     if metric.startswith("downstream"):
         return fields | {"training": f"{extractor}, batches of 128", "steps": 250}
     fields |= {"extractor": extractor, "weights": "ab" * 8, "resize": "none"}
@@ -231,7 +234,7 @@ def make_record(
         deterministic=True,
         started="2026-01-02T03:00:00+00:00",
         finished=finished,
-        config={"seed": seed},
+        config={"seed": seed, **({"evaluate": {"half": "report"}} if variant == HALF else {})},
         command=f"ltgen-bench run --method {method} --seed {seed}",
     )
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from synthetic_runs import CIFAR, protocol_id, write_run
+from synthetic_runs import CIFAR, HALF, protocol_id, write_run
 
 from ltgen_bench.errors import UserError
 from ltgen_bench.records.statistics import FEW_SEEDS, ONE_SEED, compare
@@ -36,6 +36,22 @@ def test_one_seed_or_two_give_an_order_and_no_place(one_seed, tmp_path):
     (table,) = ranking(tmp_path, "fid")
     assert set(places(table).values()) == {MISSING}
     assert FEW_SEEDS in table.notes
+
+
+def test_results_of_a_search_stand_apart_from_scores_against_all_real_images(tmp_path):
+    write_run(tmp_path, "ddpm", 0, variant=HALF, samples=False)
+    (alone,) = ranking(tmp_path, "fid")
+    assert list(places(alone)) == ["ddpm"]
+    assert "report half" in alone.title
+    for method in ("cfg", "cbdm"):
+        write_run(tmp_path, method, 0, samples=False)
+    one = protocol_id("fid", "classifier", HALF)
+    (table,) = ranking(tmp_path, "fid")
+    assert set(places(table)) == {"cfg", "cbdm"}
+    assert "Left out: 1 result of a search" in table.notes[0]
+    assert one in table.notes[0]
+    assert list(places(ranking(tmp_path, f"fid:classifier:{one}")[0])) == ["ddpm"]
+    assert list(places(ranking(tmp_path, "is")[0])) == ["cbdm", "cfg"], "which has no reference, but was searched for"
 
 
 def test_rows_that_no_test_tells_apart_are_ties(three_seeds):

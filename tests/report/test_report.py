@@ -1,11 +1,13 @@
 import base64
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
-from synthetic_runs import write_run
+from synthetic_runs import HALF, TEST, write_run
 
 from ltgen_bench.errors import UserError
 from ltgen_bench.files import shipped_folder
@@ -61,7 +63,7 @@ def test_the_terminal_shows_tables_and_where_the_page_is(made):
 @pytest.fixture
 def no_plots(monkeypatch):
     """Drawing takes most of the time of a report; tests of other things go without."""
-    monkeypatch.setattr("ltgen_bench.report.report.save_plots", lambda block, folder: {})
+    monkeypatch.setattr("ltgen_bench.report.report.save_plots", lambda *_, **__: {})
 
 
 class Page(HTMLParser):
@@ -152,14 +154,39 @@ def test_unlike_protocols_and_odd_names_get_folders_of_their_own(tmp_path, no_pl
     write_run(tmp_path / "runs", "cbdm", 0, samples=False)
     write_run(tmp_path / "runs", "ddpm", 0, variant="b", samples=False)
     made = report(tmp_path / "runs", tmp_path / "out")
-    assert [section.name for section in made.sections] == ["digits-lt", "digits-lt-2"]
-    assert [section.block.entries for section in made.sections] in ([["cbdm"], ["ddpm"]], [["ddpm"], ["cbdm"]])
+    assert [section.name for section in made.sections] == ["digits-lt", "digits-lt-k-3-omega-fixed"]
+    assert [section.block.entries for section in made.sections] == [["cbdm"], ["ddpm"]]
     assert "samples.png" not in {path.name for path in made.files}
+
+
+@pytest.mark.parametrize("others", [{"variant": "b"}, {"variant": HALF}, {"variant": TEST}])
+def test_a_name_does_not_depend_on_what_else_lies_in_the_folder(tmp_path, no_plots, others):
+    for method in ("cbdm", "cfg"):
+        write_run(tmp_path / "a", method, 0, samples=False)
+    write_run(tmp_path / "b", "ddpm", 0, finished="2020-01-01T00:00:00+00:00", samples=False, **others)
+    alone = {name: report(tmp_path / name, tmp_path / f"out-{name}").sections[0] for name in "ab"}
+    assert alone["a"].name == "digits-lt" != alone["b"].name
+    shutil.copytree(tmp_path / "b", tmp_path / "a", dirs_exist_ok=True)
+    both = {section.name: section for section in report(tmp_path / "a", tmp_path / "out").sections}
+    assert both.keys() == {alone["a"].name, alone["b"].name}
+    assert both["digits-lt"].block.entries == ["cbdm", "cfg"]
+    for name in "ab":
+        folder = Path("tables", alone[name].name, "comparison.csv")
+        assert (tmp_path / f"out-{name}" / folder).read_text() == (tmp_path / "out" / folder).read_text()
+
+
+def test_of_blocks_that_differ_in_numbers_of_images_the_older_keeps_its_name(tmp_path, no_plots):
+    write_run(tmp_path / "runs", "cbdm", 0, samples=False, finished="2026-01-01T00:00:00+00:00")
+    write_run(tmp_path / "runs", "ddpm", 0, samples=False, fingerprint="0" * 16, finished="2026-01-02T00:00:00+00:00")
+    first, second = report(tmp_path / "runs", tmp_path / "out").sections
+    assert (first.name, first.block.entries) == ("digits-lt", ["cbdm"])
+    assert second.name == f"digits-lt-{second.block.keys[0][3]}"
 
 
 def test_rows_alike_in_what_was_asked_for_get_tables_plots_and_titles_of_their_own(tmp_path, monkeypatch):
     drawn = {}
-    monkeypatch.setattr("ltgen_bench.report.report.save_plots", lambda block, folder: drawn.update({folder.name: block}) or {})
+    monkeypatch.setattr("ltgen_bench.report.report.save_plots",
+                        lambda block, folder, **_: drawn.update({folder.name: block}) or {})
     for method, omega in (("cbdm", 1.0), ("cfg", 1.0), ("ddpm", 0.0)):
         write_run(tmp_path / "runs", method, 0, omega=omega)
     made = report(tmp_path / "runs", tmp_path / "out", equal=["omega", "sampler"])

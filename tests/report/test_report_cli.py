@@ -5,7 +5,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from synthetic_runs import protocol_id, write_run
+from synthetic_runs import HALF, protocol_id, write_run
 
 from ltgen_bench.cli import main
 
@@ -87,3 +87,14 @@ def test_json_is_all_that_is_printed_when_asked_for(program):
     assert shown["measurements"]["recall:classifier"]["k"] == 5
     differ = json.loads(program("protocol", "diff", one, protocol_id("recall", "classifier", "b"), "--json").stdout)
     assert differ["differ"]["recall:classifier"][-1] == "k: 5 against 3"
+
+
+def test_scores_of_a_half_are_announced_and_never_shown_in_place_of_those_of_all(program, tmp_path):
+    _, whole = write_run(tmp_path, "cbdm", 0, samples=False)
+    write_run(tmp_path, "cbdm", 0, variant=HALF, finished="2026-02-02T00:00:00+00:00", samples=False)
+    write_run(tmp_path, "cfg", 0, variant=HALF, samples=False)
+    shown = program("runs", "show", "cbdm", "--runs", str(tmp_path)).stdout
+    assert whole.score_digest in shown
+    assert "Against the report half" not in shown
+    assert "(finished (report half))" in shown
+    assert "Against the report half" in program("runs", "show", "cfg", "--runs", str(tmp_path)).stdout

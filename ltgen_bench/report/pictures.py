@@ -1,0 +1,122 @@
+"""What all pictures share: text from users stays text, and a picture that cannot be drawn takes nothing else down."""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+import matplotlib as mpl
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from ltgen_bench.errors import DamagedError, Interrupted, MachineError
+from ltgen_bench.files import write_whole
+from ltgen_bench.plain_text import printable
+
+T = TypeVar("T")
+
+FONT = "DejaVu Sans"  # comes with matplotlib
+# common fonts with the scripts that it lacks; whichever are installed are asked for a missing letter
+OTHER_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Source Han Sans SC", "WenQuanYi Zen Hei",
+               "WenQuanYi Micro Hei", "Droid Sans Fallback", "Microsoft YaHei", "PingFang SC", "Hiragino Sans", "Yu Gothic",
+               "Malgun Gothic", "Apple SD Gothic Neo", "Arial Unicode MS", "Noto Sans", "Noto Sans Devanagari", "Noto Sans Thai")
+LONGEST = 60  # letters of a name in a picture
+
+
+@contextmanager
+def plain_style() -> Iterator[None]:
+    """The style of all pictures, while one is made and while it is drawn; also as a decorator."""
+    # dollar signs are no formulas, whatever the user's matplotlibrc says
+    with mpl.rc_context({"text.parse_math": False, "text.usetex": False, "axes.formatter.use_mathtext": False,
+                         "font.family": list(_fonts())}):
+        yield
+
+
+@cache
+def _fonts() -> tuple[str, ...]:
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return (FONT, *(name for name in OTHER_FONTS if name in installed))
+
+
+@cache
+def _letters() -> frozenset[int]:
+    """The code points that one of the fonts has."""
+    files = [font_manager.findfont(name) for name in _fonts()]
+    return frozenset(code for file in files for code in FT2Font(file).get_charmap())
+
+
+def picture_text(text: str, longest: int = LONGEST) -> str:
+    """`text` from a user as a picture shows it: one line, at most `longest` letters, only letters that the fonts have.
+
+    What no font has is written out (`\\u732b`). A name that begins with an underscore gets a space in front, since
+    matplotlib leaves such names out of legends. Applying it twice changes nothing.
+    """
+    shown = "".join(letter if ord(letter) in _letters() else letter.encode("unicode_escape").decode("ascii")
+                    for letter in printable(text))
+    if len(shown) > longest:
+        shown = f"{shown[: longest - longest // 3 - 1]}…{shown[-(longest // 3):]}"
+    return f" {shown}" if shown.startswith("_") else shown
+
+
+def picture_names(names: Sequence[str], longest: int = LONGEST) -> list[str]:
+    """`picture_text` of each, in which unlike names stay unlike: one that was cut to an earlier one's gets a number."""
+    found: dict[str, str] = {}
+    for name in names:
+        if name not in found:
+            shown, number = picture_text(name, longest), 1
+            while shown in found.values():
+                number += 1
+                shown = f"{picture_text(name, longest - len(f' ({number})'))} ({number})"
+            found[name] = shown
+    return [found[name] for name in names]
+
+
+def plain_log_axis(axis: Axis) -> None:
+    """Numbers such as 0.05 and 200 at a logarithmic axis; matplotlib's own are formulas."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+@plain_style()
+def canvas(width: float, height: float, rows: int = 1, columns: int = 1, *, sharey: bool = False) -> tuple[Figure, list[Axes]]:
+    """An empty figure of inches, and its panels row by row, in the style of all plots."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey).ravel().tolist()
+    for ax in axes:
+        ax.grid(axis="y", color="0.9", linewidth=0.8)
+        ax.set_axisbelow(True)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.tick_params(labelsize=8)
+    return figure, axes
+
+
+@plain_style()
+def save(figure: Figure, path: Path, dpi: int = 130) -> Path:
+    """Write a figure as PNG, whole or not at all; nothing in it tells when or by which version it was drawn."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "constrained_layout not applied")  # names leave no space: they are drawn all the same
+        write_whole(path, lambda part: figure.savefig(part, format="png", dpi=dpi, metadata={"Software": None}))
+    return path
+
+
+def attempt(what: str, draw: Callable[[], T], say: Callable[[str], object]) -> T | None:
+    """What `draw` gives; where that fails, None, and a sentence to `say`: no picture is worth the scores beside it.
+
+    A fault of the disk and an interruption are raised as ever.
+    """
+    try:
+        return draw()
+    except (Interrupted, OSError):
+        raise
+    except Exception as error:
+        if isinstance(error, MachineError) and not isinstance(error, DamagedError):
+            raise
+        say(f"{what} could not be drawn ({type(error).__name__}: {printable(str(error))}); all else goes on.")
+        return None
