@@ -215,7 +215,7 @@ def digest(value: Any) -> str:
 def read_toml(path: Path) -> dict[str, Any]:
     """The values of a TOML file; a missing or broken one is a `UserError` (with the line where TOML is broken)."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors put the mark of the encoding in front
     except FileNotFoundError:
         raise UserError(f"there is no recipe {path}.   (ltgen-bench list recipes)") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -231,7 +231,12 @@ def cache_folder() -> Path:
     if moved:
         return Path(moved)
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "ltgen_bench"
+    if base:
+        return Path(base) / "ltgen_bench"
+    try:
+        return Path.home() / ".cache" / "ltgen_bench"
+    except RuntimeError:
+        raise MachineError(f"there is no home folder for what is kept; name a folder with {CACHE_VARIABLE}.") from None
 
 
 def shipped_folder(name: str) -> Path:

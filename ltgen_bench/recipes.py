@@ -13,6 +13,7 @@ from ltgen_bench.data.hub import list_hub
 from ltgen_bench.data.image_files import BadImageError, decode
 from ltgen_bench.data.npz import longer_side
 from ltgen_bench.data.parts import NONE, TRAIN_NAMES, find_part
+from ltgen_bench.data.plain_files import read_plain
 from ltgen_bench.diffusion.samplers import SAMPLERS
 from ltgen_bench.errors import UserError
 from ltgen_bench.evaluation.extractors import EXTRACTORS
@@ -21,6 +22,7 @@ from ltgen_bench.files import shipped_folder
 from ltgen_bench.methods import METHODS, variant_values
 from ltgen_bench.progress import SILENT
 from ltgen_bench.training.augmentation import AUGMENTATIONS
+from ltgen_bench.user_paths import user_path
 
 DEFAULT_METHOD, DEFAULT_DATASET = "cbdm", "digits-lt"
 SMALL_IMAGE = 16  # pixels; up to here the recipes of the digits fit
@@ -110,19 +112,18 @@ def usual_measurement(dataset: LongTailDataset) -> EvaluateConfig:
 def image_size(dataset: str, columns: Sequence[str] | None = None) -> int:
     """The longer side of the first image of `folder:PATH`, `npz:FILE` or `hub:NAME`, in pixels."""
     prefix, _, name = dataset.partition(":")
-    path = Path(name).expanduser()
+    path = Path(name) if prefix == "hub" else user_path(name, f"data set '{dataset}'")
     if prefix == "npz":
         return longer_side(path)
     try:
         if prefix == "hub":
-            listing = list_hub(name, None if columns is None else (columns[0], columns[-1]), SILENT,
-                               NONE)
+            listing = list_hub(name, None if columns is None else (columns[0], columns[-1]), SILENT, NONE)
             data = listing.content(listing.train.files[0])
         else:
-            data = _first_image(path).read_bytes()
+            data = read_plain(_first_image(path))
         pixels, _ = decode(data)
     except (OSError, BadImageError) as error:
-        raise UserError(f"{dataset} has no readable training image ({type(error).__name__}: {error}). A folder is laid out as "
+        raise UserError(f"{dataset} has no readable training image ({error}). A folder is laid out as "
                         "PATH/train/CLASS/FILE.") from error
     return max(pixels.shape[1:])
 

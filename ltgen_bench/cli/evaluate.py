@@ -21,6 +21,7 @@ from ltgen_bench.cli.run import (
 from ltgen_bench.cli.shared import FILE, FOLDER, batch_option, data_options, data_values, debug_option, runs_option
 from ltgen_bench.errors import UserError, did_you_mean
 from ltgen_bench.registry import check_label, for_folder
+from ltgen_bench.user_paths import user_path
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,7 +95,7 @@ def evaluate(samples: str, dataset: str | None, data_root: Path, protocol: str |
         raise UserError(f"--k and --set evaluate.k={changes['k']} say the same thing; leave one out.")
     weights = weights_files(extractor_weights)
     shown = Shown(out, as_json)
-    place = Path(samples)
+    place = user_path(samples, "SAMPLES")
     if (place / "config.json").is_file() or (place / "unet" / "config.json").is_file():
         raise UserError(f"{place} is a network and no images; draw some first: ltgen-bench sample {place} --out samples.npz")
     is_run = place.is_dir() and ((place / "config.toml").is_file() or (place / "scores").is_dir())
@@ -207,7 +208,7 @@ def _of_images(samples: str, given: dict[str, Any], data: dict[str, Any], change
     recipe = resolve_recipe(recipe=None, method=None, dataset=data["name"], overrides=overrides)
     config = _configured(recipe, changes)  # measured as runs on these data are
     rules = for_each_k(rules_of(config.evaluate), neighbours)
-    path, seed = Path(samples), given["seed"] or 0
+    path, seed = user_path(samples, "SAMPLES"), given["seed"] or 0
     if samples not in TRIVIAL and not path.exists():  # before data are read
         raise UserError(f"{samples}: there is no such file or folder.")
     dataset, chosen, progress, console = prepare(config, data_root, device, threads)

@@ -8,9 +8,20 @@ from typing import Any
 import click
 
 from ltgen_bench.errors import UserError, did_you_mean
+from ltgen_bench.user_paths import check_path
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
+
+class SafePath(click.Path):
+    """A path of which the system can be asked: what it takes for none is a `UserError`, and no exception of its own."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As click does, once the text has been looked at."""
+        check_path(str(value), param.opts[0] if param is not None else "the command")
+        return super().convert(value, param, ctx)
+
+
+FOLDER = SafePath(path_type=Path, file_okay=False)
+FILE = SafePath(path_type=Path, dir_okay=False)
 
 
 class Commands(click.Group):

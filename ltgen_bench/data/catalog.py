@@ -28,6 +28,7 @@ from ltgen_bench.data.torchvision_sets import load_torchvision, verify_torchvisi
 from ltgen_bench.errors import UserError, inverse_hint, unknown_name
 from ltgen_bench.progress import Progress
 from ltgen_bench.registry import Registry, for_folder
+from ltgen_bench.user_paths import user_path
 
 
 @dataclass(frozen=True)
@@ -176,11 +177,11 @@ def find_source(name: str) -> DataSource:
         kind = "name" if prefix == "hub" else "path"
         raise UserError(f"data set '{name}': a {kind} is missing after the colon, as in {prefix}:{kind.upper()}.")
     if prefix == "npz":
-        place = Path(path).expanduser()
+        place = user_path(path, f"data set '{name}'")
         return DataSource(OWN_FORMS[prefix], path, "the user's", partial(load_npz_file, place),
                           flip=True, recipes=None, verify=partial(verify_npz_file, place))
     if prefix == "folder":
-        find, licence = partial(find_folder, Path(path).expanduser()), "the user's"
+        find, licence = partial(find_folder, user_path(path, f"data set '{name}'")), "the user's"
     else:
         find, licence = partial(find_hub, path), "as the hub states"
     return DataSource(OWN_FORMS[prefix], path, licence, partial(load_listed, find, None), flip=True, recipes=None,

@@ -17,6 +17,7 @@ from ltgen_bench.data.overlap import refuse_shared_files
 from ltgen_bench.data.raw import RawData
 from ltgen_bench.errors import UserError
 from ltgen_bench.progress import Progress
+from ltgen_bench.user_paths import user_path
 
 Find = Callable[[DataConfig, Path, Progress], Listing]
 TAKEN_BY = {  # options of `DataConfig` that not every form takes, and by which they are taken
@@ -74,10 +75,10 @@ def find_folder(place: Path, config: DataConfig, data_root: Path, progress: Prog
     """A user's own folder: by the lists of `config`, or by its class folders."""
     refuse_options(config, "columns")
     if config.index_list is not None:
-        test = None if config.test_list is None else Path(config.test_list).expanduser()
+        test = None if config.test_list is None else user_path(config.test_list, "--test-list")
         if test is not None and config.test_part is not None:
             raise UserError(f"{config.name}: --test-list and --test-part both say what serves as test; leave one out.")
-        return list_indexed(place, config.name, Path(config.index_list).expanduser(), test, config.test_part)
+        return list_indexed(place, config.name, user_path(config.index_list, "--index-list"), test, config.test_part)
     if config.test_list is not None:
         raise UserError(f"{config.name}: --test-list is given without --index-list, the list of the training images.")
     return list_folder(place, config.name, config.test_part)

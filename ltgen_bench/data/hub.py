@@ -16,8 +16,10 @@ from ltgen_bench.data.class_names import in_order
 from ltgen_bench.data.listing import Listing, Part, hold_out, some
 from ltgen_bench.data.npz import HIGHEST_LABEL
 from ltgen_bench.data.parts import Parts, choose_parts
+from ltgen_bench.data.plain_files import read_plain
 from ltgen_bench.errors import UserError
 from ltgen_bench.progress import SILENT, Progress
+from ltgen_bench.user_paths import user_path
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class HubListing(Listing):
         (image,) = self.columns[split][int(row)].values()
         if image is None or (image["bytes"] is None and image["path"] is None):
             raise OSError("the row has no image")
-        return bytes(image["bytes"]) if image["bytes"] is not None else Path(image["path"]).read_bytes()
+        return bytes(image["bytes"]) if image["bytes"] is not None else read_plain(image["path"])
 
 
 def list_hub(name: str, columns: tuple[str, str] | None, progress: Progress, test_part: str | None = None) -> HubListing:
@@ -70,7 +72,7 @@ def _load(name: str, where: str, progress: Progress) -> dict[str, Any]:
     """The splits as `datasets` gives them, fetched where they are not in its cache."""
     datasets = _library(where)
     path, _, configuration = name.partition(":")
-    local = Path(path).expanduser()
+    local = user_path(path, where)
     if not local.exists():
         progress.say(f"asking the Hugging Face hub for {path}; what is not kept from earlier is fetched")
     try:

@@ -97,17 +97,32 @@ def decode_marked(data: bytes, image_size: int | None = None) -> Pixels:
 
     try:
         with Image.open(io.BytesIO(data)) as image:
+            _refuse_empty(image)
             deep, grey = image.mode in ("I", "F") or image.mode.startswith("I;"), _is_grey(image)
             frames = _frames(image)
             if not deep and frames == 1:
                 opaque, transparent = _opaque(image)
                 array = np.asarray(_resized(opaque.convert("L" if grey else "RGB"), image_size))
                 return Pixels(array[None] if grey else array.transpose(2, 0, 1), _is_turned(image), transparent)
+    except BadImageError:  # a ValueError, too
+        raise
     except (*BROKEN_IMAGE, Image.DecompressionBombError) as error:
-        raise BadImageError(f"it is corrupt or no image ({error})") from error
+        raise BadImageError(f"it is corrupt or no image ({pillow_words(error)})") from error
     if frames > 1:
         raise BadImageError(f"it has {frames} frames or pages; save each that is meant as a file of its own")
     raise BadImageError(f"it has {image.mode} pixels; only 8-bit images are read")
+
+
+def pillow_words(error: BaseException) -> str:
+    """What is wrong with a file of images, without the objects that Pillow names."""
+    from PIL import UnidentifiedImageError
+
+    return "its content is of no format that is read" if isinstance(error, UnidentifiedImageError) else str(error)
+
+
+def _refuse_empty(image: "Image") -> None:
+    if 0 in image.size:
+        raise BadImageError(f"it has no pixels ({image.width} x {image.height})")
 
 
 def _is_grey(image: "Image") -> bool:

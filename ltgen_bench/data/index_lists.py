@@ -1,5 +1,6 @@
 """Published index lists: lines of `PATH LABEL`, as ImageNet-LT ships them, that say which images a data set has."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -9,6 +10,10 @@ from ltgen_bench.data.npz import HIGHEST_LABEL
 from ltgen_bench.data.parts import TRAIN, TRAIN_NAMES, choose_parts, find_part
 from ltgen_bench.errors import UserError
 from ltgen_bench.files import file_sha256
+from ltgen_bench.plain_text import printable
+from ltgen_bench.tables_in import read_text
+
+BOM = "\ufeff"
 
 
 @dataclass
@@ -30,6 +35,8 @@ def list_indexed(root: Path, where: str, train_list: Path, test_list: Path | Non
     without images, and test labels that the training list lacks.
     """
     lists = [read_index_list(path) for path in (train_list, test_list) if path is not None]
+    for found in lists:
+        found.files = _with_slashes(root, found.files)
     parts = [Part.of(root, found.files, found.labels) for found in lists]
     problems = [problem for found in lists for problem in found.problems]
     problems += [_absent(found, part, root) for found, part in zip(lists, parts, strict=True) if part.absent]
@@ -39,7 +46,7 @@ def list_indexed(root: Path, where: str, train_list: Path, test_list: Path | Non
                         f"({len(problems)} problem{'s' if len(problems) > 1 else ''})", problems)
     names, digests = class_names(parts[0]), tuple(file_sha256(found.path) for found in lists)
     if len(parts) == 2:
-        return Listing(where, root, "index lists", tuple(names), *parts, digests)
+        return Listing(where, root, "index lists", tuple(names), parts[0], parts[1], digests)
     folders = inner_folders(root)
     chosen = choose_parts(folders, test_part, where, train=find_part(folders, TRAIN_NAMES, where) or TRAIN)
     train, test = split_off(parts[0], root, names, chosen, where)
@@ -47,13 +54,18 @@ def list_indexed(root: Path, where: str, train_list: Path, test_list: Path | Non
 
 
 def read_index_list(path: Path) -> IndexList:
-    """The lines of a list. Faults of single lines are kept as problems; a file that is missing or no text is a `UserError`."""
+    """The lines of a list, whose text may begin with the mark of its encoding (BOM), as may each list of several in one file.
+
+    Faults of single lines are kept as problems; a file that is missing or no text is a `UserError`.
+    """
+    if not path.is_file():
+        raise UserError(f"the index list {path} could not be read: it is no plain file." if path.exists() else
+                        f"there is no index list {path}.")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise UserError(f"there is no index list {path}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"the index list {path} could not be read ({error}); it is a text of lines PATH LABEL.") from error
+        lines = read_text(path, str(path)).replace(BOM, "").splitlines()
+    except UserError as error:
+        raise UserError(f"the index list {path} could not be read ({str(error).rstrip('.')}); it is a text of lines PATH "
+                        "LABEL.") from error
     found = IndexList(path)
     malformed = []
     for number, line in enumerate(lines, 1):
@@ -71,6 +83,11 @@ def read_index_list(path: Path) -> IndexList:
     return found
 
 
+def _with_slashes(root: Path, files: list[str]) -> list[str]:
+    """`files` with the backslashes of Windows as slashes, but where a file of that very name is there."""
+    return [file.replace("\\", "/") if "\\" in file and not os.path.lexists(root / file) else file for file in files]
+
+
 def class_names(part: Part) -> list[str]:
     """A name for each label: the folder of its images where each label has one folder of its own, else its number."""
     folders: dict[int, set[str]] = {}
@@ -83,7 +100,7 @@ def class_names(part: Part) -> list[str]:
 
 
 def _absent(found: IndexList, part: Part, root: Path) -> str:
-    absent = part.absent
+    absent = [printable(file) for file in part.absent]
     return f"{found.path}: {len(absent):,} of {counted(len(part), 'file')} not under {root}: {some(absent)}"
 
 

@@ -10,6 +10,7 @@ from ltgen_bench.data.index_lists import list_indexed
 from ltgen_bench.data.layouts import list_cub, list_inaturalist, list_tiny_imagenet
 from ltgen_bench.data.listing import Listing
 from ltgen_bench.errors import UserError
+from ltgen_bench.user_paths import user_path
 
 IMAGE_SIZE = 64  # pixels, when the user asks for no other
 
@@ -46,8 +47,9 @@ def list_large(large: LargeSet, config: DataConfig, data_root: Path) -> Listing:
     published = [root / name for name in large.index_lists or ()]
     if config.index_list is None and config.test_list is None and not any(path.is_file() for path in published):
         return large.find(root, config.name)
-    train, test = (Path(given).expanduser() if given is not None else found for given, found in
-                   zip((config.index_list, config.test_list), published or (None, None), strict=True))
+    train, test = (user_path(given, option) if given is not None else found for given, option, found in
+                   zip((config.index_list, config.test_list), ("--index-list", "--test-list"), published or (None, None),
+                       strict=True))
     if train is None:
         raise UserError(f"{config.name}: --test-list is given without --index-list, the list of the training images.")
     return list_indexed(root, config.name, train, test)

@@ -10,6 +10,7 @@ from jaxtyping import Int64
 
 from ltgen_bench.data.class_names import in_order
 from ltgen_bench.data.parts import NONE, TRAIN
+from ltgen_bench.data.plain_files import read_plain
 from ltgen_bench.data.raw import stratified_indices
 from ltgen_bench.errors import UserError
 
@@ -95,8 +96,8 @@ class Listing:
         return os.path.abspath(self.root)  # noqa: PTH100  (links stay)
 
     def content(self, file: str) -> bytes:
-        """The bytes of one file. Raises `OSError`."""
-        return (self.root / file).read_bytes()
+        """The bytes of one file. Raises `OSError`, as for what is no plain file."""
+        return read_plain(self.root / file)
 
 
 def hold_out(part: Part, test_part: str = TRAIN) -> tuple[Part, Part]:

@@ -14,6 +14,7 @@ from ltgen_bench.data.splits import NATURAL, Split, draw_split, standard_split
 from ltgen_bench.errors import UserError
 from ltgen_bench.plain_text import printable
 from ltgen_bench.progress import SILENT, Progress
+from ltgen_bench.user_paths import user_path
 
 
 def load_dataset(config: DataConfig, *, data_root: Path = Path("data"), progress: Progress = SILENT) -> LongTailDataset:
@@ -25,7 +26,7 @@ def load_dataset(config: DataConfig, *, data_root: Path = Path("data"), progress
     """
     source = find_source(config.name)
     factor = wanted_factor(config, source)
-    manifest = None if config.split is None else Split.load(Path(config.split).expanduser())
+    manifest = None if config.split is None else Split.load(user_path(config.split, "--split"))
     raw = source.load(config, data_root, progress)
     said = note_of(raw.test_part, raw.unread)
     if said:

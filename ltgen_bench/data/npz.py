@@ -29,7 +29,8 @@ def load_npz(path: Path, test_part: str | None = None) -> RawData:
     for part in parts.named:
         _check_headers(headers, keys[part], f"{where}, {part}")
     arrays = read_npz(path, where, {*(key for part in parts.named for key in keys[part].values()), "class_names"})
-    train = checked(*(arrays[keys[parts.train][kind]] for kind in KINDS), f"{where}, {parts.train}")
+    images, labels = (arrays[keys[parts.train][kind]] for kind in KINDS)
+    train = checked(images, labels, f"{where}, {parts.train}")
     if train.labels.max() >= len(train):  # before anything is sized by the number of classes
         raise UserError(f"{where}: labels go up to {train.labels.max()}, which makes {train.labels.max() + 1:,} classes, and "
                         f"there are only {len(train):,} training images; labels number the classes from 0.")

@@ -12,8 +12,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from ltgen_bench.data.class_files import HEAD_BYTES, HIDDEN, IMAGE, Inventory, files_in, kind_of
-from ltgen_bench.data.image_files import BROKEN_IMAGE
+from ltgen_bench.data.image_files import BROKEN_IMAGE, pillow_words
 from ltgen_bench.data.listing import class_folders, counted, some
+from ltgen_bench.data.plain_files import read_plain
 from ltgen_bench.errors import UserError
 from ltgen_bench.progress import Progress
 
@@ -33,7 +34,7 @@ def folder_files(root: Path, progress: Progress) -> Found:
     inventory = Inventory(str(root))
     names = {name: inventory.images_of(name, files_in(root / name)) for name in class_folders(root)}
     inventory.look_beside(root)
-    return _whole({name: {str(root / name / file): (root / name / file).read_bytes for file in files}
+    return _whole({name: {str(root / name / file): partial(read_plain, root / name / file) for file in files}
                    for name, files in names.items()}, inventory, progress)
 
 
@@ -125,12 +126,13 @@ def _reader(archive: zipfile.ZipFile, member: zipfile.ZipInfo, shape: Shape) -> 
 
         try:
             data = archive.read(member)
-            with Image.open(io.BytesIO(data)) as image:  # the header alone
-                width, height = image.size
         except UNPACKABLE as error:
             raise OSError(f"it cannot be unpacked ({error})") from error
+        try:
+            with Image.open(io.BytesIO(data)) as image:  # the header alone
+                width, height = image.size
         except (*BROKEN_IMAGE, Image.DecompressionBombError) as error:
-            raise OSError(f"it is corrupt or no image ({error})") from error
+            raise OSError(f"it is corrupt or no image ({pillow_words(error)})") from error
         if width * height > PIXEL_TIMES * shape[1] * shape[2]:
             raise OSError(f"its header declares {width} x {height} pixels")
         return data

@@ -1,0 +1,22 @@
+"""Reading a file that a user named: whole, and only if it is a plain file, so that a pipe or a device never makes anyone wait."""
+
+import os
+import stat
+from pathlib import Path
+
+LARGEST = 1 << 30  # bytes; no image file has as many
+NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a pipe that nobody writes into returns at once (not on Windows)
+
+
+def read_plain(path: str | Path, largest: int = LARGEST) -> bytes:
+    """The bytes of a plain file of at most `largest` bytes. Raises `OSError` for everything else, with the reason."""
+    try:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | NO_WAIT)) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError("it is no plain file, but a pipe, a device or a socket")
+            if found.st_size > largest:
+                raise OSError(f"it has {found.st_size:,} bytes, and at most {largest:,} are read")
+            return file.read(largest)
+    except ValueError as error:  # a NUL in the path
+        raise OSError(f"its name is none ({error})") from error
