@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -221,7 +222,21 @@ def read_toml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"the recipe {path} could not be read: {error}.") from error
     except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path} is not valid TOML: {error}.") from error
+        form = _other_form(path)
+        raise UserError(f"{path} is {form}; a recipe is TOML, such as `ltgen-bench run --dry-run` prints." if form else
+                        f"{path} is not valid TOML: {error}.") from error
+
+
+def _other_form(path: Path) -> str:
+    """`JSON` or `YAML` where a file that is no TOML is that by its content or its name, else nothing."""
+    text = path.read_text(encoding="utf-8-sig")
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        first = next((line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")), "")
+        yaml = path.suffix.lower() in (".yaml", ".yml") or first == "---" or re.match(r"[\w.-]+:(\s|$)", first)
+        return "YAML" if yaml else "JSON" if path.suffix.lower() == ".json" else ""
+    return "JSON"
 
 
 def recipe_path(dataset: str, method: str) -> Path:

@@ -48,9 +48,19 @@ class Interrupted(BenchError):  # noqa: N818  (no error: the user asked for it)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """` Did you mean 'cbdm'?` for a near miss of one of `known`, else an empty string."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" Did you mean '{near[0]}'?" if near else ""
+    """` Did you mean 'cbdm'?` for a near miss of one of `known`, else an empty string.
+
+    Capitals count for nothing, nor whether words are joined by `_`, `-` or a space: `FID` is near `fid`.
+    """
+    folded: dict[str, str] = {}
+    for one in known:
+        folded.setdefault(_folded(one), one)
+    near = difflib.get_close_matches(_folded(name), list(folded), n=1, cutoff=0.5)
+    return f" Did you mean '{folded[near[0]]}'?" if near else ""
+
+
+def _folded(name: str) -> str:
+    return name.casefold().replace("_", "-").replace(" ", "-")
 
 
 def inverse_hint(factor: float, before: str = "") -> str:

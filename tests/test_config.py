@@ -88,6 +88,15 @@ class TestReading:
         with pytest.raises(UserError, match=r"broken\.toml is not valid TOML: .*line 2"):
             read_toml(tmp_path / "broken.toml")
 
+    @pytest.mark.parametrize(("name", "text", "form"), [
+        ("run.json", '{"seed": 1}', "JSON"), ("run.toml", '{"seed": 1}', "JSON"), ("run.json", '{"seed": 1,}', "JSON"),
+        ("run.yaml", "seed 1", "YAML"),
+        ("run.toml", "# mine\n\ntrain:\n  batch_size: 4\n", "YAML"), ("run.toml", "---\na: 1", "YAML")])
+    def test_json_and_yaml_are_called_so(self, tmp_path, name, text, form):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(UserError, match=rf"{name} is {form}; a recipe is TOML.*--dry-run"):
+            read_toml(tmp_path / name)
+
     def test_a_file_that_is_no_text_is_said_to_be_unreadable(self, tmp_path):
         (tmp_path / "picture.toml").write_bytes(b"\xff\xfe\x00\x81")
         with pytest.raises(UserError, match=r"picture\.toml could not be read"):
@@ -123,10 +132,15 @@ class TestFaults:
             "evaluate.downstream: 1 is not true or false.",
         ])
 
-    @pytest.mark.parametrize("given", ["foo", 0.5, True, [3], -1])
+    @pytest.mark.parametrize("given", ["foo", True, [3], -1, 0.0])
     def test_a_bad_imbalance_factor_is_one_clear_sentence(self, given):
         assert faults({"data": {"imbalance_factor": given}}) == [
             f"data.imbalance_factor: {given!r} is not a number of at least 1 or 'natural'."]
+
+    @pytest.mark.parametrize(("given", "meant"), [(0.5, "2"), (0.01, "100"), (0.02, "50")])
+    def test_a_factor_below_1_is_told_as_its_inverse(self, given, meant):
+        (fault,) = faults({"data": {"imbalance_factor": given}})
+        assert f"Did you mean {meant}," in fault
 
     @pytest.mark.parametrize(("given", "kept"), [(1, 1.0), (100, 100.0), ("natural", "natural")])
     def test_a_good_imbalance_factor_is_taken(self, given, kept):

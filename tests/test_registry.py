@@ -100,6 +100,8 @@ def test_a_user_error_lists_every_problem_on_its_own_line():
 def test_near_matches_are_only_given_when_near():
     assert did_you_mean("cdbm", ["cbdm", "cfg"]) == " Did you mean 'cbdm'?"
     assert did_you_mean("zzzz", ["cbdm", "cfg"]) == ""
+    assert did_you_mean("FID", ["fid", "kid"]) == " Did you mean 'fid'?"
+    assert did_you_mean("Label Accuracy", ["label_accuracy", "density"]) == " Did you mean 'label_accuracy'?"
     assert str(unknown_name("thing", "x", ["b", "a"])) == "unknown thing 'x'. Known: a, b."
 
 
