@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 SEPARATORS = ",;\t"
 BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+SEPARATOR_LINE = re.compile(r"\A\"?sep=[,;\t]\"?\r?\n")  # which spreadsheets put in front of a table, and which is no row
 NAMED = 5  # how many of many rows at fault an error names
 
 
@@ -52,6 +54,7 @@ def _text(path: Path, where: str) -> str:
         raise UserError(f"{where} could not be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{where} is no text in UTF-8 (byte {error.start + 1:,}: {error.reason}); save it as UTF-8.") from error
+    text = SEPARATOR_LINE.sub("\n", text)
     if "\0" in text:
         raise UserError(f"{where} is no text: it has NUL bytes; save it as text in UTF-8.")
     return text

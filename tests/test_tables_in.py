@@ -14,7 +14,8 @@ def table(tmp_path, text, **options):
 
 @pytest.mark.parametrize("text", [
     'file,label\n0.png,"a, b"\n1.png,2\n', "file;label\r\n0.png;a, b\r\n1.png;2\r\n", "file\tlabel\r0.png\ta, b\r1.png\t2\r",
-    '\ufefffile, label\n0.png, "a, b"\n\n1.png, 2\n,\n,\n', ' file ;"label"\n0.png;"a, b";\n1.png;2;\n;\n',
+    '\ufefffile, label\n0.png, "a, b"\n\n1.png, 2\n,\n,\n', "sep=;\r\nfile;label\r\n0.png;a, b\r\n1.png;2",
+    ' file ;"label"\n0.png;"a, b";\n1.png;2;\n;\n',
     'file\tlabel\n0.png\ta, b\n1.png\t2\n'.encode("utf-16")])
 def test_every_way_to_write_it_is_the_same_table(tmp_path, text):
     found = table(tmp_path, text)

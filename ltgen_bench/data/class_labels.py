@@ -11,6 +11,7 @@ import numpy as np
 from ltgen_bench.data.class_names import NUMBER
 from ltgen_bench.data.listing import some
 from ltgen_bench.errors import UserError
+from ltgen_bench.plain_text import printable
 
 FIRST_NUMBER = re.compile(r"(\D*)(\d+(?:\.\d+)?)(.*)", re.ASCII | re.DOTALL)
 LabelsAre = Literal["names", "positions"]
@@ -53,7 +54,7 @@ def number_labels(labels: np.ndarray, class_names: Sequence[str], where: str, ar
 
 def are_other(numbers: Mapping[str, int]) -> bool:
     """Whether some of the texts that `label_numbers` read are numbers, and another class's position than their own."""
-    return any(text.isdecimal() and int(text) != number for text, number in numbers.items())
+    return any(text.isdecimal() and Decimal(text) != number for text, number in numbers.items())
 
 
 class _Names:
@@ -90,8 +91,11 @@ def _values(class_names: Sequence[str]) -> list[Decimal]:
 
 
 def _plain(text: str) -> str:
-    """Without spaces around, and letters with marks in one form: file systems and spreadsheets write them in two."""
-    return unicodedata.normalize("NFC", text.strip())
+    """As the classes of a data set are called, without spaces around, and letters with marks in one form.
+
+    File systems and spreadsheets write such letters in two forms.
+    """
+    return unicodedata.normalize("NFC", printable(text).strip())
 
 
 def _ambiguous(found: Mapping[str, Mapping[str, int]], class_names: Sequence[str], where: str, word: str) -> UserError:
@@ -106,7 +110,7 @@ def _ambiguous(found: Mapping[str, Mapping[str, int]], class_names: Sequence[str
 def _unknown(texts: Sequence[str], found: Mapping[str, Mapping[str, int]], class_names: Sequence[str], where: str, word: str,
              are: LabelsAre | None) -> UserError:
     likelier: str = are or max(found, key=lambda how: len(found[how]))
-    unknown = [f"'{text}'" for text in texts if text not in found[likelier]]
+    unknown = [f"'{printable(text)}'" for text in texts if text not in found[likelier]]
     known = class_names if likelier == "names" else list(map(str, range(len(class_names))))
     missing = [name for label, name in enumerate(known) if label not in found[likelier].values()]
     lacks = f"; of the classes {some(missing)} {'is' if len(missing) == 1 else 'are'} missing" if missing else ""

@@ -11,9 +11,13 @@ from ltgen_bench.data.parts import TRAIN, TRAIN_NAMES, choose_parts, find_part
 from ltgen_bench.errors import UserError
 from ltgen_bench.files import file_sha256
 from ltgen_bench.plain_text import printable
-from ltgen_bench.tables_in import read_text
+from ltgen_bench.tables_in import read_table, read_text
 
 BOM = "\ufeff"
+TABLES = (".csv", ".tsv")
+PATH_HEADS = ("path", "file", "filename", "file_name", "image", "image_path")
+LABEL_HEADS = ("label", "labels")
+DIGITS = 20  # more has no label; Python refuses to read thousands of them
 
 
 @dataclass
@@ -56,31 +60,54 @@ def list_indexed(root: Path, where: str, train_list: Path, test_list: Path | Non
 def read_index_list(path: Path) -> IndexList:
     """The lines of a list, whose text may begin with the mark of its encoding (BOM), as may each list of several in one file.
 
-    Faults of single lines are kept as problems; a file that is missing or no text is a `UserError`.
+    A .csv or .tsv is a table with a column of paths and one of labels. Faults of single lines are kept as problems; a file that
+    is missing or no text is a `UserError`.
     """
     if not path.is_file():
         raise UserError(f"the index list {path} could not be read: it is no plain file." if path.exists() else
                         f"there is no index list {path}.")
     try:
-        lines = read_text(path, str(path)).replace(BOM, "").splitlines()
+        lines = _table(path) if path.suffix.lower() in TABLES else _lines(path)
     except UserError as error:
-        raise UserError(f"the index list {path} could not be read ({str(error).rstrip('.')}); it is a text of lines PATH "
-                        "LABEL.") from error
+        raise UserError(f"the index list {path} could not be read ({str(error).rstrip('.')}); it is a text of lines PATH LABEL, "
+                        "or a .csv with the columns path and label.") from error
     found = IndexList(path)
     malformed = []
-    for number, line in enumerate(lines, 1):
-        words = line.rsplit(maxsplit=1)
-        if len(words) == 2 and words[1].isascii() and words[1].isdigit() and int(words[1]) <= HIGHEST_LABEL:
-            found.files.append(words[0].strip())
+    for place, words in lines.items():
+        if len(words) == 2 and words[0] and _is_label(words[1]):
+            found.files.append(words[0])
             found.labels.append(int(words[1]))
         elif words:
-            malformed.append(f"line {number}: {line.strip()[:60]!r}")
+            malformed.append(f"{place}: {' '.join(words)[:60]!r}")
     if malformed:
         found.problems.append(f"{path}: {counted(len(malformed), 'line')} not PATH LABEL with a label from 0 to {HIGHEST_LABEL}: "
                               f"{some(malformed)}")
     elif not found.files:
         found.problems.append(f"{path} is empty; it has lines PATH LABEL")
     return found
+
+
+def _lines(path: Path) -> dict[str, list[str]]:
+    """`line 1`, ... -> its path and its label, or what else stands there."""
+    lines = read_text(path, str(path)).replace(BOM, "").splitlines()
+    return {f"line {number}": [word.strip() for word in line.rsplit(maxsplit=1)] for number, line in enumerate(lines, 1)}
+
+
+def _table(path: Path) -> dict[str, list[str]]:
+    """`row 1`, ... -> its path and its label, of a table whose columns are called so, or that has these two alone."""
+    rows = {f"row {row}": [cell.strip() for cell in cells] for row, *cells in read_table(path, header=False).itertuples()}
+    heads = [cell.casefold() for cell in next(iter(rows.values()))]
+    chosen = [[place for place, head in enumerate(heads) if head in names] for names in (PATH_HEADS, LABEL_HEADS)]
+    if all(len(places) == 1 for places in chosen):
+        (first,), (second,) = chosen
+        return {row: [cells[first], cells[second]] for row, cells in list(rows.items())[1:]}
+    if len(heads) == 2 and _is_label(heads[1]):
+        return rows
+    raise UserError(f"its first row has the columns {some(heads)}, of which one must be called path and one label")
+
+
+def _is_label(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < DIGITS and int(text) <= HIGHEST_LABEL
 
 
 def _with_slashes(root: Path, files: list[str]) -> list[str]:

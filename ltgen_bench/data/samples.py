@@ -21,11 +21,10 @@ from ltgen_bench.data.listing import NAMED, counted
 from ltgen_bench.data.npz import checked, refuse_header
 from ltgen_bench.data.sample_folders import Read, Shape, folder_files, zip_files
 from ltgen_bench.errors import UserError
-from ltgen_bench.plain_text import printable
 from ltgen_bench.progress import SILENT, Progress
 
 FORMS = "an .npz (images, labels), an .npy of images with --labels FILE, a folder of class folders, or a .zip of one"
-LABEL_FILES = (".npy", ".csv", ".txt")
+LABEL_FILES = (".npy", ".csv", ".tsv", ".txt")
 
 
 def load_samples(path: Path, dataset: LongTailDataset, labels: Path | None = None, progress: Progress = SILENT, *,
@@ -43,7 +42,6 @@ def load_samples(path: Path, dataset: LongTailDataset, labels: Path | None = Non
         if labels is not None:
             raise UserError(f"--labels {labels}: the folders of {path} say which class an image is of; leave it out.")
         files = folder_files(path, progress) if path.is_dir() else zip_files(path, dataset.image_shape, progress)
-        files = {printable(name): own for name, own in files.items()}  # as the classes of a data set are called
         numbers = label_numbers(files, dataset.class_names, str(path), "class folder", are=labels_are, names_first=True)
         if are_other(numbers):
             progress.say(f"{path}: class folders are read as names of classes, not as their positions (--labels-are positions)")

@@ -43,6 +43,7 @@ class TestReadings:
         (["1.5", "2.0"], ("1", "1.5", "2"), [1, 2]),
         ([" a cat ", "a dog"], ("a cat", "a dog"), [0, 1]),
         (["re\u0301"], ("r\u00e9", "b"), [0]),
+        (["a\tb", "\x1b[1m"], ("a b", "\\x1b[1m"), [0, 1]),
         (["1", "0"], ("cat", "dog"), [1, 0]),
         (["class_10"], UNORDERED, [2])])
     def test_the_only_one_that_fits_is_taken(self, texts, names, found):

@@ -93,6 +93,33 @@ class TestWhatIsMeant:
         assert not set(found.train.files) & set(found.test.files)
 
 
+class TestTables:
+    @pytest.mark.parametrize("text", [
+        "path,label\n{}", "\ufeffLabel;n;File\r\n{}", "{}", "label\tpath\n{}"])
+    def test_a_list_may_be_a_table(self, photos, tmp_path, text):
+        """Its paths hold spaces, and a comma or semicolon in quotes."""
+        expected = listing(photos)
+        for name in ("train", "test"):
+            pairs = [line.rsplit(" ", 1) for line in (tmp_path / f"{name}.txt").read_text().splitlines()]
+            row = '{1};7;"{0}"' if ";" in text else "{1}\t{0}" if "\t" in text else '"{0}",{1}'
+            (tmp_path / f"{name}.csv").write_text(text.format("\n".join(row.format(*pair) for pair in pairs)), "utf-8")
+        found = listing(photos, index_list=str(tmp_path / "train.csv"), test_list=str(tmp_path / "test.csv"))
+        for part in ("train", "test"):
+            assert found.parts[part].files == expected.parts[part].files
+            assert found.parts[part].labels.tolist() == expected.parts[part].labels.tolist()
+
+    def test_rows_and_columns_that_do_not_fit_are_named(self, photos, tmp_path):
+        lists = {"index_list": str(tmp_path / "train.csv")}
+        (tmp_path / "train.csv").write_text("path,label\na.png,0\nb.png,\nc.png,x\n,1\n")
+        problem = refused(photos, **lists).problems[0]
+        assert "3 lines not PATH LABEL" in problem
+        assert "row 3: 'b.png '" in problem
+        (tmp_path / "train.csv").write_text("place,class\na.png,0\n")
+        assert "columns place, class, of which one must be called path and one label" in str(refused(photos, **lists))
+        (tmp_path / "train.csv").write_text("path,label\na.png,0\nb,c.png,0\n")
+        assert "row 3 has 3" in str(refused(photos, **lists))
+
+
 class TestFaults:
     def test_all_faults_of_both_lists_come_at_once(self, photos, tmp_path):
         train, test = tmp_path / "train.txt", tmp_path / "test.txt"

@@ -197,7 +197,7 @@ class TestArrays:
         ("l.csv", "a,b\n1,2\n", "of its 2 columns none is called 'label'"),
         ("l.csv", "file,label\nx\n", "row 2 has 1"),
         ("l.csv", "file,label\nx,\ny,0\nz, \n", "2 of 3 rows have no label (row 2, row 4)"),
-        ("l.json", "[]", "it is none of .npy, .csv, .txt"),
+        ("l.json", "[]", "it is none of .npy, .csv, .tsv, .txt"),
     ])
     def test_labels_that_do_not_fit_are_refused(self, images, tiny_dataset, tmp_path, name, text, words):
         np.save(tmp_path / "x.npy", images.images)
