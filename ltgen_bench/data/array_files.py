@@ -67,7 +67,7 @@ def read_npz(path: Path, where: str, keys: Collection[str] | None = None) -> dic
     Arrays that would not fit into the memory are refused by their headers.
     """
     headers = {key: header for key, header in npz_headers(path, where).items() if keys is None or key in keys}
-    refuse_large(sum(header.nbytes for header in headers.values()), path, where)
+    refuse_large(sum(header.nbytes for header in headers.values()), where, path.stat().st_size)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return {key: stored[key] for key in headers}
@@ -88,7 +88,7 @@ def npy_header(path: Path, where: str) -> Header:
 
 def read_npy(path: Path, where: str) -> np.ndarray:
     """The one array of an npy. Object arrays are refused: they are pickles, and pickles run code."""
-    refuse_large(npy_header(path, where).nbytes, path, where)
+    refuse_large(npy_header(path, where).nbytes, where, path.stat().st_size)
     try:
         with path.open("rb") as file:
             return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
@@ -111,13 +111,13 @@ def read_header(file: IO[bytes] | BufferedIOBase, size: int) -> Header:
     return header
 
 
-def refuse_large(nbytes: int, path: Path, where: str) -> None:
-    """A `UserError` for arrays of `nbytes` that the memory does not hold, or that no file of that size can hold honestly."""
-    size, memory = path.stat().st_size, machine_memory()
+def refuse_large(nbytes: int, where: str, size: int | None = None) -> None:
+    """A `UserError` for arrays of `nbytes` that the memory does not hold, or that no file of `size` bytes can hold honestly."""
+    memory = machine_memory()
     if nbytes > MEMORY_SHARE * memory:
         raise UserError(f"{where}: its arrays take {nbytes / 1e9:.1f} GB unpacked, more than half of this machine's memory "
                         f"({memory / 1e9:.1f} GB); give fewer or smaller images, or image files, which need not fit.")
-    if nbytes > BOMB_BYTES and nbytes > BOMB_TIMES * size:
+    if size is not None and nbytes > max(BOMB_BYTES, BOMB_TIMES * size):
         raise UserError(f"{where}: a file of {size / 1e6:.1f} MB states arrays of {nbytes / 1e9:.1f} GB, which no images "
                         "compress to; write it again with numpy.savez.")
 

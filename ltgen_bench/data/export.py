@@ -23,6 +23,7 @@ def export(dataset: LongTailDataset, folder: Path, *, reference: bool = False, p
     The folder appears when it is whole; one that is there and not empty is a `UserError`.
     """
     parts = {"train": dataset.train, "test": dataset.test, **({"reference": dataset.reference} if reference else {})}
+    parts = {part: images for part, images in parts.items() if len(images)}  # there may be no test images
     names = folder_names(dataset.class_names)
     with whole_folder(folder, "choose a new folder with --out") as unfinished:
         for part, images in parts.items():

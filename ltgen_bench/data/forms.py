@@ -1,8 +1,9 @@
 """How each form of data set is read and verified: arrays, or image files listed first; and which options it takes."""
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ltgen_bench.config import DataConfig
 from ltgen_bench.data.folder import list_folder
@@ -19,6 +20,8 @@ from ltgen_bench.errors import UserError
 from ltgen_bench.progress import Progress
 from ltgen_bench.user_paths import user_path
 
+OPTIONS = ("imbalance_factor", "profile", "split_seed", "class_order", "split", "index_list", "test_list", "test_part",
+           "image_size")  # of the command line, of one value each
 Find = Callable[[DataConfig, Path, Progress], Listing]
 TAKEN_BY = {  # options of `DataConfig` that not every form takes, and by which they are taken
     "index_list": "folder:PATH and the large sets", "test_list": "folder:PATH and the large sets",
@@ -103,14 +106,21 @@ def refuse_options(config: DataConfig, *options: str) -> None:
             raise UserError(f"{config.name} takes no --{option.replace('_', '-')}; it is for {TAKEN_BY[option]}.")
 
 
+def option_words(data: Mapping[str, Any]) -> list[str]:
+    """The options of the command line that say what these values of `[data]` say beside the name; defaults need none."""
+    defaults = DataConfig().model_dump()
+    words = []
+    for key in OPTIONS:
+        value = data.get(key)
+        if value is not None and value != defaults[key]:
+            words += [f"--{key.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
+    return [*words, "--columns", ",".join(data["columns"])] if data.get("columns") else words
+
+
 def verify_command(config: DataConfig, data_root: Path) -> str:
     """What the user types to verify these very images."""
-    words = ["ltgen-bench", "data", "verify", config.name]
-    for option in ("index_list", "test_list", "test_part", "image_size"):
-        if getattr(config, option) is not None:
-            words += [f"--{option.replace('_', '-')}", str(getattr(config, option))]
-    if config.columns is not None:
-        words += ["--columns", ",".join(config.columns)]
+    files = config.model_dump(include={"index_list", "test_list", "test_part", "image_size", "columns"})
+    words = ["ltgen-bench", "data", "verify", config.name, *option_words(files)]
     if data_root != Path("data"):
         words += ["--data-root", str(data_root)]
     return shlex.join(words)

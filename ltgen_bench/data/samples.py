@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from ltgen_bench.data.array_files import BOMB_BYTES, npy_header, npz_headers, read_npy, read_npz
+from ltgen_bench.data.array_files import BOMB_BYTES, npy_header, npz_headers, read_npy, read_npz, refuse_large
 from ltgen_bench.data.class_labels import LabelsAre, are_other, label_numbers
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.image_files import BadImageError, Marks, Pixels, decode_marked
@@ -88,6 +88,7 @@ def _decoded(path: Path, files: Mapping[str, Mapping[str, Read]], numbers: Mappi
     """The images of all class folders, in the order of their labels, which `numbers` has of each folder."""
     labels = np.repeat([numbers[name] for name in files], [len(own) for own in files.values()]).astype(np.int64)
     readers = {name: read for own in files.values() for name, read in own.items()}
+    refuse_large(len(readers) * int(np.prod(dataset.image_shape)), str(path))
     images: UInt8[np.ndarray, "N C H W"] = np.zeros((len(readers), *dataset.image_shape), dtype=np.uint8)
     faults: list[str] = []
     odd: list[str] = []

@@ -5,6 +5,7 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
+from ltgen_bench.data.forms import option_words
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.evaluation.trivial import TRIVIAL
 from ltgen_bench.records.schema import RunRecord
@@ -37,6 +38,7 @@ def score_table(record: RunRecord, scores: Scores, console_width: int, color: bo
     other = "ddpm" if record.method != "ddpm" else "cbdm"
     name = record.config.get("data", {}).get("name", record.dataset)  # folder:PATH as it was typed
     dataset = "" if name == DEFAULT_DATASET else f" --dataset {shlex.quote(name)}"
+    dataset += "".join(f" {shlex.quote(word)}" for word in option_words(record.config.get("data", {})))
     parts.append(f" {'next':<9} ltgen-bench run --method {other}{dataset}    then    ltgen-bench report\n")
     return "".join(parts)
 

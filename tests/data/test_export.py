@@ -1,5 +1,7 @@
 """The split as an image folder: what is written reads back as the same data."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -29,6 +31,13 @@ def test_it_reads_back_as_the_same_images_and_labels(digits, tmp_path):
     assert len(list((tmp_path / "out" / "reference").rglob("*.png"))) == len(digits.reference)
     assert Split.load(tmp_path / "out" / "split.json").sha256 == digits.split.sha256
     assert not list(tmp_path.glob(".*"))
+
+
+def test_without_test_images_there_is_no_test_folder(make_dataset, tmp_path):
+    dataset = make_dataset((5, 4, 1))
+    export(replace(dataset, test=dataset.test.take(np.empty(0, np.int64))), tmp_path / "out")
+    again = load_dataset(DataConfig(name=f"folder:{tmp_path / 'out'}", test_part="none"))
+    assert in_order_of_content(again.train) == in_order_of_content(dataset.train)
 
 
 def test_colours_come_back_as_they_were(make_dataset, tmp_path):

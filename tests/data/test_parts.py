@@ -8,6 +8,7 @@ from ltgen_bench.config import DataConfig, RunConfig
 from ltgen_bench.data import load_dataset
 from ltgen_bench.data.catalog import find_source
 from ltgen_bench.data.describe import describe, reference_words
+from ltgen_bench.data.forms import option_words
 from ltgen_bench.data.parts import NONE, TRAIN, choose_parts
 from ltgen_bench.errors import UserError
 from ltgen_bench.progress import SILENT
@@ -149,6 +150,12 @@ class TestArrays:
             load("npz", path)
         lines = find_source(f"npz:{path}").verify(DataConfig(name=f"npz:{path}", test_part="none"), tmp_path, SILENT, False)
         assert "16 training and 0 test images" in lines[0]
+
+
+def test_the_options_are_spelled_as_they_are_typed():
+    values = DataConfig(name="x", imbalance_factor=100.0, test_part="none", columns=("a", "b")).model_dump(mode="json")
+    assert option_words(values) == ["--imbalance-factor", "100", "--test-part", "none", "--columns", "a,b"]
+    assert option_words(DataConfig().model_dump()) == []
 
 
 def test_the_choice_changes_no_recipe_that_does_not_make_it():
