@@ -135,6 +135,9 @@ def _check_metric(name: str) -> None:
     if not {"reference", "training"} & set(metric.needs):
         raise UserError(f"--metric {name}: it looks at no real image, so the report half would repeat the number that it was "
                         "chosen by; choose by fid, kid or another metric with a reference.")
+    if metric.direction == "nearest" and metric.target is None:
+        raise UserError(f"--metric {name}: it is best where it is nearest to that of real images; choose by fid, kid or another "
+                        "metric of which lower or higher is better.")
 
 
 def carry_out_search(search: Search, *, device: torch.device, extractor_weights: Mapping[str, Path] = NO_WEIGHTS,
@@ -154,12 +157,14 @@ def carry_out_search(search: Search, *, device: torch.device, extractor_weights:
         values = np.array([selection_value(run.scores, search.metric) for run in runs])
         means.append(float(values.mean()))
         spreads.append(float(values.std(ddof=1)) if len(values) > 1 else math.nan)
-    worst = -math.inf if METRICS[search.metric].direction == "higher" else math.inf
-    ranked = np.where(np.isnan(means), worst, means)
+    metric = METRICS[search.metric]
+    losses = {"lower": means, "higher": [-mean for mean in means],
+              "nearest": [abs(mean - (metric.target or 0.0)) for mean in means]}[metric.direction]
+    ranked = np.where(np.isnan(losses), math.inf, losses)
     if np.isnan(means).all():
         raise UserError(f"{search.metric} has no value for any candidate ({_note(runs[0].scores)}); choose by another --metric, "
                         "or draw more images.")
-    chosen = int(ranked.argmax() if worst < 0 else ranked.argmin())
+    chosen = int(ranked.argmin())
     progress.say(f"chosen: {search.candidates[chosen].words}; scoring it against the other half")
     results = [carry_out(plan, device=device, extractor_weights=files[1], progress=progress, command=command)
                for plan in search.reports[chosen]]

@@ -98,9 +98,10 @@ def datasets() -> None:
 @debug_option
 def metrics() -> None:
     """Metrics, and the extractors whose features they read."""
-    from ltgen_bench.evaluation.description import describe_extractors, describe_metrics
+    from ltgen_bench.evaluation.description import FEW, describe_extractors, describe_metrics
 
-    rows = [(m["name"], f"{m['title']} {m['better']}  {m['summary']}", m["source"]) for m in describe_metrics()]
+    rows = [(m["name"], f"{m['title']} {m['better']}  {m['summary']}; {FEW} at values of fewer than {m['enough']}", m["source"])
+            for m in describe_metrics()]
     listing(rows + [(e["name"], f"extractor: {e['summary']}", e["source"]) for e in describe_extractors()],
              ("metric", "what it says", "source"))
 

@@ -13,6 +13,7 @@ from torch.nn import functional
 from ltgen_bench.errors import MachineError
 from ltgen_bench.evaluation.networks import NETWORKS, SmallCNN
 from ltgen_bench.evaluation.recipes import ClassifierRecipe
+from ltgen_bench.evaluation.reduced import reduced
 from ltgen_bench.exact import steady
 from ltgen_bench.progress import Stage
 
@@ -29,7 +30,7 @@ def new_classifier(recipe: ClassifierRecipe, channels: int, num_classes: int) ->
 
 def train_classifier(images: UInt8[np.ndarray, "N C H W"], labels: Int64[np.ndarray, " N"], num_classes: int,
                      recipe: ClassifierRecipe, *, device: str, stage: Stage) -> nn.Module:
-    """A trained classifier in evaluation mode on `device`; `stage` advances by one a step.
+    """A trained classifier in evaluation mode on `device`; `stage` advances by one a step. It sees images of any size `reduced`.
 
     Order, crops and flips come from generators of the recipe's seed, so the weights are a function of the arguments
     (same machine, same threads; on CUDA with cuDNN's deterministic kernels). Raises `MachineError` when the loss is not
@@ -38,7 +39,7 @@ def train_classifier(images: UInt8[np.ndarray, "N C H W"], labels: Int64[np.ndar
     net = new_classifier(recipe, images.shape[1], num_classes).to(device).train()
     optimizer = torch.optim.SGD(net.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum,
                                 weight_decay=recipe.weight_decay, nesterov=True)
-    pixels, targets = torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device)
+    pixels, targets = torch.from_numpy(reduced(images)).to(device), torch.from_numpy(labels).to(device)
     generator = torch.Generator().manual_seed(recipe.seed)
     batches = batch_stream(len(labels), recipe.batch_size, generator)
     with _steady(net):
@@ -106,7 +107,7 @@ def predict(net: nn.Module, images: UInt8[np.ndarray, "N C H W"], *, device: str
     features, logits = [], []
     with torch.inference_mode(), _steady(net):
         for start in range(0, len(images), batch_size):
-            batch = torch.from_numpy(np.ascontiguousarray(images[start:start + batch_size])).to(device)
+            batch = torch.from_numpy(np.ascontiguousarray(reduced(images[start:start + batch_size]))).to(device)
             part_features, part_logits = net(as_float(batch))
             features.append(part_features.cpu().numpy())
             logits.append(part_logits.cpu().numpy())

@@ -3,14 +3,24 @@
 from ltgen_bench.evaluation.extractors import EXTRACTORS
 from ltgen_bench.evaluation.metrics import METRICS
 
-ARROWS = {"lower": "↓", "higher": "↑"}
+FEW = "°"  # stands at a value of too few images
+ARROWS = {"lower": "↓", "higher": "↑", "": ""}
+
+
+def arrow(direction: str, target: float | None = None) -> str:
+    """What is best: the arrow of lower or higher, or what a value is best nearest to: `≈ 1`, `≈ real`."""
+    if direction == "nearest":
+        return "≈ real" if target is None else f"≈ {target:g}"
+    return ARROWS[direction]
 
 
 def describe_metrics() -> list[dict[str, str]]:
-    """One mapping a metric: name, title, better (an arrow), scopes, needs, summary, source."""
-    return [{"name": metric.name, "title": metric.title, "better": ARROWS[metric.direction],
+    """One mapping a metric: name, title, better (an arrow, or what it is best nearest to), scopes, needs, summary, enough (images
+    below which a value is marked, and why), source."""
+    return [{"name": metric.name, "title": metric.title, "better": arrow(metric.direction, metric.target),
              "scopes": ", ".join(metric.scopes), "needs": ", ".join(metric.needs),
-             "summary": metric.summary + ("; on request (--metrics)" if metric.on_request else ""), "source": metric.source}
+             "summary": metric.summary + ("; on request (--metrics)" if metric.on_request else ""), "enough": metric.enough.why,
+             "source": metric.source}
             for metric in (METRICS[name] for name in METRICS)]
 
 

@@ -22,7 +22,7 @@ from ltgen_bench.errors import DamagedError, UserError
 from ltgen_bench.evaluation.classifiers import PREDICT_BATCH, new_classifier, predict, train_classifier
 from ltgen_bench.evaluation.extractors import Features
 from ltgen_bench.evaluation.networks import FEATURES
-from ltgen_bench.evaluation.recipes import ClassifierRecipe, extractor_recipe
+from ltgen_bench.evaluation.recipes import LARGE_IMAGE, REDUCED, ClassifierRecipe, extractor_recipe, fitted_to
 from ltgen_bench.evaluation.subsets import canonical
 from ltgen_bench.evaluation.weights_reader import tensors_sha256
 from ltgen_bench.files import file_sha256, set_aside, turn_to_make
@@ -39,15 +39,15 @@ class DomainClassifier:
     """An `Extractor` around a trained classifier. Logit c belongs to class c of the data set."""
 
     name = "classifier"
-    resize = "none, 0 ... 255 to -1 ... 1"
     precision = "float32 without TF32"  # features of before this was so on CUDA are not taken for these
     feature_dim = FEATURES
     has_logits = True
     class_logits = True
     batch_size = PREDICT_BATCH
 
-    def __init__(self, net: nn.Module, weights_id: str, sha256: str, device: str) -> None:
+    def __init__(self, net: nn.Module, weights_id: str, sha256: str, device: str, *, is_reduced: bool = False) -> None:
         self._net = net
+        self.resize = f"{f'area to {LARGE_IMAGE} pixels' if is_reduced else 'none'}, 0 ... 255 to -1 ... 1"
         self._device = device
         self.weights_id = self.logits_id = weights_id
         self.sha256 = sha256
@@ -67,11 +67,13 @@ def domain_classifier(dataset: LongTailDataset, *, device: str, folder: Path, we
     recipe = extractor_recipe(dataset.image_shape, dataset.flip, steps)
     if content == SHIPPED_FOR and steps is None:
         return _shipped(dataset, device)
+    recipe = recipe if steps is not None else fitted_to(recipe, len(reference))
     path = folder / f"classifier-{recipe.digest}-{content[:16]}.safetensors"
     state = _agreed(path, reference, recipe, dataset.num_classes, device, progress)
     sha256 = tensors_sha256(state)
     net = _with_weights(state, recipe, dataset, device)
-    return DomainClassifier(net, f"{recipe.digest}-{content[:16]}-{sha256[:16]}", sha256, device)
+    weights_id = f"{recipe.digest}-{content[:16]}-{sha256[:16]}"
+    return DomainClassifier(net, weights_id, sha256, device, is_reduced=recipe.revision == REDUCED)
 
 
 def _shipped(dataset: LongTailDataset, device: str) -> DomainClassifier:

@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.evaluation.classifiers import predict, train_classifier
 from ltgen_bench.evaluation.measure import NO_CLASSES, NO_HELD_OUT, Scope
+from ltgen_bench.evaluation.metrics.enough import OF_A_SHARE, few_words
 from ltgen_bench.evaluation.recipes import ClassifierRecipe
 from ltgen_bench.files import write_whole
 from ltgen_bench.progress import Progress
@@ -102,7 +103,9 @@ def downstream_rows(predictions: Mapping[str, Predictions | None], labels: Int64
                 rows.append({**row, "note": NO_HELD_OUT if scope.classes else NO_CLASSES})
             elif inside.any():
                 right = float((predicted[inside] == labels[inside]).mean())
-                rows.append({**row, "value": right, "n_real": int(inside.sum())})
+                counts = {"real test": int(inside.sum()), **({} if name == "real-lt" else {"generated": n_synthetic})}
+                rows.append({**row, "value": right, "n_real": counts["real test"], "wanted": OF_A_SHARE,
+                             "few": few_words(counts, OF_A_SHARE)})
             else:
                 rows.append({**row, "note": NO_CLASSES})
     return sorted(rows, key=lambda row: row["metric"])  # stable: by metric, then training set, then scope

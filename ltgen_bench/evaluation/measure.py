@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from ltgen_bench.data.dataset import LongTailDataset
-from ltgen_bench.evaluation.floors import WIDE, beside, note
-from ltgen_bench.evaluation.metrics.base import Compute, Metric, ScopeKind, Settings, Side, Unseen
+from ltgen_bench.evaluation.floors import WIDE, Baseline, beside, note
+from ltgen_bench.evaluation.metrics.base import Compute, Metric, Result, ScopeKind, Settings, Side, Unseen
 from ltgen_bench.evaluation.metrics.blas import blas_threads
+from ltgen_bench.evaluation.metrics.enough import few_words
 from ltgen_bench.progress import Stage
 
 NO_CLASSES = "no classes in this group"
@@ -119,18 +120,49 @@ def _family_rows(family: list[Metric], sides: Sides, scope: Scope, settings: Set
         return [{"metric": metric.name, "note": why} for metric in family]
     if first.unseen is not None and sides.train is not None:
         found = first.unseen(sides.generated, sides.train, sides.held_out)
-        return [{"metric": metric.name, **vars(found[metric.name])} for metric in family]
+        return [{"metric": metric.name, **vars(found[metric.name]), **_few(metric, found[metric.name], sides, scope, settings)}
+                for metric in family]
     assert first.compute is not None, "a metric without a function has no family"
     results = first.compute(sides.generated, sides.real, settings, scope.kind)
     around = beside(first.compute, first, sides.generated, sides.real, sides.held_out, settings, scope.kind, results)
     rows = []
     for metric in family:
         result = results[metric.name]
-        row = {"metric": metric.name, **vars(result), "floor_half": around.halves.get(metric.name, math.nan),
-               "floor_test": around.held_out.get(metric.name, math.nan),
-               "note": note(metric, result, around, sides.generated, sides.real, settings, scope.kind)}
+        row = {"metric": metric.name, **vars(result), **_baseline("half", around.halves, metric.name),
+               **_baseline("test", around.held_out, metric.name), **_few(metric, result, sides, scope, settings),
+               "note": note(metric, result, around, sides.generated, sides.held_out, settings)}
         rows.append({**row, "uncertainty": around.spread.get(metric.name, result.uncertainty)})
     return rows
+
+
+def _baseline(kind: str, found: Baseline, metric: str) -> dict[str, Any]:
+    """The columns of one kind of floor; without one its value is missing."""
+    if metric not in found.values:
+        return {f"floor_{kind}": math.nan}
+    return {f"floor_{kind}": found.values[metric], f"{kind}_n": found.n, f"at_{kind}": found.again.get(metric, math.nan)}
+
+
+def _few(metric: Metric, result: Result, sides: Sides, scope: Scope, settings: Settings) -> dict[str, Any]:
+    """How many images a side are enough for the metric, and which sides have fewer, in words."""
+    wanted = metric.wanted(len(scope.classes), sides.generated.features.shape[1], settings)
+    taking_part = {"generated": sides.generated}
+    if "reference" in metric.needs:
+        taking_part["real"] = sides.real
+    if metric.unseen is not None:
+        taking_part["held-out"] = sides.held_out
+    counts = {name: len(side) for name, side in taking_part.items()}
+    if metric.enough.by_class:
+        counts = {name: _fewest(side, scope) * len(scope.classes) for name, side in taking_part.items()}
+    words = few_words(counts, wanted)
+    if not words and metric.compute is not None:  # a part of each side alone may have entered
+        entered = min(count for count in (result.n_generated, result.n_real) if count is not None)
+        words = few_words({"on each side": entered}, wanted)
+    return {"wanted": wanted, "few": words}
+
+
+def _fewest(side: Side, scope: Scope) -> int:
+    """Images of the scope's smallest class."""
+    return int(np.bincount(side.labels, minlength=max(scope.classes) + 1)[list(scope.classes)].min())
 
 
 def _unavailable(metric: Metric, sides: Sides, scope: Scope, settings: Settings) -> str:
@@ -153,7 +185,7 @@ def _unavailable(metric: Metric, sides: Sides, scope: Scope, settings: Settings)
     wanted = [(name, side, metric.min_per_class) for name, side in taking_part.items()]
     wanted += [("held-out", sides.held_out, metric.min_held_out)] if metric.unseen is not None else []
     for name, side, least in wanted:
-        fewest = int(np.bincount(side.labels, minlength=max(scope.classes) + 1)[list(scope.classes)].min())
+        fewest = _fewest(side, scope)
         if fewest < least > 1:  # labels drawn at random may leave a class without an image
             return f"not available: needs n >= {least} {name} images of each class, has {fewest}"
     return ""

@@ -62,7 +62,7 @@ EXTRA_METRICS = {  # that only papers print: their bounds
     "accuracy": (0.0, 1.0),
 }
 SHOWN_PROBLEMS = 20  # of a file with more
-LARGEST_UNSTATED = 500.0  # of a metric that is shown scaled, as KID x1e3: more, without a unit, is printed scaled already
+LARGEST_UNSTATED = 500.0  # of a metric that papers print scaled, as KID x1e3: more, without a unit, is such a number
 ROUNDING = 1e-9
 
 

@@ -9,15 +9,15 @@ from typing import Any
 import pandas as pd
 
 from ltgen_bench.errors import UserError
-from ltgen_bench.evaluation.scores import csv_text, protocols_path
+from ltgen_bench.evaluation.scores import LATER, csv_text, protocols_path
 from ltgen_bench.files import shipped_folder, write_text
 from ltgen_bench.plain_text import csv_plain
 from ltgen_bench.records.store import LATER_COLUMNS, ROW_COLUMNS, UNKNOWN_TYPES
 
 COUNTS = [name for name, kind in UNKNOWN_TYPES.items() if kind == "Int64"]
 AMOUNTS = [name for name, kind in UNKNOWN_TYPES.items() if kind == "Float64"]
-WHOLE = ["class_label", "class_count", "n_real", "n_generated", *COUNTS]
-NUMBERS = ["value", "uncertainty", "floor_half", "floor_test", "imbalance_factor"]
+WHOLE = ["class_label", "class_count", "n_real", "n_generated", "half_n", "test_n", "wanted", *COUNTS]
+NUMBERS = ["value", "uncertainty", "floor_half", "at_half", "floor_test", "at_test", "imbalance_factor"]
 
 
 def measured_csv(rows: pd.DataFrame, path: Path, protocols: Mapping[str, Mapping[str, Any]] | None = None) -> Path:
@@ -35,11 +35,13 @@ def measured_csv(rows: pd.DataFrame, path: Path, protocols: Mapping[str, Mapping
 def read_measured(path: Path) -> pd.DataFrame:
     """Read what `measured_csv` wrote, with the types of `records.rows`. A missing or foreign file is a `UserError`.
 
-    A file from before there were presets has none, and one from before there were reference rows has runs alone.
+    A file from before there were presets has none, one from before there were reference rows has runs alone, and of floors of
+    earlier versions the number of images is not known.
     """
     try:
         frame = pd.read_csv(path, dtype="str", keep_default_na=False).map(csv_plain)
-        frame = frame.assign(**{name: text for name, text in LATER_COLUMNS.items() if name not in frame.columns})
+        later = dict.fromkeys(LATER, "") | LATER_COLUMNS
+        frame = frame.assign(**{name: text for name, text in later.items() if name not in frame.columns})
         missing = [name for name in ROW_COLUMNS if name not in frame.columns]
         if missing:
             raise UserError(

@@ -1,27 +1,23 @@
 """The pieces of the tables: names of measurements, the columns that say what an entry is, cells, floors, notes."""
 
-import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 
 from ltgen_bench.evaluation.trivial import TRIVIAL
-from ltgen_bench.records.statistics import FEW_SEEDS, MIN_SEEDS, ONE_SEED, clear_best, summarise
+from ltgen_bench.records.statistics import FEW_SEEDS, MIN_SEEDS, ONE_SEED, clear_best
 from ltgen_bench.report.entries import Block, difference, each, select
+from ltgen_bench.report.floor_lines import TOO_FEW, few_notes, floor_notes, mean_cell
+from ltgen_bench.report.floors import beyond_real, from_best
 from ltgen_bench.report.layout import Cell, Head, Row
-from ltgen_bench.report.numbers import MISSING, count, facts, is_known, listed, show
+from ltgen_bench.report.numbers import MISSING, count, facts, is_known, listed, marked
 
 Key = tuple[str, str, str, str]  # metric, extractor, train_data, protocol
 
 TRAINED_ON = {"real-lt": "real-lt", "synthetic": "synthetic", "real-lt+synthetic": "both"}
-FLOORS = (("floor_half", "floor: real halves"), ("floor_test", "floor: real test"))
-FLOOR_NOTE = (
-    "Floors: the same score of real images, half of them against the other half, and held-out test images against "
-    "the reference."
-)
 BEST = (
     "Best (bold, *): wins against every other row in a paired t test over common training seeds, 5 %, Holm's "
     "correction over all pairs of the column. No mark: the data carry no such claim."
@@ -69,21 +65,38 @@ def _seed_text(seeds: pd.Series) -> str:
 
 def wide(block: Block, key: Key, scope: str = "all") -> pd.DataFrame:
     """One measurement as seeds x entries, NaN where there is no value."""
+    return _wide(block, block.part(key, scope), "value")
+
+
+def wide_losses(block: Block, key: Key, scope: str = "all") -> pd.DataFrame:
+    """Likewise how far each value is from the best there is: lower is better, whatever the metric; see `floors.from_best`."""
     part = block.part(key, scope)
-    return part.pivot(index="seed", columns="entry", values="value").reindex(columns=block.entries)
+    return _wide(block, part.assign(loss=from_best(part, key[0])), "loss")
+
+
+def _wide(block: Block, part: pd.DataFrame, column: str) -> pd.DataFrame:
+    return part.pivot(index="seed", columns="entry", values=column).reindex(columns=block.entries)
 
 
 def score_cells(block: Block, key: Key, scope: str) -> dict[str, Cell]:
-    """The cells of one measurement, one an entry; the best is marked when the data carry it."""
-    values = wide(block, key, scope)
-    best = clear_best(values, facts(key[0]).direction) if len(values.columns) else None
-    return {entry: score_cell(key[0], values[entry], entry == best) for entry in block.entries}
+    """The cells of one measurement, one an entry; the best is marked when the data carry it.
+
+    A value beyond that of real images is never the best: it is no gain.
+    """
+    part = block.part(key, scope)
+    losses = wide_losses(block, key, scope)
+    best = clear_best(losses, "lower") if len(losses.columns) else None
+    of_entry = dict(iter(part.groupby("entry", sort=False)))
+    if best is not None and beyond_real(of_entry[best], key[0]).any():
+        best = None
+    return {entry: score_cell(key[0], of_entry.get(entry, part.iloc[:0]), entry == best) for entry in block.entries}
 
 
-def score_cell(metric: str, values: pd.Series, best: bool = False) -> Cell:
-    """Mean and standard deviation over the seeds in `values`."""
-    summary = summarise(values.to_numpy(dtype=np.float64).tolist())
-    return Cell(show(metric, summary.mean, summary.sd), summary.mean, summary.sd, summary.n, best)
+def score_cell(metric: str, rows: pd.DataFrame, best: bool = False) -> Cell:
+    """Mean and standard deviation over the seeds in `rows`, marked where one of them has too few images."""
+    cell = mean_cell(metric, rows["value"])
+    few = next((text for text in rows["few"] if text), "")
+    return replace(cell, text=marked(cell.text, bool(few)), best=best, few=few)
 
 
 def reference_scores(block: Block, columns: Sequence[tuple[Key, str]]) -> dict[str, list[Cell]]:
@@ -92,7 +105,7 @@ def reference_scores(block: Block, columns: Sequence[tuple[Key, str]]) -> dict[s
     found = {}
     for name in block.reference_names:
         seeds = block.references.loc[block.references["entry"] == name, "seed"]
-        cells = [score_cell(key[0], part.loc[part["entry"] == name, "value"]) for key, part in parts]
+        cells = [score_cell(key[0], part[part["entry"] == name]) for key, part in parts]
         found[name] = [Cell(_seed_text(seeds)), *cells]
     return found
 
@@ -108,28 +121,6 @@ def reference_rows(block: Block, columns: Sequence[tuple[Key, str]]) -> list[Row
     return [Row((Cell(name), *unknown, *cells), "reference") for name, cells in reference_scores(block, columns).items()]
 
 
-def floor_rows(block: Block, columns: Sequence[tuple[Key, str]], before: int) -> list[Row]:
-    """The same scores of real images, one line a kind of floor; a line without any value is left out.
-
-    The line begins with its name and `before` - 1 empty cells.
-    """
-    rows = []
-    for floor, title in FLOORS:
-        values = [_first(block.part(key, scope)[floor]) for key, scope in columns]
-        if not all(math.isnan(value) for value in values):
-            cells = [
-                Cell(show(key[0], value), value, n=1 - math.isnan(value))
-                for (key, _), value in zip(columns, values, strict=True)
-            ]
-            rows.append(Row((Cell(title), *(Cell("") for _ in range(before - 1)), *cells), "floor"))
-    return rows
-
-
-def _first(values: pd.Series) -> float:
-    known = values.dropna()
-    return float(known.iloc[0]) if len(known) else math.nan
-
-
 def head(key: Key, scope: str = "all", *, score: bool = True) -> Head:
     """The head of one measurement: its name, and below it extractor and protocol id."""
     return Head(measurement_name(key, extractor=False), csv_key(key, scope), under(key, scope), score=score)
@@ -137,8 +128,8 @@ def head(key: Key, scope: str = "all", *, score: bool = True) -> Head:
 
 def scope_head(key: Key, scope: str) -> Head:
     """The head of one measurement in a table of that measurement alone: the group, and below it the protocol id."""
-    arrow = facts(key[0]).heading.removeprefix(facts(key[0]).title)
-    return Head(f"{scope.partition('@')[0]}{arrow}", csv_key(key, scope), key[3])
+    arrow = facts(key[0]).arrow
+    return Head(f"{scope.partition('@')[0]} {arrow}".strip(), csv_key(key, scope), key[3])
 
 
 def under(key: Key, scope: str = "all") -> str:
@@ -270,9 +261,11 @@ def value_notes(block: Block, scope: str = "all") -> list[str]:
     """Why values are missing or to be read with care, each reason once with the columns it holds for."""
     every = pd.concat([block.rows, block.references]) if len(block.references) and len(block.rows) else block.shown
     known = block.shown[block.shown["scope"] == scope]
-    notes = [FLOOR_NOTE] if known[["floor_half", "floor_test"]].notna().any(axis=None) else []
+    notes = floor_notes(known)
     notes += [CLASSIFIER] if "classifier" in set(block.shown["extractor"]) else []
     told = known[known["note"] != ""]
+    notes += few_notes(known)
+    told = told[~told["note"].str.startswith(TOO_FEW)]
     # a note may end with a number of its own run in brackets: where runs differ in it, the rest is said once
     for note, rows in told.groupby(told["note"].str.replace(r" \([^()]*\)$", "", regex=True), sort=False):
         names = dict.fromkeys(f"{facts(row.metric).title} ({row.extractor})" for row in each(rows))

@@ -11,7 +11,8 @@ import pandas as pd
 from ltgen_bench.errors import UserError
 from ltgen_bench.evaluation.protocol import UNIFORM
 from ltgen_bench.report.equal import ENTRY, EQUAL, check_equal, split_equal
-from ltgen_bench.report.numbers import count, facts, is_known, metric_order
+from ltgen_bench.report.floors import from_best
+from ltgen_bench.report.numbers import count, is_known, metric_order
 from ltgen_bench.report.protocols import differences
 
 MEASUREMENT = ["metric", "extractor", "train_data", "protocol"]
@@ -266,14 +267,14 @@ def rank(
     scope: str = "all",
     protocols: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> pd.DataFrame:
-    """Entries from best to worst by their mean over seeds: columns entry, mean, n. A mean is no verdict.
+    """Entries from best to worst, by the mean over seeds of how far they are from the best: columns entry, mean (of the scores),
+    n. A mean is no verdict.
 
     Reference rows are left out.
 
     Raises `UserError` when the rows were not measured alike (several data sets, contents or protocol ids), and names
     the difference as far as `protocols` (id -> description) tells it.
     """
-    direction = facts(metric).direction
     chosen = rows[
         (rows["kind"] != "reference")
         & (rows["metric"] == metric)
@@ -297,11 +298,13 @@ def rank(
                 f"Rank the rows of one of them at a time.{how}"
             )
     named = chosen if "entry" in chosen else name_entries(_newest(chosen)[0])
-    means = named.groupby("entry", sort=False)["value"].agg(["mean", "count"]).reset_index()
-    means.columns = pd.Index(["entry", "mean", "n"])
-    return means.sort_values("mean", ascending=direction == "lower", kind="stable", na_position="last").reset_index(
-        drop=True
-    )
+    named = named.assign(loss=from_best(named, metric))
+    if named["value"].notna().any() and named["loss"].isna().all():
+        raise UserError(f"{metric} is best where it is nearest to that of real images, and no row has theirs at its own number "
+                        "of images; evaluate again with held-out images, or rank by another metric.")
+    means = named.groupby("entry", sort=False).agg(mean=("value", "mean"), n=("value", "count"), loss=("loss", "mean"))
+    ordered = means.reset_index().sort_values("loss", kind="stable", na_position="last")
+    return ordered[["entry", "mean", "n"]].reset_index(drop=True)
 
 
 def difference(ids: Sequence[str], protocols: Mapping[str, Mapping[str, Any]]) -> str:

@@ -35,6 +35,8 @@ LATEX = {
     "·": r"$\cdot$",
     "†": r"\dag{}",
     "≥": r"$\geq$",
+    "≈": r"$\approx$",
+    "°": r"$^\circ$",
     "τ": r"$\tau$",
     "ω": r"$\omega$",
     "\N{EN DASH}": "--",
@@ -73,19 +75,23 @@ def _md(text: str) -> str:
 def comma_separated(table: Table) -> str:
     """CSV with raw values: for a score its mean, ` sd` and ` n` (seeds) in three columns, unrounded and unscaled.
 
-    The first column tells an entry from a reference row, a floor and a paper's row. Empty cell: not available.
+    Where a score of a column is of too few images, a fourth, ` few`, says of which. The first column tells an entry from a
+    reference row, a floor and a paper's row. Empty cell: not available.
     """
     scores = [head.number and head.score for head in table.heads]
+    marks = [any(row.cells[place].few for row in table.rows) for place in range(len(table.heads))]
     header = ["row"]
-    for head, score in zip(table.heads, scores, strict=True):
+    for head, score, mark in zip(table.heads, scores, marks, strict=True):
         header += [head.key, f"{head.key} sd", f"{head.key} n"] if score else [head.key]
+        header += [f"{head.key} few"] if score and mark else []
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)
     for row in table.rows:
         line: list[str] = [row.kind]
-        for cell, score in zip(row.cells, scores, strict=True):
+        for cell, score, mark in zip(row.cells, scores, marks, strict=True):
             line += [_raw(cell.value), _raw(cell.spread), str(cell.n)] if score else [cell.text]
+            line += [cell.few] if score and mark else []
         writer.writerow(line)
     return out.getvalue()
 
@@ -114,7 +120,7 @@ def _tabular(table: Table) -> list[str]:
         lines.append(_tex_row([rf"{{\scriptsize {_tex(head.under)}}}" if head.under else "" for head in table.heads]))
     lines.append(r"\midrule")
     for before, row in zip([None, *table.rows], table.rows, strict=False):
-        if row.aside and before is not None and before.kind != row.kind:
+        if row.aside and before is not None and before.aside != row.aside:
             lines.append(r"\midrule")
         beneath = r"\quad " if row.kind == "paper" else ""
         lines.append(beneath + _tex_row([_tex_cell(cell, row) for cell in row.cells]))
@@ -145,7 +151,7 @@ def terminal(table: Table, width: int, color: bool = False) -> str:
     shown, dropped = fold(table.take([place for place, head in enumerate(table.heads) if not head.prose]), width)
     notes = list(table.notes)
     if dropped and table.rows:
-        names = dict.fromkeys(re.sub(r" [↑↓]", "", head.title) for head in dropped)
+        names = dict.fromkeys(re.sub(r" ([↑↓]|≈ \S+)", "", head.title) for head in dropped)
         notes.insert(0, f"Not shown for want of width: {', '.join(names)}.")
     title = _wrapped(table.title, width, "")
     lines = _drawn(Text("\n".join(title), style="bold"), width, color) if title else []
@@ -244,9 +250,9 @@ def _rich(table: Table) -> RichTable:
             title, justify="right" if head.number else "left", no_wrap=True, overflow="ellipsis", vertical="bottom"
         )
     for before, row in zip([None, *table.rows], table.rows, strict=False):
-        if row.aside and before is not None and before.kind != row.kind:
+        if row.aside and before is not None and before.aside != row.aside:
             drawn.add_section()
-        style = {"floor": "dim", "reference": "dim italic", "paper": "dim", "section": "bold"}.get(row.kind, "")
+        style = {"floor": "dim", "n": "dim", "reference": "dim italic", "paper": "dim", "section": "bold"}.get(row.kind, "")
         texts = [_mark(cell) for cell in row.cells]
         if row.kind == "paper":
             texts[0] = f"  {texts[0]}"  # beneath ours

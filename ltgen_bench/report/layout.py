@@ -26,27 +26,32 @@ class Head:
 
 @dataclass(frozen=True)
 class Cell:
-    """What is printed, and for a score the raw mean, standard deviation and count of seeds that it stands for."""
+    """What is printed, and for a score the raw mean, standard deviation and count of seeds that it stands for.
+
+    `few` says in words which sides have too few images for the score to say much; empty where none has.
+    """
 
     text: str
     value: float = math.nan
     spread: float = math.nan
     n: int = 0
     best: bool = False
+    few: str = ""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line: an entry, a reference row (shown and never ranked), a noise floor (real images in place of generated ones), a
-    paper's row, or a section's heading."""
+    """One line: an entry, a reference row (shown and never ranked), a noise floor (real images in place of generated ones), the
+    number of images of floors of another n than the scores (`n`), an entry's scores at that number (`again`), a paper's row,
+    or a section's heading."""
 
     cells: tuple[Cell, ...]
-    kind: Literal["entry", "reference", "floor", "paper", "section"] = "entry"
+    kind: Literal["entry", "reference", "floor", "n", "again", "paper", "section"] = "entry"
 
     @property
-    def aside(self) -> bool:
-        """Whether it stands below the entries, set apart from them."""
-        return self.kind in ("reference", "floor")
+    def aside(self) -> str:
+        """What it belongs to of all that stands below the entries, set apart from them: references, floors, or nothing."""
+        return "reference" if self.kind == "reference" else "floor" if self.kind in ("floor", "n", "again") else ""
 
 
 @dataclass(frozen=True)

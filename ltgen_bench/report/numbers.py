@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ltgen_bench.evaluation.description import FEW, arrow
 from ltgen_bench.evaluation.metrics import METRICS
 
-ARROWS = {"lower": "↓", "higher": "↑", "": ""}
 MISSING = "–"  # noqa: RUF001  (an en dash is meant)
 PAPERS_ONLY = {  # metrics that only papers print: title, direction; accuracies stand there in percent
     "ifid": ("mean per-class FID", "lower"),
@@ -23,17 +23,29 @@ PAPERS_ONLY = {  # metrics that only papers print: title, direction; accuracies 
 
 @dataclass(frozen=True)
 class Facts:
-    """How one metric is printed: a raw value times `scale`, with `decimals` digits after the point."""
+    """How one metric is printed: a raw value times `scale` (1 but for accuracies in percent), with `decimals` digits after the
+    point.
+
+    Its best value is the lowest, the highest, or the one nearest to `target` (None: to that of real images). `depends_on_n`:
+    values of unlike numbers of images do not compare.
+    """
 
     title: str
     direction: str
     scale: float
     decimals: int
+    target: float | None = None
+    depends_on_n: bool = True
 
     @property
     def heading(self) -> str:
-        """Title and arrow: `FID ↓`."""
-        return f"{self.title} {ARROWS[self.direction]}".strip()
+        """Title and what is best: `FID ↓`, `IS ↑`, `density ≈ 1`, `diversity ≈ real`."""
+        return f"{self.title} {self.arrow}".strip()
+
+    @property
+    def arrow(self) -> str:
+        """What is best, in a sign or two."""
+        return arrow(self.direction, self.target)
 
 
 def facts(metric: str) -> Facts:
@@ -42,9 +54,8 @@ def facts(metric: str) -> Facts:
         title, direction = PAPERS_ONLY[metric]
         return Facts(title, direction, 100.0 if metric == "accuracy" else 1.0, 2)
     described = METRICS[metric]
-    fraction = described.bounds[1] == 1
-    decimals = max(1, 3 - round(math.log10(described.scale))) if fraction else 2
-    return Facts(described.title, described.direction, float(described.scale), decimals)
+    decimals = described.decimals if described.decimals is not None else 3 if described.bounds[1] == 1 else 2
+    return Facts(described.title, described.direction, 1.0, decimals, described.target, described.depends_on_n)
 
 
 def show(metric: str, value: float, spread: float = math.nan) -> str:
@@ -54,6 +65,11 @@ def show(metric: str, value: float, spread: float = math.nan) -> str:
     fact = facts(metric)
     text = f"{value * fact.scale:.{fact.decimals}f}"
     return text if math.isnan(spread) else f"{text} ± {spread * fact.scale:.{fact.decimals}f}"
+
+
+def marked(text: str, few: bool) -> str:
+    """A number as text, with the mark of too few images where it is of such."""
+    return f"{text}{FEW}" if few and text not in ("", MISSING) else text
 
 
 def metric_order(metric: str) -> int:

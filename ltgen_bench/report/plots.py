@@ -16,6 +16,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.report.columns import GROUPS, TRAINED_ON, Key, measurement_name, name_in, twin_id
 from ltgen_bench.report.entries import Block, measurements
+from ltgen_bench.report.floors import HALVES, beside_score, repeated
 from ltgen_bench.report.numbers import facts
 from ltgen_bench.report.pictures import attempt, canvas, picture_names, picture_text, plain_style, save
 
@@ -72,7 +73,8 @@ def draw_classes(
 
 
 def group_data(block: Block, scope_rule: str = "thirds") -> pd.DataFrame:
-    """Every measurement with groups: panel (its name), metric, entry, group, value (scaled, mean over seeds), floor."""
+    """Every measurement with groups: panel (its name), metric, entry, group, value (scaled, mean over seeds), floor, and
+    the value again at the floor's number of images (NaN where it is the value's own)."""
     frames = []
     for key in block.keys:
         if key[0] not in GROUP_METRICS or key[2] in ("real-lt",):
@@ -80,19 +82,23 @@ def group_data(block: Block, scope_rule: str = "thirds") -> pd.DataFrame:
         scale = facts(key[0]).scale
         for group in GROUPS:
             part = block.part(key, f"{group}@{scope_rule}").dropna(subset=["value"])
-            means = (
-                part.groupby("entry", sort=False).agg(value=("value", "mean"), floor=("floor_half", "first")) * scale
-            )
+            part = part.assign(floor=beside_score(part, HALVES, key[0]).fillna(repeated(part, HALVES)["floor_half"]))
+            grouped = part.groupby("entry", sort=False)
+            means = grouped.agg(value=("value", "mean"), floor=("floor", "first"), again=("at_half", "mean")) * scale
             frames.append(means.reset_index().assign(panel=name_in(block, key), metric=key[0], group=group))
-    columns = ["panel", "metric", "entry", "group", "value", "floor"]
+    columns = ["panel", "metric", "entry", "group", "value", "floor", "again"]
     return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
 
 
 def draw_groups(data: pd.DataFrame, ax: Axes, *, colors: Colors) -> Axes:
-    """Bars of one panel: groups along the axis, a colour an entry, the noise floor as a dashed line over each group."""
-    sns.barplot(
-        data, x="group", y="value", hue="entry", order=list(GROUPS), palette=_used(colors, data), errorbar=None, ax=ax
-    )
+    """Bars of one panel: groups along the axis, a colour an entry, the noise floor as a dashed line over each group.
+
+    Where the floor is of another number of images, a dot on each bar is the value at that number: it compares with the line.
+    """
+    shared = {"x": "group", "hue": "entry", "order": list(GROUPS), "hue_order": list(dict.fromkeys(data["entry"]))}
+    sns.barplot(data, **shared, y="value", palette=_used(colors, data), errorbar=None, ax=ax)
+    if data["again"].notna().any():
+        sns.stripplot(data, **shared, y="again", palette="dark:0.15", dodge=True, jitter=False, size=3, legend=False, ax=ax)
     floors = data.groupby("group")["floor"].first()
     for place, group in enumerate(GROUPS):
         if group in floors and pd.notna(floors[group]):
@@ -221,6 +227,7 @@ def group_figure(block: Block) -> Figure:
         ax.remove()
     ids = [key[3] for key in block.keys if name_in(block, key) in panels]
     note = "dashed: real half against real half" if data["floor"].notna().any() else ""
+    note += ", dots: the score of as many images" if data["again"].notna().any() else ""
     return finish(figure, axes[: len(panels)], block, ids, note)
 
 

@@ -14,7 +14,6 @@ from ltgen_bench.records.store import protocols, reported_runs, rows
 from ltgen_bench.report.columns import (
     TRAINED_ON,
     Key,
-    floor_rows,
     head,
     measurement_name,
     reference_notes,
@@ -23,11 +22,12 @@ from ltgen_bench.report.columns import (
     stub,
     value_notes,
     verdict_notes,
-    wide,
+    wide_losses,
 )
 from ltgen_bench.report.entries import Block, blocks, check_equal, rank, split_equal
+from ltgen_bench.report.floor_lines import floor_rows
 from ltgen_bench.report.layout import Cell, Head, Row, Table
-from ltgen_bench.report.numbers import MISSING, facts
+from ltgen_bench.report.numbers import MISSING
 
 PLACES = (
     "Place: one more than the number of rows that win against it in a paired t test over common training seeds (5 %, Holm's "
@@ -159,8 +159,7 @@ def _chosen(table: pd.DataFrame, asked: Wanted, scope: str) -> pd.DataFrame:
 
 def ranking_table(block: Block, key: Key, scope: str) -> Table:
     """One score of one block from best to worst: place, entry, score, wins / ties / losses, and what the entries are."""
-    values = wide(block, key, scope)
-    pairs = compare(values, facts(key[0]).direction)
+    pairs = compare(wide_losses(block, key, scope), "lower")
     order = rank(block.rows, key[0], key[1], train_data=key[2], scope=scope)["entry"].tolist()
     stubs, names, shared = stub(block, "unlike")
     scores = {entry: replace(cell, best=False) for entry, cell in score_cells(block, key, scope).items()}

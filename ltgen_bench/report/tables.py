@@ -8,7 +8,6 @@ from ltgen_bench.report.columns import (
     TRAINED_ON,
     Key,
     csv_key,
-    floor_rows,
     head,
     name_in,
     older_note,
@@ -24,11 +23,13 @@ from ltgen_bench.report.columns import (
     under,
     value_notes,
     verdict_notes,
-    wide,
+    wide_losses,
 )
 from ltgen_bench.report.entries import Block, each
+from ltgen_bench.report.floor_lines import few_notes, floor_cell, floor_notes, floor_rows, mean_cell
+from ltgen_bench.report.floors import TEST, number, repeated
 from ltgen_bench.report.layout import Cell, Head, Row, Table
-from ltgen_bench.report.numbers import facts, listed
+from ltgen_bench.report.numbers import MISSING, facts, listed
 
 
 def comparison_table(block: Block) -> Table:
@@ -69,8 +70,14 @@ def group_table(block: Block, key: Key, rule: str = "thirds") -> Table:
         f"{block.title}: {name_in(block, key)} by group ({rule})",
         (*heads, *(scope_head(key, scope) for scope in known)),
         (*_score_rows(block, columns, names), *reference_rows(block, columns), *floor_rows(block, columns, len(heads))),
-        (*notes, *shared, *verdict_notes(block)),
+        (*notes, *shared, *verdict_notes(block), *_of_scopes(block, columns)),
     )
+
+
+def _of_scopes(block: Block, columns: list[tuple[Key, str]]) -> list[str]:
+    """What is to be said of the floors and of few images in the scopes of one measurement."""
+    rows = pd.concat([block.part(key, scope) for key, scope in columns])
+    return [*floor_notes(rows), *few_notes(rows)]
 
 
 def class_table(block: Block, key: Key) -> Table:
@@ -88,18 +95,43 @@ def class_table(block: Block, key: Key) -> Table:
         *(Head(f"{name} (reference)", f"{name} (reference):{csv_key(key)}", under(key)) for name in block.reference_names),
     )
     both = pd.concat([part, reference_part(block, key, "class")]) if block.entries and block.reference_names else part
-    values = {pair: own["value"] for pair, own in both.groupby(["class_label", "entry"])}
-    none = pd.Series(dtype="float64")
+    values = dict(iter(both.groupby(["class_label", "entry"])))
+    real_heads, real = _real_columns(block, key)
     rows, names = [], [*block.entries, *block.reference_names]
+    lacking = [Cell(MISSING)] * len(real_heads)
     for one in each(classes):
-        cells = [score_cell(key[0], values.get((one.class_label, name), none)) for name in names]
+        cells = [score_cell(key[0], values.get((one.class_label, name), both.iloc[:0])) for name in names]
         size = Cell(f"{one.class_count}", float(one.class_count), n=1)
-        rows.append(Row((Cell(str(one.class_name)), size, *cells)))
+        rows.append(Row((Cell(str(one.class_name)), size, *cells, *real.get(one.class_label, lacking))))
     _, _, shared = stub(block)
     notes = [note.replace("All rows", "All columns") for note in shared]
     title = f"{block.title}: {name_in(block, key)} by class"
     notes += [note.replace("The rows", "The columns") for note in verdict_notes(block, best=False)]
-    return Table(f"classes-{slug(block, key)}", title, heads, tuple(rows), tuple(notes))
+    notes += few_notes(part)
+    return Table(f"classes-{slug(block, key)}", title, (*heads, *real_heads), tuple(rows), tuple(notes))
+
+
+def _real_columns(block: Block, key: Key) -> tuple[list[Head], dict[int, list[Cell]]]:
+    """The columns of real images for a metric that is best nearest to their value, and their cells by class.
+
+    Where the value depends on the number of images, and there are fewer held-out ones, each entry's value at that number
+    stands before.
+    """
+    fact, part = facts(key[0]), block.part(key, "class")
+    if fact.direction != "nearest" or fact.target is not None or not part["floor_test"].notna().any():
+        return [], {}
+    again = repeated(part, TEST)
+    entries = block.entries if len(again) else []
+    heads = [Head(f"{entry}, at the n of real test", f"{entry} at test n:{csv_key(key)}", under(key)) for entry in entries]
+    heads += [Head("real test", f"real test:{csv_key(key)}", under(key)), Head("n", "test_n", score=False)]
+    cells = {}
+    for label in part["class_label"].unique():
+        own = part[part["class_label"] == label]
+        values = [own.loc[own["entry"] == entry, TEST.at] for entry in entries]
+        counts = number(own, TEST)
+        floors = own[TEST.floor] if not len(again) or not fact.depends_on_n else own[TEST.floor].where(own[TEST.n].notna())
+        cells[int(label)] = [*(mean_cell(key[0], one) for one in values), floor_cell(key[0], own, floors, TEST), Cell(counts)]
+    return heads, cells
 
 
 def downstream_table(block: Block) -> Table | None:
@@ -109,7 +141,8 @@ def downstream_table(block: Block) -> Table | None:
         return None
     pairs = [(key, scope) for key in keys for scope in ("all", "few@thirds") if len(block.part(key, scope))]
     columns = [
-        Head(f"{TRAINED_ON.get(key[2], key[2])} ↑", csv_key(key, scope), under(key, scope)) for key, scope in pairs
+        Head(f"{TRAINED_ON.get(key[2], key[2])} {facts(key[0]).arrow}", csv_key(key, scope), under(key, scope))
+        for key, scope in pairs
     ]
     heads, names, shared = stub(block)
     return Table(
@@ -117,14 +150,14 @@ def downstream_table(block: Block) -> Table | None:
         f"{block.title}: accuracy on real test images, by training set",
         (*heads, *columns),
         (*_score_rows(block, pairs, names), *reference_rows(block, pairs), *floor_rows(block, pairs, len(heads))),
-        (*shared, *verdict_notes(block)),
+        (*shared, *verdict_notes(block), *_of_scopes(block, pairs)),
     )
 
 
 def verdict_table(block: Block) -> Table | None:
     """Wins, ties and losses of each entry in each metric; None without three seeds that two entries share."""
     keys = block.keys
-    pairs = {key: compare(wide(block, key), facts(key[0]).direction) for key in keys}
+    pairs = {key: compare(wide_losses(block, key), "lower") for key in keys}
     tested = [key for key in keys if pairs[key]]
     if not tested:
         return None

@@ -5,6 +5,8 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
+
 from ltgen_bench.data.forms import option_words
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.evaluation.trivial import TRIVIAL
@@ -12,9 +14,11 @@ from ltgen_bench.records.schema import RunRecord
 from ltgen_bench.records.statistics import ONE_SEED
 from ltgen_bench.report.columns import CLASSIFIER, GROUPS, TRAINED_ON, Key
 from ltgen_bench.report.entries import each, measurements, select
+from ltgen_bench.report.floor_lines import TOO_FEW, few_notes
+from ltgen_bench.report.floors import KINDS, Kind, beside_score, is_few, number, repeated
 from ltgen_bench.report.forms import fold, terminal
 from ltgen_bench.report.layout import Cell, Head, Row, Table
-from ltgen_bench.report.numbers import ARROWS, facts, listed, show
+from ltgen_bench.report.numbers import facts, listed, marked, show
 
 SCOPES = ("all", *(f"{group}@thirds" for group in GROUPS))
 DEFAULT_DATASET = "digits-lt"
@@ -69,12 +73,24 @@ def _row(record: RunRecord, scores: Scores, key: Key) -> Row:
         part = select(scores.table, key, scope)
         value = float(part["value"].iloc[0]) if len(part) else math.nan
         spread = float(part["uncertainty"].iloc[0]) if len(part) and scope == "all" else math.nan
-        cells.append(Cell(show(metric, value, spread) if len(part) else "", value, spread, len(part)))
-    every = select(scores.table, key, "all").iloc[0]
-    for floor in ("floor_half", "floor_test"):
-        value = float(every[floor])
-        cells.append(Cell("" if math.isnan(value) else show(metric, value), value, n=1 - math.isnan(value)))
+        few = str(part["few"].iloc[0]) if len(part) else ""
+        text = show(metric, value, spread) if len(part) else ""
+        cells.append(Cell(marked(text, bool(few)), value, spread, len(part), few=few))
+    every = select(scores.table, key, "all")
+    cells += [_floor(metric, every, kind) for kind in KINDS]
     return Row((*cells, Cell(protocol)))
+
+
+def _floor(metric: str, every: pd.DataFrame, kind: Kind) -> Cell:
+    """`0.10`, or `0.10 (0.76)` with the score at the floor's number of images, where only that compares with it."""
+    if len(repeated(every, kind)):
+        value, again = float(every[kind.floor].iloc[0]), f" ({show(metric, float(every[kind.at].iloc[0]))})"
+    else:
+        value, again = float(beside_score(every, kind, metric).iloc[0]), ""
+    if math.isnan(value):
+        return Cell("")
+    few = is_few(every.iloc[0], kind)
+    return Cell(f"{marked(show(metric, value), few)}{again}", value, n=1, few=f"{number(every, kind)} real" if few else "")
 
 
 def _name(record: RunRecord, key: Key) -> str:
@@ -84,7 +100,7 @@ def _name(record: RunRecord, key: Key) -> str:
     words = fact.title.removeprefix("downstream ") if key[2] else fact.title
     words += f" k={k}" if k is not None else ""
     words += f", {TRAINED_ON.get(key[2], key[2])}" if key[2] else ""
-    return f" {words} {ARROWS[fact.direction]}"
+    return f" {words} {fact.arrow}"
 
 
 def _protocol_note(scores: Scores) -> str:
@@ -101,24 +117,30 @@ def _protocol_note(scores: Scores) -> str:
 
 def _notes(record: RunRecord, scores: Scores) -> tuple[str, ...]:
     every = scores.table[scores.table["scope"] == "all"]
-    notes = [
-        "floor: real half against real half. test: real held-out images."
-        f" {int(every['n_generated'].max()):,} generated images."
-    ]
-    if not every[["floor_half", "floor_test"]].notna().any(axis=None):
-        notes = []
-    if record.half is not None:
-        notes.insert(0, HALVES[record.half])
+    notes = [] if record.half is None else [HALVES[record.half]]
+    if every[["floor_half", "floor_test"]].notna().any(axis=None):
+        count = int(every["n_generated"].max())
+        notes += [f"floor: real half against real half. test: real held-out images. {count:,} generated images.{_again(every)}"]
+    notes += few_notes(scores.table[scores.table["scope"].isin(SCOPES)])
     if record.preset:
         departed = f"Not {record.preset}: {'; '.join(record.departures)}."
         notes.append(departed if record.departures else f"Measured by the rules of {record.preset}.")
-    for note, rows in every[every["note"] != ""].groupby("note", sort=False):
+    noted = every[(every["note"] != "") & ~every["note"].str.startswith(TOO_FEW)]
+    for note, rows in noted.groupby("note", sort=False):
         names = dict.fromkeys(f"{facts(row.metric).title} ({row.extractor})" for row in each(rows))
         notes.append(f"{listed(list(names))}: {note}.")
     told = f"{record.label}: {TRIVIAL[record.label].summary}. For reference, never ranked." if record.label in TRIVIAL else ""
     seed = told if record.kind == "reference" else ONE_SEED
     notes.append(f"{seed} {CLASSIFIER}" if "classifier" in set(every["extractor"]) else seed)
     return tuple(notes)
+
+
+def _again(every: pd.DataFrame) -> str:
+    """What stands in brackets beside floors of another number of images than the scores."""
+    counts = [f"{number(own, kind)} of {kind.images}" for kind in KINDS if len(own := repeated(every, kind))]
+    if not counts:
+        return ""
+    return f" In brackets the score at the floor's number of images ({listed(counts)}), where only that compares with it."
 
 
 def _files(record: RunRecord, folder: Path) -> list[tuple[str, Path]]:

@@ -42,7 +42,8 @@ def test_a_metric_states_its_facts(name):
     assert metric.title
     assert metric.summary
     assert metric.source
-    assert metric.direction in ("lower", "higher")
+    assert metric.direction in ("lower", "higher", "nearest")
+    assert metric.target is None or metric.direction == "nearest"
     assert metric.bounds[0] < metric.bounds[1]
     assert metric.revision >= 1
     assert metric.scale > 0

@@ -93,6 +93,8 @@ def score_rows(method="cbdm", seed=0, *, variant="a", inception=False, counts=CO
                 else {
                     "floor_half": value * 0.1 if metric in ("fid", "kid") else 0.9,
                     "floor_test": value * 0.12 if metric in ("fid", "kid") else 0.88,
+                    "half_n": 1000,
+                    "test_n": 1000,
                 }
             )
             note = "mostly bias: n < 2048" if extractor == "inception" and metric == "fid" else ""

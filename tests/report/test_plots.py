@@ -74,7 +74,7 @@ def test_the_downstream_plot_shows_the_real_training_set_as_a_dashed_line(three_
 
 def test_group_data_are_scaled_and_have_their_floor(three_block):
     data = plots.group_data(three_block)
-    kid = data[(data["panel"] == "KID x1e3 ↓ (classifier)") & (data["entry"] == "ddpm")]
+    kid = data[(data["panel"] == "KID ↓ (classifier)") & (data["entry"] == "ddpm")]
     raw = three_block.rows
     few = raw[
         (raw["metric"] == "kid")
@@ -82,8 +82,8 @@ def test_group_data_are_scaled_and_have_their_floor(three_block):
         & (raw["scope"] == "few@thirds")
         & (raw["entry"] == "ddpm")
     ]
-    assert kid.loc[kid["group"] == "few", "value"].item() == pytest.approx(1000 * few["value"].mean())
-    assert kid.loc[kid["group"] == "few", "floor"].item() == pytest.approx(1000 * few["floor_half"].iloc[0])
+    assert kid.loc[kid["group"] == "few", "value"].item() == pytest.approx(few["value"].mean())
+    assert kid.loc[kid["group"] == "few", "floor"].item() == pytest.approx(few["floor_half"].iloc[0])
     assert not data["panel"].str.contains("real-lt").any()
 
 

@@ -55,7 +55,7 @@ def test_heads_carry_arrow_extractor_and_protocol_id(three_block):
     assert head.under == f"classifier · {fid[3]}"
     assert head.key == f"fid:classifier:{fid[3]}"
     scores = [head for head in table.heads if head.number]
-    assert all(re.search(r"[↑↓]", head.title) for head in scores)
+    assert all(re.search(r"[↑↓≈]", head.title) for head in scores)
     assert all(re.search(r"[0-9a-f]{8}$", head.under) for head in scores)
 
 
@@ -293,10 +293,10 @@ def test_the_table_of_a_run_has_every_metric_group_floor_and_id():
     text = run_table_text(120)
     head = text.splitlines()[0].split()
     assert head == ["all", "many", "medium", "few", "floor", "test", "protocol"]
-    for name in ("FID ↓", "IS ↑", "KID x1e3 ↓", "recall k=5 ↑", "label accuracy ↑", "accuracy, synthetic ↑"):
+    for name in ("FID ↓", "IS ↑", "KID ↓", "recall k=5 ↑", "label accuracy ↑", "accuracy, synthetic ↑"):
         (line, *_) = [line for line in text.splitlines() if line.startswith(f" {name}  ")]
         assert re.search(r"[0-9a-f]{8}$", line)
-    assert re.search(r"^ KID x1e3 ↓ +\d+\.\d\d ± \d+\.\d\d ", text, re.MULTILINE)
+    assert re.search(r"^ KID ↓ +\d\.\d{5} ± \d\.\d{5} ", text, re.MULTILINE)
     assert "classifier features" in text
     assert "downstream (cnn-8x8)" in text
     assert ONE_SEED in text
@@ -332,8 +332,8 @@ def test_a_run_says_where_its_files_are_and_what_to_type_next(tmp_path):
 
 
 def test_scores_are_printed_with_the_scale_and_digits_of_their_metric():
-    assert show("kid", 0.01234) == "12.34"
-    assert show("kid", 0.01234, 0.001) == "12.34 ± 1.00"
+    assert show("kid", 0.01234) == "0.01234"
+    assert show("kid", 0.01234, 0.001) == "0.01234 ± 0.00100"
     assert show("recall", 0.5) == "0.500"
     assert show("fid", math.nan) == MISSING
     assert facts("ifid").heading == "mean per-class FID ↓"
@@ -384,8 +384,8 @@ def test_kid_of_papers_is_moved_to_one_unit(papers):
     texts = {
         (row.cells[0].text, row.cells[1].text): row.cells[place].text for row in table.rows if row.cells[place].text
     }
-    assert texts[("CBDM", "cm †")] == "3.6"  # printed raw as 0.0036
-    assert texts[("StyleGAN2-ADA", "contentstyle")] == "5.3"  # printed in units of 1e-3
+    assert texts[("CBDM", "cm †")] == "0.0036"  # as it is printed
+    assert texts[("StyleGAN2-ADA", "contentstyle")] == "0.0053"  # printed in units of 1e-3
 
 
 def test_a_table_of_the_wrong_shape_cannot_be_made():

@@ -9,8 +9,10 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from ltgen_bench.config import EvaluateConfig
+from ltgen_bench.evaluation.metrics.enough import SHARE, Enough, Size
 from ltgen_bench.evaluation.protocol import SEED
 
+Direction = Literal["lower", "higher", "nearest"]  # nearest: best is nearest to the value of real images
 ScopeKind = Literal["all", "group", "class"]
 
 
@@ -78,23 +80,31 @@ class Metric:
     title: str  # how a report heads the column
     summary: str  # one line for `ltgen-bench list metrics`
     source: str
-    direction: Literal["lower", "higher"]
+    direction: Direction
     bounds: tuple[float, float]
     needs: tuple[str, ...]  # of: features, reference, logits, class logits, train, held out, training
     scopes: tuple[ScopeKind, ...]
     revision: int = 1
-    scale: float = 1.0  # what a report multiplies by
+    scale: float = 1.0  # what papers may multiply it by; a report prints it as it is
+    decimals: int | None = None  # digits after the point in a report; None: three of a share, else two
     min_images: int = 1  # on each side that plays a part; `images_needed` adds what the settings ask for
     min_per_class: int = 1  # likewise of every class of the scope
     min_held_out: int = 0  # held-out images of every class, for `unseen`
     on_request: bool = False  # computed only where it is named: too slow, or made for one extractor alone
     expected: Callable[[Result, Settings], float] | None = field(default=None, repr=False)  # value of equal distributions
     floors: tuple[Literal["half", "test"], ...] = ("half", "test")
+    depends_on_n: bool = True  # whether its expectation changes with the number of images
+    enough: Enough = SHARE  # a value of fewer images is marked
+    target: float | None = None  # of direction nearest: the expected value of real images where it is known without them
     biased_below: int | None = None  # images; a row with fewer says so, and what the value is at the floor's n
     settings: tuple[str, ...] = ()  # the fields of Settings that enter its protocol
     conventions: tuple[tuple[str, str], ...] = ()  # fixed fields of its protocol
     compute: Compute | None = field(default=None, repr=False)
     unseen: Unseen | None = field(default=None, repr=False)
+
+    def wanted(self, classes: int, width: int, settings: Settings) -> int:
+        """How many images on a side are enough, of so many classes in features of that width."""
+        return self.enough.images(Size(classes, width, settings.k, settings.is_splits))
 
     def images_needed(self, settings: Settings) -> int:
         """The fewest images on a side for which this metric is defined."""

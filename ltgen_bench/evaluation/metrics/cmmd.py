@@ -15,6 +15,7 @@ from jaxtyping import Float
 from ltgen_bench.evaluation.metrics import mmd
 from ltgen_bench.evaluation.metrics.base import Metric, Result, ScopeKind, Settings, Side
 from ltgen_bench.evaluation.metrics.directions import directions
+from ltgen_bench.evaluation.metrics.enough import ERROR
 
 SIGMA = 10.0  # width of the kernel
 SCALE = 1000.0  # what the paper multiplies by
@@ -51,4 +52,4 @@ CMMD = Metric(
     name="cmmd", title="CMMD", direction="lower", bounds=(float("-inf"), float("inf")), min_images=2, on_request=True,
     summary="1000 times the unbiased MMD^2 with a Gaussian kernel (sigma 10) of directions; published for the extractor clip",
     source="Jayasumana et al. 2024, arXiv:2401.09603", needs=("features", "reference"), scopes=("all", "group", "class"),
-    compute=_compute)
+    depends_on_n=False, enough=ERROR, compute=_compute)

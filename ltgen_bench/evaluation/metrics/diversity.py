@@ -11,6 +11,7 @@ from jaxtyping import Float, Int64
 
 from ltgen_bench.evaluation.metrics.base import Metric, Result, ScopeKind, Settings, Side
 from ltgen_bench.evaluation.metrics.directions import directions
+from ltgen_bench.evaluation.metrics.enough import PAIRS
 
 
 def mean_cosine_distance(features: Float[np.ndarray, "N D"]) -> float:
@@ -39,7 +40,7 @@ def _compute(generated: Side, real: Side, settings: Settings, kind: ScopeKind) -
 
 
 DIVERSITY = Metric(
-    name="diversity", title="diversity", direction="higher", bounds=(0.0, 2.0), min_images=2, min_per_class=2,
+    name="diversity", title="diversity", direction="nearest", bounds=(0.0, 2.0), min_images=2, min_per_class=2,
     summary="mean cosine distance between two generated images of a class, averaged over the classes",
     source="as intra-class LPIPS (Ojha et al. 2021, arXiv:2104.06820), on the extractor's features", needs=("features",),
-    scopes=("all", "group", "class"), floors=("test",), compute=_compute)
+    scopes=("all", "group", "class"), floors=("test",), depends_on_n=False, enough=PAIRS, compute=_compute)

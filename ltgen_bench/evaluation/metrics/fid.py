@@ -7,6 +7,7 @@ from jaxtyping import Float, Float64
 
 from ltgen_bench.evaluation.metrics.base import Metric, Result, ScopeKind, Settings, Side
 from ltgen_bench.evaluation.metrics.blas import blas_threads
+from ltgen_bench.evaluation.metrics.enough import COVARIANCE
 
 BLOCK = 4096  # rows in float64 at a time
 BIASED_BELOW = 2048  # images; below it, Inception's covariance is singular and the bias rules (pytorch-fid README)
@@ -95,4 +96,4 @@ FID = Metric(
     name="fid", title="FID", direction="lower", bounds=(0.0, float("inf")), min_images=2,
     summary="Frechet distance between Gaussians fitted to real and generated features; biased upwards at small n",
     source="Heusel et al. 2017, arXiv:1706.08500", needs=("features", "reference"), scopes=("all", "group"),
-    biased_below=BIASED_BELOW, compute=_compute)
+    enough=COVARIANCE, biased_below=BIASED_BELOW, compute=_compute)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ltgen_bench.evaluation.metrics.base import Metric, Result, ScopeKind, Settings, Side
+from ltgen_bench.evaluation.metrics.enough import COVARIANCE
 from ltgen_bench.evaluation.metrics.fid import frechet_distance
 
 SPLITS = 3  # random halvings of the real images, averaged
@@ -36,4 +37,5 @@ FID_EXCESS = Metric(
     name="fid_excess", title="FID above floor", direction="lower", bounds=(float("-inf"), float("inf")), min_images=4,
     summary="FID of a class less the FID of real images at the same few images, so that the bias of few images cancels",
     source="this benchmark's; FID: Heusel et al. 2017, arXiv:1706.08500", needs=("features", "reference"), scopes=("class",),
-    floors=("test",), settings=("seed",), conventions=(("counts", "halves of the real class, 3 splits"),), compute=_compute)
+    floors=("test",), settings=("seed",), enough=COVARIANCE,
+    conventions=(("counts", "halves of the real class, 3 splits"),), compute=_compute)

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from ltgen_bench.evaluation.metrics import mmd
 from ltgen_bench.evaluation.metrics.base import Metric, Result, ScopeKind, Settings, Side
+from ltgen_bench.evaluation.metrics.enough import ERROR
 from ltgen_bench.evaluation.metrics.mmd import BLOCK
 
 
@@ -78,8 +79,10 @@ def _compute(generated: Side, real: Side, settings: Settings, kind: ScopeKind) -
 
 
 KID = Metric(
-    name="kid", title="KID x1e3", direction="lower", bounds=(float("-inf"), float("inf")), scale=1000.0, min_images=2,
-    summary="unbiased MMD^2 with a cubic kernel; over subsets for all images, over all pairs for groups and classes",
+    name="kid", title="KID", direction="lower", bounds=(float("-inf"), float("inf")), scale=1000.0, decimals=5,
+    min_images=2,
+    summary="unbiased MMD^2 with a cubic kernel, as it is and not times 1000; over subsets for all images, over all pairs for "
+            "groups and classes",
     source="Binkowski et al. 2018, arXiv:1801.01401", needs=("features", "reference"),
     scopes=("all", "group", "class"), settings=("kid_subsets", "kid_subset_size", "kid_degree", "seed"),
-    compute=_compute)
+    depends_on_n=False, enough=ERROR, compute=_compute)

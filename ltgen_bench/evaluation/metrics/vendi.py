@@ -7,6 +7,7 @@ from jaxtyping import Float
 
 from ltgen_bench.evaluation.metrics.base import Metric, Result, ScopeKind, Settings, Side
 from ltgen_bench.evaluation.metrics.directions import directions
+from ltgen_bench.evaluation.metrics.enough import VARIETY
 
 
 def vendi_score(features: Float[np.ndarray, "N D"]) -> float:
@@ -28,7 +29,7 @@ def _compute(generated: Side, real: Side, settings: Settings, kind: ScopeKind) -
 
 
 VENDI = Metric(
-    name="vendi", title="Vendi", direction="higher", bounds=(1.0, float("inf")),
+    name="vendi", title="Vendi", direction="nearest", bounds=(1.0, float("inf")),
     summary="how many different images a class's generated ones are worth, by the angles between features; grows with n",
     source="Friedman & Dieng 2023, arXiv:2210.02410", needs=("features",), scopes=("class",), floors=("test",),
-    compute=_compute)
+    enough=VARIETY, compute=_compute)
