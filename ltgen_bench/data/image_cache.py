@@ -11,7 +11,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from jaxtyping import UInt8
 
-from ltgen_bench.data.image_files import RESIZE_RULE, Shape, common_shape, read_images
+from ltgen_bench.data.image_files import RESIZE_RULE, Marks, Shape, common_shape, read_images
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.data.listing import NAMED, Listing, Part, counted
 from ltgen_bench.data.memory import machine_memory
@@ -37,6 +37,7 @@ from ltgen_bench.files import (
 )
 from ltgen_bench.progress import Progress, Stage
 
+OTHER_VERSION = "another version of ltgen-bench wrote them"
 READER = 2  # grows when the same files would be read as other pixels
 MEMORY_SHARE = 0.25  # of the machine's memory; arrays that are larger stay on the disk and are mapped
 FACTS = "listing.json"
@@ -70,6 +71,11 @@ class Entry:
         """Whether the listing has the very same files in the same order, with sizes and times as they were."""
         return all(self.part(name)[key] == value for name, part in listing.parts.items() for key, value in hint(part).items())
 
+    def say_marks(self, progress: Progress) -> None:
+        """Say again what was said of the images when they were read."""
+        for name, part in self.facts["parts"].items():
+            Marks(**part.get("marks", {})).say(f"{len(part['files']):,} {name} images", progress)
+
     def array_path(self, name: str) -> Path:
         """Where the images of the part `name` lie."""
         return self.folder / f"{name}.npy"
@@ -93,6 +99,8 @@ def load_images(listing: Listing, image_size: int | None, command: str, progress
     if entry is not None and not entry.matches(listing):
         _refuse_changed(entry, listing, command)
     images = None if entry is None or not entry.matches(listing) else _arrays(entry, listing, limit, progress)
+    if entry is not None and images is not None:
+        entry.say_marks(progress)
     if entry is None or images is None:
         with only_reader(listing, image_size, progress):
             entry = whole_entry(listing, image_size, progress)
@@ -158,7 +166,9 @@ def find_entry(listing: Listing, image_size: int | None) -> tuple[Entry | None, 
 def whole_entry(listing: Listing, image_size: int | None, progress: Progress) -> Entry | None:
     """`find_entry` for who holds the lock: an entry that cannot be used is named and set aside."""
     entry, fault = find_entry(listing, image_size)
-    if fault:
+    if fault == OTHER_VERSION:  # no damage: what is read now takes its place
+        progress.say(f"the kept images of {listing.where} cannot be used ({fault}); the files are read again")
+    elif fault:
         put_aside(listing, image_size, fault, progress)
     return entry
 
@@ -173,7 +183,7 @@ def put_aside(listing: Listing, image_size: int | None, fault: str, progress: Pr
 def _fault(entry: Entry, listing: Listing) -> str:
     """Why the arrays cannot be those that were written, as far as their sizes tell; nothing where they can."""
     if entry.facts["reader"] != READER:
-        return "another version of ltgen-bench wrote them"
+        return OTHER_VERSION
     for name in listing.parts:
         part, array = entry.part(name), np.load(entry.array_path(name), mmap_mode="r")
         lengths = {len(part["files"]), len(part["sizes"]), len(part["times"]), len(part["sha256"]) / 64}
@@ -241,6 +251,7 @@ def _read_part(entry: Entry, listing: Listing, name: str, shape: Shape, image_si
     part = listing.parts[name]
     pixels = hashlib.sha256()
     digests: list[str] = []
+    marks = Marks()
 
     def write(path: Path) -> None:
         with path.open("wb") as file:
@@ -250,9 +261,11 @@ def _read_part(entry: Entry, listing: Listing, name: str, shape: Shape, image_si
                 file.write(block.images.data)
                 pixels.update(block.images.data)
                 digests.extend(block.digests)
+                marks.add(block.marks)
 
     write_whole(entry.array_path(name), write)
-    return {**hint(part), "sha256": "".join(digests), "shape": [len(part), *shape], "pixels": pixels.hexdigest()}
+    return {**hint(part), "sha256": "".join(digests), "shape": [len(part), *shape], "pixels": pixels.hexdigest(),
+            "marks": asdict(marks)}
 
 
 def pixels_digest(images: UInt8[np.ndarray, "N C H W"], stage: Stage | None = None) -> str:

@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 from standins import write_image
 
 from ltgen_bench.config import DataConfig
@@ -235,11 +236,20 @@ class TestDamage:
         assert "the kept arrays were not what was written; the files are read again" in verify(root)
         assert load(root).train.content_hash() == first
 
-    def test_an_entry_of_another_reader_is_read_again(self, root, told, monkeypatch):
+    def test_an_entry_of_another_reader_is_read_again_in_its_place(self, root, cache, told, monkeypatch):
         load(root)
+        (kept,) = (path for path in cache.iterdir() if path.is_dir())
         monkeypatch.setattr(image_cache, "READER", 3)
         load(root, told)
         assert "another version of ltgen-bench wrote them" in told.messages[0]
+        assert not list(kept.parent.glob("*.damaged*"))
+
+    def test_what_was_said_of_the_images_is_said_whenever_they_are_loaded(self, root, told):
+        Image.new("RGBA", (6, 4), (1, 2, 3, 0)).save(root / "train" / "ant" / "1.png")
+        load(root, told)
+        load(root, told)
+        assert told.messages[0].startswith("1 of 6 train images have transparent pixels")
+        assert told.messages == told.messages[:1] * 2
 
 
 class TestChanged:
