@@ -4,19 +4,17 @@ The number decides the training and stands in its digest, so what was found stay
 though another measurement of the pace, or another version of torch, would come to another number.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from ltgen_bench.config import RunConfig, digest
 from ltgen_bench.data.dataset import LongTailDataset
-from ltgen_bench.errors import UserError
-from ltgen_bench.files import write_text
+from ltgen_bench.errors import MachineError, UserError
+from ltgen_bench.files import read_checked_json, turn_to_make, write_checked_json
 from ltgen_bench.machine import hardware
 from ltgen_bench.methods import METHODS
 from ltgen_bench.progress import Progress
@@ -71,10 +69,12 @@ def in_images(config: RunConfig, dataset: LongTailDataset, runs: Path, device: t
     key = digest({unit: amount, "train": config.model_copy(update={"train": train}).train_digest(dataset.fingerprint, code)})
     path = runs / dataset.name / "budgets" / f"{config.method.name}-{unit}-{key}.json"
     if path.is_file():
-        found = Found(**_read(path))
+        found = _read(path, unit, amount)
     else:
-        found = _measured(config, dataset, device, unit, amount)
-        write_text(path, json.dumps(asdict(found), indent=1) + "\n")
+        with turn_to_make(path, progress.say):  # the first measurement counts, whatever another command measures at the same time
+            if not path.is_file():
+                write_checked_json(path, asdict(_measured(config, dataset, device, unit, amount)))
+            found = _read(path, unit, amount)
     progress.say(f"{found.words} ({path})")
     return config.model_copy(update={"train": config.train.model_copy(update={"budget_images": found.images})})
 
@@ -91,8 +91,12 @@ def _measured(config: RunConfig, dataset: LongTailDataset, device: torch.device,
                  str(place["device_name"]) if device.type == "cuda" else "cpu", int(place["threads"]), torch.__version__)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, unit: str, amount: float) -> Found:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is broken ({error}); delete it, and the budget is measured again.") from error
+        found = Found(**read_checked_json(path))
+        fault = "" if (found.unit, found.amount) == (unit, amount) and found.images > 0 else "it is of another budget"
+    except (MachineError, TypeError) as error:
+        fault = str(error.__cause__ or error)
+    if fault:  # not measured again unasked: another number would be another training
+        raise UserError(f"{path} is broken ({fault}); delete it, and the budget is measured again.")
+    return found

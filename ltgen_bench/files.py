@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -199,24 +199,34 @@ def turn_to_write(folder: Path, say: Callable[[str], object]) -> Iterator[None]:
 
 @contextmanager
 def turn_to_make(path: Path, say: Callable[[str], object]) -> Iterator[None]:
-    """The same for one file, which is to be looked for again inside: whoever came first has made it by then."""
+    """The same for one file, which is to be looked for again inside: whoever came first has made it by then.
+
+    No lock is left, and where no file was made no new folder.
+    """
     lock = path.with_name(f"{path.name}.lock")
+    new = [folder for folder in path.parents if not folder.exists()]
     with _turn(lock, path, say):
-        yield
-        if path.is_file():
-            lock.unlink(missing_ok=True)  # whoever still waits for it finds the file
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                lock.unlink()
+                for folder in new:  # the deepest first
+                    folder.rmdir()  # only where it is empty
 
 
 @contextmanager
 def _turn(lock_file: Path, what: Path, say: Callable[[str], object]) -> Iterator[None]:
     lock = FileLock(lock_file)
     try:
-        lock_file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            say(f"another command is writing {what}; waiting for it")
-            lock.acquire()
+        while not lock.is_locked:
+            lock_file.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # who held it has removed the empty folder
+                try:
+                    lock.acquire(timeout=0)
+                except Timeout:
+                    say(f"another command is writing {what}; waiting for it")
+                    lock.acquire()
     except OSError as error:
         raise _machine_error(what, error) from error
     try:

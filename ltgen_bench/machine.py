@@ -2,8 +2,6 @@
 
 import os
 import platform
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +13,8 @@ import torch
 
 from ltgen_bench.errors import DamagedError, UserError
 from ltgen_bench.files import read_checked_json, set_aside, write_checked_json
+from ltgen_bench.memory import peak_memory
+from ltgen_bench.memory import peak_memory_mb as peak_memory_mb
 
 PACKAGES = ("ltgen-bench", "torch", "torchvision", "diffusers", "torch-fidelity", "numpy", "scipy", "scikit-learn", "pillow")
 COST_CURE = "it is set aside, and the time of earlier sessions of this stage is not counted"
@@ -58,19 +58,13 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def peak_memory_mb(device: torch.device) -> float:
-    """Largest memory so far: allocated on the CUDA device, or resident of this process on the CPU. In 10^6 bytes."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e6
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-
-
 @contextmanager
-def stage_cost(path: Path, device: torch.device, say: Callable[[str], object] = lambda message: None) -> Iterator[None]:
-    """Add the seconds spent inside, also when they end in an interruption, to the JSON file `path`.
+def stage_cost(path: Path, device: torch.device, say: Callable[[str], object] = lambda message: None, *,
+               done: bool = False) -> Iterator[None]:
+    """Add the seconds spent inside, also when they end in an interruption, to the JSON file `path`, with the peak of memory.
 
-    A damaged file is set aside, and `say` hears that what it counted is lost.
+    Where the stage was `done` before, reading what it left costs nothing that counts. A damaged file is set aside, and `say`
+    hears that what it counted is lost.
     """
     begin = time.monotonic()
     try:
@@ -78,22 +72,28 @@ def stage_cost(path: Path, device: torch.device, say: Callable[[str], object] = 
     except DamagedError as error:
         set_aside(path)
         say(str(error))
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)  # of a process on the CPU there is only the peak since its start
-    try:
+    if done and path.is_file():
         yield
-    finally:
-        cost = read_cost(path)
-        cost = {"seconds": round(cost["seconds"] + time.monotonic() - begin, 3), "device": device.type,
-                "peak_memory_mb": round(max(cost["peak_memory_mb"], peak_memory_mb(device)), 1)}
-        write_checked_json(path, cost)
+        return
+    with peak_memory(device) as peak:
+        try:
+            yield
+        finally:
+            cost = read_cost(path)
+            peaks = [*([cost["peak_memory_mb"]] if path.is_file() else []), None if done else peak.mb]
+            known = [mb for mb in peaks if mb is not None]
+            write_checked_json(path, {
+                "seconds": round(cost["seconds"] + time.monotonic() - begin, 3), "device": device.type,
+                "peak_memory_mb": round(max(known), 1) if len(known) == len(peaks) else None})
 
 
 def read_cost(path: Path) -> dict[str, Any]:
-    """What `stage_cost` wrote; zero seconds where the stage was never entered. Raises `DamagedError`."""
+    """What `stage_cost` wrote; zero seconds where the stage was never entered, and no peak where none is known. Raises
+    `DamagedError`."""
     if path.is_file():
         found = read_checked_json(path, COST_CURE)
-        if not all(isinstance(found.get(key), int | float) for key in ("seconds", "peak_memory_mb")) or "device" not in found:
+        seconds, peak = found.get("seconds"), found.get("peak_memory_mb", "missing")
+        if not isinstance(seconds, int | float) or not isinstance(peak, int | float | None) or "device" not in found:
             raise DamagedError(f"{path} is damaged (it does not say what a stage costs); {COST_CURE}.")
         return found
-    return {"seconds": 0.0, "device": "cpu", "peak_memory_mb": 0.0}
+    return {"seconds": 0.0, "device": "cpu", "peak_memory_mb": None}

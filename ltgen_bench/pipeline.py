@@ -37,6 +37,7 @@ from ltgen_bench.records.schema import RECORD_FILE, SCHEMA_VERSION, Entry, RunRe
 from ltgen_bench.records.vouched import read_kept, save_kept, whole
 from ltgen_bench.report.pictures import attempt
 from ltgen_bench.report.sheets import loss_curve, sample_sheet
+from ltgen_bench.training.checkpoint import checkpoint_path
 from ltgen_bench.training.cost import flops_per_image
 from ltgen_bench.training.loop import Trained, train
 from ltgen_bench.training.session import NOTHING_KEPT
@@ -143,7 +144,8 @@ def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[st
     with ranks.first_alone(only_writer(folder)), Interruption() as interruption:
         if ranks.first:
             claim(plan, progress)
-        with ranks.first_alone(stage_cost(folder / "train" / "cost.json", device, progress.say)):
+        there = checkpoint_path(folder / "train", config.train.budget_images).is_file()
+        with ranks.first_alone(stage_cost(folder / "train" / "cost.json", device, progress.say, done=there)):
             trained = train(config, dataset, folder / "train", device=device, progress=progress, interruption=interruption,
                             kept=kept, ranks=ranks)
             if ranks.first:
@@ -173,7 +175,8 @@ def measured(plan: Plan, trained: Trained, started: datetime, *, device: torch.d
     Of several `ranks` the first one comes back with it, and the others with None when their help is no longer needed.
     """
     config, dataset = plan.config, plan.dataset
-    with ranks.first_alone(stage_cost(plan.sample_folder / "cost.json", device, progress.say)):
+    drawn = (plan.sample_folder / "samples.npz").is_file()
+    with ranks.first_alone(stage_cost(plan.sample_folder / "cost.json", device, progress.say, done=drawn)):
         denoiser = trained.method.denoiser(trained.net, guidance_of(config.sample, dataset.num_classes, device))
         samples = sample(denoiser, config.sample, dataset.image_shape, dataset.num_classes, plan.sample_folder,
                          device=device, progress=progress, ranks=ranks)

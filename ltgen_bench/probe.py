@@ -9,7 +9,7 @@ from ltgen_bench.diffusion.draws import generator
 from ltgen_bench.diffusion.samplers import SAMPLERS
 from ltgen_bench.diffusion.sampling import chunk_size, guidance_of, labels_of
 from ltgen_bench.exact import exact_float32
-from ltgen_bench.machine import peak_memory_mb
+from ltgen_bench.memory import Peak, peak_memory
 from ltgen_bench.pipeline import Plan
 from ltgen_bench.training.cost import TIMED_IMAGES, pace, probing, seconds_each, timed_images
 
@@ -21,16 +21,26 @@ class Estimate:
     parameters: int
     train_seconds: float
     sample_seconds: float
-    memory_mb: float
+    memory_mb: float | None  # None where this machine does not tell
     train_images_per_second: float
     measured_steps: int
+
+    @property
+    def memory_words(self) -> str:
+        """`about 1.3 GB`."""
+        return "not known on this machine" if self.memory_mb is None else f"about {self.memory_mb / 1000:.1f} GB"
 
 
 @exact_float32()
 def estimate(plan: Plan, device: torch.device) -> Estimate:
     """Run a few training steps and a few network evaluations of `plan` and scale them up. Nothing is written."""
+    with peak_memory(device) as peak:
+        return _estimate(plan, device, peak)
+
+
+def _estimate(plan: Plan, device: torch.device, peak: Peak) -> Estimate:
     config, dataset = plan.config, plan.dataset
-    before = peak_memory_mb(device)
+    before = peak.mb
     trainer = probing(config, dataset, device, timed_images(config, device))
     step = pace(trainer)
     trainer.ema.net.to(memory_format=torch.channels_last)  # as a trained network is sampled from
@@ -46,9 +56,11 @@ def estimate(plan: Plan, device: torch.device) -> Estimate:
     with torch.inference_mode(), autocast:
         call_seconds, calls = seconds_each(lambda: denoiser(noise, t, t), device)
     evaluations = len(SAMPLERS[config.sample.sampler].make(config.sample.steps).timesteps)
-    grown = max(0.0, peak_memory_mb(device) - before)
+    largest = peak.mb
+    memory = None if largest is None or before is None else \
+        before + max(0.0, largest - before) * config.train.batch_size / trainer.train.batch_size
     return Estimate(
         parameters=trainer.net.parameter_count, train_seconds=step.seconds_per_image * config.train.budget_images,
         sample_seconds=call_seconds / drawn * len(labels) * evaluations,
-        memory_mb=before + grown * config.train.batch_size / trainer.train.batch_size,
+        memory_mb=memory,
         train_images_per_second=1 / step.seconds_per_image, measured_steps=step.steps + calls)

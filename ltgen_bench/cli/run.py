@@ -327,7 +327,7 @@ def _dry_run(plan: "Plan", device: Any, processes: int) -> None:
     click.echo(f"# parameters   {found.parameters:,}")
     click.echo(f"# training     about {train} on this {device}{alone} at {found.train_images_per_second:,.1f} images/s")
     click.echo(f"# sampling     about {draw} for {images:,} images")
-    click.echo(f"# memory       about {found.memory_mb / 1000:.1f} GB")
+    click.echo(f"# memory       {found.memory_words}")
     through = images + len(dataset.reference) + len(dataset.test)
     click.echo(f"# evaluation   {through:,} images through {', '.join(plan.config.evaluate.extractors)}, not in the estimate")
     written = "nothing was written" if plan.config.budget is None else "nothing but what the budget is in images was written"

@@ -165,7 +165,7 @@ def _foretold(name: str, plan: "Plan", device: "torch.device") -> list[str]:
             f"{found.train_images_per_second:,.1f} images/s",
             f"   sampling  about {draw} for {images:,} images by {sample.sampler} {sample.steps}, omega {sample.omega:g}, in "
             f"{sample.precision}",
-            f"   memory    about {found.memory_mb / 1000:.1f} GB"]
+            f"   memory    {found.memory_words}"]
 
 
 def _print(table: "Table", out: "Console") -> None:

@@ -52,7 +52,7 @@ class Stage(Part):
 
     name: Literal["train", "sample", "evaluate"]
     seconds: float = Field(ge=0)
-    peak_memory_mb: float = Field(ge=0)
+    peak_memory_mb: float | None = Field(ge=0, description="in this stage; None where that is not known")
     device: str
 
 

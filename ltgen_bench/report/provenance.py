@@ -22,7 +22,9 @@ def run_lines(records: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
 
 def _cost(record: RunRecord) -> str:
     stages = ", ".join(f"{stage.name} {stage.seconds:.0f} s" for stage in record.stages)
-    peak = max((stage.peak_memory_mb for stage in record.stages), default=0.0)
+    peaks = [stage.peak_memory_mb for stage in record.stages]
+    known = [peak for peak in peaks if peak is not None]
+    memory = f"{max(known) / 1000:.1f} GB" if known and len(known) == len(peaks) else "not known"
     exact = ", not bit-exact" if record.deterministic is False else ""
     parameters, seen = record.entry.parameters, record.entry.budget_images
     made = "nothing trained here" if parameters is None or seen is None else \
@@ -31,7 +33,7 @@ def _cost(record: RunRecord) -> str:
     made += f", {power(flops)} training FLOPs" if flops is not None else ""
     return (
         f"seed {record.seed}, {made}; {stages}; "
-        f"peak memory {peak / 1000:.1f} GB; finished {record.finished[:10]}{exact}"
+        f"peak memory {memory}; finished {record.finished[:10]}{exact}"
     )
 
 

@@ -5,6 +5,7 @@ Run as `python -m ltgen_bench.speed.process`.
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -20,12 +21,12 @@ import torch
 import ltgen_bench
 from ltgen_bench.errors import MachineError
 from ltgen_bench.files import write_text
-from ltgen_bench.machine import peak_memory_mb
+from ltgen_bench.memory import peak_memory
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds and peak memory (10^6 bytes) of a job, and the numbers that it computed."""
+    """Seconds of a job, its memory beyond the input (10^6 bytes; NaN: not known), and the numbers that it computed."""
 
     seconds: float
     memory_mb: float
@@ -65,23 +66,15 @@ def main() -> None:
     job, inputs, answer = json.loads(sys.argv[1])
     call = JOBS[job](**inputs)
     device = torch.device(inputs.get("device", "cpu"))
-    before = _peak_mb(device)
-    begin = time.perf_counter()
-    values = call()
-    seconds = time.perf_counter() - begin
-    result = Measured(seconds, _peak_mb(device) - before, [float(value) for value in values])
+    with peak_memory(device) as peak:
+        before = peak.mb  # of libraries and of the input
+        begin = time.perf_counter()
+        values = call()
+        seconds = time.perf_counter() - begin
+        largest = peak.mb
+    memory = math.nan if before is None or largest is None else largest - before
+    result = Measured(seconds, memory, [float(value) for value in values])
     write_text(Path(answer), json.dumps(asdict(result)))
-
-
-def _peak_mb(device: torch.device) -> float:
-    """The largest memory so far, in 10^6 bytes: what this process has resident, or on CUDA what torch has allocated there."""
-    status = Path("/proc/self/status")
-    if device.type == "cpu" and status.is_file():
-        # what Linux tells a process about its usage begins with the memory of who started it
-        for line in status.read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024 / 1e6
-    return peak_memory_mb(device)
 
 
 if __name__ == "__main__":

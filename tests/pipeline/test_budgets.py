@@ -2,6 +2,8 @@
 
 import json
 import shlex
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,62 @@ def test_both_at_once_and_a_broken_file_are_refused(of, costs, tmp_path):
     file.write_text("{")
     with pytest.raises(UserError, match=r"is broken .*; delete it, and the budget is measured again"):
         of(**{"budget.flops": 1000.0})
+
+
+@pytest.mark.parametrize("damage", [
+    lambda text: text.replace("496", "480"), lambda text: text.replace('"images"', '"image"'), lambda text: "[1]",
+    lambda text: "", lambda text: json.dumps({**json.loads(text), "sha256": "0" * 64}), lambda text: "[" * 100_000])
+def test_a_file_that_says_something_else_is_refused_by_name(of, costs, tmp_path, damage):
+    of(**{"budget.flops": 1000.0})
+    (file,) = (tmp_path / "tiny" / "budgets").iterdir()
+    file.write_text(damage(file.read_text()))
+    with pytest.raises(UserError, match=rf"{file.name} is broken .*; delete it"):
+        of(**{"budget.flops": 1000.0})
+
+
+def test_a_file_of_before_there_were_checksums_is_read(of, costs, tmp_path):
+    first = of(**{"budget.seconds": 100.0})
+    (file,) = (tmp_path / "tiny" / "budgets").iterdir()
+    kept = json.loads(file.read_text())
+    del kept["sha256"]
+    file.write_text(json.dumps(kept))
+    assert of(**{"budget.seconds": 100.0}).train == first.train
+    assert costs == ["seconds"]
+
+
+def test_commands_that_measure_at_once_train_the_same_number_of_images(of, monkeypatch, tmp_path):
+    paces, started = iter([0.5, 0.4, 0.3]), []
+
+    def slow(config, dataset, device):
+        started.append(device)
+        time.sleep(0.3)
+        return next(paces)
+
+    monkeypatch.setitem(UNITS, "seconds", slow)
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda seed: of(**{"budget.seconds": 100.0, "seed": seed}).train.budget_images, range(3)))
+    assert found == [192] * 3
+    assert len(started) == 1
+    assert len(list((tmp_path / "tiny" / "budgets").iterdir())) == 1
+
+
+def test_where_the_first_fails_the_next_measures(of, monkeypatch, tmp_path):
+    outcomes = iter([1000.0, 0.5])
+
+    def failing(config, dataset, device):
+        time.sleep(0.2)
+        return next(outcomes)
+
+    monkeypatch.setitem(UNITS, "seconds", failing)
+
+    def attempt(seed):
+        try:
+            return of(**{"budget.seconds": 100.0, "seed": seed}).train.budget_images
+        except UserError:
+            return None
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(attempt, range(2)), key=str) == [192, None]
 
 
 def test_a_run_of_so_many_operations_is_the_run_of_so_many_images_and_says_so_in_its_record(tiny_run, tiny_dataset, tmp_path):

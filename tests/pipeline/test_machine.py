@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from ltgen_bench.errors import UserError
-from ltgen_bench.machine import choose_device, hardware, peak_memory_mb, read_cost, stage_cost, versions
+from ltgen_bench.machine import choose_device, hardware, read_cost, stage_cost, versions
+from ltgen_bench.memory import peak_memory_mb
 
 CPU = torch.device("cpu")
 
