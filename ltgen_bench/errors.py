@@ -23,6 +23,10 @@ class UserError(BenchError):
         super().__init__("\n".join([message, *(f"  {problem}" for problem in self.problems)]))
 
 
+class MethodError(UserError):
+    """The code of a method fails. The message says where."""
+
+
 class BusyError(UserError):
     """Another command is writing there now; the same command may go through later."""
 

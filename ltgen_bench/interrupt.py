@@ -12,18 +12,22 @@ from ltgen_bench.errors import Interrupted
 from ltgen_bench.torchrun import place
 
 ECHO = 1.0  # seconds in which the echo of a signal comes
+PATIENCE = 5.0  # seconds that a step may still take after a signal, at least
+ALARM: int | None = getattr(signal, "SIGALRM", None)  # Windows has none
 
 
 class Interruption:
     """As a context manager it takes over both signals in the main thread, and gives them back.
 
     A signal raises `Interrupted`, except inside `deferred()`, where it is noted in `requested` for the loop to act on.
-    A second signal raises there too, unless it is a SIGTERM within a second: torchrun sends one right after the Ctrl-C that it
-    hands on, and schedulers send it to a program and to its parent.
+    There it raises too where the loop does not act on it within `patience` seconds: a step that does not end is left. So does a
+    second signal, unless it is a SIGTERM within a second: torchrun sends one right after the Ctrl-C that it hands on, and
+    schedulers send it to a program and to its parent.
     """
 
     def __init__(self) -> None:
         self.requested: int | None = None
+        self.patience = PATIENCE  # seconds; who knows how long a step takes says more
         self._since = 0.0
         self._deferring = self._failing = False
         self._previous: dict[int, Any] = {}
@@ -31,15 +35,23 @@ class Interruption:
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
             self._previous = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+            if ALARM is not None:
+                self._previous[ALARM] = signal.signal(ALARM, self._handle)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self._ring_in(0.0)
         for number, handler in self._previous.items():
             # torchrun ends with SIGTERM whoever is left; what went wrong is told first
             untold = number == signal.SIGTERM and kind is not None and place().size > 1
             signal.signal(number, signal.SIG_IGN if untold else handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if number == ALARM:
+            if self._deferring and self.requested is not None:
+                self.stop(f"stopped in the middle of a step that did not end within {self.patience:.0f} s; what was saved "
+                          "before it stays")
+            return
         if self._failing and number == signal.SIGTERM and place().size > 1:
             return
         again = self.requested is not None
@@ -48,6 +60,16 @@ class Interruption:
         self.note(number)
         if again or not self._deferring:
             self.stop("stopped")
+        self._ring_in(self.patience)
+
+    def _ring_in(self, seconds: float) -> None:
+        """Have an alarm after so many seconds; 0 takes it back. Only where this has taken over the signals."""
+        if ALARM is not None and ALARM in self._previous:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    def heard(self) -> None:
+        """The loop acts on the signal now, and takes for that as long as it does."""
+        self._ring_in(0.0)
 
     def note(self, number: int) -> None:
         """That this signal came, here or to another process of the run."""
@@ -64,6 +86,7 @@ class Interruption:
             raise
         finally:
             self._deferring = False
+            self._ring_in(0.0)
         if self.requested is not None:
             self.stop("stopped")
 

@@ -30,6 +30,7 @@ from ltgen_bench.files import only_writer, read_checked_json, set_aside, write_c
 from ltgen_bench.interrupt import Interruption
 from ltgen_bench.machine import choose_device, hardware, read_cost, stage_cost, versions
 from ltgen_bench.methods import METHODS, normalised, spelled_out
+from ltgen_bench.methods.blame import blamed
 from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.ranks import ALONE, Ranks
 from ltgen_bench.recipes import check_names
@@ -168,6 +169,7 @@ def same_for_all(plan: Plan, ranks: Ranks) -> None:
     ranks.share_disk(plan.runs)
 
 
+@blamed
 def measured(plan: Plan, trained: Trained, started: datetime, *, device: torch.device, extractor_weights: Mapping[str, Path],
              progress: Progress, command: str, ranks: Ranks = ALONE) -> Run | None:
     """Samples of `trained`, their scores and the record of it all, in the folders of the plan but for the record.
@@ -195,6 +197,7 @@ def measured(plan: Plan, trained: Trained, started: datetime, *, device: torch.d
     return Run(plan, make_record(plan, trained, scores, device, started, command, flops, ranks.size), scores)
 
 
+@blamed
 def training_flops(plan: Plan, device: torch.device) -> float:
     """Of one training image, counted once for a run folder; again where what is kept of it is damaged."""
     path = plan.folder / "train" / "flops.json"

@@ -10,6 +10,7 @@ from ltgen_bench.diffusion.samplers import SAMPLERS
 from ltgen_bench.diffusion.sampling import chunk_size, guidance_of, labels_of
 from ltgen_bench.exact import exact_float32
 from ltgen_bench.memory import Peak, peak_memory
+from ltgen_bench.methods.blame import blamed
 from ltgen_bench.pipeline import Plan
 from ltgen_bench.training.cost import TIMED_IMAGES, pace, probing, seconds_each, timed_images
 
@@ -31,6 +32,7 @@ class Estimate:
         return "not known on this machine" if self.memory_mb is None else f"about {self.memory_mb / 1000:.1f} GB"
 
 
+@blamed
 @exact_float32()
 def estimate(plan: Plan, device: torch.device) -> Estimate:
     """Run a few training steps and a few network evaluations of `plan` and scale them up. Nothing is written."""

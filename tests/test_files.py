@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,27 @@ class TestInterruption:
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
             pytest.fail("went on after the second signal")
+
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_a_step_that_does_not_end_is_left_after_one_signal(self, number, code):
+        begin = time.monotonic()
+        with pytest.raises(Interrupted, match="did not end") as caught, Interruption() as interruption, \
+                interruption.deferred():  # noqa: PT012
+            interruption.patience = 0.3
+            signal.raise_signal(number)
+            while time.monotonic() - begin < 30:
+                pass
+        assert caught.value.exit_code == code
+        assert 0.3 <= time.monotonic() - begin < 10
+
+    def test_a_loop_that_acts_on_the_signal_has_its_time(self):
+        with pytest.raises(Interrupted, match="saved"), Interruption() as interruption, interruption.deferred():  # noqa: PT012
+            interruption.patience = 0.05
+            signal.raise_signal(signal.SIGINT)
+            interruption.heard()
+            time.sleep(0.2)
+            interruption.stop("saved")
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
     @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
     def test_a_sigterm_right_after_the_first_signal_is_its_echo(self, first):

@@ -37,7 +37,7 @@ from ltgen_bench.check.statements import (
     its_settings_are_strict_frozen_and_described,
 )
 from ltgen_bench.check.trial import Trial, Unmet, sentence
-from ltgen_bench.errors import BenchError, UserError
+from ltgen_bench.errors import BenchError, MethodError, UserError
 
 Requirement = Callable[[Trial], None]
 
@@ -68,12 +68,12 @@ def examine(requirement: Requirement, trial: Trial) -> Finding:
     except Unmet as unmet:
         return Finding(title(requirement), "note" if requirement in ADVISORY else "FAILED", str(unmet))
     except UserError as error:
-        if requirement in REFUSABLE:
+        if requirement in REFUSABLE and not isinstance(error, MethodError):
             return Finding(title(requirement), "note", f"it refuses: {error}")
         return Finding(title(requirement), "FAILED", str(error))
     except BenchError as error:
         return Finding(title(requirement), "FAILED", str(error))
-    except Exception as error:  # noqa: BLE001  (whatever a method raises is what the check is there to find)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever a method raises is what the check is there to find)
         return Finding(title(requirement), "FAILED", sentence(error))
     return Finding(title(requirement), "ok", "")
 

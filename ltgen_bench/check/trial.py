@@ -20,6 +20,7 @@ from ltgen_bench.diffusion.draws import Draws, generator
 from ltgen_bench.diffusion.network import ConditionalUNet, build_network
 from ltgen_bench.methods import METHODS
 from ltgen_bench.methods.base import Batch, Loss, Method
+from ltgen_bench.methods.blame import checked, failure
 from ltgen_bench.training.loop import rehearsed
 
 SHAPE = (1, 8, 8)
@@ -139,7 +140,7 @@ class Built:
             batch = Batch(batch.x_0[part.start:part.stop], batch.labels[part.start:part.stop])
         batch = self.method.transform_batch(batch, draws)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-            return self.method.loss(self.net, batch, draws)
+            return checked(self.method.loss(self.net, batch, draws), self.method)
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """Everything that is trained, by name."""
@@ -198,6 +199,8 @@ class Trial:
 
 def sentence(error: BaseException) -> str:
     """What an exception of a method says to its author: kind, first line, and where it arose."""
+    if isinstance(error, SystemExit):
+        return f"{failure(error)} ({place(traceback.extract_tb(error.__traceback__))})"
     words = str(error).strip().splitlines() or ["no reason given"]
     return f"{type(error).__name__}: {words[0]} ({place(traceback.extract_tb(error.__traceback__))})"
 

@@ -42,7 +42,7 @@ def _of_package(point: EntryPoint) -> "type[Method]":
     where = f"method '{point.name}' of {_place(point)}"
     try:
         kind = point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"{where} cannot be imported: {type(error).__name__}: {error}; mend that package or uninstall "
                         "it.") from error
     _check_whole(kind, where)
@@ -107,8 +107,12 @@ def add_method_file(path: Path) -> str:
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise UserError(f"--method-file: {path} fails when it is read: {type(error).__name__}: {error}.") from error
+    except (Exception, SystemExit) as error:
+        from ltgen_bench.methods.blame import failure, place_in
+
+        where = place_in(error, Path(spec.origin or path))
+        told = f"{failure(error)} ({where})" if where else failure(error)
+        raise UserError(f"--method-file: {path} fails when it is read: {told}.") from error
     found = [value for value in vars(module).values()
              if isinstance(value, type) and issubclass(value, Method) and value.__module__ == spec.name]
     if len(found) != 1:

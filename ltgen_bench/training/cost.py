@@ -23,6 +23,7 @@ from ltgen_bench.config import RunConfig
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.exact import exact_float32
+from ltgen_bench.methods.blame import blamed
 from ltgen_bench.training.loop import rehearsed
 from ltgen_bench.training.trainer import Stepper, Trainer
 
@@ -96,6 +97,7 @@ def an_image(trainer: Trainer, measure: Callable[[Part], F]) -> F:
     return reduce(operator.add, map(of_part, parts(trainer)))
 
 
+@blamed
 def probing(config: RunConfig, dataset: LongTailDataset, device: torch.device, images: int) -> Trainer:
     """A trainer of `config` whose steps have at most so many images, and never reach the end of a budget."""
     batch = min(images, config.train.batch_size)
@@ -108,6 +110,7 @@ def probing(config: RunConfig, dataset: LongTailDataset, device: torch.device, i
 
 
 @exact_float32()
+@blamed
 def flops_per_image(config: RunConfig, dataset: LongTailDataset, device: torch.device) -> float:
     """Floating-point operations of one training image: a whole step of the method, forward and backward.
 

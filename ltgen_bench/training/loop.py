@@ -15,6 +15,7 @@ from ltgen_bench.exact import exact_float32
 from ltgen_bench.interrupt import Interruption
 from ltgen_bench.methods import METHODS, method_settings
 from ltgen_bench.methods.base import Method, Problem
+from ltgen_bench.methods.blame import blamed
 from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.ranks import ALONE, Ranks
 from ltgen_bench.training.preparation import Preparation, Rehearsal
@@ -50,6 +51,7 @@ def prepared(config: RunConfig, dataset: LongTailDataset, folder: Path, device: 
     return method, preparation
 
 
+@blamed
 def rehearsed(config: RunConfig, dataset: LongTailDataset, device: torch.device,
               images: int | None = None) -> tuple[Method, Rehearsal]:
     """(the method of `config` with what it trains beforehand left untrained, what it asked for). Nothing is kept."""
@@ -60,6 +62,7 @@ def rehearsed(config: RunConfig, dataset: LongTailDataset, device: torch.device,
 
 
 @exact_float32()
+@blamed
 def train(config: RunConfig, dataset: LongTailDataset, folder: Path, *, device: torch.device | str = "cpu",
           progress: Progress = SILENT, interruption: Interruption | None = None, kept: Mapping[int, Path] = NOTHING_KEPT,
           until: int | None = None, prepared_in: Path | None = None, ranks: Ranks = ALONE) -> Trained:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ltgen_bench.config import TrainConfig
 from ltgen_bench.errors import MachineError, UserError
 from ltgen_bench.files import append_text, write_text
-from ltgen_bench.interrupt import Interruption
+from ltgen_bench.interrupt import PATIENCE, Interruption
 from ltgen_bench.methods.base import Loss
 from ltgen_bench.progress import Progress, Stage
 from ltgen_bench.ranks import Ranks
@@ -22,6 +22,7 @@ from ltgen_bench.training.checkpoint import load_newest, restore, sampled_tensor
 from ltgen_bench.training.trainer import Stepper
 
 CHECKPOINT_SECONDS = 10.0  # at least; longer where writing one takes more than a twentieth of the time between two
+TIMES_SLOWEST = 4  # as long as the slowest step so far may another one take before it counts as endless
 LOG_POINTS = 400  # lines of the log over the whole budget
 ADVICE = ("The last good checkpoint stays; try a lower train.learning_rate or train.clip_norm, or "
           'train.precision = "float32".')
@@ -44,6 +45,7 @@ class Session:
         self.seconds, self.next_log = 0.0, (trainer.images_seen // self.log_every + 1) * self.log_every
         self.resumed = self.saved = self.clock = time.monotonic()
         self.interval = CHECKPOINT_SECONDS
+        self.slowest = 0.0  # seconds of a step
         self.info = {"run": run, **self._machine()}
 
     def _machine(self) -> dict[str, Any]:
@@ -63,10 +65,15 @@ class Session:
         with (torch.random.fork_rng(devices=forked), interruption.deferred(),
               self.progress.stage(self.stage, until, "images", trainer.images_seen) as stage):
             while trainer.images_seen < until:
+                begun = time.monotonic()
                 self.record(trainer.step(), stage)
                 self.keep(kept)
+                self.slowest = max(self.slowest, time.monotonic() - begun, self.interval / 20)  # or to write a checkpoint
+                steps = self.sync_every if self.ranks.size > 1 else 1  # several processes hear of a signal where losses are read
+                interruption.patience = max(PATIENCE, TIMES_SLOWEST * steps * self.slowest)
                 signal, due = self._agreed(interruption.requested)
                 if signal is not None:
+                    interruption.heard()
                     interruption.note(signal)
                     self.save()
                     interruption.stop(f"stopped at {trainer.images_seen:,} of {budget:,} images{self.of}; the position is saved")

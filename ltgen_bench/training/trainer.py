@@ -17,6 +17,7 @@ from ltgen_bench.diffusion.draws import Draws, derived_seed
 from ltgen_bench.diffusion.network import ConditionalUNet, build_network
 from ltgen_bench.errors import DamagedError, UserError
 from ltgen_bench.methods.base import Batch, Loss, Method
+from ltgen_bench.methods.blame import checked
 from ltgen_bench.ranks import ALONE, Ranks
 from ltgen_bench.training.augmentation import AUGMENTATIONS
 from ltgen_bench.training.augmentation.base import transformed
@@ -190,7 +191,7 @@ class Trainer(Stepper[ConditionalUNet]):
 
     def loss(self, batch: Batch, draws: Draws) -> Loss:
         """That of the method whose turn it is."""
-        return self._in_turn.loss(self.call, batch, draws)
+        return checked(self._in_turn.loss(self.call, batch, draws), self._in_turn)
 
     @property
     def _in_turn(self) -> Method:

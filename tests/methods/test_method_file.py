@@ -3,9 +3,10 @@
 import pytest
 
 from ltgen_bench.config import MethodConfig
-from ltgen_bench.errors import UserError
+from ltgen_bench.errors import MethodError, UserError
 from ltgen_bench.methods import METHODS, add_method_file, method_settings, normalised
 from ltgen_bench.recipes import resolve_recipe
+from ltgen_bench.training.loop import train
 
 WHOLE = '''
 """A method of my own."""
@@ -170,3 +171,43 @@ class TestSettings:
 def test_a_name_that_leads_elsewhere_is_refused(methods, written, name):
     with pytest.raises(UserError, match=r"mine\.py: the method .*a name is of letters"):
         add_method_file(written(WHOLE.replace('name = "mine"', f'name = "{name}"')))
+
+
+LOSS = "        total = (net(x_t, t, batch.labels, batch.augment) - noise).abs().pow(self.settings.power).mean()\n"
+
+
+class TestWhatFails:
+    """Where a method fails, its file and line are told, and nothing ends the program as if all were done."""
+
+    @pytest.fixture
+    def fails(self, methods, written, make_config, tiny_dataset, tmp_path):
+        def train_it(old, new):
+            text = WHOLE.replace(old, new)
+            assert text != WHOLE
+            add_method_file(written(text))
+            train(make_config({"method.name": "mine", "train.budget_images": 16}), tiny_dataset, tmp_path / "train")
+
+        return train_it
+
+    @pytest.mark.parametrize(("line", "sentence"), [
+        ("        total = 1 / 0\n", r"ZeroDivisionError: division by zero \(mine\.py, line 22, in loss\)"),
+        ("        import sys; sys.exit(0)\n", r"it calls sys\.exit\(0\).*\(mine\.py, line 22, in loss\)"),
+        ("        return net(x_t, t)\n", r"TypeError: .*labels.* \(mine\.py, line 22, in loss\)"),
+        ("        return 0.5\n", r"gives a float where a Loss is needed.*\(mine\.py, line 20\)"),
+        (LOSS + "        total = total.detach()\n", r"cannot be differentiated.*\(mine\.py, line 20\)"),
+        (LOSS.replace(".mean()", ""), r"has the shape \[8, 1, 8, 8\]|f32\[8,1,8,8\].*mine\.py"),
+        (LOSS + "        return Loss(total, {'error': total[None]})\n", r"the term 'error', which is no tensor of one number"),
+    ])
+    def test_a_loss_that_fails_is_told_with_its_place(self, fails, line, sentence):
+        with pytest.raises(MethodError, match=sentence):
+            fails(LOSS, line)
+
+    @pytest.mark.parametrize("hook", ["prepare(self, workshop)", "adapt_network(self, net)", "class_weights(self)",
+                                      "transform_batch(self, batch, draws)", "__init__(self, *given)"])
+    def test_so_is_every_hook(self, fails, hook):
+        with pytest.raises(MethodError, match=r"mine fails: KeyError: 'x' \(mine\.py, line 21, in "):
+            fails("    def loss(self", f"    def {hook}:\n        raise KeyError('x')\n\n    def loss(self")
+
+    def test_a_file_that_ends_the_program_is_refused(self, methods, written):
+        with pytest.raises(UserError, match=r"sys\.exit\(0\).*line 2"):
+            add_method_file(written("import sys\nsys.exit(0)\n"))
