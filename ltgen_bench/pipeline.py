@@ -20,8 +20,7 @@ from ltgen_bench.current import revisions, still_current
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.load import load_dataset
 from ltgen_bench.diffusion.network import check_network, network_shape
-from ltgen_bench.diffusion.samplers import SAMPLERS
-from ltgen_bench.diffusion.sampling import guidance_of, sample
+from ltgen_bench.diffusion.sampling import check_sampling, guidance_of, sample
 from ltgen_bench.errors import BenchError, DamagedError, UserError
 from ltgen_bench.evaluation.evaluate import check_extractors, evaluate, fitted, share_features
 from ltgen_bench.evaluation.presets import rules_of
@@ -246,7 +245,7 @@ def make_plan(config: RunConfig, dataset: LongTailDataset, runs: Path, *, device
         raise UserError(f"sample.omega: {config.sample.omega:g} needs a null label, and {method.name} trains none, so its omega "
                         "is 0; guidance for plain DDPM is the method 'cfg'.")
     check_network(network_shape(config.network), dataset.image_shape)
-    SAMPLERS[config.sample.sampler].make(config.sample.steps)  # refuses a number of steps that it cannot take
+    check_sampling(config.sample, dataset.image_shape, dataset.num_classes)
     return Plan(in_images(config, dataset, runs, device or choose_device(), progress), dataset, runs)
 
 

@@ -23,6 +23,14 @@ def validate(model: type[M], values: Mapping[str, Any], *, where: str, prefix: s
 
 
 INVERSE = "inverse"  # marks a field (in `json_schema_extra`) of which some write the inverse
+LONGEST_QUOTE = 100  # characters
+
+
+def short(text: str) -> str:
+    """`text` as a sentence can quote it: its beginning, where it is long."""
+    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}..."
+
+
 ALLOWED = {
     "int_type": "a whole number", "int_from_float": "a whole number", "float_type": "a number", "string_type": "a text",
     "bool_type": "true or false", "tuple_type": "a list", "finite_number": "a finite number",
@@ -43,7 +51,8 @@ def _explain_all(model: type[BaseModel], faults: list[dict[str, Any]]) -> list[s
 
 
 def _explain(model: type[BaseModel], path: tuple[str, ...], faults: list[dict[str, Any]]) -> str:
-    key, kind, given = ".".join(path), faults[0]["type"], faults[0].get("input")
+    key, kind, given = short(".".join(path)), faults[0]["type"], faults[0].get("input")
+    shown = short(repr(given))
     if kind == "extra_forbidden":
         known = list(_field_model(model, path[:-1]).model_fields)
         return f"{key}: unknown setting.{did_you_mean(path[-1], known)} Known: {', '.join(known)}."
@@ -51,11 +60,11 @@ def _explain(model: type[BaseModel], path: tuple[str, ...], faults: list[dict[st
         return f"{key}: is needed and not given."
     if kind == "string_pattern_mismatch":  # what is allowed stands in the field's own description
         described = str(_field_model(model, path[:-1]).model_fields[path[-1]].description)
-        return f"{key}: {given!r} is not one of {described.rpartition(': ')[2]}."
+        return f"{key}: {shown} is not one of {described.rpartition(': ')[2]}."
     alternatives = [_allowed(fault, _bounds(model, path)) for fault in faults]
     if None in alternatives:
-        return f"{key}: {given!r}: {faults[0]['msg']}."
-    return f"{key}: {given!r} is not {' or '.join(str(allowed) for allowed in alternatives)}.{_inverse_hint(model, path, given)}"
+        return f"{key}: {shown}: {faults[0]['msg']}."
+    return f"{key}: {shown} is not {' or '.join(str(allowed) for allowed in alternatives)}.{_inverse_hint(model, path, given)}"
 
 
 def _inverse_hint(model: type[BaseModel], path: tuple[str, ...], given: Any) -> str:

@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A room imports only rooms before it. Rooms of one line do not know each other, except the foundation among itself.
 ORDER = [
     ("errors", "registry", "progress", "files", "interrupt", "validation", "torchrun", "ranks", "batch_size", "compiling",
-     "exact", "memory", "plain_text", "source_facts", "tables_in", "tensors_file", "user_paths"),
+     "early", "exact", "memory", "plain_text", "source_facts", "tables_in", "tensors_file", "user_paths"),
     ("config",), ("data",), ("diffusion",), ("methods",), ("training",), ("evaluation",), ("records",), ("report",),
     ("machine", "recipes", "console", "drawn", "kept", "current"), ("commands", "budgets"), ("pipeline",), ("curves",),
     ("probe", "api", "rescore", "search", "grid", "check", "speed", "export"), ("cli",),

@@ -1,7 +1,15 @@
 """The command line: parse, call the library, print. What takes time to import is imported by the command that needs it."""
 
+# ruff: noqa: E402, I001  (a signal while the rest is imported finds its answer)
+from ltgen_bench.early import mind_signals
+
+mind_signals()
+
+import os
+import signal
 import sys
 import traceback
+from types import FrameType
 
 import click
 
@@ -23,9 +31,11 @@ from ltgen_bench.cli.sample import sample
 from ltgen_bench.cli.search import search
 from ltgen_bench.cli.several import Voice, check_shared
 from ltgen_bench.cli.shared import Commands, unforeseen
+from ltgen_bench.cli.terminal import any_text
 from ltgen_bench.cli.speed import speed
-from ltgen_bench.errors import BenchError, LostError
+from ltgen_bench.errors import BenchError, Interrupted, LostError
 from ltgen_bench.ranks import leave, minding_the_others
+from ltgen_bench.torchrun import place
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -39,6 +49,7 @@ def cli(context: click.Context) -> None:
     ltgen-bench run --method ddpm --dataset cifar10-lt   another method, other data
     ltgen-bench report                                   tables and plots of all runs
     """
+    any_text()
     check_shared(context.invoked_subcommand)
 
 
@@ -47,16 +58,36 @@ for _command in (run, grid, evaluate, search, report, protocol, data, list_, met
     cli.add_command(_command)
 
 
+class _Signals:
+    """Ctrl-C and SIGTERM where no stage minds them. `came` says that one did: what breaks an import then is no fault of ours."""
+
+    def __init__(self) -> None:
+        self.came = 0
+
+    def mind(self) -> None:
+        """Take over both; of several processes torchrun ends some itself."""
+        signal.signal(signal.SIGINT, self._handle)
+        if place().size == 1:
+            signal.signal(signal.SIGTERM, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.came = number
+        if number == signal.SIGTERM:
+            raise Interrupted("stopped", 128 + number)
+        raise KeyboardInterrupt
+
+
 def main() -> None:
     """The program: run a command and turn what went wrong into one sentence and an exit code."""
     debug = "--debug" in sys.argv[1:]
-    voice = Voice()
+    signals, voice = _Signals(), Voice()
     try:
+        signals.mind()
+        any_text()
         with minding_the_others():
             code = cli.main(standalone_mode=False)
         if voice.size > 1:
             leave()
-        sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Abort:
         _fail(voice, "interrupted", 130)
     except click.ClickException as error:
@@ -68,9 +99,16 @@ def main() -> None:
         _fail(voice, str(error), error.exit_code, trace=debug, at_once=isinstance(error, LostError))
     except KeyboardInterrupt:
         _fail(voice, "interrupted", 130, trace=debug)
+    except SystemExit as error:
+        if "_LTGEN_BENCH_COMPLETE" in os.environ:  # the completion of shells ends so
+            raise
+        _fail(voice, f"some code called sys.exit({error.code!r}), so nothing is finished; --debug shows where", 1, trace=debug)
     except Exception as error:  # noqa: BLE001  (the last line of defence: what nobody foresaw, still without a traceback)
+        if signals.came:
+            _fail(voice, "interrupted", 128 + signals.came, trace=debug)
         message, code = unforeseen(error)
         _fail(voice, message, code, trace=debug)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _usage(error: click.ClickException) -> str:

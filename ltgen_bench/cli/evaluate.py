@@ -18,7 +18,7 @@ from ltgen_bench.cli.run import (
     resumable,
     weights_files,
 )
-from ltgen_bench.cli.shared import FILE, FOLDER, batch_option, data_options, data_values, debug_option, runs_option
+from ltgen_bench.cli.shared import FILE, FOLDER, batch_option, data_options, data_values, debug_option, runs_option, whole_number
 from ltgen_bench.errors import UserError, did_you_mean
 from ltgen_bench.registry import check_label, for_folder
 from ltgen_bench.user_paths import user_path
@@ -145,7 +145,7 @@ def _refuse(why: str, **options: Any) -> None:
 
 def _whole_numbers(option: str, text: str | None) -> list[int]:
     """`3,5,10` as a list; what is no whole number above 0, or stands there twice, is a `UserError`."""
-    numbers = [int(name) if name.isdecimal() else 0 for name in names_of(text) or []]
+    numbers = [whole_number(name) for name in names_of(text) or []]
     if text is not None and (not numbers or min(numbers) < 1 or len(set(numbers)) < len(numbers)):
         raise UserError(f"{option} {text}: write different whole numbers above 0, for example {option} 3,5,10")
     return numbers

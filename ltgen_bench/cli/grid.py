@@ -28,7 +28,7 @@ from ltgen_bench.cli.run import (
     warnings_of,
     weights_files,
 )
-from ltgen_bench.cli.shared import FILE, debug_option, runs_option, unforeseen
+from ltgen_bench.cli.shared import FILE, debug_option, runs_option, unforeseen, whole_number
 from ltgen_bench.errors import BenchError, Interrupted, MachineError, UserError
 
 if TYPE_CHECKING:
@@ -142,8 +142,8 @@ def configs_of(methods: str | None, seeds: str, axes: tuple[str, ...], method_fi
 
 def _seeds(text: str) -> list[int]:
     parts = names_of(text) or []
-    if not parts or not all(part.isdigit() and int(part) < 2**31 for part in parts):
-        raise UserError(f"--seeds {text}: whole numbers from 0, with commas, as in --seeds 0,1,2")
+    if not parts or not all(0 <= whole_number(part) < 2**31 for part in parts):
+        raise UserError(f"--seeds {text:.40}: whole numbers from 0, with commas, as in --seeds 0,1,2")
     return list(map(int, parts))
 
 

@@ -1,12 +1,14 @@
 """What the commands share: options, the group that answers a mistyped name, and plain tables."""
 
 import errno
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ltgen_bench import __version__
 from ltgen_bench.errors import UserError, did_you_mean
 from ltgen_bench.user_paths import check_path
 
@@ -54,9 +56,16 @@ class Batch(click.ParamType):
         """The number, or "auto"; of anything else a `UserError`."""
         if value == "auto" or isinstance(value, int):
             return value
-        if not value.isdecimal() or int(value) < 1:
-            raise UserError(f"--batch {value}: it is a whole number above 0, or auto for as many as are fastest on this machine.")
-        return int(value)
+        number = whole_number(value)
+        if number < 1:
+            raise UserError(f"--batch {value:.40}: it is a whole number above 0, or auto for as many as are fastest on this "
+                            "machine.")
+        return number
+
+
+def whole_number(text: str) -> int:
+    """A whole number of at most 18 digits; -1 for anything else."""
+    return int(text) if text.isdecimal() and len(text) <= 18 else -1
 
 
 def batch_option(words: str) -> Callable:
@@ -105,10 +114,22 @@ def unforeseen(error: Exception) -> tuple[str, int]:
     """(a sentence, the exit code) for an exception that is none of ours."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "the disk is full. What was finished is whole; free some space and repeat the command to go on.", 1
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if _out_of_memory(error):
         return (f"out of memory ({error}); take a smaller train.batch_size with --set, --batch auto for what is drawn and looked "
                 "at, or a smaller --network."), 1
-    return f"unforeseen {type(error).__name__}: {error}   (repeat the command with --debug for the traceback)", 1
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename} could not be used: {error.strerror}.", 1
+    words = " ".join(str(error).split())
+    return (f"this is a fault of ltgen-bench: {type(error).__name__}: {words:.500}. Please report it, with the command, the "
+            f"version ({__version__}) and what the command prints with --debug."), 1
+
+
+def _out_of_memory(error: Exception) -> bool:
+    if "torch" not in sys.modules:
+        return isinstance(error, MemoryError)
+    from ltgen_bench.batch_size import out_of_memory
+
+    return out_of_memory(error)
 
 
 def listing(rows: list[tuple[str, str, str]], heads: tuple[str, str, str]) -> None:

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from ltgen_bench.config import NetworkConfig
+from ltgen_bench.data.memory import machine_memory
 from ltgen_bench.errors import UserError
 
 
@@ -119,6 +120,17 @@ def check_network(shape: NetworkShape, image_shape: tuple[int, int, int]) -> Non
     odd = [c for c in shape.channels if c <= 0 or c % groups]
     if odd:
         raise UserError(f"network.channels: {odd[0]} is not a multiple of {groups} (the groups of the group norm).")
+    least, there = least_memory(shape), machine_memory()
+    if least > there:  # which the system would answer by ending the program, without a word
+        raise UserError(f"network.channels: a network of {', '.join(map(str, shape.channels))} channels takes more than "
+                        f"{least / 1e9:,.0f} GB in training, and this machine has {there / 1e9:,.0f} GB; take fewer channels.")
+
+
+def least_memory(shape: NetworkShape) -> int:
+    """Bytes that training takes at least: the 3 x 3 convolutions that keep a level's width, their average and gradient, and
+    two moments."""
+    numbers = sum(9 * width * width for width in shape.channels) * (2 * shape.blocks + 1)
+    return 4 * 5 * numbers
 
 
 def build_network(config: NetworkConfig, image_shape: tuple[int, int, int], num_classes: int, *, seed: int,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ltgen_bench.batch_size import AUTO, even_chunks, fastest_size
 from ltgen_bench.compiling import asks_for_compiling
 from ltgen_bench.config import SampleConfig
 from ltgen_bench.data.images import SampleSet
+from ltgen_bench.data.memory import machine_memory
 from ltgen_bench.diffusion.draws import derived_seed, generator, image_seed
 from ltgen_bench.diffusion.guidance import Denoiser, Guidance
 from ltgen_bench.diffusion.samplers import SAMPLERS
@@ -48,6 +50,15 @@ def labels_of(config: SampleConfig, num_classes: int) -> Int64[np.ndarray, " M"]
     if config.labels == "uniform":
         return uniform_labels(num_classes, num_classes * config.images_per_class, config.seed)
     return balanced_labels(num_classes, config.images_per_class)
+
+
+def check_sampling(config: SampleConfig, image_shape: tuple[int, int, int], num_classes: int) -> None:
+    """A `UserError` for a number of steps that the sampler cannot take, and for more images than the memory holds."""
+    SAMPLERS[config.sampler].make(config.steps)
+    needed, there = config.images_per_class * num_classes * prod(image_shape), machine_memory()
+    if needed > there:
+        raise UserError(f"sample.images_per_class: {config.images_per_class:,} images of each class take {needed / 1e9:,.0f} GB, "
+                        f"and this machine has {there / 1e9:,.0f} GB; take fewer.")
 
 
 @dataclass(frozen=True)

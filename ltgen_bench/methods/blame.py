@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import torch
 from torch import Tensor
 
 from ltgen_bench.batch_size import out_of_memory
@@ -29,7 +30,7 @@ def checked(found: Any, method: Method) -> Loss:
         fault = f"gives a Loss whose total is a {type(found.total).__name__} and no tensor; take no .item() and no float() of it"
     elif found.total.ndim:
         fault = f"gives a Loss whose total has the shape {list(found.total.shape)}, and it is to be one number; take its mean()"
-    elif not found.total.requires_grad:
+    elif torch.is_grad_enabled() and not found.total.requires_grad:
         fault = ("gives a Loss whose total does not depend on the network, so it cannot be differentiated; take no detach() and "
                  "no torch.no_grad() on the way to it")
     else:

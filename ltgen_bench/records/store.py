@@ -18,6 +18,7 @@ from ltgen_bench.files import only_writer
 from ltgen_bench.plain_text import printable
 from ltgen_bench.records.schema import RECORD_FILE, NewerError, RunRecord
 from ltgen_bench.records.vouched import read_scores
+from ltgen_bench.user_paths import check_path
 
 DIGESTS = re.compile(r"-[0-9a-f]{8}(-s\d+)?$")  # what stands behind the method in the name of a run folder
 ENTRY_COLUMNS = [
@@ -176,7 +177,8 @@ def _budget(folder: Path) -> int | None:
 
 
 def refuse_blank(name: str) -> None:
-    """A `UserError` for an empty name of a run, which would be the beginning of every name."""
+    """A `UserError` for an empty name of a run, which would be the beginning of every name, and for one that no folder has."""
+    check_path(name, "the name of the run")
     if not name.strip():
         raise UserError("the name of the run is empty; type that of its folder, or its beginning.   (ltgen-bench runs list)")
 

@@ -138,6 +138,18 @@ def test_a_folder_of_another_configuration_is_refused_with_the_differences(tiny_
     assert theirs.read_text() == before
 
 
+def test_one_image_for_a_metric_that_needs_more_is_told_at_the_number(undisturbed, tiny_run, tmp_path):
+    import shutil
+
+    from ltgen_bench.report.terminal import score_table
+
+    shutil.copytree(undisturbed.plan.runs, tmp_path / "runs")
+    one = run(tiny_run(**{"evaluate.images": 1, "evaluate.metrics": ["fid"], "evaluate.downstream": False}),
+              runs=tmp_path / "runs", device="cpu")
+    assert one.scores.table["value"].isna().all()
+    assert "has 1 generated" in score_table(one.record, one.scores, 100, False, folder=one.plan.folder)
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe[train", b"x = [1", b"x = " + b"[" * 3000, b"x = " + b"9" * 5000])
 def test_a_broken_config_file_of_a_run_is_made_again(tiny_run, tiny_dataset, tmp_path, told, content):
     mine = make_plan(tiny_run(), tiny_dataset, tmp_path)

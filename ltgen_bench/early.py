@@ -1,0 +1,20 @@
+"""What a signal does while the program is still being imported: one word and its exit code, with nothing begun."""
+
+import os
+import signal
+import sys
+from pathlib import PurePath
+
+
+def _leave(number: int, frame: object) -> None:
+    os.write(2, b"interrupted\n" if number == signal.SIGINT else b"stopped\n")
+    os._exit(128 + number)
+
+
+def mind_signals() -> None:
+    """From now on a signal ends this program so; `main` takes over from there. Nothing in a program that only imports us."""
+    started = PurePath(sys.argv[0])
+    ours = started.name.removesuffix(".exe") == "ltgen-bench" or started.parts[-2:] == ("ltgen_bench", "__main__.py")
+    if ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler and "WORLD_SIZE" not in os.environ:
+        signal.signal(signal.SIGINT, _leave)
+        signal.signal(signal.SIGTERM, _leave)
