@@ -10,6 +10,7 @@ import signal
 import sys
 import traceback
 from types import FrameType
+from typing import Any
 
 import click
 
@@ -63,12 +64,17 @@ class _Signals:
 
     def __init__(self) -> None:
         self.came = 0
+        self._before: dict[int, Any] = {}
 
     def mind(self) -> None:
         """Take over both; of several processes torchrun ends some itself."""
-        signal.signal(signal.SIGINT, self._handle)
-        if place().size == 1:
-            signal.signal(signal.SIGTERM, self._handle)
+        for number in (signal.SIGINT, signal.SIGTERM) if place().size == 1 else (signal.SIGINT,):
+            self._before[number] = signal.signal(number, self._handle)
+
+    def give_back(self) -> None:
+        """As they were before."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.came = number
@@ -108,6 +114,8 @@ def main() -> None:
             _fail(voice, "interrupted", 128 + signals.came, trace=debug)
         message, code = unforeseen(error)
         _fail(voice, message, code, trace=debug)
+    finally:
+        signals.give_back()
     sys.exit(code if isinstance(code, int) else 0)
 
 
