@@ -102,7 +102,7 @@ class Inventory:
     def notes(self) -> tuple[str, ...]:
         """What was left out: how many files, why, and the first of them."""
         kinds = [f"{counted(len(names), kind)} ({some(sorted(names))})" for kind, names in sorted(self.left_out.items())]
-        return (f"{self.where}: left out are {' and '.join(kinds)}",) if kinds else ()
+        return (f"{self.where}: left out: {' and '.join(kinds)}",) if kinds else ()
 
 
 def files_in(folder: Path, *, below: bool = True) -> Iterator[tuple[str, Head | None]]:
@@ -128,7 +128,7 @@ def files_in(folder: Path, *, below: bool = True) -> Iterator[tuple[str, Head | 
 def first_image(folder: Path) -> Path | None:
     """The first image file below `folder`, by the order of names."""
     for place, folders, files in os.walk(folder):
-        folders.sort()  # in place: the order in which they are walked
+        folders[:] = sorted(name for name in folders if not is_hidden(name))  # in place: what is walked, in that order
         for path in (Path(place) / name for name in sorted(files)):
             if kind_of(path.name, partial(_head, path) if path.is_file() else None) == IMAGE:
                 return path

@@ -81,7 +81,7 @@ def _part(root: Path, where: str, source: str, files: Sequence[str], labels: Seq
 def _rows(path: Path) -> list[list[str]]:
     """The words of each line, of which there are at least two."""
     try:
-        rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+        rows = [line.split() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} could not be read ({error}); unpack it again.") from error
     short = [number for number, row in enumerate(rows, 1) if len(row) == 1]
@@ -93,7 +93,7 @@ def _rows(path: Path) -> list[list[str]]:
 def _annotations(path: Path) -> list[tuple[str, int]]:
     """(file, category) of each image of a JSON in the layout of COCO, in its order."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
         category = {int(row["image_id"]): int(row["category_id"]) for row in values["annotations"]}
         return [(str(row["file_name"]), category[int(row["id"])]) for row in values["images"]]
     except (OSError, ValueError, KeyError, TypeError) as error:

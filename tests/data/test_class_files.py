@@ -37,6 +37,7 @@ def test_half_a_class_under_another_suffix_is_read(root, suffix, number):
         (folder / f"{place}.png").unlink()
     dataset = load(root)
     assert dataset.class_counts == [4, 4]
+    write_image(root / "train" / ".cache" / "0.png", (9, 9))
     assert np.abs(dataset.train.images[:4, 0, 0, 0].astype(int) - [10, 11, 12, 13]).max() <= 1
     assert image_size(f"folder:{root}") == 6
 
@@ -67,7 +68,7 @@ def test_what_is_left_out_is_listed_with_its_number_and_the_first_five(root, tol
     (root / "train" / "bee" / ".cache" / "0.png").write_bytes(b"x")
     (root / "train" / "weights.pt").write_bytes(b"\0\xff")
     assert load(root, progress=told).class_counts == [4, 4]
-    assert told.messages == [f"{root / 'train'}: left out are 2 hidden or system files (bee/.cache, bee/Thumbs.db) and 8 texts "
+    assert told.messages == [f"{root / 'train'}: left out: 2 hidden or system files (bee/.cache, bee/Thumbs.db) and 8 texts "
                              "(ant/0.txt, ant/1.txt, ant/2.txt, ant/3.txt, ant/4.txt and 3 more) and 1 unread file (weights.pt)"]
 
 
