@@ -102,9 +102,9 @@ def _ambiguous(found: Mapping[str, Mapping[str, int]], class_names: Sequence[str
     names, positions = found["names"], found["positions"]
     texts = [text for text in names if names[text] != positions[text]]
     first = texts[0]
-    return UserError(f"{where}: the {word}{'' if len(texts) == 1 else 's'} {some(texts)} may mean names of classes or positions in "
-                     f"their order ({first} names the class '{class_names[names[first]]}', and at position {first}, counted from "
-                     f"0, stands '{class_names[positions[first]]}'); say which with {OPTION}.")
+    return UserError(f"{where}: the {word}{'' if len(texts) == 1 else 's'} {some(texts)} may mean names of classes or positions "
+                     f"in their order ({first} names the class '{class_names[names[first]]}', and at position {first}, counted "
+                     f"from 0, stands '{class_names[positions[first]]}'); say which with {OPTION}.")
 
 
 def _unknown(texts: Sequence[str], found: Mapping[str, Mapping[str, int]], class_names: Sequence[str], where: str, word: str,
