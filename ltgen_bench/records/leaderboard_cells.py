@@ -61,6 +61,7 @@ EXTRA_METRICS = {  # that only papers print: their bounds
     "fid_delta_vs_cbdm": (-math.inf, math.inf),
     "accuracy": (0.0, 1.0),
 }
+MOST_NAMES = {"dataset": 200, "split": 100}
 SHOWN_PROBLEMS = 20  # of a file with more
 LARGEST_UNSTATED = 500.0  # of a metric that papers print scaled, as KID x1e3: more, without a unit, is such a number
 ROUNDING = 1e-9
@@ -75,7 +76,7 @@ def check_cells(table: pd.DataFrame, where: str) -> None:
     """Raise a `UserError` with every fault of a leaderboard (texts, index: the row of the file)."""
     problems = _header_problems([str(name) for name in table.columns])
     if not problems:
-        problems = [*_cell_problems(table), *_duplicates(table)]
+        problems = [*_cell_problems(table), *_duplicates(table), *_too_many(table)]
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         more = [f"and {len(problems) - SHOWN_PROBLEMS} more"] if len(problems) > SHOWN_PROBLEMS else []
@@ -179,6 +180,14 @@ def _duplicates(table: pd.DataFrame) -> Iterator[str]:
         if key in first:
             yield f"rows {first[key]} and {row} are the same result twice"
         first.setdefault(key, row)
+
+
+def _too_many(table: pd.DataFrame) -> Iterator[str]:
+    """Each data set is a table of its own, and each split a column of it."""
+    for column, most in MOST_NAMES.items():
+        names = table[column].drop_duplicates()
+        if len(names) > most:
+            yield f"row {names.index[most]}, {column}: more than {most} different ones; give the others in a file of their own"
 
 
 def _same_number(column: str, text: str) -> str:

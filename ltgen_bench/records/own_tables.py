@@ -20,7 +20,7 @@ from ltgen_bench.records.vouched import read_kept
 # what an entry is, beside its seed; every value of it has one protocol
 ENTRY = ["dataset", "label", "train_digest", "sampler", "steps", "omega", "images_per_class", "preset", "imbalance_factor"]
 SCORE_OF = ["metric", "extractor", "train_data", "scope"]
-DIGITS = 5  # significant ones that are printed
+DIGITS = 4  # significant ones that are printed
 SHOWN_PROBLEMS = 20
 
 

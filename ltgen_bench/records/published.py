@@ -17,7 +17,7 @@ from ltgen_bench.tables_in import read_table
 
 __all__ = ["REQUIRED", "known_metrics", "method_key", "published", "read_leaderboard", "read_papers"]
 ALIASES = {"t2h": "oc", "oclt": "oc", "mutual-learning-igd": "igd-ml"}
-PAPER_DIGITS, OWN_DIGITS = 10, 5  # significant ones of a value that is moved to another unit
+DIGITS = 10  # significant ones of a printed value that is moved to another unit
 
 
 def read_leaderboard(path: str | Path) -> pd.DataFrame:
@@ -44,7 +44,7 @@ def read_leaderboard(path: str | Path) -> pd.DataFrame:
     check_cells(table, str(path))
     values = [number(text) if text else math.nan for text in table["value"]]
     units = [unit_factor(note) or 1.0 for note in table.get("unit_note", [""] * len(table))]
-    return _frame(table.assign(printed=table["value"], value=values, unit=units, digits=PAPER_DIGITS, features=""), path.name)
+    return _frame(table.assign(printed=table["value"], value=values, unit=units, digits=DIGITS, features=""), path.name)
 
 
 def published() -> pd.DataFrame:

@@ -13,35 +13,11 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from ltgen_bench.plain_text import csv_safe
 from ltgen_bench.report.layout import Cell, Head, Row, Table
+from ltgen_bench.report.tex import tex
 
 MARKDOWN = re.compile(r"([\\`*_\[\]|~])")
-LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "±": r"$\pm$",
-    "↓": r"$\downarrow$",
-    "↑": r"$\uparrow$",
-    "·": r"$\cdot$",
-    "†": r"\dag{}",
-    "≥": r"$\geq$",
-    "≈": r"$\approx$",
-    "°": r"$^\circ$",
-    "τ": r"$\tau$",
-    "ω": r"$\omega$",
-    "\N{EN DASH}": "--",
-    "\N{MULTIPLICATION SIGN}": r"$\times$",
-}
 
 
 def markdown(table: Table, level: int = 3) -> str:
@@ -86,11 +62,11 @@ def comma_separated(table: Table) -> str:
         header += [f"{head.key} few"] if score and mark else []
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
+    writer.writerow([csv_safe(name) for name in header])
     for row in table.rows:
         line: list[str] = [row.kind]
         for cell, score, mark in zip(row.cells, scores, marks, strict=True):
-            line += [_raw(cell.value), _raw(cell.spread), str(cell.n)] if score else [cell.text]
+            line += [_raw(cell.value), _raw(cell.spread), str(cell.n)] if score else [csv_safe(cell.text)]
             line += [cell.few] if score and mark else []
         writer.writerow(line)
     return out.getvalue()
@@ -106,18 +82,18 @@ def latex(table: Table) -> str:
     Notes stand below in small print. Columns of prose are paragraphs of 0.3 of the line.
     """
     table = table.spoken
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{_tex(table.title)}}}"]
+    lines = [r"\begin{table}", r"\centering", rf"\caption{{{tex(table.title)}}}"]
     lines += _tabular(table) if table.rows else []
     if table.notes:
-        lines += ["", r"\smallskip", rf"{{\footnotesize {' '.join(_tex(note) for note in table.notes)}}}"]
+        lines += ["", r"\smallskip", rf"{{\footnotesize {' '.join(tex(note) for note in table.notes)}}}"]
     return "\n".join([*lines, r"\end{table}", ""])
 
 
 def _tabular(table: Table) -> list[str]:
     align = "".join(r"p{0.3\linewidth}" if head.prose else "r" if head.number else "l" for head in table.heads)
-    lines = [rf"\begin{{tabular}}{{{align}}}", r"\toprule", _tex_row([_tex(head.title) for head in table.heads])]
+    lines = [rf"\begin{{tabular}}{{{align}}}", r"\toprule", _tex_row([tex(head.title) for head in table.heads])]
     if any(head.under for head in table.heads):
-        lines.append(_tex_row([rf"{{\scriptsize {_tex(head.under)}}}" if head.under else "" for head in table.heads]))
+        lines.append(_tex_row([rf"{{\scriptsize {tex(head.under)}}}" if head.under else "" for head in table.heads]))
     lines.append(r"\midrule")
     for before, row in zip([None, *table.rows], table.rows, strict=False):
         if row.aside and before is not None and before.aside != row.aside:
@@ -132,14 +108,10 @@ def _tex_row(cells: list[str]) -> str:
 
 
 def _tex_cell(cell: Cell, row: Row) -> str:
-    text = _tex(cell.text)
+    text = tex(cell.text)
     if not text:
         return ""
     return rf"\textbf{{{text}}}" if cell.best else rf"\textit{{{text}}}" if row.aside else text
-
-
-def _tex(text: str) -> str:
-    return "".join(LATEX.get(letter, letter) for letter in " ".join(text.split()))
 
 
 def terminal(table: Table, width: int, color: bool = False) -> str:

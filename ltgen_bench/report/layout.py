@@ -1,9 +1,14 @@
-"""A table as a value: heads, rows, notes. Every form (terminal, Markdown, CSV, LaTeX, page) is made from it."""
+"""A table as a value: heads, rows, notes. Every form (terminal, Markdown, CSV, LaTeX, page) is made from it.
+
+Texts come from runs and leaderboards, so that each is made printable where it enters.
+"""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
+
+from ltgen_bench.plain_text import printable
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,9 @@ class Head:
     prose: bool = False
     quiet: bool = False
 
+    def __post_init__(self) -> None:
+        _plain(self, "title", "key", "under")
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -37,6 +45,9 @@ class Cell:
     n: int = 0
     best: bool = False
     few: str = ""
+
+    def __post_init__(self) -> None:
+        _plain(self, "text")
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,8 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        _plain(self, "title")
+        object.__setattr__(self, "notes", tuple(printable(note) for note in self.notes))
         for row in self.rows:
             if len(row.cells) != len(self.heads):
                 raise ValueError(f"{self.name}: a row of {len(row.cells)} cells under {len(self.heads)} heads")
@@ -74,7 +87,20 @@ class Table:
         rows = [replace(row, cells=tuple(row.cells[place] for place in places)) for row in self.rows]
         return replace(self, heads=tuple(self.heads[place] for place in places), rows=tuple(rows))
 
+    def first(self, most: int, rest: str) -> "Table":
+        """The table with its first rows, and a note that names where the others stand (`rest`)."""
+        if len(self.rows) <= most:
+            return self
+        note = f"The first {most:,} of {len(self.rows):,} rows; all are in {rest}."
+        return replace(self, rows=self.rows[:most], notes=(note, *self.notes))
+
     @property
     def spoken(self) -> "Table":
         """The table without the columns that only its CSV has."""
         return self.take([place for place, head in enumerate(self.heads) if not head.quiet])
+
+
+def _plain(part: object, *names: str) -> None:
+    """Make these texts of a frozen part of a table printable."""
+    for name in names:
+        object.__setattr__(part, name, printable(getattr(part, name)))

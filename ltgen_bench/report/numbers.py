@@ -1,5 +1,6 @@
 """How scores are printed: title, direction, scale and digits of each metric, in one place for all tables and plots."""
 
+import hashlib
 import math
 import re
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import pandas as pd
 from ltgen_bench.evaluation.description import FEW, arrow
 from ltgen_bench.evaluation.metrics import METRICS
 
+LONGEST_NAME = 80  # characters
 MISSING = "–"  # noqa: RUF001  (an en dash is meant)
 PAPERS_ONLY = {  # metrics that only papers print: title, direction; accuracies stand there in percent
     "ifid": ("mean per-class FID", "lower"),
@@ -100,6 +102,12 @@ def power(value: float) -> str:
 def file_name(text: str) -> str:
     """`text` as a name for a file or folder: nothing in it leads elsewhere."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "unnamed"
+
+
+def distinct_name(text: str) -> str:
+    """`file_name` of `text`, and where that is not the text itself a checksum behind it: `a/b` and `a-b` are two files."""
+    name = file_name(text)[:LONGEST_NAME]
+    return name if name == text else f"{name}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:6]}"
 
 
 def listed(names: list[str]) -> str:

@@ -14,6 +14,7 @@ from ltgen_bench.report.provenance import machine_lines, protocol_words, run_lin
 if TYPE_CHECKING:
     from ltgen_bench.report.report import Section
 
+PAPER_ROWS = 1000  # of a table of papers' numbers
 FOLDED = ("groups-", "classes-")  # tables that the page keeps closed until they are asked for
 
 
@@ -45,7 +46,8 @@ def page(sections: Sequence["Section"], papers: Sequence[Table], protocols: Mapp
         }
         for section in sections
     ]
-    return environment.get_template("page.html.j2").render(sections=shown, papers=papers, left_out=left_out)
+    beside = [table.first(PAPER_ROWS, f"tables/papers/{table.name}.csv") for table in papers]
+    return environment.get_template("page.html.j2").render(sections=shown, papers=beside, left_out=left_out)
 
 
 def data_uri(path: Path) -> str:

@@ -1,13 +1,15 @@
 """What papers print, as tables of their own: every row with its source, never ranked with what this code measured."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ltgen_bench.report.entries import each
+from ltgen_bench.report.forms import terminal
 from ltgen_bench.report.layout import Cell, Head, Row, Table
-from ltgen_bench.report.numbers import MISSING, count, facts, file_name, metric_order
+from ltgen_bench.report.numbers import MISSING, count, distinct_name, facts, metric_order
 
 TITLE = "what papers print; not ranked with the above"
 SECOND_HAND = "†"
@@ -24,7 +26,9 @@ ROW = [
     "second_hand",
     "evidence",
     "leaderboard",
+    "features",
 ]
+SHOWN_ROWS = 40  # of a table in the terminal; its files have all
 NOTE = "Every number is the paper's own, measured under that paper's protocol: compare only rows of one paper."
 SECOND_HAND_NOTE = f"{SECOND_HAND} seen only in a secondary source: check it against the paper before quoting it."
 
@@ -32,14 +36,28 @@ SECOND_HAND_NOTE = f"{SECOND_HAND} seen only in a secondary source: check it aga
 def papers_tables(published: pd.DataFrame, title: str = TITLE, name: str = "papers") -> list[Table]:
     """One table a data set and kind (images, downstream accuracy), rows in the order of the file."""
     tables = []
-    kinds = published["metric"].eq("accuracy").map({True: "accuracy", False: "images"})
+    trained = published["metric"].eq("accuracy") | published["metric"].str.startswith("downstream_")
+    kinds = trained.map({True: "accuracy", False: "images"})
     for (dataset, kind), part in published.groupby([published["dataset"], kinds], sort=True):
-        tables.append(_table(str(dataset) or "no data set named", str(kind), part, title, name))
+        file = distinct_name(str(dataset)) if dataset else "no-data-set-named"
+        tables.append(_table(str(dataset) or "no data set named", str(kind), part, title, f"{name}-{file}-{kind}"))
     return tables
 
 
+def papers_text(tables: Sequence[Table], listed: Collection[str], folder: Path, width: int, color: bool) -> list[str]:
+    """The tables for a terminal, each with its first rows; of those whose names are `listed` only how many rows there are."""
+    texts = [terminal(table.first(SHOWN_ROWS, str(folder / f"{table.name}.csv")), width, color)
+             for table in tables if table.name not in listed]
+    rest = [table for table in tables if table.name in listed]
+    if rest:
+        words = [f"  {table.name:<{max(len(one.name) for one in rest)}}  {len(table.rows):>5,}\n" for table in rest]
+        texts.append(f"papers' numbers on other data sets, rows of each table in {folder}:\n{''.join(words)}")
+    return texts
+
+
 def _table(dataset: str, kind: str, part: pd.DataFrame, title: str, name: str) -> Table:
-    columns = sorted({(row.metric, row.split) for row in each(part)}, key=_column_order)
+    part = part.astype(object)  # whose rows are read one by one many times as fast
+    columns = sorted(dict.fromkeys(zip(part["metric"], part["split"], strict=True)), key=_column_order)
     heads = (
         Head("method", "method", number=False),
         Head("paper", "paper_id", number=False),
@@ -48,14 +66,14 @@ def _table(dataset: str, kind: str, part: pd.DataFrame, title: str, name: str) -
         Head("protocol", "protocol", number=False),
         Head("source", "source", number=False),
     )
-    groups: dict[tuple[Any, ...], list[Any]] = {}
-    for row in each(part):
-        groups.setdefault(tuple(str(getattr(row, column)) for column in ROW), []).append(row)
+    groups: dict[tuple[str, ...], list[Any]] = {}
+    for row, key in zip(each(part), zip(*(part[name].map(str) for name in ROW), strict=True), strict=True):
+        groups.setdefault(key, []).append(row)
     rows = [_row(own, columns) for own in groups.values()]
     words = "downstream accuracy" if kind == "accuracy" else "generated images"
     second_hand = bool(part["second_hand"].any())
     return Table(
-        file_name(f"{name}-{dataset}-{kind}"),
+        name,
         f"{dataset}, {words} ({title})",
         heads,
         tuple(rows),
@@ -83,7 +101,10 @@ def _row(own: Sequence[Any], columns: Sequence[tuple[str, str]]) -> Row:
     first = own[0]
     mark = f" {SECOND_HAND}" if first.second_hand else ""
     factor = "" if pd.isna(first.imbalance_factor) else f"{first.imbalance_factor:g}"
-    cells = [_cell([row for row in own if (row.metric, row.split) == column]) for column in columns]
+    by_column: dict[tuple[str, str], list[Any]] = {}
+    for row in own:
+        by_column.setdefault((row.metric, row.split), []).append(row)
+    cells = [_cell(by_column.get(column, [])) for column in columns]
     return Row(
         (
             Cell(_method(first)),
@@ -106,20 +127,22 @@ def _cell(rows: Sequence[Any]) -> Cell:
 
 def printed(row: Any) -> str:
     """The digits of the paper; a KID or an accuracy printed in another unit is moved to the unit of the head."""
-    factor = row.canonical * facts(row.metric).scale / row.value if row.value else 1.0
+    factor = row.unit * facts(row.metric).scale
     same = abs(factor - 1) < 1e-9
-    text = row.printed if same else f"{row.value * factor:.10g}"
-    return text if pd.isna(row.value_std) else f"{text} ± {row.value_std * factor:.10g}"
+    text = row.printed if same else f"{row.value * factor:.{row.digits}g}"
+    return text if pd.isna(row.value_std) else f"{text} ± {row.value_std * factor:.{row.digits}g}"
 
 
 def _method(row: Any) -> str:
     """The paper's name; where it means another method than ours of that name, ours is added."""
-    return f"{row.method} (here: cfg)" if row.method_key == "cfg" else str(row.method)
+    own = row.method_key == "cfg" and row.method.lower() != "cfg"
+    return f"{row.method} (here: cfg)" if own else str(row.method)
 
 
 def _protocol(row: Any) -> str:
     """What is known of how it was made: images, sampler, omega, training steps, classifier, its training set."""
     words = [
+        f"{row.features} features" if row.features else "",
         f"{count(int(row.images))} images" if pd.notna(row.images) else "",
         row.sampler,
         f"omega {row.omega:g}" if pd.notna(row.omega) else "",

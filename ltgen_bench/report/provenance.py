@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ltgen_bench.evaluation.protocol import Protocol
+from ltgen_bench.plain_text import printable
 from ltgen_bench.records.schema import RunRecord
 from ltgen_bench.report.numbers import count, power
 
@@ -16,8 +17,11 @@ def run_lines(records: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
     made: dict[str, list[RunRecord]] = {}
     for record in ordered:
         made.setdefault(record.command, []).append(record)
-    return [(command, [f"{record.label}, {_cost(record)}" if len(runs) > 1 else _cost(record) for record in runs])
-            for command, runs in made.items()]
+    return [(printable(command), [_cost_of(record, len(runs) > 1) for record in runs]) for command, runs in made.items()]
+
+
+def _cost_of(record: RunRecord, several: bool) -> str:
+    return printable(f"{record.label}, {_cost(record)}" if several else _cost(record))
 
 
 def _cost(record: RunRecord) -> str:
@@ -44,7 +48,7 @@ def machine_lines(records: Sequence[RunRecord]) -> list[str]:
         hardware = ", ".join(f"{name} {value}" for name, value in record.hardware.items())
         versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
         lines += [f"Hardware: {hardware}.", f"Versions: {versions}."]
-    return sorted(dict.fromkeys(lines))
+    return sorted(dict.fromkeys(printable(line) for line in lines))
 
 
 def protocol_words(description: Mapping[str, Any]) -> str:

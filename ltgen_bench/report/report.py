@@ -13,6 +13,7 @@ import pandas as pd
 from ltgen_bench.data.images import SampleSet
 from ltgen_bench.errors import UserError, did_you_mean
 from ltgen_bench.files import write_text, write_whole
+from ltgen_bench.plain_text import printable
 from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.records.measured import measured_csv
 from ltgen_bench.records.published import published, read_leaderboard
@@ -26,9 +27,9 @@ from ltgen_bench.report.entries import Block, blocks, check_equal, each, measure
 from ltgen_bench.report.folder import INDEX, MARK, begin, check_ours, end
 from ltgen_bench.report.forms import comma_separated, latex, markdown, terminal
 from ltgen_bench.report.layout import Table
-from ltgen_bench.report.numbers import file_name
+from ltgen_bench.report.numbers import distinct_name, file_name
 from ltgen_bench.report.page import page
-from ltgen_bench.report.papers import papers_tables
+from ltgen_bench.report.papers import papers_tables, papers_text
 from ltgen_bench.report.pictures import attempt
 from ltgen_bench.report.plots import footer, for_pictures, save_plots
 from ltgen_bench.report.provenance import machine_lines, protocol_words, run_lines
@@ -61,6 +62,7 @@ class Report:
     protocols: dict[str, dict[str, Any]]
     files: tuple[Path, ...]
     left_out: tuple[str, ...] = ()  # what is damaged, a sentence each
+    listed: frozenset[str] = frozenset()  # the tables of papers that a terminal names, and does not show
 
     @property
     def index(self) -> Path:
@@ -78,9 +80,11 @@ class Report:
             for table in section.tables
             if table.name in ("comparison", "verdicts", "downstream") or table.name.startswith("published")
         ]
-        texts = [terminal(table, width, color) for table in [*shown, *self.papers]]
+        texts = [terminal(table, width, color) for table in shown]
+        texts += papers_text(self.papers, self.listed, self.out / "tables" / "papers", width, color)
         if self.left_out:
-            texts.append(f"left out, since damaged ({len(self.left_out)}):\n" + "".join(f"  {one}\n" for one in self.left_out))
+            lines = [printable(line) for one in self.left_out for line in one.splitlines()]
+            texts.append(f"left out, since damaged ({len(self.left_out)}):\n" + "".join(f"  {line}\n" for line in lines))
         return "\n".join(
             [*texts, f"page      {self.index}\ntables    {self.out / 'tables'}\nplots     {self.out / 'plots'}\n"]
         )
@@ -129,11 +133,14 @@ def report(
         section, written = _write_section(name, block, before, runs, out, beneath, progress)
         sections.append(section)
         files += written
-    papers = _papers(known, given, {base_name(section.block) for section in sections}, dataset, all_papers)
+    beside = {base_name(section.block) for section in sections}
+    papers = _papers(known, given, beside, dataset, all_papers)
+    few = {table.name for table in _papers(known, [], beside, dataset, False)}
     files += _write_tables(papers, out / "tables" / "papers")
     write_text(out / INDEX, page(sections, papers, ids, left_out))
     end(out, earlier, (*files, out / INDEX))
-    return Report(out, tuple(sections), tuple(papers), table, ids, (*files, out / INDEX, out / MARK), tuple(left_out))
+    return Report(out, tuple(sections), tuple(papers), table, ids, (*files, out / INDEX, out / MARK), tuple(left_out),
+                  frozenset(table.name for table in papers if table.name.startswith("papers-")) - few)
 
 
 def _check_dataset(dataset: str | None, runs: Sequence[StoredRun], leaderboards: Iterable[pd.DataFrame]) -> None:
@@ -269,8 +276,7 @@ def _copy_results(report: Report, results: Path) -> list[Path]:
             write_whole(target, partial(shutil.copyfile, file))
             written.append(target)
     for dataset, part in report.rows.groupby("dataset"):
-        name = file_name(str(dataset))
-        written.append(measured_csv(part, results / f"{name}.csv", report.protocols))
+        written.append(measured_csv(part, results / f"{distinct_name(str(dataset))}.csv", report.protocols))
     return written
 
 
