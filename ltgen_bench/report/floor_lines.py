@@ -1,6 +1,7 @@
 """The lines below a table: floors, the scores at their number of images, and what is to be said of both and of few images."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -50,12 +51,19 @@ def floor_rows(block: Block, columns: Sequence[tuple[tuple[str, str, str, str], 
         counts = [number(part, kind) for _, part in again]
         rows.append(Row((Cell(f"n of {kind.images}"), *blank, *(Cell(text) for text in counts)), "n"))
         for entry in block.entries:
-            of_entry = [(metric, part.loc[part["entry"] == entry, kind.at]) for metric, part in again]
-            cells = [mean_cell(metric, values) if len(values) else Cell("") for metric, values in of_entry]
-            rows.append(Row((Cell(f"{entry} at that n"), *blank, *cells), "again"))
+            of_entry = [(metric, part[part["entry"] == entry]) for metric, part in again]
+            cells = [again_cell(metric, own, kind) if len(own) else Cell("") for metric, own in of_entry]
+            rows.append(Row((Cell(f"{entry}, n of {kind.images}"), *blank, *cells), "again"))
         cells = [floor_cell(metric, part, part[kind.floor], kind) for metric, part in again]
         rows.append(Row((Cell(f"{kind.title}, at that n"), *blank, *cells), "floor"))
     return rows
+
+
+def again_cell(metric: str, rows: pd.DataFrame, kind: Kind) -> Cell:
+    """The mean over seeds of the scores at the number of images of a floor, marked where these are too few."""
+    cell = mean_cell(metric, rows[kind.at])
+    few = f"{number(rows, kind)} on each side" if any(is_few(row, kind) for row in each(rows)) else ""
+    return replace(cell, text=marked(cell.text, bool(few)), few=few)
 
 
 def floor_cell(metric: str, rows: pd.DataFrame, values: "pd.Series[float]", kind: Kind) -> Cell:
@@ -94,6 +102,10 @@ def few_notes(rows: pd.DataFrame) -> list[str]:
         notes.append(f"{FEW} of fewer images than say much ({words}); ltgen-bench list metrics says why.")
     lacking = rows[rows["note"].str.startswith(TOO_FEW)]
     if len(lacking):
-        reasons = [f"{facts(row.metric).title} needs n{row.note.removeprefix(TOO_FEW)}" for row in each(lacking)]
-        notes.append(f"{MISSING} of too few images: {'; '.join(dict.fromkeys(reasons))}.")
+        needs: dict[str, dict[str, None]] = {}
+        for row in each(lacking):
+            need = row.note.removeprefix(TOO_FEW).partition(", has")[0]
+            needs.setdefault(f"n{need}", {})[facts(row.metric).title] = None
+        reasons = [f"{listed(list(names))} {'need' if len(names) > 1 else 'needs'} {need}" for need, names in needs.items()]
+        notes.append(f"{MISSING} of too few images: {'; '.join(reasons)}.")
     return notes

@@ -26,7 +26,7 @@ from ltgen_bench.report.columns import (
     wide_losses,
 )
 from ltgen_bench.report.entries import Block, each
-from ltgen_bench.report.floor_lines import few_notes, floor_cell, floor_notes, floor_rows, mean_cell
+from ltgen_bench.report.floor_lines import again_cell, few_notes, floor_cell, floor_notes, floor_rows
 from ltgen_bench.report.floors import TEST, number, repeated
 from ltgen_bench.report.layout import Cell, Head, Row, Table
 from ltgen_bench.report.numbers import MISSING, facts, listed
@@ -120,17 +120,18 @@ def _real_columns(block: Block, key: Key) -> tuple[list[Head], dict[int, list[Ce
     fact, part = facts(key[0]), block.part(key, "class")
     if fact.direction != "nearest" or fact.target is not None or not part["floor_test"].notna().any():
         return [], {}
-    again = repeated(part, TEST)
-    entries = block.entries if len(again) else []
+    unlike = bool(len(repeated(part, TEST)))
+    entries = block.entries if unlike else []
     heads = [Head(f"{entry}, at the n of real test", f"{entry} at test n:{csv_key(key)}", under(key)) for entry in entries]
     heads += [Head("real test", f"real test:{csv_key(key)}", under(key)), Head("n", "test_n", score=False)]
     cells = {}
     for label in part["class_label"].unique():
         own = part[part["class_label"] == label]
-        values = [own.loc[own["entry"] == entry, TEST.at] for entry in entries]
+        of_entry = [own[own["entry"] == entry] for entry in entries]
         counts = number(own, TEST)
-        floors = own[TEST.floor] if not len(again) or not fact.depends_on_n else own[TEST.floor].where(own[TEST.n].notna())
-        cells[int(label)] = [*(mean_cell(key[0], one) for one in values), floor_cell(key[0], own, floors, TEST), Cell(counts)]
+        floors = own[TEST.floor] if not fact.depends_on_n else own[TEST.floor].where(own[TEST.n].notna())
+        again = [again_cell(key[0], one, TEST) for one in of_entry]
+        cells[int(label)] = [*again, floor_cell(key[0], own, floors, TEST), Cell(counts)]
     return heads, cells
 
 

@@ -83,13 +83,13 @@ def _row(record: RunRecord, scores: Scores, key: Key) -> Row:
 
 def _floor(metric: str, every: pd.DataFrame, kind: Kind) -> Cell:
     """`0.10`, or `0.10 (0.76)` with the score at the floor's number of images, where only that compares with it."""
+    few = is_few(every.iloc[0], kind)
     if len(repeated(every, kind)):
-        value, again = float(every[kind.floor].iloc[0]), f" ({show(metric, float(every[kind.at].iloc[0]))})"
+        value, again = float(every[kind.floor].iloc[0]), f" ({marked(show(metric, float(every[kind.at].iloc[0])), few)})"
     else:
         value, again = float(beside_score(every, kind, metric).iloc[0]), ""
     if math.isnan(value):
         return Cell("")
-    few = is_few(every.iloc[0], kind)
     return Cell(f"{marked(show(metric, value), few)}{again}", value, n=1, few=f"{number(every, kind)} real" if few else "")
 
 
