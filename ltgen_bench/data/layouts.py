@@ -8,6 +8,7 @@ from ltgen_bench.data.folder import list_classes
 from ltgen_bench.data.listing import Listing, Part, class_folders, counted, some
 from ltgen_bench.errors import UserError
 from ltgen_bench.files import file_sha256
+from ltgen_bench.tables_in import read_text
 
 TINY_LIST = "val/val_annotations.txt"
 CUB_LISTS = ("images.txt", "image_class_labels.txt", "train_test_split.txt")
@@ -81,9 +82,9 @@ def _part(root: Path, where: str, source: str, files: Sequence[str], labels: Seq
 def _rows(path: Path) -> list[list[str]]:
     """The words of each line, of which there are at least two."""
     try:
-        rows = [line.split() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} could not be read ({error}); unpack it again.") from error
+        rows = [line.split() for line in read_text(path).splitlines()]
+    except UserError as error:
+        raise UserError(f"{path} could not be read ({str(error).rstrip('.')}); unpack it again.") from error
     short = [number for number, row in enumerate(rows, 1) if len(row) == 1]
     if short:
         raise UserError(f"{path}: {counted(len(short), 'line')} of one word, where two are needed; the first is line {short[0]}.")
@@ -93,9 +94,9 @@ def _rows(path: Path) -> list[list[str]]:
 def _annotations(path: Path) -> list[tuple[str, int]]:
     """(file, category) of each image of a JSON in the layout of COCO, in its order."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8-sig"))
+        values = json.loads(read_text(path))
         category = {int(row["image_id"]): int(row["category_id"]) for row in values["annotations"]}
         return [(str(row["file_name"]), category[int(row["id"])]) for row in values["images"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (UserError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is not the published list of images and annotations ({type(error).__name__}: {error}); "
                         "get it again.") from error

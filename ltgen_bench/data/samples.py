@@ -37,6 +37,8 @@ def load_samples(path: Path, dataset: LongTailDataset, labels: Path | None = Non
     """
     if not path.exists():
         raise UserError(f"{path}: there is no such file or folder.")
+    if not (path.is_dir() or path.is_file()):
+        raise UserError(f"{path} is no plain file, but a pipe, a device or a socket; write the images into a file first.")
     suffix = path.suffix.lower()
     if path.is_dir() or suffix == ".zip":
         if labels is not None:

@@ -7,6 +7,7 @@ The standard splits ship with the package; they are what the standard names mean
 import gzip
 import hashlib
 import json
+import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,7 @@ SHIPPED = Path(__file__).parent / "manifests"
 STANDARD: dict[str, tuple[float, ...]] = {
     "cifar10": (10.0, 50.0, 100.0, 200.0, 1000.0), "cifar100": (10.0, 50.0, 100.0, 200.0), "digits": (20.0,)}
 NATURAL = "natural"
+LARGEST = 1 << 28  # bytes of a manifest; one of half a million images has 4 million
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,12 @@ class Split:
     def load(cls, path: Path) -> "Split":
         """Read and check a manifest. One that is missing, broken or changed since it was written is a `UserError`."""
         try:
-            data = path.read_bytes()
-            values = json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
+            with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+                data = file.read(LARGEST + 1)
+            values = json.loads(_bounded(data))
         except FileNotFoundError:
             raise UserError(f"there is no manifest {path}; `ltgen-bench data export` writes one.") from None
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
             raise UserError(f"the manifest {path} could not be read: {error}; take an unbroken copy.") from error
         return cls._checked(values, path)
 
@@ -108,6 +111,12 @@ class Split:
                             f"{str(values['sha256'])[:16]}... that it states; take an unchanged copy, or draw a split of your "
                             "own with --split-seed.")
         return split
+
+
+def _bounded(data: bytes) -> bytes:
+    if len(data) > LARGEST:
+        raise ValueError(f"it has more than {LARGEST:,} bytes unpacked, which no manifest has")
+    return data
 
 
 def draw_split(dataset: str, source: str, class_sizes: list[int], imbalance_factor: float, profile: str = "exp", seed: int = 0,

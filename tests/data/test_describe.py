@@ -143,6 +143,8 @@ class TestShow:
     @pytest.mark.parametrize(("arguments", "sentence"), [
         (["show", "digits-lt", "--imbalance-factor", "0.5"], "data.imbalance_factor: 0.5 is not a number of at least 1"),
         (["show", "digits-lt", "--imbalance-factor", "0.01"], "at least 1 or 'natural'. Did you mean 100"),
+        (["show", "cifar10-lt", "--test-part", "val"], "cifar10-lt takes no --test-part"),
+        (["show", "digits-lt", "--index-list", "x"], "digits-lt takes no --index-list"),
         (["show", "cifar10-lt-0.01"], "Did you mean cifar10-lt-100"),
         (["show", "digits-lt", "--profile", "expo"], "data.profile: 'expo' is not one of exp, step or pareto:ALPHA."),
         (["show", "digits-lt", "--class-order", "-1"], "data.class_order: -1 is not a number of at least 0 and below"),

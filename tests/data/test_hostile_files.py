@@ -1,5 +1,6 @@
 """Files and paths that nobody means: pipes, images without pixels, headers without an end, names that are none."""
 
+import gzip
 import io
 import os
 import re
@@ -14,11 +15,12 @@ from PIL import Image
 from standins import write_image, write_lists
 
 from ltgen_bench.config import DataConfig, read_toml
-from ltgen_bench.data import array_files, load_dataset
+from ltgen_bench.data import array_files, load_dataset, splits
 from ltgen_bench.data.array_files import npz_headers, read_npy, read_npz
 from ltgen_bench.data.image_files import BadImageError, decode
 from ltgen_bench.data.plain_files import read_plain
 from ltgen_bench.data.samples import load_samples
+from ltgen_bench.data.splits import Split
 from ltgen_bench.errors import MachineError, UserError
 from ltgen_bench.files import cache_folder
 from ltgen_bench.user_paths import user_path
@@ -55,6 +57,12 @@ class TestPlainFiles:
         os.mkfifo(tmp_path / "p.npz")
         with pytest.raises(UserError, match="no regular file"):
             load_dataset(DataConfig(name=f"npz:{tmp_path / 'p.npz'}"))
+
+    @pytest.mark.parametrize("name", ["s.npz", "s.npy", "s.zip"])
+    def test_samples_in_a_pipe(self, tmp_path, name, make_dataset):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(UserError, match="no plain file"):
+            load_samples(tmp_path / name, make_dataset())
 
     def test_a_file_larger_than_any_image_is_not_read(self, tmp_path):
         with (tmp_path / "x").open("wb") as file:
@@ -153,6 +161,20 @@ class TestHeaders:
         monkeypatch.setattr(np.lib.format, "read_array", None)
         with pytest.raises(UserError, match="30 images need as many labels"):
             load_dataset(DataConfig(name=f"npz:{tmp_path / 'a.npz'}"))
+
+
+class TestManifests:
+    @pytest.mark.parametrize("text", ["[" * 100_000, "9" * 5000, "{}", "\ufeff[1"])
+    def test_a_broken_manifest_is_one_sentence(self, tmp_path, text):
+        (tmp_path / "s.json").write_text(text, encoding="utf-8")
+        with pytest.raises(UserError, match="manifest"):
+            Split.load(tmp_path / "s.json")
+
+    def test_one_that_unpacks_without_an_end_is_refused(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(splits, "LARGEST", 1000)
+        (tmp_path / "s.json.gz").write_bytes(gzip.compress(b" " * 100_000))
+        with pytest.raises(UserError, match="bytes unpacked"):
+            Split.load(tmp_path / "s.json.gz")
 
 
 class TestPaths:
