@@ -9,7 +9,7 @@ Nothing is unpickled, and nothing is fetched.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from diffusers import UNet2DModel
 from jaxtyping import Float, Int64
+from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ from ltgen_bench.diffusion.low_rank import merged
 from ltgen_bench.diffusion.network import ConditionalUNet
 from ltgen_bench.diffusion.samplers import COMMON, SAMPLERS
 from ltgen_bench.errors import UserError
-from ltgen_bench.files import file_sha256
+from ltgen_bench.files import CHECKSUM, file_sha256, json_sha256, vouched_for, write_checked_json
 from ltgen_bench.validation import validate
 
 CONFIG, WEIGHTS, SCHEDULER = "config.json", "diffusion_pytorch_model.safetensors", "scheduler_config.json"
@@ -49,6 +50,7 @@ class Facts(Part):
     class_counts: tuple[int, ...]  # training images
     null_label: bool  # whether guidance may use the last row of the embedding
     sample: SampleConfig  # as the run drew its images; without guidance where the network alone does not give it
+    files: dict[str, str] = Field(default_factory=dict)  # SHA-256 of each file that decides what the network computes
 
     @property
     def row(self) -> str:
@@ -103,7 +105,8 @@ def write_network(net: LabelledUNet, facts: Facts, folder: Path) -> None:
     net.unet.save_pretrained(folder, safe_serialization=True)
     save_file({"weight": net.table.contiguous()}, folder / EMBEDDING, metadata={"format": "pt"})
     SAMPLERS[facts.sample.sampler].make(facts.sample.steps).save_pretrained(folder)
-    (folder / FACTS).write_text(json.dumps(facts.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    files = {name: file_sha256(folder / name) for name in (CONFIG, WEIGHTS, EMBEDDING)}
+    write_checked_json(folder / FACTS, facts.model_copy(update={"files": files}).model_dump(mode="json"))
 
 
 @dataclass(frozen=True)
@@ -150,18 +153,30 @@ def read_network(folder: Path) -> StoredNetwork:
     table = None
     if config.get("class_embed_type") == "identity":
         table = _read_table(places[0] if places else folder / EMBEDDING, unet.time_embedding.linear_2.out_features)
-    facts = folder / FACTS
-    return StoredNetwork(
-        folder, LabelledUNet(unet, table).eval().requires_grad_(False),
-        validate(Facts, read_json(facts), where=str(facts)) if facts.is_file() else None,
-        (inner / CONFIG, inner / WEIGHTS, *(places[:1] if table is not None else ())))
+    files = (inner / CONFIG, inner / WEIGHTS, *(places[:1] if table is not None else ()))
+    facts = _read_facts(folder / FACTS, files) if (folder / FACTS).is_file() else None
+    return StoredNetwork(folder, LabelledUNet(unet, table).eval().requires_grad_(False), facts, files)
+
+
+def _read_facts(path: Path, files: Sequence[Path]) -> Facts:
+    """What an export says of its network. A `UserError` where it, or a file that it vouches for, is not what was exported."""
+    values = read_json(path)
+    if not vouched_for(values, json_sha256):
+        raise UserError(f"{path} is damaged or was edited (its values do not match its checksum); export the run again, or copy "
+                        "the folder anew.")
+    facts = validate(Facts, {key: value for key, value in values.items() if key != CHECKSUM}, where=str(path))
+    other = [file for file in files if facts.files.get(file.name) not in (None, file_sha256(file))]
+    if other:
+        raise UserError(f"{other[0]} is not what was exported: it is damaged, or was changed. Copy it anew; where it is meant to "
+                        f"be another network, remove {path.name}, and name the data set with --dataset.")
+    return facts
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; anything else is a `UserError`."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} could not be read as JSON ({error}).") from error
     if not isinstance(values, dict):
         raise UserError(f"{path} holds {type(values).__name__} where an object is needed.")

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from ltgen_bench.batch_size import out_of_memory
-from ltgen_bench.config import RunConfig
 from ltgen_bench.errors import MethodError
 from ltgen_bench.methods import METHODS
 from ltgen_bench.methods.base import Loss, Method
@@ -61,8 +60,8 @@ def blaming(kind: type[Method]) -> Iterator[None]:
 def blamed(work: Callable[Concatenate[C, P], T]) -> Callable[Concatenate[C, P], T]:
     """`work`, whose first argument is a configuration or has one, inside `blaming` for its method."""
     @functools.wraps(work)
-    def watched(first: C, *args: P.args, **given: P.kwargs) -> T:
-        config: RunConfig = getattr(first, "config", first)  # type: ignore[assignment]
+    def watched(first: C, /, *args: P.args, **given: P.kwargs) -> T:
+        config: Any = getattr(first, "config", first)
         with blaming(METHODS[config.method.name]):
             return work(first, *args, **given)
 

@@ -68,6 +68,19 @@ class TestRoundTrip:
         assert is_drawn(drawing, tmp_path / "samples.npz")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["samples-sheet.png", "samples.npz"]
 
+    @pytest.mark.parametrize("name", ["diffusion_pytorch_model.safetensors", "class_embedding.safetensors", "ltgen_bench.json"])
+    def test_one_bit_of_what_was_exported_is_noticed(self, made, tmp_path, name):
+        _, exported = made("cbdm")
+        folder = shutil.copytree(exported.folder, tmp_path / "net")
+        file = folder / name
+        data = bytearray(file.read_bytes())
+        data[-5 if name.endswith("s") else data.index(b'"steps"') + 9] ^= 1
+        file.write_bytes(data)
+        with pytest.raises(UserError, match=rf"{name} (is not what was exported|is damaged)"):
+            read_network(folder)
+        (folder / "ltgen_bench.json").unlink()
+        assert read_network(folder).facts is None, "another network is read as one from elsewhere"
+
     @pytest.mark.parametrize("name", RUNS)
     def test_predictions_are_those_of_the_run_bit_for_bit_with_labels_and_without(self, made, name):
         done, exported = made(name, **RUNS[name])
