@@ -10,6 +10,7 @@ from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, T
 from rich.progress import Progress as Bars
 from rich.text import Text
 
+from ltgen_bench.plain_text import printable_lines
 from ltgen_bench.progress import Stage
 
 LINE_SECONDS = 10.0
@@ -60,8 +61,8 @@ class TerminalProgress:
         self.console = console
 
     def say(self, message: str) -> None:
-        """One plain line."""
-        self.console.print(message, soft_wrap=True, highlight=False, markup=False, emoji=False)
+        """One plain line; names from files in it act on no terminal."""
+        self.console.print(printable_lines(message), soft_wrap=True, highlight=False, markup=False, emoji=False)
 
     def stage(self, name: str, total: int, unit: str, done: int = 0) -> AbstractContextManager[Stage]:
         """A bar, or lines where there is no terminal."""

@@ -21,6 +21,11 @@ def printable(text: str) -> str:
     return "".join(_shown(character) for character in text.translate(_SPACES))
 
 
+def printable_lines(text: str) -> str:
+    """`text` with its line breaks, and each of its lines `printable`."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
 def _shown(character: str) -> str:
     if character in JOINERS or unicodedata.category(character) not in _HIDDEN:
         return character

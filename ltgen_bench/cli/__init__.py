@@ -35,6 +35,7 @@ from ltgen_bench.cli.shared import Commands, unforeseen
 from ltgen_bench.cli.terminal import any_text
 from ltgen_bench.cli.speed import speed
 from ltgen_bench.errors import BenchError, Interrupted, LostError
+from ltgen_bench.plain_text import printable_lines
 from ltgen_bench.ranks import leave, minding_the_others
 from ltgen_bench.torchrun import place
 
@@ -127,5 +128,5 @@ def _usage(error: click.ClickException) -> str:
 def _fail(voice: Voice, message: str, code: int, hint: str = "", trace: bool = False, at_once: bool = False) -> None:
     if trace:
         traceback.print_exc(file=voice.stderr)
-    voice.tell(f"{'' if code > 128 else 'error: '}{message}{hint}", stopped=code > 128, at_once=at_once)
+    voice.tell(printable_lines(f"{'' if code > 128 else 'error: '}{message}{hint}"), stopped=code > 128, at_once=at_once)
     sys.exit(code)

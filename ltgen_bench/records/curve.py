@@ -6,11 +6,14 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ltgen_bench.errors import UserError
-from ltgen_bench.evaluation.scores import Scores, typed
-from ltgen_bench.files import write_whole
+from ltgen_bench.errors import DamagedError, UserError
+from ltgen_bench.evaluation.scores import Scores, csv_text, read_cells, typed
+from ltgen_bench.files import read_checked_json, write_checked_json, write_text
+from ltgen_bench.records.vouched import row_digests, unvouched
 
 CURVE_FILE = "curve.csv"
+VOUCHING_FILE = "curve.rows.json"  # the checksums of its rows
+CURE = "repeat the run's command to write it again"
 COSTS = ("images", "flops", "seconds")  # of training so far
 
 
@@ -34,19 +37,30 @@ def curve_table(points: Sequence[Point]) -> pd.DataFrame:
 
 
 def save_curve(curve: pd.DataFrame, folder: Path) -> Path:
-    """Write `curve.csv` into `folder`, floats to the last digit; returns its path."""
+    """Write `curve.csv` into `folder`, floats to the last digit, and beside it what vouches for its rows; returns its path."""
     path = folder / CURVE_FILE
-    write_whole(path, lambda part: curve.to_csv(part, index=False, lineterminator="\n"))
+    vouching = path.with_name(VOUCHING_FILE)
+    vouching.unlink(missing_ok=True)  # it does not vouch for what is written now
+    write_text(path, csv_text(curve))
+    write_checked_json(vouching, {"rows": "".join(row_digests(read_cells(path)))})
     return path
 
 
 def load_curve(path: Path) -> pd.DataFrame:
-    """Read what `save_curve` wrote. A missing or foreign file is a `UserError`."""
+    """Read what `save_curve` wrote; older curves have nothing that vouches for them.
+
+    A missing or foreign file is a `UserError`, one with other values than were measured a `DamagedError`.
+    """
+    vouching = path.with_name(VOUCHING_FILE)
     try:
-        text = pd.read_csv(path, dtype=str, keep_default_na=False)
+        text = read_cells(path)
         table = typed(text.drop(columns=list(COSTS)))
         for place, (name, read) in enumerate(zip(COSTS, (int, float, float), strict=True)):
             table.insert(place, name, [read(cell) for cell in text[name]])
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path} is not the curve of a run ({error}); repeat the run's command to write it again.") from error
+    except (OSError, ValueError, KeyError, OverflowError) as error:
+        raise UserError(f"{path} is not the curve of a run ({error}); {CURE}.") from error
+    if vouching.is_file():
+        faults = unvouched(text, str(read_checked_json(vouching, CURE).get("rows")))
+        if faults:
+            raise DamagedError(f"{path} holds values that were not measured: {faults}; {CURE}.")
     return table

@@ -9,7 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from ltgen_bench.files import write_whole
+from ltgen_bench.errors import BenchError
+from ltgen_bench.evaluation.scores import csv_text
+from ltgen_bench.files import write_text
 from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.records.curve import CURVE_FILE, load_curve
 from ltgen_bench.records.store import StoredRun
@@ -26,11 +28,11 @@ AXES = {"images": "training images seen", "flops": "training FLOPs", "seconds": 
 COLUMNS = ["entry", *MEASUREMENT, "images", "flops", "seconds", "mean", "sd", "seeds"]
 
 
-def curve_data(block: Block, runs: Sequence[StoredRun]) -> pd.DataFrame:
+def curve_data(block: Block, runs: Sequence[StoredRun], progress: Progress = SILENT) -> pd.DataFrame:
     """The curves of the block's entries over all classes: COLUMNS, a row a position of each measurement of an entry.
 
     Mean and standard deviation (NaN for one) of the score over the seeds that have a curve, at the positions that all of
-    these have; the seconds are means, too. Entries without a curve are left out.
+    these have; the seconds are means, too. Entries without a curve are left out, and damaged curves, which are told.
     """
     folders = {run.record.score_digest: run.score_folder for run in runs if run.record is not None}
     keys = block.rows[["entry", "seed", "score_digest"]].drop_duplicates()
@@ -38,7 +40,10 @@ def curve_data(block: Block, runs: Sequence[StoredRun]) -> pd.DataFrame:
     for row in each(keys):
         folder = folders.get(row.score_digest)
         if folder is not None and (folder / CURVE_FILE).is_file():
-            frames.append(load_curve(folder / CURVE_FILE).assign(entry=row.entry, seed=row.seed))
+            try:
+                frames.append(load_curve(folder / CURVE_FILE).assign(entry=row.entry, seed=row.seed))
+            except BenchError as error:
+                progress.say(f"left out: {error}")
     if not frames:
         return pd.DataFrame(columns=COLUMNS)
     whole = pd.concat(frames, ignore_index=True)
@@ -109,11 +114,11 @@ def save_curves(block: Block, runs: Sequence[StoredRun], plots: Path, tables: Pa
 
     A curve that cannot be drawn is told and left out.
     """
-    data = curve_data(block, runs)
+    data = curve_data(block, runs, progress)
     if data.empty:
         return {}, []
     table = tables / "curves.csv"
-    write_whole(table, lambda part: data.to_csv(part, index=False, lineterminator="\n"))
+    write_text(table, csv_text(data))
     made = {}
     block = for_pictures(block)
     data = curve_data(block, runs)  # with the names of pictures

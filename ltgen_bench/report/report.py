@@ -13,7 +13,7 @@ import pandas as pd
 from ltgen_bench.data.images import SampleSet
 from ltgen_bench.errors import UserError, did_you_mean
 from ltgen_bench.files import write_text, write_whole
-from ltgen_bench.plain_text import printable
+from ltgen_bench.plain_text import printable_lines
 from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.records.measured import measured_csv
 from ltgen_bench.records.published import published, read_leaderboard
@@ -83,7 +83,7 @@ class Report:
         texts = [terminal(table, width, color) for table in shown]
         texts += papers_text(self.papers, self.listed, self.out / "tables" / "papers", width, color)
         if self.left_out:
-            lines = [printable(line) for one in self.left_out for line in one.splitlines()]
+            lines = [line for one in self.left_out for line in printable_lines(one).splitlines()]
             texts.append(f"left out, since damaged ({len(self.left_out)}):\n" + "".join(f"  {line}\n" for line in lines))
         return "\n".join(
             [*texts, f"page      {self.index}\ntables    {self.out / 'tables'}\nplots     {self.out / 'plots'}\n"]

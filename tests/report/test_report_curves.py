@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from synthetic_runs import write_run
 
-from ltgen_bench.errors import UserError
+from ltgen_bench.errors import DamagedError, UserError
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.records.curve import Point, curve_table, load_curve, save_curve
 from ltgen_bench.records.store import find_runs
@@ -75,6 +75,14 @@ def test_a_curve_of_other_protocols_is_not_drawn(curves):
     assert curve_data(block, runs).empty
 
 
+def test_a_damaged_curve_is_told_and_left_out(curves, told):
+    block, runs, _ = curves
+    file = next(run.score_folder / "curve.csv" for run in runs if (run.score_folder / "curve.csv").is_file())
+    file.write_text("broken")
+    curve_data(block, runs, told)
+    assert str(file) in told.messages[0]
+
+
 def test_each_panel_has_a_line_an_entry_over_its_cost_in_the_colours_of_the_block(curves):
     block, runs, _ = curves
     data = curve_data(block, runs)
@@ -119,6 +127,9 @@ def test_a_curve_is_read_back_to_the_last_digit_and_a_foreign_file_refused(curve
     frame = load_curve(run.score_folder / "curve.csv")
     pd.testing.assert_frame_equal(load_curve(save_curve(frame, tmp_path)), frame)
     path = tmp_path / "curve.csv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(DamagedError, match=r"1 of .* rows are gone"):
+        load_curve(path)
     path.write_text("images,flops\n1,2\n")
     with pytest.raises(UserError, match=re.escape(f"{path} is not the curve of a run")):
         load_curve(path)
