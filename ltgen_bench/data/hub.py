@@ -144,7 +144,7 @@ def _labels(splits: Mapping[str, Any], column: str, where: str,
     for split, data in splits.items():
         _refuse_null(data, column, split, where, parts)
     values = {split: np.asarray(data.with_format("numpy", columns=[column])[column][:]) for split, data in splits.items()}
-    train = parts.train
+    train, cure = parts.train, f"Where its labels are hidden, choose another split as test: {parts.ways_out}."
     names = getattr(splits[train].features[column], "names", None)
     if any(own.dtype.kind == "f" for own in values.values()):
         values = {split: _whole(own, column, split, where) for split, own in values.items()}
@@ -152,7 +152,7 @@ def _labels(splits: Mapping[str, Any], column: str, where: str,
         names = in_order(set(map(str, values[train].tolist())))
         strangers = sorted({str(value) for own in values.values() for value in own.tolist()} - set(names))
         if strangers:
-            raise UserError(f"{where}: the {parts.test} split has classes that {train} lacks: {some(strangers)}.")
+            raise UserError(f"{where}: the {parts.test} split has classes that {train} lacks: {some(strangers)}. {cure}")
         index = {name: label for label, name in enumerate(names)}
         values = {split: np.array([index[str(value)] for value in own.tolist()], np.int64) for split, own in values.items()}
     for split, own in values.items():
@@ -165,7 +165,7 @@ def _labels(splits: Mapping[str, Any], column: str, where: str,
     count = len(names) if names is not None else int(values[train].max()) + 1
     beyond = sorted({int(value) for own in values.values() for value in own[own >= count]})
     if beyond:
-        raise UserError(f"{where}: the {parts.test} split has classes that {train} lacks: {some(map(str, beyond))}.")
+        raise UserError(f"{where}: the {parts.test} split has classes that {train} lacks: {some(map(str, beyond))}. {cure}")
     return (tuple(names) if names is not None else tuple(map(str, range(count))),
             {split: own.astype(np.int64) for split, own in values.items()})
 

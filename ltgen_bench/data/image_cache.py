@@ -120,7 +120,7 @@ def load_images(listing: Listing, image_size: int | None, command: str, progress
 def _arrays(entry: Entry, listing: Listing, limit: float, progress: Progress) -> dict[str, UInt8[np.ndarray, "N C H W"]] | None:
     """The array of each part, mapped where all of them take more than `limit` bytes; None where one is not what was written.
 
-    All of it is read for that, mapped or not, as the fingerprint of the data set will once more: 0.4 s for 60,000 images of
+    All of it is read for that, mapped or not, as the fingerprint of the data set will once more: 0.5 s for 60,000 images of
     32 x 32 in colour, on one core.
     """
     mapped = sum(entry.array_path(name).stat().st_size for name in listing.parts) > limit

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from ltgen_bench.data.folder import inner_folders, split_off
 from ltgen_bench.data.listing import Listing, Part, Place, counted, some
 from ltgen_bench.data.npz import HIGHEST_LABEL
-from ltgen_bench.data.parts import TRAIN, TRAIN_NAMES, choose_parts, find_part
+from ltgen_bench.data.parts import HIDDEN, TRAIN, TRAIN_NAMES, choose_parts, find_part
 from ltgen_bench.errors import UserError
 from ltgen_bench.files import file_sha256
 from ltgen_bench.plain_text import printable
@@ -28,6 +28,7 @@ class IndexList:
     files: list[str] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    hidden: int = 0  # lines with a label that was not published
 
 
 def list_indexed(root: Path, where: str, train_list: Path, test_list: Path | None, test_part: str | None = None) -> Listing:
@@ -45,6 +46,10 @@ def list_indexed(root: Path, where: str, train_list: Path, test_list: Path | Non
     problems = [problem for found in lists for problem in found.problems]
     problems += [_absent(found, part, root) for found, part in zip(lists, parts, strict=True) if part.absent]
     problems += _repeated(lists, parts) + _label_faults(lists)
+    if len(lists) == 2 and lists[1].hidden:
+        problems.append(f"{lists[1].path}: {counted(lists[1].hidden, 'line')} with the label {HIDDEN}, which stands for labels "
+                        "that were not published; name another list with --test-list, or leave it out and choose a part with "
+                        "--test-part NAME, train (a quarter of each class) or none")
     if problems:
         raise UserError(f"{where}: the index list{'s are' if len(lists) > 1 else ' is'} not usable "
                         f"({len(problems)} problem{'s' if len(problems) > 1 else ''})", problems)
@@ -79,6 +84,7 @@ def read_index_list(path: Path) -> IndexList:
             found.labels.append(int(words[1]))
         elif words:
             malformed.append(f"{place}: {' '.join(words)[:60]!r}")
+            found.hidden += words[-1] == str(HIDDEN)
     if malformed:
         found.problems.append(f"{path}: {counted(len(malformed), 'line')} not PATH LABEL with a label from 0 to {HIGHEST_LABEL}: "
                               f"{some(malformed)}")

@@ -114,6 +114,13 @@ class TestFolder:
         with pytest.raises(UserError, match="leave one out"):
             load("folder", trained, **lists, test_list=lists["index_list"], test_part="val")
 
+    def test_a_list_of_hidden_labels_names_the_choice(self, trained, tmp_path):
+        train = [(f"train/{name}/{number}.png", label) for label, name in enumerate(("ant", "bee")) for number in range(5)]
+        write_lists(tmp_path, train, [("train/ant/7.png", -1)], ("train.txt", "test.txt"))
+        lists = {"index_list": str(tmp_path / "train.txt"), "test_list": str(tmp_path / "test.txt")}
+        with pytest.raises(UserError, match=r"1 line with the label -1.*--test-part"):
+            load("folder", trained, **lists)
+
     def test_published_sets_take_no_choice(self):
         with pytest.raises(UserError, match="digits-lt takes no --test-part"):
             load_dataset(DataConfig(name="digits-lt", test_part="val"))
