@@ -28,13 +28,22 @@ def as_command(config: RunConfig) -> str:
     """
     method, dataset, augment = config.method.name, config.data.name, config.train.augment
     named = {} if augment == TrainConfig().augment else {"train.augment": augment}  # it may have a recipe of its own
-    shipped = resolve_recipe(recipe=None, method=method, dataset=dataset, overrides=named)
+    small = {} if config.network.preset != "cpu" else {"network.preset": "cpu"}  # which is sampled otherwise
+    shipped = resolve_recipe(recipe=None, method=method, dataset=dataset, overrides={**named, **small})
     theirs, mine = _values(shipped), _values(config)
+    if theirs.pop("sample.share") is not None:
+        del theirs["sample.images_per_class"]  # it depends on the budget, and is said
+    mine.pop("sample.share")
+    if small and mine["sample.sampler"] != theirs["sample.sampler"]:
+        del theirs["sample.steps"]  # a sampler of one's own keeps those of the large network
+    if method not in METHODS:
+        del theirs["sample.omega"]  # whose recipe it takes is not known here
     words = ["ltgen-bench", "run"]
     words += ["--method", method] if method != DEFAULT_METHOD else []
     words += ["--method-file", "FILE"] if method not in METHODS else []
     words += ["--dataset", dataset] if dataset != DEFAULT_DATASET else []
     words += ["--augment", augment] if named else []
+    words += ["--network", "cpu"] if small else []
     words += ["--protocol", config.evaluate.protocol] if config.evaluate.protocol else []
     for key in dict.fromkeys((*mine, *theirs)):
         value = mine.get(key)

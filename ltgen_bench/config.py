@@ -112,6 +112,11 @@ class SampleConfig(Part):
         default="balanced", description="exactly images_per_class of each, or as many in all, each label drawn at random")
     batch_size: Annotated[int, Field(gt=0)] | Literal["auto"] = Field(
         default=250, description="images of one fixed chunk; auto: as many as are fastest on the machine that draws them")
+    share: float | None = Field(
+        default=None, gt=0, description="as many images as this share of the training is worth in 25 guided steps each, at most "
+        "images_per_class of each class; a number before anything runs")
+    as_preset: bool = Field(
+        default=False, description="drawn as the preset of evaluate.protocol expects, in place of what is stated here")
     seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the initial noise")
     precision: Literal["float32", "bf16"] = "float32"
     compile: Literal["auto", "yes", "no"] = Field(

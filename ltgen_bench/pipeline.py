@@ -21,7 +21,7 @@ from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.load import load_dataset
 from ltgen_bench.diffusion.network import check_network, network_shape
 from ltgen_bench.diffusion.sampling import check_sampling, guidance_of, sample
-from ltgen_bench.errors import BenchError, DamagedError, UserError
+from ltgen_bench.errors import DamagedError, UserError
 from ltgen_bench.evaluation.evaluate import check_extractors, evaluate, fitted, share_features
 from ltgen_bench.evaluation.presets import rules_of
 from ltgen_bench.evaluation.scores import Scores
@@ -34,7 +34,7 @@ from ltgen_bench.progress import SILENT, Progress
 from ltgen_bench.ranks import ALONE, Ranks
 from ltgen_bench.recipes import check_names
 from ltgen_bench.records.schema import RECORD_FILE, SCHEMA_VERSION, Entry, RunRecord, Stage
-from ltgen_bench.records.vouched import read_kept, save_kept, whole
+from ltgen_bench.records.vouched import has_whole, read_kept, save_kept, whole
 from ltgen_bench.report.pictures import attempt
 from ltgen_bench.report.sheets import loss_curve, sample_sheet
 from ltgen_bench.training.checkpoint import checkpoint_path
@@ -42,6 +42,7 @@ from ltgen_bench.training.cost import flops_per_image
 from ltgen_bench.training.loop import Trained, train
 from ltgen_bench.training.session import NOTHING_KEPT
 from ltgen_bench.training.trainer import resolve_precision
+from ltgen_bench.workload import as_preset, long_stages, worth_training
 
 NO_WEIGHTS: Mapping[str, Path] = MappingProxyType({})
 
@@ -141,6 +142,8 @@ def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[st
         check_extractors(dataset, config.evaluate, extractor_weights=extractor_weights, progress=progress)
     if config.evaluate.half is not None:
         dataset.half(config.evaluate.half)  # refuses classes that are too small, before hours of training
+    for sentence in long_stages(config, dataset) if ranks.first else ():
+        progress.say(sentence)
     with ranks.first_alone(only_writer(folder)), Interruption() as interruption:
         if ranks.first:
             claim(plan, progress)
@@ -215,17 +218,9 @@ def keep(folder: Path, record: RunRecord, scores: Scores) -> RunRecord:
 
     Scores of a half of the real images take no place in the run folder that those of all of them have.
     """
-    if record.half is None or not _has_whole(folder):
+    if record.half is None or not has_whole(folder):
         save_kept(folder, record, scores)
     return save_kept(folder / "scores" / record.score_digest, record, scores)
-
-
-def _has_whole(folder: Path) -> bool:
-    """Whether the run folder holds a readable record of scores against all real images."""
-    try:
-        return RunRecord.load(folder).half is None
-    except BenchError:  # none there, or a broken one, whose place a sound one may take
-        return False
 
 
 def make_plan(config: RunConfig, dataset: LongTailDataset, runs: Path, *, device: torch.device | None = None,
@@ -241,12 +236,14 @@ def make_plan(config: RunConfig, dataset: LongTailDataset, runs: Path, *, device
         raise UserError(f"evaluate.protocol: {config.evaluate.protocol} has {len(rules)} rules, and a run is measured under one; "
                         f"run without it, then ltgen-bench evaluate RUN --protocol {config.evaluate.protocol}")
     config = config.model_copy(update={"method": method, "evaluate": fitted(rules[0], dataset)})
+    config = as_preset(config, dataset)
     if config.sample.omega > 0 and not METHODS[method.name].guidable():
         raise UserError(f"sample.omega: {config.sample.omega:g} needs a null label, and {method.name} trains none, so its omega "
                         "is 0; guidance for plain DDPM is the method 'cfg'.")
     check_network(network_shape(config.network), dataset.image_shape)
-    check_sampling(config.sample, dataset.image_shape, dataset.num_classes)
-    return Plan(in_images(config, dataset, runs, device or choose_device(), progress), dataset, runs)
+    check_sampling(worth_training(config, dataset.num_classes).sample, dataset.image_shape, dataset.num_classes)
+    config = in_images(config, dataset, runs, device or choose_device(), progress)
+    return Plan(worth_training(config, dataset.num_classes), dataset, runs)
 
 
 def claim(plan: Plan, progress: Progress = SILENT) -> None:

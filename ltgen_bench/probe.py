@@ -13,15 +13,21 @@ from ltgen_bench.memory import Peak, peak_memory
 from ltgen_bench.methods.blame import blamed
 from ltgen_bench.pipeline import Plan
 from ltgen_bench.training.cost import TIMED_IMAGES, pace, probing, seconds_each, timed_images
+from ltgen_bench.workload import Part, workload
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of training and sampling, the memory of the larger of the two, and how they were found."""
+    """Seconds of all stages, the memory of training and sampling, and how they were found.
+
+    The evaluation is counted in operations and never tried: its seconds are by the pace of the sampled network.
+    """
 
     parameters: int
     train_seconds: float
     sample_seconds: float
+    evaluate_seconds: float
+    evaluation: tuple[Part, ...]
     memory_mb: float | None  # None where this machine does not tell
     train_images_per_second: float
     measured_steps: int
@@ -61,8 +67,10 @@ def _estimate(plan: Plan, device: torch.device, peak: Peak) -> Estimate:
     largest = peak.mb
     memory = None if largest is None or before is None else \
         before + max(0.0, largest - before) * config.train.batch_size / trainer.train.batch_size
+    load = workload(config, dataset)
+    sample_seconds = call_seconds / drawn * len(labels) * evaluations
     return Estimate(
         parameters=trainer.net.parameter_count, train_seconds=step.seconds_per_image * config.train.budget_images,
-        sample_seconds=call_seconds / drawn * len(labels) * evaluations,
+        sample_seconds=sample_seconds, evaluate_seconds=load.evaluate / load.sample * sample_seconds, evaluation=load.parts,
         memory_mb=memory,
         train_images_per_second=1 / step.seconds_per_image, measured_steps=step.steps + calls)

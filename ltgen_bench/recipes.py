@@ -15,7 +15,7 @@ from ltgen_bench.data.npz import longer_side
 from ltgen_bench.data.parts import NONE, TRAIN_NAMES, find_part
 from ltgen_bench.data.plain_files import read_plain
 from ltgen_bench.diffusion.samplers import SAMPLERS
-from ltgen_bench.errors import UserError
+from ltgen_bench.errors import UserError, did_you_mean
 from ltgen_bench.evaluation.extractors import EXTRACTORS
 from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.files import shipped_folder
@@ -25,6 +25,7 @@ from ltgen_bench.training.augmentation import AUGMENTATIONS
 from ltgen_bench.user_paths import user_path
 
 DEFAULT_METHOD, DEFAULT_DATASET = "cbdm", "digits-lt"
+FAST = {"sampler": "dpm-solver++", "steps": 25}
 SMALL_IMAGE = 16  # pixels; up to here the recipes of the digits fit
 
 
@@ -38,28 +39,63 @@ def resolve_recipe(*, recipe: Path | None, method: str | None, dataset: str | No
     """The configuration of `recipe`, or of the shipped recipe that fits method and data set, with `overrides` laid over.
 
     With an augmentation asked for, a recipe of method and augmentation together (`cbdm-ada`) goes before that of the method.
-    A method without a recipe of its own takes that of `ddpm` for the same data, with its own default settings. Images of
+    A method without a recipe of its own takes that of `stand_in` for the same data, with its own default settings. Images of
     the user's own take the digits' recipes up to 16 pixels and CIFAR-10's above. A number of images takes the place of a
-    budget in FLOPs or seconds that the recipe has.
+    budget in FLOPs or seconds that the recipe has. `recipe` is a file, or a shipped recipe by its name (`digits-lt/cbdm`).
     """
     if recipe is not None:
-        values, where = read_toml(recipe), str(recipe)
+        path = named_recipe(recipe)
+        values, where = read_toml(path), str(recipe)
     else:
         name = method or DEFAULT_METHOD
         family = recipe_family(dataset or DEFAULT_DATASET, overrides.get("data.image_size"), overrides.get("data.columns"))
-        paths = [recipe_path(family, stem) for stem in (f"{name}-{overrides.get('train.augment')}", name, "ddpm")]
-        path = next((path for path in paths if path.is_file()), paths[-1])
+        own = [recipe_path(family, stem) for stem in (f"{name}-{overrides.get('train.augment')}", name)]
+        path = next((path for path in own if path.is_file()), None) or recipe_path(family, stand_in(name))
         values, where = read_toml(path), f"{family}/{path.name}"
+    if path in shipped_recipes():
+        values = _of_cpu_network(values, overrides)
+    told = where
     if method is not None and _name_in(values, "method") != method:
-        values = {**values, "method": {"name": method}, "reported": [],
-                  "source": f"{where} with the method {method} at its default settings"}
+        told += f" with the method {method} at its default settings"
+        values = {**values, "method": {"name": method}, "reported": [], "source": told}
     if dataset is not None and _name_in(values, "data") != dataset:
-        values = {**values, "data": {"name": dataset}, "reported": [], "source": f"{where} on {dataset}"}
+        values = {**values, "data": {"name": dataset}, "reported": [], "source": f"{told} on {dataset}"}
     if "method.variant" in overrides:  # a word for several settings, which wins over those of the recipe
         named = overrides.get("method.name") or _name_in(values, "method") or DEFAULT_METHOD
         of_variant = {f"method.{key}": value for key, value in variant_values(named, overrides["method.variant"]).items()}
         overrides = {**of_variant, **{key: value for key, value in overrides.items() if key != "method.variant"}}
     return RunConfig.from_values(values, overrides=_one_budget(overrides), where=where)
+
+
+def stand_in(method: str) -> str:
+    """Whose recipe a method takes that has none: `cfg`'s where it can be guided, which has an omega, else `ddpm`'s."""
+    return "cfg" if method in METHODS and METHODS[method].guidable() else "ddpm"
+
+
+def named_recipe(recipe: Path) -> Path:
+    """The file that `recipe` is, or the shipped recipe that has this name in `list recipes`; of neither a `UserError`."""
+    names = {f"{path.parent.name}/{path.stem}": path for path in shipped_recipes()}
+    name = recipe.as_posix().removesuffix(".toml")
+    if recipe.is_file() or name not in names:
+        if not recipe.exists():
+            raise UserError(f"there is no recipe {recipe}.{did_you_mean(name, names)}   (ltgen-bench list recipes)")
+        return recipe
+    return names[name]
+
+
+def _of_cpu_network(values: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """A shipped recipe of the large network, sampled as the small one is worth where the user asks for that one.
+
+    Training is short there, and 1000 steps for each of 50,000 images would take a thousand times as long.
+    """
+    if overrides.get("network.preset") != "cpu" or values.get("network", {}).get("preset") != "ddpm":
+        return values
+    sample = dict(values.get("sample", {}))
+    if "sample.sampler" not in overrides:
+        sample |= FAST
+    if "sample.images_per_class" not in overrides:
+        sample["share"] = 1.0
+    return {**values, "sample": sample}
 
 
 def _one_budget(overrides: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -80,6 +116,8 @@ def _name_in(values: Mapping[str, Any], table: str) -> Any:
 
 def check_names(config: RunConfig) -> None:
     """Refuse unknown names before torch is imported or any data are read."""
+    if config.sample.as_preset and config.evaluate.protocol is None:
+        raise UserError("--preset-sampling: images are drawn as a preset expects; name one with --protocol.")
     METHODS.check(config.method.name)
     AUGMENTATIONS.check(config.train.augment)
     SAMPLERS.check(config.sample.sampler)

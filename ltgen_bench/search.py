@@ -25,6 +25,7 @@ from ltgen_bench.evaluation.presets import rules_of
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.pipeline import NO_WEIGHTS, Plan, Run, carry_out, make_plan
 from ltgen_bench.progress import SILENT, Progress
+from ltgen_bench.workload import as_preset, worth_training
 
 SEEDS = ("seed", "sample.seed")  # repetitions of one candidate, averaged over; a lucky seed is nothing to choose
 MEASUREMENT = ("data.", "evaluate.", "sample.images_per_class", "sample.labels", "source", "reported")
@@ -113,7 +114,8 @@ def make_search(config: RunConfig, over: Mapping[str, Sequence[Any]], dataset: L
     reporting = {"half": "report", "selection": "selected-on-half"}
     # numbers of images take the place of a budget in other units, as they do in a recipe
     budget = None if "train.budget_images" in over else config.budget
-    base = config.model_copy(update={"evaluate": rule, "budget": budget})
+    # candidates of other budgets and methods draw as many images
+    base = worth_training(as_preset(config.model_copy(update={"evaluate": rule, "budget": budget}), dataset), dataset.num_classes)
     seeds = [dict(zip(SEEDS, pair, strict=True)) for pair in itertools.product(
         *(over.get(key, [current]) for key, current in zip(SEEDS, (config.seed, config.sample.seed), strict=True)))]
 

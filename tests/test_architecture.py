@@ -17,7 +17,8 @@ ORDER = [
     ("errors", "registry", "progress", "files", "interrupt", "validation", "torchrun", "ranks", "batch_size", "compiling",
      "early", "exact", "memory", "plain_text", "source_facts", "tables_in", "tensors_file", "user_paths"),
     ("config",), ("data",), ("diffusion",), ("methods",), ("training",), ("evaluation",), ("records",), ("report",),
-    ("machine", "recipes", "console", "drawn", "kept", "current"), ("commands", "budgets"), ("pipeline",), ("curves",),
+    ("machine", "recipes", "console", "drawn", "kept", "current"), ("commands", "budgets", "workload"), ("pipeline",),
+    ("curves",),
     ("probe", "api", "rescore", "search", "grid", "check", "speed", "export"), ("cli",),
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}

@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ltgen_bench import __version__
+from ltgen_bench.cli.presets import planned_notes
 from ltgen_bench.cli.run import (
     carrying_out,
     config_of,
     names_of,
     place_words,
+    recipe_note,
     recorded_command,
     resumable,
     run,
@@ -184,7 +186,8 @@ def _header(cells: "Sequence[Cell]", jobs: int, device: "torch.device", progress
     done = sum(cell.finished for cell in cells)
     progress.say(f"ltgen-bench {__version__}  {len(cells)} runs, {done} of them finished  {place_words(device)}"
                  f"{f', {jobs} at a time' if jobs > 1 else ''}")
-    notes = [line for cell in cells for plan in cell.plans for line in warnings_of(plan.config)]
+    notes = [line for cell in cells for plan in cell.plans
+             for line in (*recipe_note(plan.config), *planned_notes(plan), *warnings_of(plan.config))]
     for line in dict.fromkeys([*notes, *(f"{cell.words} cannot be made: {cell.error}" for cell in cells if cell.error)]):
         progress.say(line)
 

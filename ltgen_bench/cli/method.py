@@ -152,6 +152,8 @@ def _recipes(name: str) -> dict[str, str]:
 
 def _page(described: "MethodDescription", recipes: Mapping[str, str], cost: str, width: int) -> str:
     """Everything about a method, at most `width` columns wide; formulas keep their lines."""
+    from ltgen_bench.recipes import stand_in
+
     facts = {"source": described.source, "evidence": f"{described.evidence}: {described.evidence_words}",
              "extra passes": described.extra_forwards, "cost": cost,
              "guidance": "with omega" if described.guidable else "none, since it teaches no null label",
@@ -165,7 +167,7 @@ def _page(described: "MethodDescription", recipes: Mapping[str, str], cost: str,
     lines += ["", "variants, by --set method.variant=NAME"] if described.variants else []
     for name, values in described.variants.items():
         lines += ["", f"  {name}", *(f"      {key} = {value}" for key, value in values.items())]
-    lines += ["", "recipes" if recipes else "no recipe of its own: it takes that of ddpm"]
+    lines += ["", "recipes" if recipes else f"no recipe of its own: it takes that of {stand_in(described.name)}"]
     indent = 4 + max(map(len, recipes), default=0)
     lines += [line for name, words in recipes.items() for line in _beside(f"  {name}", words, width, indent)]
     return "\n".join([*lines, ""])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ltgen_bench.config import RunConfig
+    from ltgen_bench.pipeline import Plan
 
 DEFAULT_RUNS = Path("runs")
 INDENT = 11  # as wide as the words before the files of a table
@@ -21,22 +22,34 @@ def preset_notes(name: str, config: "RunConfig", dataset: str, class_counts: lis
     """
     from ltgen_bench.commands import as_command
     from ltgen_bench.evaluation.presets import PRESETS, sampling_departures
-    from ltgen_bench.methods import METHODS
+    from ltgen_bench.workload import expected_sample
 
     preset, method = PRESETS[name], config.method.name
     lines = _lines("sampling", ["how these images were drawn is not known here"] if runs is None else
                    sampling_departures(preset, config.sample, method, dataset), width)
     lines += _lines("remarks", list(preset.remarks), width)
     lines += _lines("expects", [preset.sampling_words], width)
-    wanted = preset.expected(config.sample, method, dataset, class_counts)
-    if method in METHODS and not METHODS[method].guidable():
-        wanted = wanted.model_copy(update={"omega": 0.0})  # whatever the paper uses for methods that can be guided
-    measured = config.evaluate.model_copy(update={"protocol": name})
-    command = as_command(config.model_copy(update={"sample": wanted, "evaluate": measured}))
+    asked = config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"protocol": name})})
+    command = as_command(asked.model_copy(update={"sample": expected_sample(asked, dataset, class_counts)}))
     if command:
         place = f" --runs {shlex.quote(str(runs))}" if runs not in (None, DEFAULT_RUNS) else ""
         lines.append(f" {'to draw':<{INDENT - 2}} {command}{place}")
     return "\n".join([*lines, ""])
+
+
+def planned_notes(plan: "Plan") -> list[str]:
+    """Where images that are yet to be drawn depart from the preset that they will be measured under, and how they would not."""
+    from ltgen_bench.evaluation.presets import PRESETS, planned_departures
+    from ltgen_bench.workload import expected_sample
+
+    config, dataset = plan.config, plan.dataset
+    if config.evaluate.protocol is None:
+        return []
+    found = planned_departures(config.evaluate, config.sample, config.method.name, dataset.name, dataset.class_counts)
+    wanted = expected_sample(config, dataset.name, dataset.class_counts)
+    cure = [] if wanted == config.sample else ["--preset-sampling draws as it expects"]
+    return [f"{config.evaluate.protocol} expects {PRESETS[config.evaluate.protocol].sampling_words}",
+            *(f"departs: {sentence}" for sentence in found), *cure]
 
 
 def _lines(word: str, sentences: list[str], width: int) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ltgen_bench import __version__
-from ltgen_bench.cli.presets import preset_notes
+from ltgen_bench.cli.presets import planned_notes, preset_notes
 from ltgen_bench.cli.several import launcher
 from ltgen_bench.cli.shared import FILE, batch_option, data_options, data_values, debug_option, runs_option
 from ltgen_bench.errors import Interrupted, UserError
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--method", metavar="NAME", help="Method to train (ltgen-bench list methods).  [default: cbdm]")
 @click.option("--dataset", metavar="NAME", help="Data set, folder:PATH or npz:FILE.  [default: digits-lt]")
-@click.option("--recipe", type=FILE, metavar="FILE", help="A recipe of your own instead of the shipped one.")
+@click.option("--recipe", type=FILE, metavar="FILE|NAME", help="A recipe of your own, or one of ltgen-bench list recipes.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override one value, e.g. method.tau=0.5.")
 @click.option("--seed", type=int, help="Training seed.  [default: the recipe's, 0]")
 @data_options
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 @click.option("--extractor", metavar="NAME,...", help="classifier, inception, vgg16, dinov2, clip or clip-b32.")
 @click.option("--extractor-weights", multiple=True, metavar="NAME=FILE", help="Weights from a file, e.g. inception=FILE.")
 @click.option("--protocol", metavar="PRESET", help="Measure under the rules of standard, cbdm-paper, oc-paper, ...")
+@click.option("--preset-sampling", is_flag=True, help="Draw as that preset expects too: labels, sampler, steps, omega, number.")
 @click.option("--method-file", type=FILE, metavar="FILE", help="A Python file with a method of your own.")
 @click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N.  [default: cuda where there is one]")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads; part of what makes bits equal.")
@@ -96,7 +97,9 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
             "evaluate.reference=longtail compares with the training images)"))
     if dry_run:
         if ranks.first:  # of several at once each would be in the way of the others
-            _dry_run(plans[0], chosen, ranks.size)
+            from ltgen_bench.cli.dry_run import show_plan
+
+            show_plan(plans[0], chosen, ranks.size)
         ranks.wait()
         return
     _header(plans[0], chosen, progress.console, ranks.size)
@@ -162,7 +165,21 @@ def overrides_of(settings: tuple[str, ...], options: dict[str, Any]) -> dict[str
         "sample.images_per_class": options["images_per_class"],
         "sample.batch_size": options["batch"], "evaluate.batch_size": options["batch"]}
     given = {key: value for key, value in given.items() if value is not None}
-    return {**cleared(protocol), **_budget(options), **given, **dict(map(parse_setting, settings))}
+    found = {**cleared(protocol), **_budget(options), **given, **dict(map(parse_setting, settings))}
+    return {**found, **_preset_sampling(found)} if options["preset_sampling"] else found
+
+
+def _preset_sampling(given: dict[str, Any]) -> dict[str, Any]:
+    """The key of --preset-sampling; a `UserError` beside a value that the preset states itself."""
+    from ltgen_bench.evaluation.presets import PRESETS
+
+    name = given.get("evaluate.protocol")
+    stated = {f"sample.{word}" for word in PRESETS[name].stated} if name is not None else set()
+    twice = sorted(stated & given.keys())
+    if twice:
+        raise UserError(f"--preset-sampling: {name} says what {', '.join(twice)} {'is' if len(twice) == 1 else 'are'}; leave "
+                        "out one or the other.")
+    return {"sample.as_preset": True}
 
 
 def _budget(options: dict[str, Any]) -> dict[str, Any]:
@@ -254,9 +271,20 @@ def _header(plan: "Plan", device: "torch.device", console: "Console", processes:
     config = plan.config
     place = place_words(device) if processes == 1 else f"{processes} processes, each on {place_words(device)}"
     lines = [f"ltgen-bench {__version__}  {config.method.name} on {about(plan.dataset)}  {place}, seed "
-             f"{config.seed}", f"run folder  {plan.folder}", *warnings_of(config)]
+             f"{config.seed}", f"run folder  {plan.folder}", *recipe_note(config), *planned_notes(plan), *warnings_of(config)]
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def recipe_note(config: "RunConfig") -> list[str]:
+    """Which recipe a method that does not come with this package takes, and what stands in it."""
+    from ltgen_bench.cli.lists import recipe_words
+    from ltgen_bench.methods import METHODS
+
+    if not METHODS[config.method.name].code_digest:
+        return []
+    guided = "it can be guided" if METHODS[config.method.name].guidable() else "it teaches no null label, so omega is 0"
+    return [f"recipe      {config.source or 'one of your own'}: {recipe_words(config)} ({guided})"]
 
 
 def warnings_of(config: "RunConfig") -> list[str]:
@@ -297,38 +325,3 @@ def notes_of(result: "Run", out: "Console") -> None:
     if record.preset:
         click.echo(preset_notes(record.preset, result.plan.config, record.dataset, record.class_counts, out.width,
                                 result.plan.runs))
-
-
-def _dry_run(plan: "Plan", device: Any, processes: int) -> None:
-    from datetime import timedelta
-
-    from ltgen_bench.diffusion.network import network_shape
-    from ltgen_bench.probe import estimate
-
-    dataset, sample = plan.dataset, plan.config.sample
-    click.echo(plan.spelled_out.to_toml())
-    groups = {name.partition("@")[0]: len(classes) for name, classes in dataset.groups.items() if name.endswith("@thirds")}
-    counts = dataset.class_counts
-    shown = ", ".join(map(str, counts if len(counts) <= 20 else [*counts[:10], "...", *counts[-5:]]))
-    click.echo(f"# data         {about(dataset)}, fingerprint {dataset.fingerprint}")
-    click.echo(f"# classes      {shown}   ({', '.join(f'{n} {name}' for name, n in groups.items())})")
-    click.echo(f"# split        {'' if dataset.split is None else dataset.split.id}")
-    click.echo(f"# run folder   {plan.folder}{' (finished)' if plan.finished else ''}")
-    for warning in warnings_of(plan.config):
-        click.echo(f"# {warning}")
-    found = estimate(plan, device)
-    train, draw = (timedelta(seconds=round(s)) for s in (found.train_seconds, found.sample_seconds))
-    images = sample.images_per_class * dataset.num_classes
-    alone = "" if processes == 1 else f" alone, which is one of {processes}"
-    shape = network_shape(plan.config.network)
-    channels, attention = (", ".join(map(str, numbers)) for numbers in (shape.channels, shape.attention))
-    click.echo(f"# network      channels {channels}; residual blocks a level {shape.blocks}; levels with attention "
-               f"{attention or 'none'}; dropout {shape.dropout:g}")
-    click.echo(f"# parameters   {found.parameters:,}")
-    click.echo(f"# training     about {train} on this {device}{alone} at {found.train_images_per_second:,.1f} images/s")
-    click.echo(f"# sampling     about {draw} for {images:,} images")
-    click.echo(f"# memory       {found.memory_words}")
-    through = images + len(dataset.reference) + len(dataset.test)
-    click.echo(f"# evaluation   {through:,} images through {', '.join(plan.config.evaluate.extractors)}, not in the estimate")
-    written = "nothing was written" if plan.config.budget is None else "nothing but what the budget is in images was written"
-    click.echo(f"# estimated from {found.measured_steps} measured steps; {written}")

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ltgen_bench import __version__
+from ltgen_bench.cli.presets import planned_notes
 from ltgen_bench.cli.run import (
     about,
     config_of,
     notes_of,
     place_words,
     prepare,
+    recipe_note,
     recorded_command,
     resumable,
     run,
@@ -69,6 +71,8 @@ def search(axes: tuple[str, ...], metric: str, by: str | None, method: str | Non
     plan = make_search(config, dict(map(parse_axis, axes)), images, runs, metric=metric, extractor=by, device=chosen)
     progress.say(f"ltgen-bench {__version__}  {config.method.name} on {about(images)}  {place_words(chosen)}")
     progress.say(f"{plan.words}, chosen by {metric} ({plan.extractor}) on the selection half of the real images")
+    for line in (*recipe_note(plan.reports[0][0].config), *planned_notes(plan.reports[0][0])):
+        progress.say(line)
     if dry_run:
         _dry_run(plan)
         return

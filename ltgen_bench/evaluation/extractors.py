@@ -58,6 +58,7 @@ class ExtractorKind:
     maker: str
     fetched: bool = False  # whether its weights come from elsewhere, so that they may be missing
     trained: bool = False  # whether they are trained here; its ids then end in the SHA-256 of what came out
+    flops: float = 0.0  # operations of one image, about; 0: of a network that depends on the data set
 
     @property
     def build(self) -> Build:
@@ -76,17 +77,21 @@ EXTRACTORS.add("classifier", ExtractorKind(
 EXTRACTORS.add("inception", ExtractorKind(
     "inception", "Inception-v3",
     "the FID network of 2015-12-05, 2048 features; weights are fetched or given by --extractor-weights inception=FILE",
-    "torch-fidelity, inception-v3-compat", "ltgen_bench.evaluation.inception:inception", fetched=True))
-for _name, _title, _summary, _source in (
-    ("vgg16", "VGG16", "4096 features of the second fully connected layer after its ReLU, as first used for precision and recall",
+    "torch-fidelity, inception-v3-compat", "ltgen_bench.evaluation.inception:inception", fetched=True, flops=1.1e10))
+for _name, _title, _flops, _summary, _source in (
+    ("vgg16", "VGG16", 3.1e10,
+     "4096 features of the second fully connected layer after its ReLU, as first used for precision and recall",
      "torch-fidelity, vgg16, fc2_relu (weights of torchvision)"),
-    ("dinov2", "DINOv2 ViT-L/14", "1024 features of the class token at 224 pixels, as in FD-DINOv2 (Stein et al. 2023)",
+    ("dinov2", "DINOv2 ViT-L/14", 1.6e11,
+     "1024 features of the class token at 224 pixels, as in FD-DINOv2 (Stein et al. 2023)",
      "torch-fidelity, dinov2-vit-l-14 (Oquab et al. 2023, arXiv:2304.07193)"),
-    ("clip", "CLIP ViT-L/14@336", "768 features, the embedding at 336 pixels of CMMD; slow on a CPU",
+    ("clip", "CLIP ViT-L/14@336", 3.8e11,
+     "768 features, the embedding at 336 pixels of CMMD; slow on a CPU",
      "torch-fidelity, clip-vit-l-14-336px (Radford et al. 2021, arXiv:2103.00020)"),
-    ("clip-b32", "CLIP ViT-B/32", "512 features, the embedding at 224 pixels of FD-CLIP (Kynkaanniemi et al. 2023)",
+    ("clip-b32", "CLIP ViT-B/32", 8.8e9,
+     "512 features, the embedding at 224 pixels of FD-CLIP (Kynkaanniemi et al. 2023)",
      "torch-fidelity, clip-vit-b-32 (Radford et al. 2021, arXiv:2103.00020)"),
 ):
     EXTRACTORS.add(_name, ExtractorKind(
         _name, _title, f"{_summary}; weights are fetched or given by --extractor-weights {_name}=FILE", _source,
-        f"ltgen_bench.evaluation.pretrained:{_name.replace('-', '_')}", fetched=True))
+        f"ltgen_bench.evaluation.pretrained:{_name.replace('-', '_')}", fetched=True, flops=_flops))

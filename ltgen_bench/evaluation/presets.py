@@ -4,14 +4,14 @@ Each was put together from what could be read, and says how: the authors' code, 
 (summaries, reviews, other groups' re-implementations). Imports no torch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ltgen_bench.config import EvaluateConfig, SampleConfig
 from ltgen_bench.errors import UserError
 from ltgen_bench.evaluation.extractors import EXTRACTORS
 from ltgen_bench.evaluation.metrics import METRICS
-from ltgen_bench.evaluation.protocol import AS_TRAINED, BALANCED, EQUAL_SHARES, REFERENCES
+from ltgen_bench.evaluation.protocol import AS_TRAINED, BALANCED, EQUAL_SHARES, REFERENCES, label_fields
 from ltgen_bench.evaluation.published_weights import PUBLISHED
 from ltgen_bench.evaluation.rules import EIGHT_BITS, RULE_FIELDS, Omega, Preset, uses_k
 from ltgen_bench.registry import Registry
@@ -167,3 +167,22 @@ def sampling_departures(preset: Preset, sample: SampleConfig, method: str, datas
     if preset.sample_dtype != EIGHT_BITS:
         found.append(f"samples {EIGHT_BITS} where {preset.name} scores {preset.sample_dtype}")
     return found
+
+
+def planned_departures(config: EvaluateConfig, sample: SampleConfig, method: str, dataset: str,
+                       class_counts: Sequence[int]) -> list[str]:
+    """What `departures` and `sampling_departures` will say of images that are yet to be drawn as `sample` says.
+
+    `dataset` is the data set's name in tables, `class_counts` are its training images. Nothing without a preset.
+    """
+    if config.protocol is None:
+        return []
+    preset, classes = PRESETS[config.protocol], len(class_counts)
+    asked = preset.rule_of(config).images
+    counts = [sample.images_per_class] * classes
+    if asked == "train" and min(counts) >= max(class_counts):
+        counts = list(class_counts)
+    elif isinstance(asked, int) and sum(counts) > asked:
+        counts = [asked // classes + (label < asked % classes) for label in range(classes)]
+    labels = label_fields(counts, uniform=sample.labels == "uniform", asked=asked, train_counts=class_counts)
+    return [*departures(config, labels, sum(counts), {}), *sampling_departures(preset, sample, method, dataset)]

@@ -92,6 +92,13 @@ class Preset:
                   "omega": self.omega_of(method, dataset), "images_per_class": max(wanted, default=None)}
         return sample.model_copy(update={name: value for name, value in values.items() if value is not None})
 
+    @property
+    def stated(self) -> list[str]:
+        """The values of sampling that the preset states."""
+        known = {"labels": self.labels, "sampler": self.sampler, "steps": self.steps, "omega": self.omega or None,
+                 "images_per_class": next((rule.images for rule in self.rules if rule.images is not None), None)}
+        return [name for name, value in known.items() if value is not None]
+
     def measurements(self) -> dict[str, dict[str, Any]]:
         """`metric:extractor` -> the fields of its protocol that are known without data; `images` is in all.
 

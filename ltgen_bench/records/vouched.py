@@ -128,3 +128,11 @@ def whole(folder: Path, say: Callable[[str], object]) -> bool:
                 set_aside(file)
         return False
     return True
+
+
+def has_whole(folder: Path) -> bool:
+    """Whether the run folder holds a readable record of scores against all real images."""
+    try:
+        return RunRecord.load(folder).half is None
+    except BenchError:  # none there, or a broken one, whose place a sound one may take
+        return False
