@@ -38,7 +38,8 @@ class Drawing:
     @property
     def facts(self) -> dict[str, Any]:
         """All that decides the images but the machine, as the file of samples says it."""
-        return {"network": self.network.digest, "classes": len(self.class_names), "sample": _stated(self.config)}
+        size = {} if self.network.size is not None else {"shape": list(self.image_shape)}  # which the data set then decides
+        return {"network": self.network.digest, "classes": len(self.class_names), "sample": _stated(self.config), **size}
 
     @property
     def digest(self) -> str:

@@ -130,9 +130,10 @@ def export(run: TrainedRun, folder: Path, *, data_root: Path = Path("data"), pro
     folder = folder.resolve()
     refuse_full(folder, "choose a new folder")
     dataset = load_dataset(run.config.data, data_root=data_root, progress=progress)
-    if run.record is not None and dataset.fingerprint != run.record.fingerprint:
+    made_with = run.record.fingerprint if run.record is not None else read_toml(run.folder / "config.toml").get("fingerprint")
+    if made_with is not None and dataset.fingerprint != made_with:
         raise UserError(f"the images of {dataset.name} are not those that {run.folder.name} was made with: fingerprint "
-                        f"{run.record.fingerprint} there, {dataset.fingerprint} now.")
+                        f"{made_with} there, {dataset.fingerprint} now.")
     with only_writer(run.folder), Interruption() as interruption:
         trained = _trained(run, dataset, progress, interruption)
         network = plain(trained.net)

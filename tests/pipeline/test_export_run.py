@@ -220,6 +220,10 @@ class TestFinding:
         assert exported.facts.sample == RunConfig.from_recipe("baselines/digits-lt/cfg.toml").sample
         assert exported.facts.null_label
         assert "## Scores" not in (tmp_path / "net" / "README.md").read_text()
+        kept = (plan.folder / "config.toml").read_text()
+        (plan.folder / "config.toml").write_text(kept.replace(plan.dataset.fingerprint, "0" * 16))
+        with pytest.raises(UserError, match=r"fingerprint 0{16} there"):
+            export(find_trained(tmp_path / "runs", str(plan.folder)), tmp_path / "other")
 
     def test_an_unfinished_training_is_refused(self, made, tmp_path):
         done, _ = made("cbdm")
@@ -373,6 +377,18 @@ class TestForeignNetworks:
         coloured = make_dataset((9, 4, 2, 2, 2), (3, 16, 16))
         with pytest.raises(UserError, match="images of 8 x 8 with 1 channel, and those of tiny are 16 x 16 with 3 channels"):
             make_drawing(stored, SMALL, coloured)
+
+    def test_images_of_another_size_are_another_drawing(self, make_foreign, make_dataset, tmp_path):
+        """Where the data set decides the size, since the network does not say one."""
+        folder, _ = make_foreign(3)
+        change(folder / "config.json", sample_size=None)
+        stored = read_network(folder)
+        small, large = (make_drawing(stored, SMALL, make_dataset(shape=(1, side, side))) for side in (8, 16))
+        assert small.digest != large.digest
+        draw(small, tmp_path / "samples.npz", device=CPU)
+        assert is_drawn(small, tmp_path / "samples.npz")
+        with pytest.raises(UserError, match="other settings; name another"):
+            is_drawn(large, tmp_path / "samples.npz")
 
 
 class TestSpoiltFolders:
