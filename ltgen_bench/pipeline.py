@@ -307,7 +307,7 @@ def make_record(plan: Plan, trained: Trained, scores: Scores, device: torch.devi
         label=f"{config.method.name} ({changed})" if changed else config.method.name, seed=config.seed,
         train_digest=plan.train_digest, sample_digest=plan.sample_digest, score_digest=plan.score_digest,
         fingerprint=dataset.fingerprint, split="" if dataset.split is None else dataset.split.id, preset=scores.preset,
-        departures=scores.departures, imbalance_factor=dataset.imbalance_factor, profile=dataset.profile,
+        departures=scores.departures, notes=scores.notes, imbalance_factor=dataset.imbalance_factor, profile=dataset.profile,
         class_names=list(dataset.class_names), class_counts=dataset.class_counts, groups=dataset.groups, entry=entry,
         protocols=scores.protocols, metrics=revisions(config.evaluate), extractor_weights=scores.extractor_weights,
         stages=stages, versions=versions(),

@@ -135,7 +135,7 @@ def _measured(drawn: Drawn, rule: EvaluateConfig, dataset: LongTailDataset, devi
                               extractor_weights=weights, progress=progress, sampling=config.sample)
         earlier = [stage for stage in drawn.record.stages if stage.name != "evaluate"]
         record = drawn.record.model_copy(update={
-            "score_digest": place.name, "preset": scores.preset, "departures": scores.departures,
+            "score_digest": place.name, "preset": scores.preset, "departures": scores.departures, "notes": scores.notes,
             "protocols": scores.protocols, "metrics": revisions(rule), "extractor_weights": scores.extractor_weights,
             "versions": versions(),
             "stages": [*earlier, Stage(name="evaluate", **read_cost(place / "cost.json"))], "hardware": hardware(device),
@@ -187,8 +187,9 @@ def _score(handed: Handed, rule: EvaluateConfig, dataset: LongTailDataset, folde
         attempt("the sheet of samples", partial(sample_sheet, handed.images.images, handed.images.labels, dataset.class_names,
                                                 dataset.class_counts, work / "samples.png"), progress.say)
         values = {**_facts(handed, dataset), "score_digest": place.name, "preset": scores.preset,
-                  "departures": scores.departures, "protocols": scores.protocols, "metrics": revisions(rule),
-                  "extractor_weights": scores.extractor_weights, "versions": versions(), "hardware": hardware(device),
+                  "departures": scores.departures, "notes": scores.notes, "protocols": scores.protocols,
+                  "metrics": revisions(rule), "extractor_weights": scores.extractor_weights, "versions": versions(),
+                  "hardware": hardware(device),
                   "stages": [Stage(name="evaluate", **read_cost(place / "cost.json"))], "command": command,
                   "started": started.isoformat(timespec="seconds"), "finished": datetime.now(UTC).isoformat(timespec="seconds"),
                   "config": {"data": handed.data.model_dump(mode="json"), "evaluate": rule.model_dump(mode="json")}}

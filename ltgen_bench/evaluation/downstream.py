@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
@@ -24,6 +24,7 @@ from ltgen_bench.files import write_whole
 from ltgen_bench.progress import Progress
 
 TRAIN_DATA = ("real-lt", "synthetic", "real-lt+synthetic")
+ASKED = 0.01  # share of the test images that a classifier may have trained on: its accuracy is not more than this too high
 Predictions = Int64[np.ndarray, " N"]
 
 
@@ -36,23 +37,40 @@ def training_sets(real: ImageSet, synthetic: ImageSet) -> dict[str, ImageSet]:
 def downstream_predictions(real: ImageSet, synthetic: ImageSet, test: ImageSet, num_classes: int,
                            recipe: ClassifierRecipe, *, device: str, folders: Mapping[str, Path | None],
                            progress: Progress) -> dict[str, Predictions]:
-    """Predicted labels of `test` (int64, in its order) by the classifier of each training set.
-
-    `folders` says for each training set where its predictions are kept; None: nowhere.
+    """Predicted labels of `test` (int64, in its order) by the classifier of each training set in `folders`, which says where
+    its predictions are kept; None: nowhere.
     """
-    sets = training_sets(real, synthetic)
+    sets = {name: images for name, images in training_sets(real, synthetic).items() if name in folders}
     paths = {name: folder / f"downstream-{prediction_key(sets[name], test, recipe, device)}.safetensors"
              for name, folder in folders.items() if folder is not None}
     found = {name: kept for name, path in paths.items() if (kept := _read(path, len(test), progress)) is not None}
     with progress.stage("downstream", len(sets) * recipe.steps, "steps", done=len(found) * recipe.steps) as stage:
-        for name in (name for name in TRAIN_DATA if name not in found):
+        for name in (name for name in sets if name not in found):
             stage.advance(0, name)
             train = sets[name]
             net = train_classifier(train.images, train.labels, num_classes, recipe, device=device, stage=stage)
             found[name] = predict(net, test.images, device=device)[1].argmax(axis=1)
             if name in paths:
                 _write(paths[name], found[name])
-    return {name: found[name] for name in TRAIN_DATA}
+    return {name: found[name] for name in sets}
+
+
+def taught_by(real: ImageSet, synthetic: ImageSet, test: ImageSet, asked: Bool[np.ndarray, " N"], scopes: Sequence[Scope],
+              recipe: ClassifierRecipe, *, num_classes: int, device: str, folders: Mapping[str, Path | None],
+              progress: Progress) -> list[dict[str, Any]]:
+    """The rows of `downstream_rows`. Classifiers whose every score would be withheld are not trained, nor are any without
+    test images."""
+    wanted = {name: folder for name, folder in folders.items() if name == "real-lt" or not withheld(asked)}
+    predictions: dict[str, Predictions | None] = dict.fromkeys(TRAIN_DATA)
+    if len(test):
+        predictions |= downstream_predictions(real, synthetic, test, num_classes, recipe, device=device, folders=wanted,
+                                              progress=progress)
+    return downstream_rows(predictions, test.labels, scopes, len(synthetic), asked)
+
+
+def withheld(asked: Bool[np.ndarray, " N"]) -> bool:
+    """Whether too many of the test images are among those that a classifier trains on (`asked`)."""
+    return bool(len(asked) and asked.mean() > ASKED)
 
 
 def prediction_key(train: ImageSet, test: ImageSet, recipe: ClassifierRecipe, device: str) -> str:
@@ -86,12 +104,14 @@ def _read(path: Path, count: int, progress: Progress) -> Predictions | None:
 
 
 def downstream_rows(predictions: Mapping[str, Predictions | None], labels: Int64[np.ndarray, " N"], scopes: Sequence[Scope],
-                    n_synthetic: int) -> list[dict[str, Any]]:
+                    n_synthetic: int, asked: Bool[np.ndarray, " N"] | None = None) -> list[dict[str, Any]]:
     """Rows downstream_accuracy (all, groups) and downstream_recall (classes); protocols come later.
 
     Predictions of None are those of a classifier that was not trained, since there are no test images to ask it about.
-    `n_real` counts the real test images of the scope, `n_generated` the generated images trained on.
+    `n_real` counts the real test images of the scope, `n_generated` the generated images trained on. `asked` says which test
+    images are among the generated ones: where they are too many, in all or in a scope, there is no value.
     """
+    asked = np.zeros(len(labels), dtype=bool) if asked is None else asked
     rows = []
     for name, predicted in predictions.items():
         trained_on = {"train_data": name, "n_generated": None if name == "real-lt" else n_synthetic}
@@ -99,13 +119,20 @@ def downstream_rows(predictions: Mapping[str, Predictions | None], labels: Int64
             metric = "downstream_recall" if scope.kind == "class" else "downstream_accuracy"
             inside = np.isin(labels, scope.classes)
             row = {"metric": metric, **trained_on, **scope.row}
-            if predicted is None:
+            among = int(asked[inside].sum()) if name != "real-lt" else 0
+            of_them = f"({among:,} of {inside.sum():,} test images)"
+            if among and (withheld(asked) or withheld(asked[inside])):
+                rows.append({**row, "note": f"not available: the classifier would train on what it is asked {of_them}"})
+            elif predicted is None and withheld(asked) and name != "real-lt" and inside.any():
+                rows.append({**row, "note": "not available: the classifier would train on what it is asked of other classes"})
+            elif predicted is None:
                 rows.append({**row, "note": NO_HELD_OUT if scope.classes else NO_CLASSES})
             elif inside.any():
                 right = float((predicted[inside] == labels[inside]).mean())
                 counts = {"real test": int(inside.sum()), **({} if name == "real-lt" else {"generated": n_synthetic})}
+                told = {"note": f"the classifier trains on some of what it is asked {of_them}"} if among else {}
                 rows.append({**row, "value": right, "n_real": counts["real test"], "wanted": OF_A_SHARE,
-                             "few": few_words(counts, OF_A_SHARE)})
+                             "few": few_words(counts, OF_A_SHARE), **told})
             else:
                 rows.append({**row, "note": NO_CLASSES})
     return sorted(rows, key=lambda row: row["metric"])  # stable: by metric, then training set, then scope

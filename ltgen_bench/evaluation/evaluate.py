@@ -12,17 +12,18 @@ from ltgen_bench.config import EvaluateConfig, SampleConfig
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.errors import UserError
-from ltgen_bench.evaluation.cache import cached_features, made_features
+from ltgen_bench.evaluation.cache import made_features
 from ltgen_bench.evaluation.extractors import EXTRACTORS, Extractor
-from ltgen_bench.evaluation.measure import Scope, Sides, measure, scopes_of
-from ltgen_bench.evaluation.metrics import DEFAULT, METRICS, Metric, Settings, Side
+from ltgen_bench.evaluation.measure import Scope, measure, scopes_of
+from ltgen_bench.evaluation.metrics import DEFAULT, METRICS, Metric, Settings
 from ltgen_bench.evaluation.metrics.accuracy import confusion
 from ltgen_bench.evaluation.metrics.kid import subset_size
+from ltgen_bench.evaluation.noted import Found, look_for_copies
 from ltgen_bench.evaluation.presets import departures
 from ltgen_bench.evaluation.protocol import SEED, Protocol, label_fields
 from ltgen_bench.evaluation.recipes import ClassifierRecipe, downstream_recipe
 from ltgen_bench.evaluation.scores import Scores
-from ltgen_bench.evaluation.sides import Sets, asks_for_training_images, looked_at, possible_on, real_sides
+from ltgen_bench.evaluation.sides import Sets, asks_for_training_images, featured, looked_at, possible_on, real_sides
 from ltgen_bench.evaluation.sizing import sized
 from ltgen_bench.evaluation.subsets import at_most, canonical, shares
 from ltgen_bench.exact import exact_float32
@@ -59,6 +60,7 @@ def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig
     scopes = scopes_of(dataset)
     common = {**labels, "data": judged.fingerprint, "groups": ("thirds", "count"),
               "sample_dtype": str(generated.images.dtype), "selection": config.selection}
+    told = look_for_copies(generated, judged, device, progress)
     rows: list[Row] = []
     protocols: dict[str, dict[str, Any]] = {}
     weights: dict[str, str] = {}
@@ -74,14 +76,14 @@ def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig
         settings = replace(Settings.of(config), kid_subset_size=size)
         of_metric = {metric.name: extractor_protocol(metric, extractor, config, settings, common)
                      for metric in measured}
-        rows += _stamped(found, extractor.name, of_metric, protocols)
+        rows += _stamped(told.noted(found, scopes), extractor.name, of_metric, protocols)
     trained = [metric for metric in metrics if "training" in metric.needs]
     if config.downstream and trained:
         recipe = downstream_recipe(dataset.image_shape, dataset.flip, len(dataset.train), config.downstream_steps)
-        found = _downstream(generated, judged, recipe, scopes, device, folder, work, progress)
+        found = _downstream(told, judged, recipe, scopes, device, folder, work, progress)
         of_metric = {metric.name: downstream_protocol(metric, recipe, common) for metric in trained}
         rows += _stamped([row for row in found if row["metric"] in of_metric], recipe.network, of_metric, protocols)
-    return Scores.from_rows(rows, protocols, weights, preset=config.protocol or "", confusions=confusions,
+    return Scores.from_rows(rows, protocols, weights, preset=config.protocol or "", confusions=confusions, notes=told.sentences,
                             departures=departures(config, labels, len(generated), weights))
 
 
@@ -242,7 +244,7 @@ def _extractor_rows(extractor: Extractor, metrics: list[Metric], sets: Sets, dat
     And the confusion of the classes, where the extractor classifies them and label accuracy is asked for.
     """
     possible = possible_on(extractor, metrics)
-    sides = _sides(extractor, sets, dataset, config, asks_for_training_images(possible), device, folder, progress)
+    sides = featured(extractor, sets, dataset, config, asks_for_training_images(possible), device, folder, progress)
     seen = None
     if any("class logits" in metric.needs for metric in possible) and sides.generated.logits is not None:
         shares = confusion(sides.generated.logits, sides.generated.labels)
@@ -251,35 +253,14 @@ def _extractor_rows(extractor: Extractor, metrics: list[Metric], sets: Sets, dat
         return measure(possible, sides, scopes, Settings.of(config, device), stage), seen
 
 
-def _sides(extractor: Extractor, images_of: Sets, dataset: LongTailDataset, config: EvaluateConfig, unseen: bool, device: str,
-           folder: Path, progress: Progress) -> Sides:
-    """Features of the generated, reference and held-out images, and with `unseen` of those that a model trains on."""
-    sets, known = looked_at(images_of, dataset, config, unseen)
-    with progress.stage("features", sum(map(len, sets.values())), "images") as stage:
-        stage.advance(0, extractor.name)
-        sides: dict[str, Side] = {}
-        for name, images in sets.items():
-            if not len(images):
-                sides[name] = sides["generated"].take(np.empty(0, np.int64))
-                continue
-            looking = sized(extractor, config.batch_size, images.images, folder, device, progress)
-            found = cached_features(images.images, looking, folder, progress, stage)
-            sides[name] = Side(found.features, images.labels, found.logits)
-    return Sides(**sides) if known is None else Sides(**sides, train=sides["real"].take(known))
+def _downstream(told: Found, dataset: LongTailDataset, recipe: ClassifierRecipe, scopes: list[Scope], device: str,
+                folder: Path, work: Path | None, progress: Progress) -> list[Row]:
+    from ltgen_bench.evaluation.downstream import taught_by  # imports torch
 
-
-def _downstream(generated: ImageSet, dataset: LongTailDataset, recipe: ClassifierRecipe, scopes: list[Scope],
-                device: str, folder: Path, work: Path | None, progress: Progress) -> list[Row]:
-    from ltgen_bench.evaluation.downstream import TRAIN_DATA, downstream_predictions, downstream_rows  # imports torch
-
-    if not len(dataset.test):
-        return downstream_rows(dict.fromkeys(TRAIN_DATA), dataset.test.labels, scopes, len(generated))
-    test = canonical(dataset.test)
     # What the real set teaches is the same for every method, so it is kept beside the features.
     folders = {"real-lt": folder, "synthetic": work, "real-lt+synthetic": work}
-    predictions = downstream_predictions(canonical(dataset.train), generated, test, dataset.num_classes, recipe,
-                                         device=device, folders=folders, progress=progress)
-    return downstream_rows(predictions, test.labels, scopes, len(generated))
+    return taught_by(canonical(dataset.train), told.generated, canonical(dataset.test), told.held_out, scopes, recipe,
+                     num_classes=dataset.num_classes, device=device, folders=folders, progress=progress)
 
 
 def extractor_protocol(metric: Metric, extractor: Extractor, config: EvaluateConfig, settings: Settings,

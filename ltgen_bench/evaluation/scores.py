@@ -40,7 +40,7 @@ COLUMN_KINDS: dict[str, str] = {
 }
 COLUMNS = tuple(COLUMN_KINDS)
 LATER = ("half_n", "at_half", "test_n", "at_test", "wanted", "few")  # tables of earlier versions lack them; empty there
-REST_KINDS = {"protocols": dict, "extractor_weights": dict, "preset": str, "departures": list, "confusions": dict}
+REST_KINDS = {"protocols": dict, "extractor_weights": dict, "preset": str, "departures": list, "confusions": dict, "notes": list}
 _DTYPES = {TEXT: "str", NUMBER: "float64", COUNT: "Int64"}
 _EMPTY: dict[str, Any] = {TEXT: "", NUMBER: float("nan"), COUNT: None}
 
@@ -52,7 +52,8 @@ class Scores:
     `extractor_weights` maps each extractor that was used to the SHA-256 of its weights. `confusions` maps an extractor that
     classifies the classes to a K x K table: row c are the shares of the images made for class c that it sees as each class
     (-1 throughout where there are none). `preset` names the rules that the
-    measurement was asked to follow, `departures` says where it does not.
+    measurement was asked to follow, `departures` says where it does not. `notes` are sentences on what the scores do not say of
+    the images: copies and repeats among them, labels that contradict them.
     """
 
     table: pd.DataFrame
@@ -61,11 +62,12 @@ class Scores:
     preset: str = ""
     departures: list[str] = field(default_factory=list)
     confusions: dict[str, list[list[float]]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @classmethod
     def from_rows(cls, rows: Sequence[Mapping[str, Any]], protocols: Mapping[str, dict[str, Any]],
                   extractor_weights: Mapping[str, str] = MappingProxyType({}), *, preset: str = "",
-                  departures: Sequence[str] = (),
+                  departures: Sequence[str] = (), notes: Sequence[str] = (),
                   confusions: Mapping[str, list[list[float]]] = MappingProxyType({})) -> "Scores":
         """A table of `rows`, each a mapping of some of COLUMNS; what a row leaves out is empty."""
         for row in rows:
@@ -74,7 +76,7 @@ class Scores:
         columns = {name: pd.Series([row.get(name, _EMPTY[kind]) for row in rows], dtype=_DTYPES[kind])
                    for name, kind in COLUMN_KINDS.items()}
         return cls(pd.DataFrame(columns), dict(protocols), dict(extractor_weights), preset, list(departures),
-                   dict(confusions))
+                   dict(confusions), list(notes))
 
     @classmethod
     def joined(cls, parts: Sequence["Scores"]) -> "Scores":
@@ -84,7 +86,8 @@ class Scores:
         return cls(table, {key: text for part in parts for key, text in part.protocols.items()},
                    {key: sha for part in parts for key, sha in part.extractor_weights.items()}, parts[0].preset,
                    list(dict.fromkeys(sentence for part in parts for sentence in part.departures)),
-                   {key: table for part in parts for key, table in part.confusions.items()})
+                   {key: table for part in parts for key, table in part.confusions.items()},
+                   list(dict.fromkeys(sentence for part in parts for sentence in part.notes)))
 
     def save(self, path: Path) -> None:
         """Write the table as CSV, and the rest beside it as `<stem>.protocols.json`. Floats keep every digit."""
@@ -93,6 +96,8 @@ class Scores:
             rest |= {"preset": self.preset, "departures": self.departures}
         if self.confusions:
             rest["confusions"] = self.confusions
+        if self.notes:
+            rest["notes"] = self.notes
         write_text(protocols_path(path), json.dumps(rest, indent=2, sort_keys=True) + "\n")
         write_text(path, csv_text(self.table))
 
@@ -114,7 +119,7 @@ class Scores:
             if not isinstance(rest.get(name, kind()), kind):
                 raise DamagedError(f"{beside} is damaged ('{name}' is no {kind.__name__}); {CURE}.")
         return cls(table, rest.get("protocols", {}), rest.get("extractor_weights", {}), rest.get("preset", ""),
-                   rest.get("departures", []), rest.get("confusions", {}))
+                   rest.get("departures", []), rest.get("confusions", {}), rest.get("notes", []))
 
 
 def csv_text(table: pd.DataFrame) -> str:

@@ -1,5 +1,6 @@
 """Which images meet in an evaluation, and which metrics can look at them."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -8,10 +9,14 @@ from jaxtyping import Int64
 from ltgen_bench.config import EvaluateConfig
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet
+from ltgen_bench.evaluation.cache import cached_features
 from ltgen_bench.evaluation.extractors import Extractor
-from ltgen_bench.evaluation.metrics import Metric
+from ltgen_bench.evaluation.measure import Sides
+from ltgen_bench.evaluation.metrics import Metric, Side
 from ltgen_bench.evaluation.protocol import SEED
+from ltgen_bench.evaluation.sizing import sized
 from ltgen_bench.evaluation.subsets import at_most, canonical, of_each_class, positions
+from ltgen_bench.progress import Progress
 
 
 class Sets(NamedTuple):
@@ -64,3 +69,20 @@ def possible_on(extractor: Extractor, metrics: list[Metric]) -> list[Metric]:
 def asks_for_training_images(metrics: list[Metric]) -> bool:
     """Whether one of them compares with the images that a model trains on."""
     return any(metric.unseen is not None for metric in metrics)
+
+
+def featured(extractor: Extractor, images_of: Sets, dataset: LongTailDataset, config: EvaluateConfig, unseen: bool, device: str,
+             folder: Path, progress: Progress) -> Sides:
+    """Features of the generated, reference and held-out images, and with `unseen` of those that a model trains on."""
+    sets, known = looked_at(images_of, dataset, config, unseen)
+    with progress.stage("features", sum(map(len, sets.values())), "images") as stage:
+        stage.advance(0, extractor.name)
+        sides: dict[str, Side] = {}
+        for name, images in sets.items():
+            if not len(images):
+                sides[name] = sides["generated"].take(np.empty(0, np.int64))
+                continue
+            looking = sized(extractor, config.batch_size, images.images, folder, device, progress)
+            found = cached_features(images.images, looking, folder, progress, stage)
+            sides[name] = Side(found.features, images.labels, found.logits)
+    return Sides(**sides) if known is None else Sides(**sides, train=sides["real"].take(known))

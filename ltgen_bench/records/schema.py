@@ -84,6 +84,7 @@ class RunRecord(Part):
     split: str = Field(default="", description="16 hex digits of the manifest that says which images train")
     preset: str = Field(default="", description="the paper's or the benchmark's rules that the scores were asked to follow")
     departures: list[str] = Field(default=[], description="where the measurement is not what the preset asks for")
+    notes: list[str] = Field(default=[], description="what the scores do not say of the images: copies, repeats, labels")
     imbalance_factor: float | None
     profile: str
     class_names: list[str]

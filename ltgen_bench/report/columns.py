@@ -10,10 +10,11 @@ import pandas as pd
 from ltgen_bench.evaluation.trivial import TRIVIAL
 from ltgen_bench.records.statistics import FEW_SEEDS, MIN_SEEDS, ONE_SEED, clear_best
 from ltgen_bench.report.entries import Block, difference, each, select
-from ltgen_bench.report.floor_lines import TOO_FEW, few_notes, floor_notes, mean_cell
+from ltgen_bench.report.floor_lines import few_notes, floor_notes, mean_cell
 from ltgen_bench.report.floors import beyond_real, from_best
 from ltgen_bench.report.layout import Cell, Head, Row
 from ltgen_bench.report.numbers import MISSING, count, facts, is_known, listed, marked
+from ltgen_bench.report.reasons import entry_notes, missing, reasons
 
 Key = tuple[str, str, str, str]  # metric, extractor, train_data, protocol
 
@@ -261,16 +262,11 @@ def value_notes(block: Block, scope: str = "all") -> list[str]:
     """Why values are missing or to be read with care, each reason once with the columns it holds for."""
     every = pd.concat([block.rows, block.references]) if len(block.references) and len(block.rows) else block.shown
     known = block.shown[block.shown["scope"] == scope]
-    notes = floor_notes(known)
+    notes = [*entry_notes(block), *floor_notes(known)]
     notes += [CLASSIFIER] if "classifier" in set(block.shown["extractor"]) else []
-    told = known[known["note"] != ""]
-    notes += few_notes(known)
-    told = told[~told["note"].str.startswith(TOO_FEW)]
-    # a note may end with a number of its own run in brackets: where runs differ in it, the rest is said once
-    for note, rows in told.groupby(told["note"].str.replace(r" \([^()]*\)$", "", regex=True), sort=False):
-        names = dict.fromkeys(f"{facts(row.metric).title} ({row.extractor})" for row in each(rows))
-        same = rows["note"].nunique() == 1
-        notes.append(f"{listed(list(names))}: {rows['note'].iloc[0] if same else note}.")
+    notes += [*few_notes(known), *reasons(known)]
+    if block.shown is not block.references and len(block.references):
+        notes += reasons(missing(block.references[block.references["scope"] == scope]))
     if every.loc[every["scope"] == scope, "value"].isna().any():
         notes.append(f"{MISSING}: not available.")
     return notes

@@ -1,5 +1,7 @@
 """The tables of a report, as pure functions of tidy rows."""
 
+from dataclasses import replace
+
 import pandas as pd
 
 from ltgen_bench.records.statistics import compare, record_of
@@ -30,6 +32,7 @@ from ltgen_bench.report.floor_lines import again_cell, few_notes, floor_cell, fl
 from ltgen_bench.report.floors import TEST, number, repeated
 from ltgen_bench.report.layout import Cell, Head, Row, Table
 from ltgen_bench.report.numbers import MISSING, facts, listed
+from ltgen_bench.report.reasons import entry_notes, missing_notes, noted_entries
 
 
 def comparison_table(block: Block) -> Table:
@@ -45,10 +48,19 @@ def comparison_table(block: Block) -> Table:
     return Table(
         "comparison",
         f"{block.title}: all classes",
-        (*heads, *(head(key) for key, _ in columns)),
-        (*_score_rows(block, columns, names), *reference_rows(block, columns), *floor_rows(block, columns, len(heads))),
+        (*heads, *(head(key) for key, _ in columns), Head("notes", "notes", number=False, quiet=True)),
+        tuple(_with_notes(block, [*_score_rows(block, columns, names), *reference_rows(block, columns),
+                                  *floor_rows(block, columns, len(heads))])),
         tuple(notes),
     )
+
+
+def _with_notes(block: Block, rows: list[Row]) -> list[Row]:
+    """Each row with what its scores do not say of its images as a last cell."""
+    told = {**noted_entries(block.rows), **noted_entries(block.references)}
+    names = [*block.entries, *block.reference_names]  # in the order of the rows; floors are the last
+    texts = [*(told.get(name, "") for name in names), *("" for _ in rows[len(names):])]
+    return [replace(row, cells=(*row.cells, Cell(text))) for row, text in zip(rows, texts, strict=True)]
 
 
 def _score_rows(block: Block, columns: list[tuple[Key, str]], names: dict[str, list[Cell]]) -> list[Row]:
@@ -65,6 +77,7 @@ def group_table(block: Block, key: Key, rule: str = "thirds") -> Table:
     heads, names, shared = stub(block)
     empty = [scope for scope in known if block.part(key, scope)["note"].eq("no classes in this group").all()]
     notes = [f"No classes in {listed(empty)}."] if empty else []
+    notes += [*entry_notes(block), *missing_notes(block, columns)]
     return Table(
         f"groups-{slug(block, key)}-{rule}",
         f"{block.title}: {name_in(block, key)} by group ({rule})",
@@ -104,7 +117,8 @@ def class_table(block: Block, key: Key) -> Table:
         size = Cell(f"{one.class_count}", float(one.class_count), n=1)
         rows.append(Row((Cell(str(one.class_name)), size, *cells, *real.get(one.class_label, lacking))))
     _, _, shared = stub(block)
-    notes = [note.replace("All rows", "All columns") for note in shared]
+    notes = missing_notes(block, [(key, "class")])
+    notes += [note.replace("All rows", "All columns") for note in shared]
     title = f"{block.title}: {name_in(block, key)} by class"
     notes += [note.replace("The rows", "The columns") for note in verdict_notes(block, best=False)]
     notes += few_notes(part)
@@ -151,7 +165,7 @@ def downstream_table(block: Block) -> Table | None:
         f"{block.title}: accuracy on real test images, by training set",
         (*heads, *columns),
         (*_score_rows(block, pairs, names), *reference_rows(block, pairs), *floor_rows(block, pairs, len(heads))),
-        (*shared, *verdict_notes(block), *_of_scopes(block, pairs)),
+        (*missing_notes(block, pairs), *shared, *verdict_notes(block), *_of_scopes(block, pairs)),
     )
 
 

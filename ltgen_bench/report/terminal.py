@@ -10,15 +10,17 @@ import pandas as pd
 from ltgen_bench.data.forms import option_words
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.evaluation.trivial import TRIVIAL
+from ltgen_bench.plain_text import printable
 from ltgen_bench.records.schema import RunRecord
 from ltgen_bench.records.statistics import ONE_SEED
 from ltgen_bench.report.columns import CLASSIFIER, GROUPS, TRAINED_ON, Key
-from ltgen_bench.report.entries import each, measurements, select
-from ltgen_bench.report.floor_lines import TOO_FEW, few_notes
+from ltgen_bench.report.entries import measurements, select
+from ltgen_bench.report.floor_lines import few_notes
 from ltgen_bench.report.floors import KINDS, Kind, beside_score, is_few, number, repeated
 from ltgen_bench.report.forms import fold, terminal
 from ltgen_bench.report.layout import Cell, Head, Row, Table
 from ltgen_bench.report.numbers import facts, listed, marked, show
+from ltgen_bench.report.reasons import missing, reasons
 
 SCOPES = ("all", *(f"{group}@thirds" for group in GROUPS))
 DEFAULT_DATASET = "digits-lt"
@@ -125,10 +127,8 @@ def _notes(record: RunRecord, scores: Scores) -> tuple[str, ...]:
     if record.preset:
         departed = f"Not {record.preset}: {'; '.join(record.departures)}."
         notes.append(departed if record.departures else f"Measured by the rules of {record.preset}.")
-    noted = every[(every["note"] != "") & ~every["note"].str.startswith(TOO_FEW)]
-    for note, rows in noted.groupby("note", sort=False):
-        names = dict.fromkeys(f"{facts(row.metric).title} ({row.extractor})" for row in each(rows))
-        notes.append(f"{listed(list(names))}: {note}.")
+    parts = scores.table[scores.table["scope"].isin(SCOPES[1:])]
+    notes = [*map(printable, record.notes), *notes, *reasons(pd.concat([every, missing(parts)]))]
     told = f"{record.label}: {TRIVIAL[record.label].summary}. For reference, never ranked." if record.label in TRIVIAL else ""
     seed = told if record.kind == "reference" else ONE_SEED
     notes.append(f"{seed} {CLASSIFIER}" if "classifier" in set(every["extractor"]) else seed)

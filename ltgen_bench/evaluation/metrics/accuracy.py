@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
-from ltgen_bench.evaluation.metrics.base import Metric, Result, ScopeKind, Settings, Side
+from ltgen_bench.evaluation.metrics.base import HELD_OUT, REPEATED, Metric, Result, ScopeKind, Settings, Side
 
 
 def label_accuracy(logits: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, " N"]) -> float:
@@ -35,7 +35,8 @@ LABEL_ACCURACY = Metric(
     name="label_accuracy", title="label accuracy", direction="higher", bounds=(0.0, 1.0), min_images=1,
     summary="share of generated images that a classifier of the balanced real data assigns to their label",
     source="GAN-test: Shmelkov et al. 2018, arXiv:1807.09499",
-    needs=("class logits",), scopes=("all", "group", "class"), floors=("test",), depends_on_n=False, compute=_compute)
+    needs=("class logits",), scopes=("all", "group", "class"), floors=("test",), depends_on_n=False,
+    blind_to=(HELD_OUT, REPEATED), compute=_compute)
 DOWNSTREAM_ACCURACY = Metric(
     name="downstream_accuracy", title="downstream accuracy", direction="higher", bounds=(0.0, 1.0), floors=(),
     summary="accuracy on real test images of a classifier trained on real, generated or both kinds of images",

@@ -14,6 +14,10 @@ from ltgen_bench.evaluation.protocol import SEED
 
 Direction = Literal["lower", "higher", "nearest"]  # nearest: best is nearest to the value of real images
 ScopeKind = Literal["all", "group", "class"]
+Blind = Literal["copies of held-out images", "repeated images", "copies of training images of other classes"]
+HELD_OUT: Blind = "copies of held-out images"
+REPEATED: Blind = "repeated images"
+OTHER_CLASS: Blind = "copies of training images of other classes"
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,7 @@ class Metric:
     biased_below: int | None = None  # images; a row with fewer says so, and what the value is at the floor's n
     settings: tuple[str, ...] = ()  # the fields of Settings that enter its protocol
     conventions: tuple[tuple[str, str], ...] = ()  # fixed fields of its protocol
+    blind_to: tuple[Blind, ...] = (HELD_OUT,)  # what would have to count against the samples, and does not
     compute: Compute | None = field(default=None, repr=False)
     unseen: Unseen | None = field(default=None, repr=False)
 

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import log_softmax, logsumexp
 
-from ltgen_bench.evaluation.metrics.base import Metric, Result, ScopeKind, Settings, Side
+from ltgen_bench.evaluation.metrics.base import HELD_OUT, REPEATED, Metric, Result, ScopeKind, Settings, Side
 from ltgen_bench.evaluation.metrics.enough import ENTROPY
 
 
@@ -38,4 +38,4 @@ INCEPTION_SCORE = Metric(
     name="is", title="IS", direction="higher", bounds=(1.0, float("inf")), min_images=1,
     summary="exp of the mean divergence of a classifier's predictions from their average; sees no real image",
     source="Salimans et al. 2016, arXiv:1606.03498", needs=("logits",), scopes=("all", "group"), floors=("test",),
-    enough=ENTROPY, settings=("is_splits", "seed"), compute=_compute)
+    enough=ENTROPY, settings=("is_splits", "seed"), blind_to=(HELD_OUT, REPEATED), compute=_compute)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
-from ltgen_bench.evaluation.metrics.base import Metric, Result, Side
+from ltgen_bench.evaluation.metrics.base import HELD_OUT, OTHER_CLASS, Metric, Result, Side
 
 RATE = 0.05  # share of held-out images that count as near copies; what an honest generator is expected to have
 HELD_OUT_NEEDED = round(1 / RATE)  # in each class; fewer have no such quantile
@@ -103,7 +103,8 @@ MEMORISED = Metric(
     name="memorised", title="memorised", direction="nearest", target=0.0, bounds=(float("-inf"), 1.0), floors=(),
     summary="how much oftener than chance the real image nearest to a generated one is a training image; 0: no copies, 1: all",
     source="after Meehan et al. 2020, arXiv:2004.05675; within classes, against the chance of unequal counts",
-    needs=("features", "train", "held out"), scopes=("all", "group", "class"), min_held_out=HELD_OUT_NEEDED, unseen=results)
+    needs=("features", "train", "held out"), scopes=("all", "group", "class"), min_held_out=HELD_OUT_NEEDED,
+    blind_to=(HELD_OUT, OTHER_CLASS), unseen=results)
 NEAR_COPIES = replace(
     MEMORISED, name="near_copies", title="near copies", bounds=(0.0, 1.0), target=RATE,
     summary="share of generated images as near to a training image of their class as 5% of unseen real ones; 0.05: no copies")

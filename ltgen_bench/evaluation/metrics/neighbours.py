@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Int
 
-from ltgen_bench.evaluation.metrics.base import Metric, Result, ScopeKind, Settings, Side
+from ltgen_bench.evaluation.metrics.base import HELD_OUT, REPEATED, Metric, Result, ScopeKind, Settings, Side
 from ltgen_bench.evaluation.metrics.enough import NEIGHBOURS
 from ltgen_bench.evaluation.metrics.expected_coverage import expected_coverage
 from ltgen_bench.evaluation.subsets import stratified_take
@@ -42,9 +42,10 @@ PRECISION = Metric(
     name="precision", title="precision", direction="higher", bounds=(0.0, 1.0), min_images=2,
     summary="share of generated images within the k-NN ball of a real one: quality",
     source="Kynkaanniemi et al. 2019, arXiv:1904.06991", needs=("features", "reference"), scopes=("all", "group"),
-    settings=("k", "edge", "seed"), conventions=(("counts", "equal, drawn by class"),), enough=NEIGHBOURS, compute=_compute)
+    settings=("k", "edge", "seed"), conventions=(("counts", "equal, drawn by class"),), enough=NEIGHBOURS,
+    blind_to=(HELD_OUT, REPEATED), compute=_compute)
 RECALL = replace(
-    PRECISION, name="recall", title="recall", scopes=("all", "group", "class"),
+    PRECISION, name="recall", title="recall", scopes=("all", "group", "class"), blind_to=(HELD_OUT,),
     summary="share of real images within the k-NN ball of a generated one: variety")
 DENSITY = replace(
     PRECISION, name="density", title="density", direction="nearest", target=1.0, bounds=(0.0, float("inf")),
@@ -52,6 +53,6 @@ DENSITY = replace(
     source="Naeem et al. 2020, arXiv:2002.09797")
 COVERAGE = replace(
     DENSITY, name="coverage", title="coverage", direction="higher", target=None, bounds=(0.0, 1.0),
-    scopes=("all", "group", "class"),
+    scopes=("all", "group", "class"), blind_to=(HELD_OUT,),
     expected=lambda result, settings: expected_coverage(result.n_real or 0, result.n_generated or 0, settings.k),
     summary="share of real k-NN balls that hold a generated image: variety, robust to outliers")
