@@ -14,6 +14,7 @@ from ltgen_bench.data.images import ImageSet
 from ltgen_bench.errors import UserError
 from ltgen_bench.evaluation.cache import made_features
 from ltgen_bench.evaluation.extractors import EXTRACTORS, Extractor
+from ltgen_bench.evaluation.label_check import label_contradiction
 from ltgen_bench.evaluation.measure import Scope, measure, scopes_of
 from ltgen_bench.evaluation.metrics import DEFAULT, METRICS, Metric, Settings
 from ltgen_bench.evaluation.metrics.accuracy import confusion
@@ -65,13 +66,15 @@ def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig
     protocols: dict[str, dict[str, Any]] = {}
     weights: dict[str, str] = {}
     confusions: dict[str, list[list[float]]] = {}
+    contradictions: dict[bool, str] = {}  # a classifier of the classes is the better judge
     measured = [metric for metric in metrics if "training" not in metric.needs]
     for name in config.extractors if measured else ():
         extractor = _built(name, dataset, config, device, folder, extractor_weights, progress)
         weights[name] = extractor.sha256
-        found, seen = _extractor_rows(extractor, measured, sets, judged, config, device, scopes, folder, progress)
+        found, seen, contradiction = _extractor_rows(extractor, measured, sets, judged, config, device, scopes, folder, progress)
         if seen is not None:
             confusions[name] = seen
+        contradictions[extractor.class_logits] = contradiction
         size = subset_size(len(generated), len(sets.real))
         settings = replace(Settings.of(config), kid_subset_size=size)
         of_metric = {metric.name: extractor_protocol(metric, extractor, config, settings, common)
@@ -83,7 +86,8 @@ def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig
         found = _downstream(told, judged, recipe, scopes, device, folder, work, progress)
         of_metric = {metric.name: downstream_protocol(metric, recipe, common) for metric in trained}
         rows += _stamped([row for row in found if row["metric"] in of_metric], recipe.network, of_metric, protocols)
-    return Scores.from_rows(rows, protocols, weights, preset=config.protocol or "", confusions=confusions, notes=told.sentences,
+    return Scores.from_rows(rows, protocols, weights, preset=config.protocol or "", confusions=confusions,
+                            notes=(*told.sentences, *filter(None, [contradictions.get(True, contradictions.get(False, ""))])),
                             departures=departures(config, labels, len(generated), weights))
 
 
@@ -238,10 +242,11 @@ def _check_extractors(config: EvaluateConfig, weights: Mapping[str, Path]) -> No
 
 def _extractor_rows(extractor: Extractor, metrics: list[Metric], sets: Sets, dataset: LongTailDataset,
                     config: EvaluateConfig, device: str, scopes: list[Scope], folder: Path,
-                    progress: Progress) -> tuple[list[Row], list[list[float]] | None]:
+                    progress: Progress) -> tuple[list[Row], list[list[float]] | None, str]:
     """Rows of one extractor: features of all sets, then every metric that its features and logits allow.
 
-    And the confusion of the classes, where the extractor classifies them and label accuracy is asked for.
+    And the confusion of the classes, where the extractor classifies them and label accuracy is asked for; and what the labels
+    contradict.
     """
     possible = possible_on(extractor, metrics)
     sides = featured(extractor, sets, dataset, config, asks_for_training_images(possible), device, folder, progress)
@@ -249,8 +254,9 @@ def _extractor_rows(extractor: Extractor, metrics: list[Metric], sets: Sets, dat
     if any("class logits" in metric.needs for metric in possible) and sides.generated.logits is not None:
         shares = confusion(sides.generated.logits, sides.generated.labels)
         seen = [[round(share, 6) for share in row] for row in np.nan_to_num(shares, nan=-1.0).tolist()]
+    contradiction = label_contradiction(sides.generated, sides.real, sides.held_out, dataset.class_names, extractor.class_logits)
     with progress.stage("metrics", len(scopes), "scopes") as stage:
-        return measure(possible, sides, scopes, Settings.of(config, device), stage), seen
+        return measure(possible, sides, scopes, Settings.of(config, device), stage), seen, contradiction
 
 
 def _downstream(told: Found, dataset: LongTailDataset, recipe: ClassifierRecipe, scopes: list[Scope], device: str,

@@ -37,7 +37,7 @@ def looks(images: Images, device: str, blurred: bool = False) -> Points:
 
 def _looks(images: Tensor, blurred: bool) -> Points:
     small = images.float()
-    size = tuple(min(SIDE, side) for side in images.shape[2:])
+    size = (min(SIDE, images.shape[2]), min(SIDE, images.shape[3]))
     if size != tuple(images.shape[2:]):
         small = adaptive_avg_pool2d(small, size)
     if blurred:

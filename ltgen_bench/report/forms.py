@@ -169,7 +169,8 @@ def fold(table: Table, width: int) -> tuple[Table, list[Head]]:
     kept = list(range(len(table.heads)))
     score = next((place for place, head in enumerate(table.heads) if head.number), 0)
     while _excess(table.take(kept), width) > 0 and set(kept) != {0, score}:
-        kept.remove(max(place for place in kept if place not in (0, score)))
+        others = [place for place in kept if place not in (0, score)]
+        kept.remove(max(others, key=lambda place: (not table.heads[place].kept, place)))
     folded = table.take(kept)
     excess = _excess(folded, width)
     return _shorten(folded, excess) if excess > 0 else folded, [

@@ -17,7 +17,7 @@ class Head:
 
     `number` puts it to the right; `score` says that its cells stand for means over seeds, which the CSV has in full.
     `prose` cells are sentences: they wrap, and the terminal prints them beneath their row. Only the CSV has a `quiet` column:
-    elsewhere a note or the names of the rows say the same.
+    elsewhere a note or the names of the rows say the same. A `kept` column is the last to be given up for want of width.
     """
 
     title: str
@@ -27,6 +27,7 @@ class Head:
     score: bool = True
     prose: bool = False
     quiet: bool = False
+    kept: bool = False
 
     def __post_init__(self) -> None:
         _plain(self, "title", "key", "under")

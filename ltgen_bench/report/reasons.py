@@ -60,7 +60,7 @@ def noted_entries(rows: pd.DataFrame) -> dict[str, str]:
     if not len(rows):
         return {}
     known = rows.loc[rows["notes"] != "", ["entry", "notes"]].drop_duplicates()
-    return {name: " ".join(own["notes"]) for name, own in known.groupby("entry", sort=False)}
+    return {str(name): " ".join(own["notes"]) for name, own in known.groupby("entry", sort=False)}
 
 
 def missing_notes(block: Block, columns: Sequence[tuple[Sequence[str], str]]) -> list[str]:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.records.statistics import compare, record_of
 from ltgen_bench.report.columns import (
     GROUPS,
@@ -11,6 +12,7 @@ from ltgen_bench.report.columns import (
     Key,
     csv_key,
     head,
+    measurement_name,
     name_in,
     older_note,
     reference_notes,
@@ -27,12 +29,14 @@ from ltgen_bench.report.columns import (
     verdict_notes,
     wide_losses,
 )
-from ltgen_bench.report.entries import Block, each
+from ltgen_bench.report.entries import Block, each, select
 from ltgen_bench.report.floor_lines import again_cell, few_notes, floor_cell, floor_notes, floor_rows
 from ltgen_bench.report.floors import TEST, number, repeated
 from ltgen_bench.report.layout import Cell, Head, Row, Table
-from ltgen_bench.report.numbers import MISSING, facts, listed
+from ltgen_bench.report.numbers import MISSING, facts, listed, show
 from ltgen_bench.report.reasons import entry_notes, missing_notes, noted_entries
+
+REAL_ALONE, IMAGES_ALONE = "real-lt", "synthetic"  # what a downstream classifier is trained on
 
 
 def comparison_table(block: Block) -> Table:
@@ -45,14 +49,38 @@ def comparison_table(block: Block) -> Table:
     heads, names, shared = stub(block, "unlike")
     notes = [*shared, *verdict_notes(block), *reference_notes(block), *older_note(block), *twin_notes(block)]
     notes += value_notes(block)
+    scores, same = _main_heads(block)
+    notes = [*same, *notes]
     return Table(
         "comparison",
         f"{block.title}: all classes",
-        (*heads, *(head(key) for key, _ in columns), Head("notes", "notes", number=False, quiet=True)),
+        (*heads, *scores, Head("notes", "notes", number=False, quiet=True)),
         tuple(_with_notes(block, [*_score_rows(block, columns, names), *reference_rows(block, columns),
                                   *floor_rows(block, columns, len(heads))])),
         tuple(notes),
     )
+
+
+def _main_heads(block: Block) -> tuple[list[Head], list[str]]:
+    """The heads of all measurements, and a sentence for each that no images play a part in: the same in every row, it is said
+    once, and only the CSV has its column. What sees the labels is given up last for want of width."""
+    heads, notes = [], []
+    every = [rows for rows in (block.rows, block.references) if len(rows)]
+    for key in block.keys:
+        values = pd.concat([select(rows, key, "all") for rows in every])["value"].dropna()
+        shown = {show(key[0], value) for value in values}
+        alone = key[2] == REAL_ALONE and len(shown) == 1
+        if alone:
+            name = measurement_name(key, extractor=False)
+            notes.append(f"{name}: {shown.pop()} in every row, whatever the images ({under(key)}).")
+        kept = key[2] == IMAGES_ALONE or "class logits" in METRICS[key[0]].needs
+        made = replace(head(key), quiet=alone, kept=kept)
+        if key[2] == IMAGES_ALONE:  # `downstream accuracy, synthetic` in two lines, so that it finds its place
+            title, _, rest = facts(key[0]).heading.partition(" ")
+            rest, _, arrow = rest.rpartition(" ")
+            made = replace(made, title=f"{title} {arrow}", under=" · ".join([rest, key[2], made.under]))
+        heads.append(made)
+    return heads, notes
 
 
 def _with_notes(block: Block, rows: list[Row]) -> list[Row]:

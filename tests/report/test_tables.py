@@ -249,7 +249,9 @@ def test_columns_are_dropped_from_the_right_and_named(three_block, width):
     assert table.heads[0].key in kept
     assert table.heads[score].key in kept
     others = [head.key for place, head in enumerate(table.heads) if place not in (0, score)]
-    assert [key for key in kept if key in others] == others[: len(kept) - 2]
+    last = [head.key for head in table.heads if head.kept]  # these are given up last
+    others = [*(key for key in others if key in last), *(key for key in others if key not in last)]
+    assert {key for key in kept if key in others} == set(others[: len(kept) - 2])
     assert len(shown.heads) + len(dropped) == len(table.heads)
     if dropped:
         said = " ".join(terminal(table, width).split())
@@ -391,3 +393,15 @@ def test_kid_of_papers_is_moved_to_one_unit(papers):
 def test_a_table_of_the_wrong_shape_cannot_be_made():
     with pytest.raises(ValueError, match="a row of 1 cells under 2 heads"):
         Table("x", "x", (Head("a", "a"), Head("b", "b")), (Row((Cell("1"),)),))
+
+
+def test_the_accuracy_of_real_images_alone_is_said_once_and_what_sees_labels_stays(three_block):
+    table = comparison_table(three_block)
+    alone = [place for place, head in enumerate(table.heads) if ":real-lt:" in head.key]
+    assert alone
+    for place in alone:
+        shown = {row.cells[place].text for row in table.rows if row.kind in ("entry", "reference")}
+        assert table.heads[place].quiet == (len(shown) == 1)
+    kept = [head.key for head in table.heads if head.kept]
+    assert {key.partition(":")[0] for key in kept} == {"label_accuracy", "downstream_accuracy"}
+    assert not any(":real-lt" in key for key in kept)
