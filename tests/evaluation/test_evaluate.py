@@ -180,5 +180,5 @@ def test_names_that_are_not_known_are_refused_before_any_work(samples, tiny_data
 
 def test_every_stage_comes_to_its_end(samples, tiny_dataset, tmp_path, told):
     evaluate(samples, tiny_dataset, configured(), cache=tmp_path, progress=told)
-    assert [stage["name"] for stage in told.stages] == ["classifier", "features", "metrics", "downstream"]
+    assert [stage["name"] for stage in told.stages] == ["copies", "classifier", "features", "metrics", "downstream"]
     assert all(stage["done"] == stage["total"] for stage in told.stages)
