@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ltgen_bench.errors import UserError
 from ltgen_bench.files import only_writer, read_checked_json, write_whole
 from ltgen_bench.interrupt import Interruption
 from ltgen_bench.progress import SILENT, Progress
+from ltgen_bench.report.pictures import attempt
 from ltgen_bench.report.sheets import sample_sheet
 
 SUFFIX = ".npz"
@@ -133,7 +135,8 @@ def draw(drawing: Drawing, out: Path, *, device: torch.device, progress: Progres
     with only_writer(work), Interruption():
         samples = sample(denoiser, drawing.config, drawing.image_shape, len(drawing.class_names), work, device=device,
                          progress=progress)
-        sample_sheet(samples.images, samples.labels, drawing.class_names, drawing.class_counts, sheet_of(out))
+        attempt("the sheet of samples", partial(sample_sheet, samples.images, samples.labels, drawing.class_names,
+                                                drawing.class_counts, sheet_of(out)), progress.say)
         _save(samples, drawing.facts, json.dumps(read_checked_json(work / "sampling.json"), indent=1), out)
     shutil.rmtree(work)
 

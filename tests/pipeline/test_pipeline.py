@@ -278,3 +278,15 @@ def test_scores_from_before_a_metric_or_its_new_revision_are_not_shown(undisturb
     assert not still_current(folder, config, {})
     monkeypatch.undo()
     assert not still_current(folder, config.model_copy(update={"metrics": (*DEFAULT, "cmmd")}), {})
+
+
+def test_a_picture_that_cannot_be_drawn_takes_no_run_down_also_when_it_is_repeated(tiny_run, tmp_path, told, monkeypatch):
+    def broken(*_):
+        raise ValueError("ParseFatalException")
+
+    monkeypatch.setattr("ltgen_bench.pipeline.sample_sheet", broken)
+    monkeypatch.setattr("ltgen_bench.pipeline.loss_curve", broken)
+    config = tiny_run(**{"evaluate.downstream": False, "evaluate.metrics": ["fid"]})
+    made = run(config, runs=tmp_path, device="cpu", progress=told)
+    assert sum("could not be drawn" in message for message in told.messages) == 2
+    assert run(config, runs=tmp_path, device="cpu").record == made.record

@@ -140,7 +140,7 @@ def score_rows(method="cbdm", seed=0, *, variant="a", inception=False, counts=CO
                 "downstream_recall",
                 "cnn-8x8",
                 "class",
-                min(1.0, level * (1.1 - 0.03 * label)),
+                min(1.0, max(0.0, level * (1.1 - 0.03 * label))),
                 train_data=train_data,
                 label=label,
                 class_name=name,
