@@ -7,6 +7,7 @@ import click
 
 from ltgen_bench.cli.shared import Commands, debug_option, listing, runs_option
 from ltgen_bench.errors import UserError
+from ltgen_bench.plain_text import printable_lines
 
 if TYPE_CHECKING:
     from ltgen_bench.records.store import StoredRun
@@ -30,6 +31,8 @@ def runs_list(runs: Path) -> None:
         return
     listing([(str(item.folder.relative_to(runs)), _state(item), item.record.finished[:16].replace("T", " ")
                if item.record else "") for item in found], ("run", "state", "finished"))
+    for problem in filter(None, (item.problem for item in found)):
+        click.echo(printable_lines(problem), err=True)
 
 
 def _state(item: "StoredRun") -> str:

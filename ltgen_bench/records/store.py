@@ -58,8 +58,8 @@ ROW_COLUMNS = [*SCORE_COLUMNS, "class_count", *ENTRY_COLUMNS, *LATER_COLUMNS, *O
 class StoredRun:
     """One set of scores of one run, or a run that is not finished yet (`record` and `score_folder` are then None).
 
-    `state` is training, trained, sampling, sampled, finished or damaged (`problem` then says what and where); `images_seen` is
-    the newest checkpoint's position.
+    `state` is training, trained, sampling, sampled, finished, damaged or newer than this program (`problem` then says what and
+    where); `images_seen` is the newest checkpoint's position.
     """
 
     folder: Path
@@ -129,7 +129,8 @@ def stored_in(folder: Path) -> list[StoredRun]:
         try:
             records.append((RunRecord.load(file), file.parent))
         except BenchError as error:
-            damaged.append(StoredRun(folder, "damaged", seen, problem=_problem(error, file)))
+            state = "newer" if isinstance(error, NewerError) else "damaged"
+            damaged.append(StoredRun(folder, state, seen, problem=_problem(error, file)))
     records.sort(key=lambda pair: pair[0].finished)
     if records or damaged:  # whoever takes the last of a folder takes one that is whole
         return [*damaged, *(StoredRun(folder, "finished", seen, record, scores) for record, scores in records)]

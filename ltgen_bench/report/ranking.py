@@ -79,7 +79,7 @@ def ranking(
         (block,) = blocks(pd.concat([own, _beside(references, own, asked, scope)]), equal, described)
         key = (asked.metric, asked.extractor, asked.train_data, block.protocols[0])
         made.append(ranking_table(block, key, scope))
-    said = tuple(f"Left out, since damaged: {sentence}" for sentence in left_out)
+    said = tuple(f"Left out, since it cannot be read: {sentence}" for sentence in left_out)
     made[0] = replace(made[0], notes=(*halves, *made[0].notes))
     return [*made[:-1], replace(made[-1], notes=(*made[-1].notes, *said))]
 

@@ -61,7 +61,7 @@ class Report:
     rows: pd.DataFrame
     protocols: dict[str, dict[str, Any]]
     files: tuple[Path, ...]
-    left_out: tuple[str, ...] = ()  # what is damaged, a sentence each
+    left_out: tuple[str, ...] = ()  # what cannot be read, a sentence each
     listed: frozenset[str] = frozenset()  # the tables of papers that a terminal names, and does not show
 
     @property
@@ -84,7 +84,7 @@ class Report:
         texts += papers_text(self.papers, self.listed, self.out / "tables" / "papers", width, color)
         if self.left_out:
             lines = [line for one in self.left_out for line in printable_lines(one).splitlines()]
-            texts.append(f"left out, since damaged ({len(self.left_out)}):\n" + "".join(f"  {line}\n" for line in lines))
+            texts.append("\n  ".join([f"left out, since it cannot be read ({len(self.left_out)}):", *lines]) + "\n")
         return "\n".join(
             [*texts, f"page      {self.index}\ntables    {self.out / 'tables'}\nplots     {self.out / 'plots'}\n"]
         )
