@@ -124,7 +124,7 @@ class Scores:
 
 def csv_text(table: pd.DataFrame) -> str:
     """A table as CSV, floats to the last digit. Texts are made `printable`, and none is a formula to a spreadsheet."""
-    texts = [name for name, kind in table.dtypes.items() if pd.api.types.is_string_dtype(kind)]
+    texts = [str(name) for name, kind in table.dtypes.items() if pd.api.types.is_string_dtype(kind)]
     safe = {name: table[name].map(lambda text: csv_safe(printable(text)) if isinstance(text, str) else text) for name in texts}
     return str(table.assign(**safe).to_csv(index=False, lineterminator="\n"))
 

@@ -38,7 +38,7 @@ def read_leaderboard(path: str | Path) -> pd.DataFrame:
         raise UserError(f"there is no leaderboard file {path}.")
     table = read_table(path)
     table = table.map(lambda text: printable(text).strip())
-    table = table[table.ne("").any(axis=1)]
+    table = table[(table != "").any(axis=1)]
     if is_own(table):
         return _frame(read_own(path, table), path.name)
     check_cells(table, str(path))
