@@ -16,7 +16,7 @@ from ltgen_bench.errors import UserError
 from ltgen_bench.files import shipped_folder
 from ltgen_bench.validation import INVERSE, short, validate
 
-PROFILE = r"^(exp|step|pareto:[0-9]+([.][0-9]+)?)$"
+PROFILE = r"^(exp|step|pareto:[0-9]{1,6}([.][0-9]{1,9})?)$"
 DEEPEST = 16  # tables within tables; settings have two or three
 LONG_NUMBER = "a whole number in it is too long, and 64 bits are allowed"
 NESTED = f"its lists or tables are nested too deeply, and {DEEPEST} levels are allowed"

@@ -142,3 +142,9 @@ def test_a_program_that_imports_us_keeps_its_signals():
 def test_what_is_left_is_told_in_one_line():
     assert unforeseen(KeyError("x" * 5000))[0].count("\n") == 0
     assert len(unforeseen(KeyError("x" * 5000))[0]) < 900
+
+
+def test_a_profile_of_endless_digits_makes_no_name_for_a_folder():
+    with pytest.raises(UserError, match=r"data\.profile"):
+        RunConfig.from_values({"data": {"profile": "pareto:" + "9" * 5000}})
+    assert RunConfig.from_values({"data": {"profile": "pareto:1.125"}}).data.profile == "pareto:1.125"

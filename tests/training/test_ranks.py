@@ -205,6 +205,9 @@ def test_processes_that_would_train_otherwise_are_refused(theirs, words, tmp_pat
         def everyone(self, value):
             return [value, theirs if isinstance(value, type(theirs)) else value]
 
+        def wait(self):
+            """The other one is always there."""
+
     session = Session(trainer_of(Trial("ddpm", tmp_path)), tmp_path, SILENT, "run")
     session.ranks = Two(0, 2)
     if words is None:
