@@ -15,6 +15,8 @@ def mind_signals() -> None:
     """From now on a signal ends this program so; `main` takes over from there. Nothing in a program that only imports us."""
     started = PurePath(sys.argv[0])
     ours = started.name.removesuffix(".exe") == "ltgen-bench" or started.parts[-2:] == ("ltgen_bench", "__main__.py")
-    if ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler and "WORLD_SIZE" not in os.environ:
-        signal.signal(signal.SIGINT, _leave)
-        signal.signal(signal.SIGTERM, _leave)
+    if not ours or "WORLD_SIZE" in os.environ:
+        return
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        if signal.getsignal(number) is usual:  # who started us may have it ignored, as a shell does in the background
+            signal.signal(number, _leave)

@@ -161,10 +161,10 @@ def read_network(folder: Path) -> StoredNetwork:
 def _read_facts(path: Path, files: Sequence[Path]) -> Facts:
     """What an export says of its network. A `UserError` where it, or a file that it vouches for, is not what was exported."""
     values = read_json(path)
+    facts = validate(Facts, {key: value for key, value in values.items() if key != CHECKSUM}, where=str(path))
     if not vouched_for(values, json_sha256):
         raise UserError(f"{path} is damaged or was edited (its values do not match its checksum); export the run again, or copy "
                         "the folder anew.")
-    facts = validate(Facts, {key: value for key, value in values.items() if key != CHECKSUM}, where=str(path))
     other = [file for file in files if facts.files.get(file.name) not in (None, file_sha256(file))]
     if other:
         raise UserError(f"{other[0]} is not what was exported: it is damaged, or was changed. Copy it anew; where it is meant to "

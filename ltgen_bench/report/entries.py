@@ -150,8 +150,8 @@ def blocks(
 
 
 def _place(block: Block) -> tuple[Any, ...]:
-    """All real images before halves, then the blocks in the order in which they were begun."""
-    return block.dataset, bool(block.half), min(block.shown["finished"]), block.fingerprint
+    """All real images before halves, then the blocks in the order in which they were begun, or of what they are equal in."""
+    return block.dataset, bool(block.half), "" if block.alike else min(block.shown["finished"]), block.fingerprint
 
 
 def _block(dataset: str, fingerprint: str, rows: pd.DataFrame, references: pd.DataFrame,
