@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from types import MappingProxyType
@@ -96,8 +97,10 @@ class Session:
 
     def go_on(self) -> None:
         """Take up the newest checkpoint, say where that is, and cut the log back to it."""
-        with self.ranks.first_goes():  # which alone sets aside what is damaged
-            found = load_newest(self.folder, self.progress, self._fault, aside=self.ranks.first)
+        look = partial(load_newest, self.folder, self.progress, self._fault, aside=self.ranks.first)
+        found = look() if self.ranks.first else None
+        self.ranks.everyone("looked")  # the others look when the first one has set aside what is damaged
+        found = found if self.ranks.first else look()
         seen = 0 if found is None else int(found[1]["images_seen"])
         positions = self.ranks.everyone(seen)
         if len(set(positions)) > 1:
