@@ -53,7 +53,7 @@ def label_contradiction(generated: Side, real: Side, held_out: Side, names: Sequ
 
 
 def _precision(side: Side, real: Side, count: int) -> float:
-    from ltgen_bench.evaluation.metrics.balls import neighbour_scores  # torch, which the door of this room opens without
+    from ltgen_bench.evaluation.metrics.balls import neighbour_scores  # torch, without which this module is imported
 
     rng = np.random.default_rng(SEED)
     first, second = (one.take(stratified_take(one.labels, count, rng)) for one in (side, real))

@@ -71,7 +71,7 @@ def measure(metrics: Sequence[Metric], sides: Sides, scopes: Sequence[Scope], se
     Large scopes take all of torch's threads one after another. Classes are small matrices, which gain nothing from a second
     thread: as many of them as there are threads are measured side by side. The numbers depend on neither.
     """
-    import torch  # not above: the door of this room opens without it
+    import torch  # not above: this module is imported without it
 
     threads = torch.get_num_threads()
     rows: dict[str, list[dict[str, Any]]] = {metric.name: [] for metric in metrics}

@@ -47,7 +47,7 @@ class Found:
 def look_for_copies(generated: ImageSet, judged: LongTailDataset, device: str, progress: Progress) -> Found:
     """Copies of held-out images, of training images of other classes and of one another among `generated`, as sentences and
     masks. Byte for byte each counts; near copies count where they are more than `SHARE` of the images."""
-    from ltgen_bench.evaluation.copies import find_copies  # torch, which the door of this room opens without
+    from ltgen_bench.evaluation.copies import find_copies  # torch, without which this module is imported
 
     test = canonical(judged.test)
     with progress.stage("copies", len(generated), "images") as stage:

@@ -1,4 +1,4 @@
-"""The door of this room: everything that `ltgen-bench report` writes and shows."""
+"""Everything that `ltgen-bench report` writes and shows."""
 
 import os
 import shutil
