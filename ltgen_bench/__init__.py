@@ -11,22 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ltgen_bench.api import evaluate
-    from ltgen_bench.config import DataConfig, EvaluateConfig, RunConfig
+    from ltgen_bench.config.schema import DataConfig, EvaluateConfig, RunConfig
     from ltgen_bench.data import ImageSet, LongTailDataset, SampleSet, load_dataset
     from ltgen_bench.evaluation.scores import Scores
-    from ltgen_bench.pipeline import run
+    from ltgen_bench.experiments.pipeline import run
     from ltgen_bench.records.published import read_leaderboard
-    from ltgen_bench.records.schema import RunRecord
+    from ltgen_bench.records.run_record import RunRecord
 
 __version__ = "0.1.0"
 
 # Looked up when they are first used, so that `import ltgen_bench` and the command line's help wait for nothing.
 _FRONT = {
-    "evaluate": "ltgen_bench.api", "run": "ltgen_bench.pipeline",
-    "DataConfig": "ltgen_bench.config", "EvaluateConfig": "ltgen_bench.config", "RunConfig": "ltgen_bench.config",
+    "evaluate": "ltgen_bench.api", "run": "ltgen_bench.experiments.pipeline",
+    "DataConfig": "ltgen_bench.config.schema", "EvaluateConfig": "ltgen_bench.config.schema",
+    "RunConfig": "ltgen_bench.config.schema",
     "ImageSet": "ltgen_bench.data", "LongTailDataset": "ltgen_bench.data", "SampleSet": "ltgen_bench.data",
     "load_dataset": "ltgen_bench.data", "Scores": "ltgen_bench.evaluation.scores",
-    "read_leaderboard": "ltgen_bench.records.published", "RunRecord": "ltgen_bench.records.schema",
+    "read_leaderboard": "ltgen_bench.records.published", "RunRecord": "ltgen_bench.records.run_record",
 }
 
 __all__ = ["DataConfig", "EvaluateConfig", "ImageSet", "LongTailDataset", "RunConfig", "RunRecord", "SampleSet", "Scores",

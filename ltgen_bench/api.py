@@ -3,20 +3,20 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ltgen_bench.config import DataConfig, EvaluateConfig, SampleConfig
+from ltgen_bench.config.schema import DataConfig, EvaluateConfig, SampleConfig
+from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.data.class_labels import LabelsAre
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.data.load import load_dataset
 from ltgen_bench.data.samples import load_samples
-from ltgen_bench.evaluation.evaluate import evaluate as measure
-from ltgen_bench.evaluation.evaluate import weights_for
+from ltgen_bench.evaluation.evaluator import evaluate as measure
+from ltgen_bench.evaluation.evaluator import weights_for
 from ltgen_bench.evaluation.presets import PRESETS, rules_of
 from ltgen_bench.evaluation.scores import Scores
-from ltgen_bench.machine import choose_device
-from ltgen_bench.pipeline import NO_WEIGHTS
-from ltgen_bench.progress import SILENT, Progress
-from ltgen_bench.recipes import usual_measurement
+from ltgen_bench.experiments.pipeline import NO_WEIGHTS
+from ltgen_bench.experiments.recipes import usual_measurement
+from ltgen_bench.runtime.device import choose_device
 
 
 def evaluate(samples: str | Path | ImageSet, dataset: str | LongTailDataset = "digits-lt", *,

@@ -100,7 +100,7 @@ def make_problem():
 @pytest.fixture(scope="session")
 def make_config():
     """`make_config(**{"train.batch_size": 4})`: a run of a few steps on the CPU in float32, with overrides."""
-    from ltgen_bench.config import RunConfig
+    from ltgen_bench.config.schema import RunConfig
 
     tiny = {
         "network": {"preset": "digits", "channels": [8, 16]},
@@ -121,7 +121,7 @@ def make_network():
     """`make_network(shape, num_classes)`: the smallest U-Net, its last layer awake so that its output is not zero."""
     import torch
 
-    from ltgen_bench.config import NetworkConfig
+    from ltgen_bench.config.schema import NetworkConfig
     from ltgen_bench.diffusion.network import build_network
 
     def make(shape=(1, 8, 8), num_classes=3, dropout=0.0, channels=(8, 16), seed=0, augment_dim=0):

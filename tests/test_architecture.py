@@ -1,4 +1,4 @@
-"""The walls of the house: who imports whom, nothing global and random, nothing printed, everything documented."""
+"""Who imports whom, nothing global and random, nothing printed, everything documented."""
 
 import ast
 import subprocess
@@ -12,18 +12,11 @@ import ltgen_bench
 PACKAGE = Path(ltgen_bench.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-# A room imports only rooms before it. Rooms of one line do not know each other, except the foundation among itself.
-ORDER = [
-    ("errors", "registry", "progress", "files", "interrupt", "validation", "torchrun", "ranks", "batch_size", "compiling",
-     "early", "exact", "memory", "plain_text", "source_facts", "tables_in", "tensors_file", "user_paths"),
-    ("config",), ("data",), ("diffusion",), ("methods",), ("training",), ("evaluation",), ("records",), ("report",),
-    ("machine", "recipes", "console", "drawn", "kept", "current"), ("commands", "budgets", "workload"), ("pipeline",),
-    ("curves",),
-    ("probe", "api", "rescore", "search", "grid", "check", "speed", "export"), ("cli",),
-]
-LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
-# the door of the library; it may hand out what lies above
-DOORS = {"__init__", "__main__"}
+# A package imports only itself and packages before it.
+ORDER = ("core", "config", "runtime", "data", "diffusion", "sampling", "methods", "training", "evaluation", "records", "report",
+         "experiments", "export", "cli")
+LEVEL = {package: level for level, package in enumerate(ORDER)}
+AT_THE_TOP = {"__init__", "__main__", "api"}  # the only modules outside packages; they may import all
 # the loop forks the generator around
 SEEDING = {("diffusion/network.py", "build_network"), ("training/trainer.py", "_differentiated")}
 
@@ -32,12 +25,12 @@ def name_of(path):
     return str(path.relative_to(PACKAGE))
 
 
-def room_of(path):
+def package_of(path):
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imported_rooms(tree):
-    """(room, line) of every import of this package, also of those inside functions."""
+def imported_packages(tree):
+    """(package, line) of every import of this package, also of those inside functions."""
     for node in ast.walk(tree):
         modules = []
         if isinstance(node, ast.ImportFrom):
@@ -74,28 +67,32 @@ def trees():
     return {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 
 
-def test_every_room_has_its_place_in_the_order():
-    assert {room_of(path) for path in FILES} - DOORS <= set(LEVEL)
+def test_only_packages_stand_beside_the_three_modules_at_the_top():
+    assert {package_of(path) for path in FILES} == set(ORDER) | AT_THE_TOP
 
 
-def test_a_room_imports_only_what_stands_before_it(trees):
+def test_a_package_imports_only_what_stands_before_it(trees):
     wrong = []
     for path, tree in trees.items():
-        own = room_of(path)
-        for room, line in imported_rooms(tree):
-            allowed = own in DOORS or room == own or LEVEL[room] < LEVEL[own] or (LEVEL[room], LEVEL[own]) == (0, 0)
-            if not allowed:
-                wrong.append(f"{name_of(path)}:{line} imports {room}")
+        own = package_of(path)
+        for package, line in imported_packages(tree):
+            if own not in AT_THE_TOP and package != own and LEVEL.get(package, len(ORDER)) > LEVEL[own]:
+                wrong.append(f"{name_of(path)}:{line} imports {package}")
     assert wrong == []
+
+
+def test_no_two_modules_have_the_same_name():
+    names = [path.stem for path in FILES if not path.stem.startswith("__")]
+    assert [name for name in set(names) if names.count(name) > 1] == []
 
 
 def test_methods_know_nothing_of_training_and_training_nothing_of_evaluation(trees):
     for path, tree in trees.items():
-        rooms = {room for room, _ in imported_rooms(tree)}
-        if room_of(path) == "methods":
-            assert "training" not in rooms
-        if room_of(path) == "training":
-            assert "evaluation" not in rooms
+        packages = {package for package, _ in imported_packages(tree)}
+        if package_of(path) == "methods":
+            assert "training" not in packages
+        if package_of(path) == "training":
+            assert "evaluation" not in packages
 
 
 def test_nothing_global_and_random_is_called(trees):
@@ -117,7 +114,7 @@ def test_what_a_method_brings_to_the_device_of_its_batch_does_not_wait_for_the_d
     """A plain `.to(t.device)` of a tensor on the CPU would make the host wait for all that was started before."""
     wrong = []
     for path, tree in trees.items():
-        if room_of(path) != "methods" and "augmentation" not in path.parts:
+        if package_of(path) != "methods" and "augmentation" not in path.parts:
             continue
         for node in ast.walk(tree):
             moving = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("to", "cuda")
@@ -155,7 +152,7 @@ def test_generators_of_numpy_are_made_with_a_seed(trees):
 
 def test_the_library_never_prints(trees):
     wrong = [f"{name_of(path)}:{node.lineno}" for path, tree in trees.items() for name, _, node in calls(tree)
-             if name in ("print", "sys.stdout.write", "sys.stderr.write") and room_of(path) != "cli"]
+             if name in ("print", "sys.stdout.write", "sys.stderr.write") and package_of(path) != "cli"]
     assert wrong == []
 
 
@@ -185,16 +182,16 @@ def test_everything_public_is_documented(path, trees):
 
 
 def test_no_file_grows_far_over_three_hundred_lines():
-    lines = {name_of(path): len(path.read_text().splitlines()) for path in FILES if room_of(path) != "cli"}
+    lines = {name_of(path): len(path.read_text().splitlines()) for path in FILES if package_of(path) != "cli"}
     assert {name: count for name, count in lines.items() if count > 320} == {}
 
 
 @pytest.mark.parametrize(("statement", "unwanted"), [
     ("import ltgen_bench", ("torch", "diffusers", "pandas", "sklearn")),
-    ("import ltgen_bench.config", ("torch", "diffusers", "pandas", "sklearn")),
+    ("import ltgen_bench.config.schema", ("torch", "diffusers", "pandas", "sklearn")),
     ("from ltgen_bench.data import DATASETS, load_dataset; list(DATASETS)", ("torch", "torchvision", "diffusers", "sklearn")),
     ("from ltgen_bench.methods import METHODS; list(METHODS); METHODS.check('cbdm')", ("torch", "diffusers")),
-    ("from ltgen_bench.diffusion.samplers import SAMPLERS; SAMPLERS['ddim'].summary", ("diffusers",)),
+    ("from ltgen_bench.sampling.samplers import SAMPLERS; SAMPLERS['ddim'].summary", ("diffusers",)),
     ("from ltgen_bench.data import DATASETS\ntry: DATASETS['x']\nexcept Exception: pass", ("torch",)),
 ])
 def test_names_are_known_without_the_heavy_libraries(statement, unwanted):
@@ -203,9 +200,9 @@ def test_names_are_known_without_the_heavy_libraries(statement, unwanted):
     assert done.stdout == "[]\n"
 
 
-def test_records_and_report_start_without_torch():
+def test_core_records_and_report_start_without_torch():
     modules = [".".join(("ltgen_bench", *path.relative_to(PACKAGE).with_suffix("").parts)) for path in FILES
-               if room_of(path) in ("records", "report") and path.stem != "__init__"]
+               if package_of(path) in ("core", "config", "records", "report") and path.stem != "__init__"]
     program = f"import sys, importlib\n[importlib.import_module(m) for m in {modules!r}]\n" \
               "print([name for name in ('torch', 'diffusers', 'torch_fidelity') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

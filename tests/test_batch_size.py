@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from ltgen_bench import batch_size
-from ltgen_bench.batch_size import HostMemory, even_chunks, fastest_size, out_of_memory
-from ltgen_bench.errors import MachineError
+from ltgen_bench.core.errors import MachineError
+from ltgen_bench.runtime import batch_size
+from ltgen_bench.runtime.batch_size import HostMemory, even_chunks, fastest_size, out_of_memory
 
 FULL = torch.OutOfMemoryError("full")
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ltgen_bench.errors import DamagedError, MachineError
-from ltgen_bench.files import read_checked_json, set_aside, write_checked_json
-from ltgen_bench.tensors_file import load_checked_tensors, save_checked_tensors
+from ltgen_bench.core.errors import DamagedError, MachineError
+from ltgen_bench.core.files import read_checked_json, set_aside, write_checked_json
+from ltgen_bench.runtime.tensors_file import load_checked_tensors, save_checked_tensors
 
 VALUES = {"b": [1, 2.5, None], "a": {"3": "grüße", "2": True}}
 TENSORS = {"w": torch.linspace(-1, 1, 6).reshape(2, 3), "half": torch.ones(3, dtype=torch.bfloat16), "step": torch.tensor(4.0),

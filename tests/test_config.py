@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 
-from ltgen_bench.config import (
+from ltgen_bench.config.schema import (
     DataConfig,
     NetworkConfig,
     RunConfig,
@@ -15,7 +15,7 @@ from ltgen_bench.config import (
     recipe_path,
     set_dotted,
 )
-from ltgen_bench.errors import UserError
+from ltgen_bench.core.errors import UserError
 
 
 def faults(values, **overrides):

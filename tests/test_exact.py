@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import ltgen_bench as lt
-from ltgen_bench.exact import exact_float32, steady
+from ltgen_bench.runtime.precision import exact_float32, steady
 
 BACKENDS = torch.backends
 NEWER = (BACKENDS.cudnn.conv, BACKENDS.cudnn.rnn, BACKENDS.cuda.matmul, BACKENDS.mkldnn.conv, BACKENDS.mkldnn.rnn,
@@ -77,7 +77,7 @@ def test_also_where_it_ends_in_an_error(allowed):
 def seen(monkeypatch):
     """The states in which networks of the evaluation and of diffusion were asked."""
     from ltgen_bench.diffusion.network import ConditionalUNet
-    from ltgen_bench.evaluation.networks import SmallCNN
+    from ltgen_bench.evaluation.classifiers.classifier_networks import SmallCNN
 
     found = []
     for kind in (SmallCNN, ConditionalUNet):
@@ -102,9 +102,9 @@ class TestEveryEntry:
         assert all(found == EXACT for *_, found in seen)
 
     def test_so_do_the_trainings_and_predictions_by_themselves(self, seen, make_dataset):
-        from ltgen_bench.evaluation.classifiers import predict, train_classifier
-        from ltgen_bench.evaluation.recipes import extractor_recipe
-        from ltgen_bench.progress import SILENT
+        from ltgen_bench.core.progress import SILENT
+        from ltgen_bench.evaluation.classifiers.classifier_recipe import extractor_recipe
+        from ltgen_bench.evaluation.classifiers.classifier_training import predict, train_classifier
 
         data = make_dataset()
         recipe = replace(extractor_recipe(data.image_shape, flip=False), steps=2)
@@ -115,7 +115,7 @@ class TestEveryEntry:
         assert all(found == EXACT for *_, found in seen)
 
     def test_training_sampling_and_what_measures_their_cost(self, seen, make_dataset, tmp_path):
-        from ltgen_bench.diffusion.sampling import guidance_of, sample
+        from ltgen_bench.sampling.draw import guidance_of, sample
         from ltgen_bench.training.cost import flops_per_image, pace, probing
         from ltgen_bench.training.loop import train
 

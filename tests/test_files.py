@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from ltgen_bench.errors import Interrupted, MachineError, UserError
-from ltgen_bench.files import append_text, cache_folder, only_writer, shipped_folder, write_text, write_whole
-from ltgen_bench.interrupt import Interruption
-from ltgen_bench.progress import SILENT
+from ltgen_bench.core.errors import Interrupted, MachineError, UserError
+from ltgen_bench.core.files import append_text, cache_folder, only_writer, shipped_folder, write_text, write_whole
+from ltgen_bench.core.interruption import Interruption
+from ltgen_bench.core.progress import SILENT
 
 
 def everything_in(folder):
@@ -100,8 +100,8 @@ class TestOneWriter:
             pass
 
     def test_a_second_writer_in_another_program_is_refused(self, tmp_path):
-        program = ("import sys\nfrom pathlib import Path\nfrom ltgen_bench.files import only_writer\n"
-                   "from ltgen_bench.errors import UserError\n"
+        program = ("import sys\nfrom pathlib import Path\nfrom ltgen_bench.core.files import only_writer\n"
+                   "from ltgen_bench.core.errors import UserError\n"
                    "try:\n    with only_writer(Path(sys.argv[1])): print('got it')\n"
                    "except UserError as error: print('refused', error.exit_code)\n")
         command = [sys.executable, "-c", program, str(tmp_path)]
@@ -219,7 +219,7 @@ class TestInterruption:
             signal.signal(signal.SIGTERM, before)
 
     def test_a_later_signal_is_no_echo(self, monkeypatch):
-        monkeypatch.setattr("ltgen_bench.interrupt.ECHO", 0.0)
+        monkeypatch.setattr("ltgen_bench.core.interruption.ECHO", 0.0)
         with Interruption() as interruption, pytest.raises(Interrupted), interruption.deferred():  # noqa: PT012
             signal.raise_signal(signal.SIGTERM)
             signal.raise_signal(signal.SIGTERM)

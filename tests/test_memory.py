@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from ltgen_bench import memory
-from ltgen_bench.machine import read_cost, stage_cost
-from ltgen_bench.memory import peak_memory, resident_mb
+from ltgen_bench.runtime import memory
+from ltgen_bench.runtime.device import read_cost, stage_cost
+from ltgen_bench.runtime.memory import peak_memory, resident_mb
 
 CPU = torch.device("cpu")
 LARGE = 400  # 10^6 bytes

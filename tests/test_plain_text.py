@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ltgen_bench.plain_text import csv_plain, csv_safe, printable
+from ltgen_bench.core.plain_text import csv_plain, csv_safe, printable
 
 
 @pytest.mark.parametrize(("text", "shown"), [

@@ -50,7 +50,7 @@ def test_the_method_of_the_readme_keeps_the_contract(my_method):
 
 def test_the_method_of_the_readme_runs_as_printed(my_method):
     """The printed command, in a program of its own, with less of everything."""
-    from ltgen_bench.records.schema import RunRecord
+    from ltgen_bench.records.run_record import RunRecord
 
     command = next(line for line in commands() if "--method-file" in line)
     less = ["--budget-images", "320", "--steps", "5", "--images-per-class", "4", "--threads", "1",

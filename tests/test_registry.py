@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from ltgen_bench.errors import BenchError, Interrupted, MachineError, UserError, did_you_mean, unknown_name
-from ltgen_bench.registry import Later, Registry, check_label, for_folder
+from ltgen_bench.core.errors import BenchError, Interrupted, MachineError, UserError, did_you_mean, unknown_name
+from ltgen_bench.core.registry import Later, Registry, check_label, for_folder
 
 NO_NAMES = ["../../../evil", "a/b", "..", "", " ", "a\nb", "a\x1b[2J", "a\x00b", "x" * 300, "é" * 60, "a\udcff", ".hidden",
             "-o", " a", "a\u202eb", "a\\b"]

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
+from ltgen_bench.core.registry import Registry
+from ltgen_bench.core.source_facts import source_facts
 from ltgen_bench.methods import METHODS
-from ltgen_bench.registry import Registry
-from ltgen_bench.source_facts import source_facts
 from ltgen_bench.training.augmentation import AUGMENTATIONS
 
 PLACES = {

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ltgen_bench.errors import UserError
-from ltgen_bench.tables_in import read_table
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.user_tables import read_table
 
 
 def table(tmp_path, text, **options):

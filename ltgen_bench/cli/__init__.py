@@ -1,7 +1,7 @@
 """The command line: parse, call the library, print. What takes time to import is imported by the command that needs it."""
 
 # ruff: noqa: E402, I001  (a signal while the rest is imported finds its answer)
-from ltgen_bench.early import mind_signals
+from ltgen_bench.core.early_signals import mind_signals
 
 mind_signals()
 
@@ -15,29 +15,29 @@ from typing import Any
 import click
 
 from ltgen_bench import __version__
-from ltgen_bench.cli.cache import cache
-from ltgen_bench.cli.check import check
-from ltgen_bench.cli.cite import cite
-from ltgen_bench.cli.data import data
-from ltgen_bench.cli.evaluate import evaluate
-from ltgen_bench.cli.export import export
-from ltgen_bench.cli.grid import grid
-from ltgen_bench.cli.lists import list_
-from ltgen_bench.cli.method import method
-from ltgen_bench.cli.protocol import protocol
-from ltgen_bench.cli.report import report
-from ltgen_bench.cli.run import run
-from ltgen_bench.cli.runs import runs
-from ltgen_bench.cli.sample import sample
-from ltgen_bench.cli.search import search
-from ltgen_bench.cli.several import Voice, check_shared
-from ltgen_bench.cli.shared import Commands, unforeseen
-from ltgen_bench.cli.terminal import any_text
-from ltgen_bench.cli.speed import speed
-from ltgen_bench.errors import BenchError, Interrupted, LostError
-from ltgen_bench.plain_text import printable_lines
-from ltgen_bench.ranks import leave, minding_the_others
-from ltgen_bench.torchrun import place
+from ltgen_bench.cli.cache_command import cache
+from ltgen_bench.cli.check_command import check
+from ltgen_bench.cli.cite_command import cite
+from ltgen_bench.cli.data_command import data
+from ltgen_bench.cli.evaluate_command import evaluate
+from ltgen_bench.cli.export_command import export
+from ltgen_bench.cli.grid_command import grid
+from ltgen_bench.cli.list_command import list_
+from ltgen_bench.cli.method_command import method
+from ltgen_bench.cli.protocol_command import protocol
+from ltgen_bench.cli.report_command import report
+from ltgen_bench.cli.run_command import run
+from ltgen_bench.cli.runs_command import runs
+from ltgen_bench.cli.sample_command import sample
+from ltgen_bench.cli.search_command import search
+from ltgen_bench.cli.torchrun_output import Voice, check_shared
+from ltgen_bench.cli.common import Commands, unforeseen
+from ltgen_bench.cli.terminal_encoding import any_text
+from ltgen_bench.cli.speed_command import speed
+from ltgen_bench.core.errors import BenchError, Interrupted, LostError
+from ltgen_bench.core.plain_text import printable_lines
+from ltgen_bench.runtime.distributed import leave, minding_the_others
+from ltgen_bench.core.torchrun import place
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

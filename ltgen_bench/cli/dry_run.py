@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ltgen_bench.cli.presets import planned_notes
-from ltgen_bench.cli.run import about, recipe_note, warnings_of
+from ltgen_bench.cli.preset_notes import planned_notes
+from ltgen_bench.cli.run_command import about, recipe_note, warnings_of
 
 if TYPE_CHECKING:
     import torch
 
-    from ltgen_bench.pipeline import Plan
+    from ltgen_bench.experiments.pipeline import Plan
 
 
 def show_plan(plan: "Plan", device: "torch.device", processes: int) -> None:
@@ -18,8 +18,8 @@ def show_plan(plan: "Plan", device: "torch.device", processes: int) -> None:
     from datetime import timedelta
 
     from ltgen_bench.diffusion.network import network_shape
-    from ltgen_bench.probe import estimate
-    from ltgen_bench.workload import long_stages
+    from ltgen_bench.experiments.speed_probe import estimate
+    from ltgen_bench.experiments.workload import long_stages
 
     dataset, sample = plan.dataset, plan.config.sample
     click.echo(plan.spelled_out.to_toml())

@@ -6,12 +6,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from ltgen_bench.config import DataConfig
+from ltgen_bench.config.schema import DataConfig
+from ltgen_bench.core.errors import UserError, inverse_hint, unknown_name
+from ltgen_bench.core.progress import Progress
+from ltgen_bench.core.registry import Registry, for_folder
+from ltgen_bench.core.user_paths import user_path
 from ltgen_bench.data import large_sets
 from ltgen_bench.data.class_names import CIFAR10, CIFAR100, DIGITS, FASHION_MNIST
 from ltgen_bench.data.digits import SHA256, load_digits, verify_digits
-from ltgen_bench.data.folder import list_folder
-from ltgen_bench.data.forms import (
+from ltgen_bench.data.folder_source import list_folder
+from ltgen_bench.data.large_sets import LargeSet
+from ltgen_bench.data.raw import RawData
+from ltgen_bench.data.source_kinds import (
     find_folder,
     find_hub,
     find_large,
@@ -22,13 +28,7 @@ from ltgen_bench.data.forms import (
     verify_listed,
     verify_npz_file,
 )
-from ltgen_bench.data.large_sets import LargeSet
-from ltgen_bench.data.raw import RawData
 from ltgen_bench.data.torchvision_sets import load_torchvision, verify_torchvision
-from ltgen_bench.errors import UserError, inverse_hint, unknown_name
-from ltgen_bench.progress import Progress
-from ltgen_bench.registry import Registry, for_folder
-from ltgen_bench.user_paths import user_path
 
 
 @dataclass(frozen=True)

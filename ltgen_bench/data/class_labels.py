@@ -8,10 +8,10 @@ from typing import Literal
 
 import numpy as np
 
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.plain_text import printable
 from ltgen_bench.data.class_names import NUMBER
 from ltgen_bench.data.listing import some
-from ltgen_bench.errors import UserError
-from ltgen_bench.plain_text import printable
 
 FIRST_NUMBER = re.compile(r"(\D*)(\d+(?:\.\d+)?)(.*)", re.ASCII | re.DOTALL)
 LabelsAre = Literal["names", "positions"]

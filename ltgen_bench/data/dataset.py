@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Int64
 
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.data.groups import all_groups
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.data.splits import Split
-from ltgen_bench.errors import UserError
 
 HALF_SEED = 0  # of the division of real images into a half to choose on and a half to report on
 

@@ -19,13 +19,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 from jaxtyping import UInt8
 
-from ltgen_bench.data.image_files import RESIZE_RULE, Marks, Shape, common_shape, read_images
-from ltgen_bench.data.images import ImageSet
-from ltgen_bench.data.listing import NAMED, Listing, Part, counted
-from ltgen_bench.data.memory import machine_memory
-from ltgen_bench.data.raw import RawData
-from ltgen_bench.errors import MachineError, UserError
-from ltgen_bench.files import (
+from ltgen_bench.core.errors import MachineError, UserError
+from ltgen_bench.core.files import (
     CACHE_VARIABLE,
     CHECKSUM,
     cache_folder,
@@ -35,7 +30,12 @@ from ltgen_bench.files import (
     write_text,
     write_whole,
 )
-from ltgen_bench.progress import Progress, Stage
+from ltgen_bench.core.progress import Progress, Stage
+from ltgen_bench.data.image_files import RESIZE_RULE, Marks, Shape, common_shape, read_images
+from ltgen_bench.data.images import ImageSet
+from ltgen_bench.data.listing import NAMED, Listing, Part, counted
+from ltgen_bench.data.raw import RawData
+from ltgen_bench.runtime.memory_limit import machine_memory
 
 OTHER_VERSION = "another version of ltgen-bench wrote them"
 READER = 2  # grows when the same files would be read as other pixels

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.progress import Progress
 from ltgen_bench.data.listing import NAMED, Listing, Part
-from ltgen_bench.errors import UserError
-from ltgen_bench.progress import Progress
 
 if TYPE_CHECKING:
     from PIL.Image import Image

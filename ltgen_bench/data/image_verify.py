@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.progress import Progress
 from ltgen_bench.data.image_cache import (
     Entry,
     checksum,
@@ -18,8 +20,6 @@ from ltgen_bench.data.image_cache import (
     write_entry,
 )
 from ltgen_bench.data.listing import NAMED, Listing, counted
-from ltgen_bench.errors import UserError
-from ltgen_bench.progress import Progress
 
 
 def verify_images(listing: Listing, image_size: int | None, command: str, progress: Progress, update: bool) -> list[str]:

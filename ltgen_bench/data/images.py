@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from ltgen_bench.errors import UserError
-from ltgen_bench.files import write_whole
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.files import write_whole
 
 # What numpy, zipfile and zlib raise for a file that is damaged in its headers or in its content.
 BROKEN_ARRAYS = (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, SyntaxError, RuntimeError, MemoryError,

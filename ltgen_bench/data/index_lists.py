@@ -4,14 +4,14 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from ltgen_bench.data.folder import inner_folders, split_off
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.files import file_sha256
+from ltgen_bench.core.plain_text import printable
+from ltgen_bench.core.user_tables import read_table, read_text
+from ltgen_bench.data.folder_source import inner_folders, split_off
 from ltgen_bench.data.listing import Listing, Part, Place, counted, some
 from ltgen_bench.data.npz import HIGHEST_LABEL
 from ltgen_bench.data.parts import HIDDEN, TRAIN, TRAIN_NAMES, choose_parts, find_part
-from ltgen_bench.errors import UserError
-from ltgen_bench.files import file_sha256
-from ltgen_bench.plain_text import printable
-from ltgen_bench.tables_in import read_table, read_text
 
 BOM = "\ufeff"
 TABLES = (".csv", ".tsv")

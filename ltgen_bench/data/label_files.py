@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.progress import Progress
+from ltgen_bench.core.user_tables import read_table, read_text
 from ltgen_bench.data.class_labels import LabelsAre, are_other, label_numbers, number_labels
 from ltgen_bench.data.listing import counted, some
-from ltgen_bench.errors import UserError
-from ltgen_bench.progress import Progress
-from ltgen_bench.tables_in import read_table, read_text
 
 if TYPE_CHECKING:
     import pandas as pd

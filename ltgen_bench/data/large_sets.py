@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ltgen_bench.config import DataConfig
-from ltgen_bench.data.folder import list_folder
+from ltgen_bench.config.schema import DataConfig
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.user_paths import user_path
+from ltgen_bench.data.folder_source import list_folder
 from ltgen_bench.data.index_lists import list_indexed
 from ltgen_bench.data.layouts import list_cub, list_inaturalist, list_tiny_imagenet
 from ltgen_bench.data.listing import Listing
-from ltgen_bench.errors import UserError
-from ltgen_bench.user_paths import user_path
 
 IMAGE_SIZE = 64  # pixels, when the user asks for no other
 

@@ -4,17 +4,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ltgen_bench.config import DataConfig
+from ltgen_bench.config.schema import DataConfig
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.plain_text import printable
+from ltgen_bench.core.progress import SILENT, Progress
+from ltgen_bench.core.user_paths import user_path
 from ltgen_bench.data.catalog import DATASETS, DataSource, find_source, short_name
 from ltgen_bench.data.dataset import LongTailDataset, balanced
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.data.parts import NONE, note_of
 from ltgen_bench.data.raw import RawData
 from ltgen_bench.data.splits import NATURAL, Split, draw_split, standard_split
-from ltgen_bench.errors import UserError
-from ltgen_bench.plain_text import printable
-from ltgen_bench.progress import SILENT, Progress
-from ltgen_bench.user_paths import user_path
 
 
 def load_dataset(config: DataConfig, *, data_root: Path = Path("data"), progress: Progress = SILENT) -> LongTailDataset:

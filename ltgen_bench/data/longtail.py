@@ -5,7 +5,7 @@ import math
 import numpy as np
 from jaxtyping import Int64
 
-from ltgen_bench.errors import UserError, inverse_hint
+from ltgen_bench.core.errors import UserError, inverse_hint
 
 
 def class_counts(n_max: int, num_classes: int, imbalance_factor: float, profile: str = "exp") -> list[int]:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.files import file_sha256
 from ltgen_bench.data.array_files import BOMB_BYTES, Header, npz_headers, read_npz
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.data.parts import HIDDEN, NONE, TRAIN, TRAIN_NAMES, Parts, choose_parts, find_part, refuse_hidden
 from ltgen_bench.data.raw import RawData, stratified_split
-from ltgen_bench.errors import UserError
-from ltgen_bench.files import file_sha256
 
 HIGHEST_LABEL = 65_535
 KINDS = ("images", "labels")

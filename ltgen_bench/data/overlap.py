@@ -4,10 +4,10 @@ import hashlib
 
 import numpy as np
 
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.data.listing import NAMED, Listing, counted
-from ltgen_bench.errors import UserError
 
 
 def refuse_shared_files(listing: Listing) -> None:

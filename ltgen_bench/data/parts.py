@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ltgen_bench.errors import UserError, did_you_mean
+from ltgen_bench.core.errors import UserError, did_you_mean
 
 TRAIN_NAMES = ("train", "training")  # in any case
 TEST_NAMES = ("test", "testing")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64
 
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.data.images import ImageSet
-from ltgen_bench.errors import UserError
 
 
 @dataclass(frozen=True)

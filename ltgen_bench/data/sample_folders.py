@@ -11,12 +11,12 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.progress import Progress
 from ltgen_bench.data.class_files import HEAD_BYTES, HIDDEN, IMAGE, Inventory, files_in, kind_of
 from ltgen_bench.data.image_files import BROKEN_IMAGE, pillow_words
 from ltgen_bench.data.listing import class_folders, counted, some
 from ltgen_bench.data.plain_files import read_plain
-from ltgen_bench.errors import UserError
-from ltgen_bench.progress import Progress
 
 SMALLEST_LIMIT = 1 << 20  # bytes that a file in a zip may always have
 RAW_TIMES = 16  # beyond that, as many times the bytes of an image's pixels

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64, UInt8
 
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.data.array_files import BOMB_BYTES, npy_header, npz_headers, read_npy, read_npz, refuse_large
 from ltgen_bench.data.class_labels import LabelsAre, are_other, label_numbers
 from ltgen_bench.data.dataset import LongTailDataset
@@ -20,8 +22,6 @@ from ltgen_bench.data.label_files import array_labels, text_labels
 from ltgen_bench.data.listing import NAMED, counted
 from ltgen_bench.data.npz import checked, refuse_header
 from ltgen_bench.data.sample_folders import Read, Shape, folder_files, zip_files
-from ltgen_bench.errors import UserError
-from ltgen_bench.progress import SILENT, Progress
 
 FORMS = "an .npz (images, labels), an .npy of images with --labels FILE, a folder of class folders, or a .zip of one"
 LABEL_FILES = (".npy", ".csv", ".tsv", ".txt")

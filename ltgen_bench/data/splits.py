@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.files import write_whole
 from ltgen_bench.data.longtail import class_counts, draw_ranks, head_to_tail, to_indices
-from ltgen_bench.errors import UserError
-from ltgen_bench.files import write_whole
 
 SCHEMA = 1
 SHIPPED = Path(__file__).parent / "manifests"

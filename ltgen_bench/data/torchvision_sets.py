@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.progress import Progress
 from ltgen_bench.data.class_names import DIGITS
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.data.listing import counted
 from ltgen_bench.data.raw import RawData
-from ltgen_bench.errors import UserError
-from ltgen_bench.progress import Progress
 
 NO_DOWNLOAD = (OSError, RuntimeError, http.client.HTTPException)  # no network, wrong checksum, broken download
 DAMAGED = (AssertionError, ValueError, LookupError, TypeError, EOFError, zlib.error)  # what a cut file raises in torchvision

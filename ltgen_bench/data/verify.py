@@ -4,15 +4,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ltgen_bench.config import DataConfig
+from ltgen_bench.config.schema import DataConfig
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.data.catalog import find_source
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.describe import is_shipped
 from ltgen_bench.data.load import load_dataset
 from ltgen_bench.data.overlap import equal_images, equal_words
 from ltgen_bench.data.splits import STANDARD, Split, draw_split, manifest_path
-from ltgen_bench.errors import UserError
-from ltgen_bench.progress import SILENT, Progress
 
 SIZES = {"cifar10": [5000] * 10, "cifar100": [500] * 100}  # images of each class in the balanced training sets
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from ltgen_bench.diffusion.gathering import gathered
-from ltgen_bench.ranks import ALONE, Ranks
+from ltgen_bench.runtime.distributed import ALONE, Ranks
 
 
 def derived_seed(*parts: int | str) -> int:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from ltgen_bench.compiling import compiled
+from ltgen_bench.runtime.compiling import compiled
 
 # (x_t [B, C, H, W] float32, t [B] int64, labels [B] int64) -> eps [B, C, H, W] float32
 Denoiser = Callable[[Tensor, Tensor, Tensor], Tensor]

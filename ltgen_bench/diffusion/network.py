@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from ltgen_bench.config import NetworkConfig
-from ltgen_bench.data.memory import machine_memory
-from ltgen_bench.errors import UserError
+from ltgen_bench.config.schema import NetworkConfig
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.runtime.memory_limit import machine_memory
 
 
 @dataclass(frozen=True)

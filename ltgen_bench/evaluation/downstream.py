@@ -15,13 +15,13 @@ from jaxtyping import Bool, Int64
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from ltgen_bench.core.files import write_whole
+from ltgen_bench.core.progress import Progress
 from ltgen_bench.data.images import ImageSet
-from ltgen_bench.evaluation.classifiers import predict, train_classifier
+from ltgen_bench.evaluation.classifiers.classifier_recipe import ClassifierRecipe
+from ltgen_bench.evaluation.classifiers.classifier_training import predict, train_classifier
 from ltgen_bench.evaluation.measure import NO_CLASSES, NO_HELD_OUT, Scope
 from ltgen_bench.evaluation.metrics.enough import OF_A_SHARE, few_words
-from ltgen_bench.evaluation.recipes import ClassifierRecipe
-from ltgen_bench.files import write_whole
-from ltgen_bench.progress import Progress
 
 TRAIN_DATA = ("real-lt", "synthetic", "real-lt+synthetic")
 ASKED = 0.01  # share of the test images that a classifier may have trained on: its accuracy is not more than this too high

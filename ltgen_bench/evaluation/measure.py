@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ltgen_bench.core.progress import Stage
 from ltgen_bench.data.dataset import LongTailDataset
-from ltgen_bench.evaluation.floors import WIDE, Baseline, beside, note
-from ltgen_bench.evaluation.metrics.base import Compute, Metric, Result, ScopeKind, Settings, Side, Unseen
+from ltgen_bench.evaluation.baseline_scores import WIDE, Baseline, beside, note
 from ltgen_bench.evaluation.metrics.blas import blas_threads
 from ltgen_bench.evaluation.metrics.enough import few_words
-from ltgen_bench.progress import Stage
+from ltgen_bench.evaluation.metrics.metric import Compute, Metric, Result, ScopeKind, Settings, Side, Unseen
 
 NO_CLASSES = "no classes in this group"
 NO_LOGITS = "not available: this weights file has no logits"

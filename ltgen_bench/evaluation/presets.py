@@ -7,14 +7,14 @@ Each was put together from what could be read, and says how: the authors' code, 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ltgen_bench.config import EvaluateConfig, SampleConfig
-from ltgen_bench.errors import UserError
+from ltgen_bench.config.schema import EvaluateConfig, SampleConfig
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.registry import Registry
 from ltgen_bench.evaluation.extractors import EXTRACTORS
+from ltgen_bench.evaluation.extractors.published_weights import PUBLISHED
 from ltgen_bench.evaluation.metrics import METRICS
+from ltgen_bench.evaluation.preset import EIGHT_BITS, RULE_FIELDS, Omega, Preset, uses_k
 from ltgen_bench.evaluation.protocol import AS_TRAINED, BALANCED, EQUAL_SHARES, REFERENCES, label_fields
-from ltgen_bench.evaluation.published_weights import PUBLISHED
-from ltgen_bench.evaluation.rules import EIGHT_BITS, RULE_FIELDS, Omega, Preset, uses_k
-from ltgen_bench.registry import Registry
 
 N = 50_000  # what nearly everybody draws
 

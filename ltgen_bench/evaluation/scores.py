@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from ltgen_bench.errors import DamagedError, UserError
-from ltgen_bench.files import CURE, read_checked_json, write_text
-from ltgen_bench.plain_text import csv_plain, csv_safe, printable
+from ltgen_bench.core.errors import DamagedError, UserError
+from ltgen_bench.core.files import CURE, read_checked_json, write_text
+from ltgen_bench.core.plain_text import csv_plain, csv_safe, printable
 
 TEXT, NUMBER, COUNT = "text", "number", "count"
 

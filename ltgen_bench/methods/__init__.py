@@ -9,10 +9,10 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ltgen_bench.config import MethodConfig
-from ltgen_bench.errors import UserError, unknown_name
-from ltgen_bench.registry import Later, Registry, check_name
-from ltgen_bench.validation import validate
+from ltgen_bench.config.schema import MethodConfig
+from ltgen_bench.core.errors import UserError, unknown_name
+from ltgen_bench.core.registry import Later, Registry, check_name
+from ltgen_bench.core.validation import validate
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a bad name is refused before
     from ltgen_bench.methods.base import Method

@@ -11,10 +11,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-from ltgen_bench.batch_size import out_of_memory
-from ltgen_bench.errors import MethodError
+from ltgen_bench.core.errors import MethodError
 from ltgen_bench.methods import METHODS
 from ltgen_bench.methods.base import Loss, Method
+from ltgen_bench.runtime.batch_size import out_of_memory
 
 C = TypeVar("C")
 P = ParamSpec("P")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from ltgen_bench.errors import UserError
+from ltgen_bench.core.errors import UserError
 
 ENTRY = re.compile(r"^@\w+\{\s*([^,\s]+)\s*,.*?^\}[ \t]*$", re.MULTILINE | re.DOTALL)
 SHIPPED = Path(__file__).with_name("references.bib")

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ltgen_bench.errors import DamagedError, UserError
+from ltgen_bench.core.errors import DamagedError, UserError
+from ltgen_bench.core.files import read_checked_json, write_checked_json, write_text
 from ltgen_bench.evaluation.scores import Scores, csv_text, read_cells, typed
-from ltgen_bench.files import read_checked_json, write_checked_json, write_text
-from ltgen_bench.records.vouched import row_digests, unvouched
+from ltgen_bench.records.checked_scores import row_digests, unvouched
 
 CURVE_FILE = "curve.csv"
 VOUCHING_FILE = "curve.rows.json"  # the checksums of its rows

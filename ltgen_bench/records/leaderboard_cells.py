@@ -5,9 +5,9 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 import pandas as pd
 
-from ltgen_bench.errors import UserError, did_you_mean
+from ltgen_bench.core.errors import UserError, did_you_mean
 from ltgen_bench.evaluation.metrics import METRICS
-from ltgen_bench.records.units import unit_factor
+from ltgen_bench.records.published_units import unit_factor
 
 REQUIRED = ("paper_id", "method", "dataset", "imbalance_factor", "split", "metric", "value")
 OPTIONAL = (

@@ -8,14 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from ltgen_bench.errors import UserError
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.plain_text import printable
 from ltgen_bench.evaluation.scores import COLUMNS, Scores, protocols_path
-from ltgen_bench.plain_text import printable
+from ltgen_bench.records.checked_scores import read_kept
 from ltgen_bench.records.leaderboard_cells import bounds, known_metrics, shown
-from ltgen_bench.records.measured import read_measured
-from ltgen_bench.records.schema import RECORD_FILE
+from ltgen_bench.records.results_csv import read_measured
+from ltgen_bench.records.run_record import RECORD_FILE
 from ltgen_bench.records.store import ROW_COLUMNS, StoredRun, rows
-from ltgen_bench.records.vouched import read_kept
 
 # what an entry is, beside its seed; every value of it has one protocol
 ENTRY = ["dataset", "label", "train_digest", "sampler", "steps", "omega", "images_per_class", "preset", "imbalance_factor"]

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from ltgen_bench.errors import UserError
-from ltgen_bench.files import shipped_folder
-from ltgen_bench.plain_text import printable
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.files import shipped_folder
+from ltgen_bench.core.plain_text import printable
+from ltgen_bench.core.user_tables import read_table
 from ltgen_bench.records.leaderboard_cells import ALL_COLUMNS, NUMBERS, REQUIRED, check_cells, known_metrics, number
 from ltgen_bench.records.own_tables import is_own, read_own
-from ltgen_bench.records.stated import extractor, group_rule, reference_set, sampler
-from ltgen_bench.records.units import unit_factor
-from ltgen_bench.tables_in import read_table
+from ltgen_bench.records.published_protocol import extractor, group_rule, reference_set, sampler
+from ltgen_bench.records.published_units import unit_factor
 
 __all__ = ["REQUIRED", "known_metrics", "method_key", "published", "read_leaderboard", "read_papers"]
 ALIASES = {"t2h": "oc", "oclt": "oc", "mutual-learning-igd": "igd-ml"}

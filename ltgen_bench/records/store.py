@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ltgen_bench.config import read_toml
-from ltgen_bench.errors import BenchError, MachineError, UserError, did_you_mean
+from ltgen_bench.config.schema import read_toml
+from ltgen_bench.core.errors import BenchError, MachineError, UserError, did_you_mean
+from ltgen_bench.core.files import only_writer
+from ltgen_bench.core.plain_text import printable
+from ltgen_bench.core.user_paths import check_path
 from ltgen_bench.evaluation.scores import COLUMNS, Scores
-from ltgen_bench.files import only_writer
-from ltgen_bench.plain_text import printable
-from ltgen_bench.records.schema import RECORD_FILE, NewerError, RunRecord
-from ltgen_bench.records.vouched import read_scores
-from ltgen_bench.user_paths import check_path
+from ltgen_bench.records.checked_scores import read_scores
+from ltgen_bench.records.run_record import RECORD_FILE, NewerError, RunRecord
 
 DIGESTS = re.compile(r"-[0-9a-f]{8}(-s\d+)?$")  # what stands behind the method in the name of a run folder
 ENTRY_COLUMNS = [

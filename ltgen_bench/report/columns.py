@@ -7,14 +7,15 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from ltgen_bench.evaluation.trivial import TRIVIAL
+from ltgen_bench.core.words import count, listed
+from ltgen_bench.evaluation.trivial_samples import TRIVIAL
 from ltgen_bench.records.statistics import FEW_SEEDS, MIN_SEEDS, ONE_SEED, clear_best
+from ltgen_bench.report.baseline_columns import beyond_real, from_best
+from ltgen_bench.report.baseline_lines import few_notes, floor_notes, mean_cell
 from ltgen_bench.report.entries import Block, difference, each, select
-from ltgen_bench.report.floor_lines import few_notes, floor_notes, mean_cell
-from ltgen_bench.report.floors import beyond_real, from_best
-from ltgen_bench.report.layout import Cell, Head, Row
-from ltgen_bench.report.numbers import MISSING, count, facts, is_known, listed, marked
+from ltgen_bench.report.numbers import MISSING, facts, is_known, marked
 from ltgen_bench.report.reasons import entry_notes, missing, reasons
+from ltgen_bench.report.table import Cell, Head, Row
 
 Key = tuple[str, str, str, str]  # metric, extractor, train_data, protocol
 

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from ltgen_bench.progress import SILENT, Progress
+from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.records.store import StoredRun
 from ltgen_bench.report.entries import Block, each
 from ltgen_bench.report.pictures import attempt, picture_names, plain_style, save

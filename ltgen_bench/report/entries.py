@@ -8,11 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from ltgen_bench.errors import UserError
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.words import count
 from ltgen_bench.evaluation.protocol import UNIFORM
+from ltgen_bench.report.baseline_columns import from_best
 from ltgen_bench.report.equal import ENTRY, EQUAL, check_equal, split_equal
-from ltgen_bench.report.floors import from_best
-from ltgen_bench.report.numbers import count, is_known, metric_order
+from ltgen_bench.report.numbers import is_known, metric_order
 from ltgen_bench.report.protocols import differences
 
 MEASUREMENT = ["metric", "extractor", "train_data", "protocol"]

@@ -6,8 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from ltgen_bench.errors import unknown_name
-from ltgen_bench.report.numbers import count, is_known, power
+from ltgen_bench.core.errors import unknown_name
+from ltgen_bench.core.words import count, power
+from ltgen_bench.report.numbers import is_known
 
 # word of --equal -> (column, its value in words); all of it belongs to the entry, so rows that differ in it are ranked
 # together unless they are kept apart

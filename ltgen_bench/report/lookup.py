@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ltgen_bench.errors import UserError
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.words import listed
 from ltgen_bench.evaluation.scores import Scores
-from ltgen_bench.records.measured import shipped_protocols
+from ltgen_bench.records.results_csv import shipped_protocols
 from ltgen_bench.records.store import StoredRun, find_runs
-from ltgen_bench.report.numbers import listed
 from ltgen_bench.report.protocols import measurement_keys
 
 ID = re.compile(r"[0-9a-f]{1,8}")

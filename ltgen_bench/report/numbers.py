@@ -1,18 +1,14 @@
 """How scores are printed: title, direction, scale and digits of each metric, in one place for all tables and plots."""
 
-import hashlib
 import math
-import re
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from ltgen_bench.evaluation.description import FEW, arrow
+from ltgen_bench.evaluation.describe_metrics import FEW, arrow
 from ltgen_bench.evaluation.metrics import METRICS
 
-LONGEST_NAME = 80  # characters
 MISSING = "–"  # noqa: RUF001  (an en dash is meant)
 PAPERS_ONLY = {  # metrics that only papers print: title, direction; accuracies stand there in percent
     "ifid": ("mean per-class FID", "lower"),
@@ -83,33 +79,3 @@ def metric_order(metric: str) -> int:
 def is_known(value: Any) -> bool:
     """Whether a fact of an entry is there: of images from elsewhere many are missing, or an empty text."""
     return bool(pd.notna(value) and value != "")
-
-
-def count(images: int | float | np.integer) -> str:
-    """A number of images in few letters: 441, 44.8k, 14.4M."""
-    for limit, letter in ((1e6, "M"), (1e4, "k")):
-        if images >= limit:
-            return f"{images / (1e3 if letter == 'k' else 1e6):.1f}".removesuffix(".0") + letter
-    return f"{images:.0f}"
-
-
-def power(value: float) -> str:
-    """A large number with a power of ten: 1.91e12."""
-    digits, exponent = f"{value:.2e}".split("e")
-    return f"{digits}e{int(exponent)}"
-
-
-def file_name(text: str) -> str:
-    """`text` as a name for a file or folder: nothing in it leads elsewhere."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "unnamed"
-
-
-def distinct_name(text: str) -> str:
-    """`file_name` of `text`, and where that is not the text itself a checksum behind it: `a/b` and `a-b` are two files."""
-    name = file_name(text)[:LONGEST_NAME]
-    return name if name == text else f"{name}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:6]}"
-
-
-def listed(names: list[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ltgen_bench.report.layout import Table
 from ltgen_bench.report.provenance import machine_lines, protocol_words, run_lines
+from ltgen_bench.report.table import Table
 
 if TYPE_CHECKING:
-    from ltgen_bench.report.report import Section
+    from ltgen_bench.report.write_report import Section
 
 PAPER_ROWS = 1000  # of a table of papers' numbers
 FOLDED = ("groups-", "classes-")  # tables that the page keeps closed until they are asked for

@@ -6,10 +6,11 @@ from typing import Any
 
 import pandas as pd
 
+from ltgen_bench.core.words import count, distinct_name
 from ltgen_bench.report.entries import each
-from ltgen_bench.report.forms import terminal
-from ltgen_bench.report.layout import Cell, Head, Row, Table
-from ltgen_bench.report.numbers import MISSING, count, distinct_name, facts, metric_order
+from ltgen_bench.report.numbers import MISSING, facts, metric_order
+from ltgen_bench.report.table import Cell, Head, Row, Table
+from ltgen_bench.report.table_formats import terminal
 
 TITLE = "what papers print; not ranked with the above"
 SECOND_HAND = "†"

@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from ltgen_bench.errors import DamagedError, Interrupted, MachineError
-from ltgen_bench.files import write_whole
-from ltgen_bench.plain_text import printable
+from ltgen_bench.core.errors import DamagedError, Interrupted, MachineError
+from ltgen_bench.core.files import write_whole
+from ltgen_bench.core.plain_text import printable
 
 T = TypeVar("T")
 

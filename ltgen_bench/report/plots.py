@@ -13,10 +13,10 @@ from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from ltgen_bench.progress import SILENT, Progress
+from ltgen_bench.core.progress import SILENT, Progress
+from ltgen_bench.report.baseline_columns import HALVES, beside_score, repeated
 from ltgen_bench.report.columns import GROUPS, TRAINED_ON, Key, measurement_name, name_in, twin_id
 from ltgen_bench.report.entries import Block, measurements
-from ltgen_bench.report.floors import HALVES, beside_score, repeated
 from ltgen_bench.report.numbers import facts
 from ltgen_bench.report.pictures import attempt, canvas, picture_names, picture_text, plain_style, save
 

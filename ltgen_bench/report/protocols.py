@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ltgen_bench.core.words import listed
 from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.evaluation.protocol import REFERENCES, SELECTIONS
-from ltgen_bench.report.numbers import listed
 
 Fields = Mapping[str, Any]
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ltgen_bench.core.plain_text import printable
+from ltgen_bench.core.words import count, power
 from ltgen_bench.evaluation.protocol import Protocol
-from ltgen_bench.plain_text import printable
-from ltgen_bench.records.schema import RunRecord
-from ltgen_bench.report.numbers import count, power
+from ltgen_bench.records.run_record import RunRecord
 
 
 def run_lines(records: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ltgen_bench.errors import UserError, did_you_mean, unknown_name
+from ltgen_bench.core.errors import UserError, did_you_mean, unknown_name
 from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.records.statistics import Pair, compare, record_of
 from ltgen_bench.records.store import protocols, reported_runs, rows
+from ltgen_bench.report.baseline_lines import floor_rows
 from ltgen_bench.report.columns import (
     TRAINED_ON,
     Key,
@@ -25,9 +26,8 @@ from ltgen_bench.report.columns import (
     wide_losses,
 )
 from ltgen_bench.report.entries import Block, blocks, check_equal, rank, split_equal
-from ltgen_bench.report.floor_lines import floor_rows
-from ltgen_bench.report.layout import Cell, Head, Row, Table
 from ltgen_bench.report.numbers import MISSING
+from ltgen_bench.report.table import Cell, Head, Row, Table
 
 PLACES = (
     "Place: one more than the number of rows that win against it in a paired t test over common training seeds (5 %, Holm's "

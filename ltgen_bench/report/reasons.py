@@ -5,11 +5,12 @@ from typing import Any
 
 import pandas as pd
 
+from ltgen_bench.core.plain_text import printable
+from ltgen_bench.core.words import listed
 from ltgen_bench.evaluation.measure import NO_CLASSES
-from ltgen_bench.plain_text import printable
+from ltgen_bench.report.baseline_lines import TOO_FEW
 from ltgen_bench.report.entries import Block, each, select
-from ltgen_bench.report.floor_lines import TOO_FEW
-from ltgen_bench.report.numbers import facts, listed
+from ltgen_bench.report.numbers import facts
 
 NUMBERS = r" \([^()]*\)$"  # what a note ends with where a number is of its own row
 NAMED = 3  # entries

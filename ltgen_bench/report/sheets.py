@@ -11,9 +11,9 @@ import pandas as pd
 from jaxtyping import Int64, UInt8
 from matplotlib.figure import Figure
 
+from ltgen_bench.core.plain_text import printable
+from ltgen_bench.core.words import count
 from ltgen_bench.data.images import ImageSet, SampleSet
-from ltgen_bench.plain_text import printable
-from ltgen_bench.report.numbers import count
 from ltgen_bench.report.pictures import picture_names, picture_text, plain_log_axis, plain_style, save
 
 TILE = 36  # pixels that a small image is enlarged to at least

@@ -4,8 +4,11 @@ from dataclasses import replace
 
 import pandas as pd
 
+from ltgen_bench.core.words import listed
 from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.records.statistics import compare, record_of
+from ltgen_bench.report.baseline_columns import TEST, number, repeated
+from ltgen_bench.report.baseline_lines import again_cell, few_notes, floor_cell, floor_notes, floor_rows
 from ltgen_bench.report.columns import (
     GROUPS,
     TRAINED_ON,
@@ -30,11 +33,9 @@ from ltgen_bench.report.columns import (
     wide_losses,
 )
 from ltgen_bench.report.entries import Block, each, select
-from ltgen_bench.report.floor_lines import again_cell, few_notes, floor_cell, floor_notes, floor_rows
-from ltgen_bench.report.floors import TEST, number, repeated
-from ltgen_bench.report.layout import Cell, Head, Row, Table
-from ltgen_bench.report.numbers import MISSING, facts, listed, show
+from ltgen_bench.report.numbers import MISSING, facts, show
 from ltgen_bench.report.reasons import entry_notes, missing_notes, noted_entries
+from ltgen_bench.report.table import Cell, Head, Row, Table
 
 REAL_ALONE, IMAGES_ALONE = "real-lt", "synthetic"  # what a downstream classifier is trained on
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ltgen_bench.errors import DamagedError
-from ltgen_bench.files import CURE, set_aside
-from ltgen_bench.progress import Progress
-from ltgen_bench.tensors_file import load_checked_tensors, save_checked_tensors
+from ltgen_bench.core.errors import DamagedError
+from ltgen_bench.core.files import CURE, set_aside
+from ltgen_bench.core.progress import Progress
+from ltgen_bench.runtime.tensors_file import load_checked_tensors, save_checked_tensors
 from ltgen_bench.training.ema import EMA
 
 KEEP = 2

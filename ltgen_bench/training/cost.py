@@ -19,11 +19,11 @@ from jaxtyping import Float64
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from ltgen_bench.config import RunConfig
+from ltgen_bench.config.schema import RunConfig
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.diffusion.draws import Draws
-from ltgen_bench.exact import exact_float32
 from ltgen_bench.methods.blame import blamed
+from ltgen_bench.runtime.precision import exact_float32
 from ltgen_bench.training.loop import rehearsed
 from ltgen_bench.training.trainer import Stepper, Trainer
 

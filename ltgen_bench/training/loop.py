@@ -6,18 +6,18 @@ from pathlib import Path
 
 import torch
 
-from ltgen_bench.compiling import forget_graphs
-from ltgen_bench.config import RunConfig
+from ltgen_bench.config.schema import RunConfig
+from ltgen_bench.core.interruption import Interruption
+from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.diffusion.network import ConditionalUNet
 from ltgen_bench.diffusion.schedule import Schedule
-from ltgen_bench.exact import exact_float32
-from ltgen_bench.interrupt import Interruption
 from ltgen_bench.methods import METHODS, method_settings
 from ltgen_bench.methods.base import Method, Problem
 from ltgen_bench.methods.blame import blamed
-from ltgen_bench.progress import SILENT, Progress
-from ltgen_bench.ranks import ALONE, Ranks
+from ltgen_bench.runtime.compiling import forget_graphs
+from ltgen_bench.runtime.distributed import ALONE, Ranks
+from ltgen_bench.runtime.precision import exact_float32
 from ltgen_bench.training.preparation import Preparation, Rehearsal
 from ltgen_bench.training.session import NOTHING_KEPT, Session
 from ltgen_bench.training.trainer import Trainer

@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from ltgen_bench.config import RunConfig
+from ltgen_bench.config.schema import RunConfig
+from ltgen_bench.core.interruption import Interruption
+from ltgen_bench.core.progress import Progress
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.diffusion.draws import Draws, derived_seed
-from ltgen_bench.interrupt import Interruption
 from ltgen_bench.methods.base import Batch, Fit, Loss, Workshop
-from ltgen_bench.progress import Progress
-from ltgen_bench.ranks import ALONE, Ranks
+from ltgen_bench.runtime.distributed import ALONE, Ranks
 from ltgen_bench.training.batches import DataOrder, TrainingImages
 from ltgen_bench.training.session import Session, refuse_too_many, refuse_unlike
 from ltgen_bench.training.trainer import Stepper, resolve_precision

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ltgen_bench.config import TrainConfig
-from ltgen_bench.errors import MachineError, UserError
-from ltgen_bench.files import append_text, write_text
-from ltgen_bench.interrupt import PATIENCE, Interruption
+from ltgen_bench.config.schema import TrainConfig
+from ltgen_bench.core.errors import MachineError, UserError
+from ltgen_bench.core.files import append_text, write_text
+from ltgen_bench.core.interruption import PATIENCE, Interruption
+from ltgen_bench.core.progress import Progress, Stage
 from ltgen_bench.methods.base import Loss
-from ltgen_bench.progress import Progress, Stage
-from ltgen_bench.ranks import Ranks
+from ltgen_bench.runtime.distributed import Ranks
 from ltgen_bench.training.checkpoint import load_newest, restore, sampled_tensors, state_fault, write_tensors
 from ltgen_bench.training.trainer import Stepper
 

@@ -10,17 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ltgen_bench.compiling import asks_for_compiling, begin_step, compiled
-from ltgen_bench.config import RunConfig, TrainConfig
+from ltgen_bench.config.schema import RunConfig, TrainConfig
+from ltgen_bench.core.errors import DamagedError, UserError
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.diffusion.draws import Draws, derived_seed
 from ltgen_bench.diffusion.network import ConditionalUNet, build_network
-from ltgen_bench.errors import DamagedError, UserError
 from ltgen_bench.methods.base import Batch, Loss, Method
 from ltgen_bench.methods.blame import checked
-from ltgen_bench.ranks import ALONE, Ranks
+from ltgen_bench.runtime.compiling import asks_for_compiling, begin_step, compiled
+from ltgen_bench.runtime.distributed import ALONE, Ranks
 from ltgen_bench.training.augmentation import AUGMENTATIONS
-from ltgen_bench.training.augmentation.base import transformed
+from ltgen_bench.training.augmentation.augmentation import transformed
 from ltgen_bench.training.batches import DataOrder, TrainingImages
 from ltgen_bench.training.checkpoint import load_checkpoint, named_parameters, save_checkpoint, state_tensors, with_prefix
 from ltgen_bench.training.ema import EMA

@@ -13,19 +13,22 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-import ltgen_bench.check as room
-from ltgen_bench.check import closed_forms, evaluator, machine, run_checks, weights
-from ltgen_bench.check.finding import Finding, Machine, at_least, at_most, near, note
+import ltgen_bench.experiments.check as room
 from ltgen_bench.cli import cli
-from ltgen_bench.config import DataConfig
+from ltgen_bench.config.schema import DataConfig
 from ltgen_bench.data import load_dataset
-from ltgen_bench.evaluation import cache as feature_cache
-from ltgen_bench.evaluation import domain, evaluate, features_reference
+from ltgen_bench.evaluation import evaluator as evaluate
 from ltgen_bench.evaluation.extractors import Features
-from ltgen_bench.evaluation.features_reference import read_reference, reference_images
+from ltgen_bench.evaluation.extractors import domain_classifier as domain
+from ltgen_bench.evaluation.extractors.published_weights import PUBLISHED
+from ltgen_bench.evaluation.features import feature_cache
+from ltgen_bench.evaluation.features import reference_features as features_reference
+from ltgen_bench.evaluation.features.reference_features import read_reference, reference_images
 from ltgen_bench.evaluation.metrics import balls, fid, inception_score, kid
-from ltgen_bench.evaluation.published_weights import PUBLISHED
-from ltgen_bench.speed.jobs import untrained_inception
+from ltgen_bench.experiments.check import closed_forms, evaluator, run_checks, weights
+from ltgen_bench.experiments.check import machine_findings as machine
+from ltgen_bench.experiments.check.finding import Finding, Machine, at_least, at_most, near, note
+from ltgen_bench.experiments.speed.jobs import untrained_inception
 
 
 @pytest.fixture(scope="module")
@@ -242,8 +245,8 @@ class TestGivenWeights:
         assert found["inception, torch-fidelity's own call"].state == "ok"
 
     def test_the_tensors_of_the_stored_features_do_in_any_file_and_are_held_against_them(self, here, whole, monkeypatch):
-        from ltgen_bench.evaluation.inception import inception
-        from ltgen_bench.progress import SILENT
+        from ltgen_bench.core.progress import SILENT
+        from ltgen_bench.evaluation.extractors.inception import inception
 
         extractor = inception(here.dataset, device="cpu", folder=here.cache, weights=whole, steps=None, progress=SILENT)
         seen = extractor(reference_images(here.dataset).images[:weights.FEW]).features

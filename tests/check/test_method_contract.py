@@ -8,10 +8,10 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from ltgen_bench.check import contract
-from ltgen_bench.check.contract import ADVISORY, REFUSABLE, REQUIREMENTS, check_method, examine, title
-from ltgen_bench.check.trial import Trial
 from ltgen_bench.cli import cli
+from ltgen_bench.experiments.check import contract
+from ltgen_bench.experiments.check.contract import ADVISORY, REFUSABLE, REQUIREMENTS, check_method, examine, title
+from ltgen_bench.experiments.check.trial import Trial
 from ltgen_bench.methods import METHODS, add_method_file
 
 WHOLE = '''
@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import nn
 
 from ltgen_bench.diffusion.draws import generator
-from ltgen_bench.errors import UserError
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.methods.base import Batch, Loss, Method
 from ltgen_bench.methods.label_drop import LabelDropSettings, drop_labels
 
@@ -197,8 +197,8 @@ def test_values_of_a_wrong_type_are_said_in_words(tmp_path):
         (tmp_path / f"mine{number}.py").write_text(WHOLE.replace(old, new).replace('"mine"', f'"mine{number}"'))
     program = f"""
 from pathlib import Path
-from ltgen_bench.check.contract import check_method
-from ltgen_bench.check.trial import Trial
+from ltgen_bench.experiments.check.contract import check_method
+from ltgen_bench.experiments.check.trial import Trial
 from ltgen_bench.methods import add_method_file
 folder = Path({str(tmp_path)!r})
 for number in range({len(faults)}):

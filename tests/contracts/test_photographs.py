@@ -2,8 +2,8 @@
 
 import pytest
 
-from ltgen_bench.pipeline import run
-from ltgen_bench.recipes import resolve_recipe
+from ltgen_bench.experiments.pipeline import run
+from ltgen_bench.experiments.recipes import resolve_recipe
 
 SMALL = {
     "network.preset": "cpu", "network.channels": [8, 16], "network.attention": [], "train.budget_images": 16,

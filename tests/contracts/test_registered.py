@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from ltgen_bench.check.contract import REQUIREMENTS, examine, title
-from ltgen_bench.check.trial import Trial
-from ltgen_bench.config import DataConfig
+from ltgen_bench.config.schema import DataConfig
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.progress import SILENT
 from ltgen_bench.data import DATASETS, LongTailDataset
 from ltgen_bench.data.raw import RawData
-from ltgen_bench.diffusion.samplers import SAMPLERS
-from ltgen_bench.diffusion.sampling import solve
-from ltgen_bench.errors import UserError
+from ltgen_bench.experiments.check.contract import REQUIREMENTS, examine, title
+from ltgen_bench.experiments.check.trial import Trial
 from ltgen_bench.methods import METHODS
-from ltgen_bench.progress import SILENT
+from ltgen_bench.sampling.draw import solve
+from ltgen_bench.sampling.samplers import SAMPLERS
 
 SHAPE = (1, 8, 8)
 # of methods: settings that let a trial be short, and the requirements that they may refuse

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from torchvision.datasets import FashionMNIST
 
-from ltgen_bench.config import DataConfig
+from ltgen_bench.config.schema import DataConfig
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.progress import SILENT
 from ltgen_bench.data import DATASETS, load_dataset
 from ltgen_bench.data.catalog import OWN_FORMS, find_source, short_name
 from ltgen_bench.data.digits import all_digits
-from ltgen_bench.errors import UserError
-from ltgen_bench.progress import SILENT
 
 
 class TestFactorsInNames:

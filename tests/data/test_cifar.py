@@ -5,11 +5,11 @@ import pytest
 from standins import EACH, adopt, md5, write_published
 from torchvision.datasets import CIFAR10, CIFAR100
 
-from ltgen_bench.config import DataConfig
+from ltgen_bench.config.schema import DataConfig
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.progress import SILENT
 from ltgen_bench.data import load_dataset
 from ltgen_bench.data.catalog import find_source
-from ltgen_bench.errors import UserError
-from ltgen_bench.progress import SILENT
 
 
 @pytest.fixture(scope="module")

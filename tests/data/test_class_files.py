@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 from standins import write_image
 
-from ltgen_bench.config import DataConfig
+from ltgen_bench.config.schema import DataConfig
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.data.load import load_dataset
-from ltgen_bench.errors import UserError
-from ltgen_bench.recipes import image_size
+from ltgen_bench.experiments.recipes import image_size
 
 
 def load(root, **options):

@@ -8,12 +8,12 @@ from click.testing import CliRunner
 from standins import write_image
 
 from ltgen_bench.cli import cli
-from ltgen_bench.config import DataConfig
+from ltgen_bench.config.schema import DataConfig
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.data.class_labels import label_numbers, number_labels
 from ltgen_bench.data.class_names import in_order
 from ltgen_bench.data.load import load_dataset
 from ltgen_bench.data.samples import load_samples
-from ltgen_bench.errors import UserError
 
 ONE_TO_NINE = tuple("123456789")
 UNORDERED = tuple(f"class_{number}" for number in (0, 1, 10, 11, *range(2, 10)))

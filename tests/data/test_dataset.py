@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from ltgen_bench.config import DataConfig
+from ltgen_bench.config.schema import DataConfig
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.data import DATASETS, ImageSet, LongTailDataset, SampleSet, load_dataset
 from ltgen_bench.data.catalog import find_source, short_name
-from ltgen_bench.errors import UserError
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ import sys
 import numpy as np
 import pytest
 
-from ltgen_bench.config import DataConfig
+from ltgen_bench.config.schema import DataConfig
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.data import load_dataset
 from ltgen_bench.data.describe import BARS, curve, describe, group_lines, size_words, split_words
 from ltgen_bench.data.groups import all_groups
 from ltgen_bench.data.longtail import class_counts
 from ltgen_bench.data.verify import verify_manifests
-from ltgen_bench.errors import UserError
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ class TestShow:
         from click.testing import CliRunner
         from torchvision import datasets
 
-        from ltgen_bench.cli.data import show
+        from ltgen_bench.cli.data_command import show
 
         monkeypatch.setattr(datasets, "CIFAR10", None)
         done = CliRunner().invoke(show, [*arguments, "--data-root", str(tmp_path)])

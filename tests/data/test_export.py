@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ltgen_bench.config import DataConfig
+from ltgen_bench.config.schema import DataConfig
+from ltgen_bench.core.errors import MachineError, UserError
 from ltgen_bench.data import load_dataset
-from ltgen_bench.data.export import export, folder_names
+from ltgen_bench.data.folder_export import export, folder_names
 from ltgen_bench.data.splits import Split
-from ltgen_bench.errors import MachineError, UserError
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_an_empty_folder_is_filled(digits, tmp_path):
 
 
 def test_a_failure_in_between_leaves_nothing(digits, tmp_path, monkeypatch):
-    from ltgen_bench.data import export as module
+    from ltgen_bench.data import folder_export as module
 
     calls = []
 

@@ -14,16 +14,16 @@ from click.testing import CliRunner
 from PIL import Image
 from standins import write_image, write_lists
 
-from ltgen_bench.config import DataConfig, read_toml
+from ltgen_bench.config.schema import DataConfig, read_toml
+from ltgen_bench.core.errors import MachineError, UserError
+from ltgen_bench.core.files import cache_folder
+from ltgen_bench.core.user_paths import user_path
 from ltgen_bench.data import array_files, load_dataset, splits
 from ltgen_bench.data.array_files import npz_headers, read_npy, read_npz
 from ltgen_bench.data.image_files import BadImageError, decode
 from ltgen_bench.data.plain_files import read_plain
 from ltgen_bench.data.samples import load_samples
 from ltgen_bench.data.splits import Split
-from ltgen_bench.errors import MachineError, UserError
-from ltgen_bench.files import cache_folder
-from ltgen_bench.user_paths import user_path
 
 OBJECT = re.compile(r"<.* object at 0x")
 
@@ -191,7 +191,7 @@ class TestPaths:
                 load_dataset(config)
 
     def test_options_of_the_commands_too(self):
-        from ltgen_bench.cli.data import show
+        from ltgen_bench.cli.data_command import show
 
         for arguments in (["--plot", "x" * 300], ["--data-root", "x" * 300]):
             assert isinstance(CliRunner().invoke(show, ["digits-lt", *arguments]).exception, UserError)

@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 from standins import write_image
 
-from ltgen_bench.config import DataConfig
+from ltgen_bench.config.schema import DataConfig
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.progress import SILENT
 from ltgen_bench.data import hub, load_dataset
 from ltgen_bench.data.catalog import find_source
 from ltgen_bench.data.hub import list_hub
-from ltgen_bench.errors import UserError
-from ltgen_bench.progress import SILENT
-from ltgen_bench.recipes import recipe_family
+from ltgen_bench.experiments.recipes import recipe_family
 
 datasets = pytest.importorskip("datasets")
 

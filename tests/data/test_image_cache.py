@@ -13,14 +13,14 @@ import pytest
 from PIL import Image
 from standins import write_image
 
-from ltgen_bench.config import DataConfig
+from ltgen_bench.config.schema import DataConfig
+from ltgen_bench.core.errors import MachineError, UserError
+from ltgen_bench.core.progress import SILENT
 from ltgen_bench.data import image_cache
 from ltgen_bench.data.catalog import find_source
-from ltgen_bench.data.folder import list_folder
+from ltgen_bench.data.folder_source import list_folder
 from ltgen_bench.data.image_cache import MEMORY_SHARE, entry_folder, load_images
-from ltgen_bench.data.memory import machine_memory
-from ltgen_bench.errors import MachineError, UserError
-from ltgen_bench.progress import SILENT
+from ltgen_bench.runtime.memory_limit import machine_memory
 
 
 @pytest.fixture(autouse=True)
@@ -133,7 +133,7 @@ class TestWholeOrNotAtAll:
         """SIGKILL between the two parts: the array that was finished has no JSON, and is not used."""
         program = (
             "import os, sys\nfrom pathlib import Path\nfrom ltgen_bench.data import image_cache\n"
-            "from ltgen_bench.data.folder import list_folder\nfrom ltgen_bench.progress import SILENT\n"
+            "from ltgen_bench.data.folder_source import list_folder\nfrom ltgen_bench.core.progress import SILENT\n"
             "real = image_cache.read_images\n"
             "def killed(listing, name, *rest):\n"
             "    if name == 'test': os.kill(os.getpid(), 9)\n"

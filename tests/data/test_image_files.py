@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 from standins import write_image
 
-from ltgen_bench.data.folder import list_folder
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.progress import SILENT
+from ltgen_bench.data.folder_source import list_folder
 from ltgen_bench.data.image_files import AHEAD, BLOCK, BadImageError, common_shape, decode, decode_marked, read_images
-from ltgen_bench.errors import UserError
-from ltgen_bench.progress import SILENT
 
 
 def encoded(array, suffix="png", **options):

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from standins import write_image, write_lists
 
-from ltgen_bench.config import DataConfig
+from ltgen_bench.config.schema import DataConfig
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.progress import SILENT
 from ltgen_bench.data import load_dataset
 from ltgen_bench.data.catalog import find_source
-from ltgen_bench.data.forms import find_folder
-from ltgen_bench.errors import UserError
-from ltgen_bench.progress import SILENT
+from ltgen_bench.data.source_kinds import find_folder
 
 
 @pytest.fixture

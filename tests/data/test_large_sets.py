@@ -10,11 +10,11 @@ import pytest
 from standins import COUNTS, LARGE, write_image, write_large, write_lists
 from torchvision.datasets import CelebA, Places365, imagenet, inaturalist
 
-from ltgen_bench.config import DataConfig
+from ltgen_bench.config.schema import DataConfig
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.progress import SILENT
 from ltgen_bench.data import DATASETS, load_dataset
 from ltgen_bench.data.catalog import find_source
-from ltgen_bench.errors import UserError
-from ltgen_bench.progress import SILENT
 
 CLASSES = {
     "cifar10-photos": ("airplane", "automobile", "bird"),

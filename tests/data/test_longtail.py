@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.data.groups import GROUPS, RULES, all_groups, by_count, by_thirds
 from ltgen_bench.data.longtail import class_counts as counts_at
 from ltgen_bench.data.longtail import draw_ranks, head_to_tail, to_indices
-from ltgen_bench.errors import UserError
 
 CIFAR10_AT_100 = [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
 

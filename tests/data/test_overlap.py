@@ -5,12 +5,12 @@ import os
 import pytest
 from standins import write_image, write_lists
 
-from ltgen_bench.config import DataConfig
+from ltgen_bench.config.schema import DataConfig
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.data import load_dataset
 from ltgen_bench.data.describe import describe
 from ltgen_bench.data.overlap import equal_images
 from ltgen_bench.data.verify import verify
-from ltgen_bench.errors import UserError
 
 TRAIN = [(f"train/{name}/{number}.png", label) for label, name in enumerate("ab") for number in range(3)]
 TEST = [(f"test/{name}/{number}.png", label) for label, name in enumerate("ab") for number in range(2)]

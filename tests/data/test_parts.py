@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from standins import write_image, write_lists
 
-from ltgen_bench.config import DataConfig, RunConfig
+from ltgen_bench.config.schema import DataConfig, RunConfig
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.progress import SILENT
 from ltgen_bench.data import load_dataset
 from ltgen_bench.data.catalog import find_source
 from ltgen_bench.data.describe import describe, reference_words
-from ltgen_bench.data.forms import option_words
 from ltgen_bench.data.parts import NONE, TRAIN, choose_parts
-from ltgen_bench.errors import UserError
-from ltgen_bench.progress import SILENT
-from ltgen_bench.recipes import recipe_family
+from ltgen_bench.data.source_kinds import option_words
+from ltgen_bench.experiments.recipes import recipe_family
 
 
 def write_part(folder, value, count=4, classes=("ant", "bee")):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.data.samples import load_samples
-from ltgen_bench.errors import UserError
 
 NAMES = ("class 0", "class 1", "class 2")
 

@@ -10,12 +10,12 @@ import pytest
 import standins
 from PIL import Image
 
-from ltgen_bench.config import DataConfig
+from ltgen_bench.config.schema import DataConfig
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.progress import SILENT
 from ltgen_bench.data import load_dataset
 from ltgen_bench.data.catalog import find_source
 from ltgen_bench.data.npz import load_npz
-from ltgen_bench.errors import UserError
-from ltgen_bench.progress import SILENT
 
 write_image = partial(standins.write_image, size=(6, 4))
 

@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from ltgen_bench.config import DataConfig
+from ltgen_bench.config.schema import DataConfig
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.data import load_dataset
 from ltgen_bench.data.splits import SHIPPED, STANDARD, Split, draw_split, manifest_path, standard_split
-from ltgen_bench.errors import UserError
 
 # A change here means that the standard names mean other images: every number measured on them would be orphaned.
 CHECKSUMS = {

@@ -8,11 +8,11 @@ import pytest
 from standins import EACH, adopt, md5, write_published
 from torchvision.datasets import CIFAR10, CIFAR100, MNIST, SVHN, FashionMNIST
 
-from ltgen_bench.config import DataConfig
+from ltgen_bench.config.schema import DataConfig
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.progress import SILENT
 from ltgen_bench.data import DATASETS, load_dataset
 from ltgen_bench.data.catalog import find_source
-from ltgen_bench.errors import UserError
-from ltgen_bench.progress import SILENT
 
 SETS = {"mnist": MNIST, "fashion-mnist": FashionMNIST, "svhn": SVHN}
 PUBLISHED = {  # as torchvision states them, read before any test replaces them

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from ltgen_bench.config import SampleConfig
-from ltgen_bench.diffusion import sampling
+from ltgen_bench.config.schema import SampleConfig
+from ltgen_bench.core.errors import Interrupted
 from ltgen_bench.diffusion.guidance import Guidance, guided
-from ltgen_bench.diffusion.sampling import chunk_size, labels_of, sample
-from ltgen_bench.errors import Interrupted
+from ltgen_bench.sampling import draw as sampling
+from ltgen_bench.sampling.draw import chunk_size, labels_of, sample
 
 SHAPE = (1, 8, 8)
 AUTO = SampleConfig(sampler="ddim", steps=4, images_per_class=5, batch_size="auto")

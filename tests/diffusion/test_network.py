@@ -6,10 +6,10 @@ import inspect
 import pytest
 import torch
 
-from ltgen_bench.config import NetworkConfig
+from ltgen_bench.config.schema import NetworkConfig
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.diffusion import network
 from ltgen_bench.diffusion.network import ConditionalUNet, build_network, check_network, flops_per_image, network_shape
-from ltgen_bench.errors import UserError
 
 SMALL = NetworkConfig(preset="digits", channels=(8, 16))
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.diffusion.guidance import Guidance, guided
-from ltgen_bench.diffusion.samplers import SAMPLERS
-from ltgen_bench.errors import UserError
+from ltgen_bench.sampling.samplers import SAMPLERS
 
 BETAS = [1e-4 + (0.02 - 1e-4) * t / 999 for t in range(1000)]
 BARS = torch.cumprod(1 - torch.tensor(BETAS, dtype=torch.float64), 0).tolist()

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from ltgen_bench.config import SampleConfig
+from ltgen_bench.config.schema import SampleConfig
+from ltgen_bench.core.errors import Interrupted, MachineError, UserError
 from ltgen_bench.data.images import SampleSet
 from ltgen_bench.diffusion.draws import generator, image_seed
 from ltgen_bench.diffusion.guidance import Guidance, guided
-from ltgen_bench.diffusion.samplers import SAMPLERS
-from ltgen_bench.diffusion.sampling import (
+from ltgen_bench.sampling.draw import (
     Sampling,
     balanced_labels,
     from_uint8,
@@ -21,7 +21,7 @@ from ltgen_bench.diffusion.sampling import (
     to_uint8,
     uniform_labels,
 )
-from ltgen_bench.errors import Interrupted, MachineError, UserError
+from ltgen_bench.sampling.samplers import SAMPLERS
 
 SHAPE = (1, 8, 8)
 STEPS = {"ddpm": 5, "ddim": 4, "dpm-solver++": 3}

@@ -40,7 +40,7 @@ class TestSchedule:
         assert SCHEDULE.alphas_bar[-1].item() == pytest.approx(4.0358e-5, rel=1e-4)
 
     def test_it_is_the_schedule_that_the_samplers_undo(self):
-        from ltgen_bench.diffusion.samplers import SAMPLERS
+        from ltgen_bench.sampling.samplers import SAMPLERS
 
         for name in SAMPLERS:
             assert np.allclose(SAMPLERS[name].make(100).alphas_cumprod, SCHEDULE.alphas_bar, rtol=1e-5)

@@ -26,7 +26,10 @@ def use_quick_recipes():
     """`use_quick_recipes(patch)`: the same for fixtures that live longer than a test."""
     from dataclasses import replace
 
-    from ltgen_bench.evaluation import digits_weights, domain, evaluate, recipes
+    from ltgen_bench.evaluation import evaluator as evaluate
+    from ltgen_bench.evaluation.classifiers.classifier_training import classifier_recipe as recipes
+    from ltgen_bench.evaluation.extractors import digits_weights
+    from ltgen_bench.evaluation.extractors import domain_classifier as domain
 
     def quick_extractor(image_shape, flip, steps=None):
         return replace(recipes.extractor_recipe(image_shape, flip, steps), steps=steps or 20, batch_size=16)

@@ -11,14 +11,15 @@ import time
 import numpy as np
 import pytest
 
-from ltgen_bench.errors import MachineError
-from ltgen_bench.evaluation import cache, features_file
-from ltgen_bench.evaluation.cache import about_features, cached_features
-from ltgen_bench.evaluation.domain import DomainClassifier
-from ltgen_bench.evaluation.features_file import BLOCK
-from ltgen_bench.evaluation.inception import Inception
-from ltgen_bench.files import turn_to_write
-from ltgen_bench.ranks import Ranks
+from ltgen_bench.core.errors import MachineError
+from ltgen_bench.core.files import turn_to_write
+from ltgen_bench.evaluation.extractors.domain_classifier import DomainClassifier
+from ltgen_bench.evaluation.extractors.inception import Inception
+from ltgen_bench.evaluation.features import feature_cache as cache
+from ltgen_bench.evaluation.features import feature_file as features_file
+from ltgen_bench.evaluation.features.feature_cache import about_features, cached_features
+from ltgen_bench.evaluation.features.feature_file import BLOCK
+from ltgen_bench.runtime.distributed import Ranks
 
 
 @pytest.fixture
@@ -266,10 +267,11 @@ KILLED = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from ltgen_bench.evaluation import cache, features_file
-from ltgen_bench.evaluation.cache import cached_features
+from ltgen_bench.evaluation.features import feature_cache as cache
+from ltgen_bench.evaluation.features import feature_file as features_file
+from ltgen_bench.evaluation.features.feature_cache import cached_features
 from ltgen_bench.evaluation.extractors import Features
-from ltgen_bench.progress import SILENT
+from ltgen_bench.core.progress import SILENT
 
 class Slow:
     name, resize, precision, has_logits, class_logits, batch_size, feature_dim = "slow", "none", "float32", True, True, 8, 16

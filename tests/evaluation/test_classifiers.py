@@ -4,12 +4,17 @@ import numpy as np
 import pytest
 import torch
 
+from ltgen_bench.core.errors import MachineError
+from ltgen_bench.core.progress import SILENT
 from ltgen_bench.data.images import ImageSet
-from ltgen_bench.errors import MachineError
-from ltgen_bench.evaluation.classifiers import augment, batch_stream, learning_rate, predict, train_classifier
-from ltgen_bench.evaluation.networks import NETWORKS
-from ltgen_bench.evaluation.recipes import ClassifierRecipe, downstream_recipe, extractor_recipe, network_for
-from ltgen_bench.progress import SILENT
+from ltgen_bench.evaluation.classifiers.classifier_networks import NETWORKS
+from ltgen_bench.evaluation.classifiers.classifier_recipe import (
+    ClassifierRecipe,
+    downstream_recipe,
+    extractor_recipe,
+    network_for,
+)
+from ltgen_bench.evaluation.classifiers.classifier_training import augment, batch_stream, learning_rate, predict, train_classifier
 
 RECIPE = ClassifierRecipe("cnn-8x8", steps=30, flip=False, padding=1, batch_size=16)
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ltgen_bench.config import DataConfig
+from ltgen_bench.config.schema import DataConfig
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.data.load import load_dataset
 from ltgen_bench.evaluation.copies import find_copies
-from ltgen_bench.evaluation.trivial import TRIVIAL
+from ltgen_bench.evaluation.trivial_samples import TRIVIAL
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from ltgen_bench.config import EvaluateConfig, SampleConfig
-from ltgen_bench.errors import UserError
-from ltgen_bench.evaluation.evaluate import counted, evaluate, fitted
+from ltgen_bench.config.schema import EvaluateConfig, SampleConfig
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.evaluation.evaluator import counted, evaluate, fitted
 from ltgen_bench.evaluation.subsets import at_most, canonical, shares
 
 pytestmark = pytest.mark.usefixtures("quick_recipes")

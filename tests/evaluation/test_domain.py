@@ -7,17 +7,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ltgen_bench.config import DataConfig, EvaluateConfig
+from ltgen_bench.config.schema import DataConfig, EvaluateConfig
+from ltgen_bench.core.errors import DamagedError, UserError
+from ltgen_bench.core.progress import SILENT
 from ltgen_bench.data import load_dataset
-from ltgen_bench.errors import DamagedError, UserError
-from ltgen_bench.evaluation import domain
-from ltgen_bench.evaluation.digits_weights import make
-from ltgen_bench.evaluation.domain import SHIPPED, domain_classifier, stored_facts
-from ltgen_bench.evaluation.evaluate import evaluate
+from ltgen_bench.evaluation.evaluator import evaluate
 from ltgen_bench.evaluation.extractors import Extractor
+from ltgen_bench.evaluation.extractors import domain_classifier as domain
+from ltgen_bench.evaluation.extractors.digits_weights import make
+from ltgen_bench.evaluation.extractors.domain_classifier import SHIPPED, domain_classifier, stored_facts
 from ltgen_bench.evaluation.metrics.accuracy import label_accuracy
-from ltgen_bench.progress import SILENT
-from ltgen_bench.tensors_file import load_checked_tensors
+from ltgen_bench.runtime.tensors_file import load_checked_tensors
 
 
 def build(dataset, folder, progress=SILENT, weights=None):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ltgen_bench.evaluation import downstream
+from ltgen_bench.evaluation.classifiers.classifier_recipe import ClassifierRecipe
 from ltgen_bench.evaluation.downstream import TRAIN_DATA, downstream_predictions, prediction_key, training_sets
-from ltgen_bench.evaluation.recipes import ClassifierRecipe
 
 RECIPE = ClassifierRecipe("cnn-8x8", steps=12, flip=False, padding=1, batch_size=16)
 

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 import torch
 
-from ltgen_bench.config import EvaluateConfig
+from ltgen_bench.config.schema import EvaluateConfig
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.data.images import ImageSet
-from ltgen_bench.errors import UserError
 from ltgen_bench.evaluation import downstream
-from ltgen_bench.evaluation.evaluate import evaluate
+from ltgen_bench.evaluation.evaluator import evaluate
 from ltgen_bench.evaluation.extractors import EXTRACTORS
 from ltgen_bench.evaluation.metrics import DEFAULT
 from ltgen_bench.evaluation.scores import COLUMNS, Scores

@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ltgen_bench.evaluation import floors
-from ltgen_bench.evaluation.classifiers import predict, train_classifier
+from ltgen_bench.core.progress import SILENT
+from ltgen_bench.evaluation import baseline_scores as floors
+from ltgen_bench.evaluation.classifiers.classifier_recipe import ClassifierRecipe, extractor_recipe, fitted_to
+from ltgen_bench.evaluation.classifiers.classifier_training import predict, train_classifier
+from ltgen_bench.evaluation.classifiers.reduced_images import reduced, seen_size
 from ltgen_bench.evaluation.measure import Scope, Sides, measure
 from ltgen_bench.evaluation.metrics import METRICS, Settings, Side
 from ltgen_bench.evaluation.metrics.fid import frechet_distance
-from ltgen_bench.evaluation.recipes import ClassifierRecipe, extractor_recipe, fitted_to
-from ltgen_bench.evaluation.reduced import reduced, seen_size
-from ltgen_bench.progress import SILENT
 
 WIDTH = 6
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 import torch_fidelity.feature_extractor_inceptionv3 as fidelity
 
-from ltgen_bench.errors import MachineError, UserError
-from ltgen_bench.evaluation import inception as room
+from ltgen_bench.core.errors import MachineError, UserError
+from ltgen_bench.core.progress import SILENT
 from ltgen_bench.evaluation.extractors import Extractor
-from ltgen_bench.evaluation.inception import FILE, HEAD, inception, read_weights
-from ltgen_bench.progress import SILENT
+from ltgen_bench.evaluation.extractors import inception as room
+from ltgen_bench.evaluation.extractors.inception import FILE, HEAD, inception, read_weights
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from ltgen_bench.errors import MachineError
-from ltgen_bench.evaluation.cache import cached_features
-from ltgen_bench.kept import find_kept, remove
+from ltgen_bench.core.errors import MachineError
+from ltgen_bench.evaluation.features.feature_cache import cached_features
+from ltgen_bench.experiments.cache_folder import find_kept, remove
 
 DAY = 86_400
 HEX = "0123456789abcdef"
@@ -196,7 +196,8 @@ def test_a_file_that_the_system_does_not_let_go_is_named(cache, told, monkeypatc
 
 
 def test_listing_the_cache_imports_nothing_heavy():
-    program = ("import sys\nfrom pathlib import Path\nfrom ltgen_bench.kept import find_kept\nfind_kept(Path('none'))\n"
+    program = ("import sys\nfrom pathlib import Path\nfrom ltgen_bench.experiments.cache_folder import find_kept\n"
+               "find_kept(Path('none'))\n"
                "print([name for name in ('torch', 'numpy', 'pandas') if name in sys.modules])")
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ltgen_bench.evaluation.label_check import BEGIN, label_contradiction
-from ltgen_bench.evaluation.metrics.base import Side
+from ltgen_bench.evaluation.metrics.metric import Side
 
 NAMES = [f"c{label}" for label in range(10)]
 CENTRES = np.random.default_rng(9).standard_normal((10, 16)) * 3

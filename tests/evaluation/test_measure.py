@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from ltgen_bench.evaluation.description import describe_extractors, describe_metrics
+from ltgen_bench.core.progress import SILENT
+from ltgen_bench.evaluation.describe_metrics import describe_extractors, describe_metrics
 from ltgen_bench.evaluation.extractors import EXTRACTORS
 from ltgen_bench.evaluation.measure import NO_CLASSES, NO_LOGITS, NO_TRAINING, Sides, measure, scopes_of
 from ltgen_bench.evaluation.metrics import METRICS, Settings, Side
 from ltgen_bench.evaluation.metrics.balls import neighbour_scores
 from ltgen_bench.evaluation.metrics.fid import frechet_distance
 from ltgen_bench.evaluation.metrics.kid import unbiased_mmd2
-from ltgen_bench.progress import SILENT
 
 COMPUTED = [name for name in METRICS if METRICS[name].compute is not None]
 WORDS = ("features", "reference", "logits", "class logits", "train", "held out", "training")

@@ -3,7 +3,6 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from ltgen_bench.evaluation.metrics.base import Side
 from ltgen_bench.evaluation.metrics.memorisation import (
     HELD_OUT_NEEDED,
     RATE,
@@ -13,6 +12,7 @@ from ltgen_bench.evaluation.metrics.memorisation import (
     nearest_of_class,
     results,
 )
+from ltgen_bench.evaluation.metrics.metric import Side
 
 CENTRES = np.random.default_rng(9).standard_normal((3, 6)) * 4
 

@@ -9,7 +9,7 @@ from torch_fidelity.metric_prc import prc_features_to_metric
 
 from ltgen_bench.evaluation.metrics import balls
 from ltgen_bench.evaluation.metrics.balls import NeighbourScores, neighbour_scores
-from ltgen_bench.evaluation.metrics.base import Side
+from ltgen_bench.evaluation.metrics.metric import Side
 from ltgen_bench.evaluation.metrics.neighbours import equal_counts
 
 Edge = Literal["<=", "<"]

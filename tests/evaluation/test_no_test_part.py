@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ltgen_bench.config import EvaluateConfig
-from ltgen_bench.errors import UserError
-from ltgen_bench.evaluation.evaluate import evaluate, share_features
-from ltgen_bench.evaluation.trivial import real_test
-from ltgen_bench.ranks import ALONE
+from ltgen_bench.config.schema import EvaluateConfig
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.evaluation.evaluator import evaluate, share_features
+from ltgen_bench.evaluation.trivial_samples import real_test
+from ltgen_bench.runtime.distributed import ALONE
 
 pytestmark = pytest.mark.usefixtures("quick_recipes")
 REFERENCE = ("fid", "kid", "precision", "recall", "density", "coverage")

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ltgen_bench.config import EvaluateConfig
+from ltgen_bench.config.schema import EvaluateConfig
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.evaluation.downstream import downstream_rows
-from ltgen_bench.evaluation.evaluate import evaluate
+from ltgen_bench.evaluation.evaluator import evaluate
 from ltgen_bench.evaluation.measure import scopes_of
 from ltgen_bench.evaluation.scores import Scores
 
@@ -62,7 +62,7 @@ def test_a_few_copies_are_counted_and_only_the_scopes_with_too_many_of_them_are_
 
 
 def test_repeats_are_counted_at_the_scores_that_reward_them(tiny_dataset, shared_cache):
-    from ltgen_bench.evaluation.trivial import TRIVIAL
+    from ltgen_bench.evaluation.trivial_samples import TRIVIAL
 
     scores = evaluate(TRIVIAL["one-per-class"].draw(tiny_dataset, 12, 0), tiny_dataset, CONFIG, cache=shared_cache)
     (sentence,) = [note for note in scores.notes if "repeat" in note]

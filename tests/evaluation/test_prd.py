@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+from ltgen_bench.core.progress import SILENT
 from ltgen_bench.evaluation.measure import Sides, measure, scopes_of
-from ltgen_bench.evaluation.metrics.base import Settings, Side
+from ltgen_bench.evaluation.metrics.metric import Settings, Side
 from ltgen_bench.evaluation.metrics.prd import PRD_F1_8, PRD_F8, clustered_curve, prd_curve, prd_scores
-from ltgen_bench.progress import SILENT
 
 
 def islands(which: list[int], count: int, seed: int) -> np.ndarray:

@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from ltgen_bench.config import EvaluateConfig, SampleConfig
+from ltgen_bench.config.schema import EvaluateConfig, SampleConfig
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.data.dataset import LongTailDataset
-from ltgen_bench.errors import UserError
-from ltgen_bench.evaluation.evaluate import evaluate, extractor_protocol
+from ltgen_bench.evaluation.evaluator import evaluate, extractor_protocol
 from ltgen_bench.evaluation.extractors import EXTRACTORS
+from ltgen_bench.evaluation.extractors.published_weights import PUBLISHED
 from ltgen_bench.evaluation.metrics import METRICS, Settings
 from ltgen_bench.evaluation.presets import PRESETS, departures, rules_of, sampling_departures
 from ltgen_bench.evaluation.protocol import Protocol, label_fields
-from ltgen_bench.evaluation.published_weights import PUBLISHED
 from ltgen_bench.evaluation.scores import Scores
 
 PUBLISHED_INCEPTION = {"inception": "6726825d" + 56 * "0"}

@@ -15,15 +15,15 @@ from torch_fidelity import (
     feature_extractor_vgg16,
 )
 
-from ltgen_bench.errors import MachineError, UserError
-from ltgen_bench.evaluation import pretrained as room
-from ltgen_bench.evaluation.dinov2 import DinoV2
+from ltgen_bench.core.errors import MachineError, UserError
+from ltgen_bench.core.files import file_sha256
+from ltgen_bench.core.progress import SILENT
 from ltgen_bench.evaluation.extractors import EXTRACTORS, Extractor
-from ltgen_bench.evaluation.fidelity import clip_network
-from ltgen_bench.evaluation.published_weights import PUBLISHED
-from ltgen_bench.evaluation.weights_reader import read_tensors
-from ltgen_bench.files import file_sha256
-from ltgen_bench.progress import SILENT
+from ltgen_bench.evaluation.extractors import pretrained as room
+from ltgen_bench.evaluation.extractors.dinov2 import DinoV2
+from ltgen_bench.evaluation.extractors.fidelity import clip_network
+from ltgen_bench.evaluation.extractors.published_weights import PUBLISHED
+from ltgen_bench.evaluation.extractors.weights_reader import read_tensors
 
 
 class NarrowVGG(nn.Module):

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
-from ltgen_bench.config import EvaluateConfig
-from ltgen_bench.evaluation.evaluate import downstream_protocol, extractor_protocol
+from ltgen_bench.config.schema import EvaluateConfig
+from ltgen_bench.evaluation.classifiers.classifier_recipe import downstream_recipe
+from ltgen_bench.evaluation.evaluator import downstream_protocol, extractor_protocol
 from ltgen_bench.evaluation.metrics import METRICS, Settings
 from ltgen_bench.evaluation.protocol import Protocol, label_fields
-from ltgen_bench.evaluation.recipes import downstream_recipe
 
 COMMON = {"data": "0123456789abcdef", "images_per_class": 100, "labels": "exactly balanced",
           "groups": ("thirds", "count"), "sample_dtype": "uint8", "selection": "recipe"}

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from ltgen_bench.config import EvaluateConfig
-from ltgen_bench.errors import UserError
-from ltgen_bench.evaluation.evaluate import check_extractors, evaluate
+from ltgen_bench.config.schema import EvaluateConfig
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.evaluation.evaluator import check_extractors, evaluate
 from ltgen_bench.evaluation.subsets import of_each_class
 
 

@@ -3,7 +3,7 @@ import math
 import pandas as pd
 import pytest
 
-from ltgen_bench.errors import UserError
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.evaluation.scores import COLUMNS, Scores
 
 ROWS = [

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from ltgen_bench.config import EvaluateConfig, SampleConfig
-from ltgen_bench.evaluation import sizing
-from ltgen_bench.evaluation.cache import cached_features
-from ltgen_bench.evaluation.evaluate import evaluate
-from ltgen_bench.evaluation.sizing import sized
-from ltgen_bench.ranks import Ranks
+from ltgen_bench.config.schema import EvaluateConfig, SampleConfig
+from ltgen_bench.evaluation.evaluator import evaluate
+from ltgen_bench.evaluation.features import extractor_batch as sizing
+from ltgen_bench.evaluation.features.extractor_batch import sized
+from ltgen_bench.evaluation.features.feature_cache import cached_features
+from ltgen_bench.runtime.distributed import Ranks
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ class TestAnEvaluation:
             np.testing.assert_allclose(*values, rtol=1e-3, atol=1e-3)
 
     def test_the_classifier_really_looks_at_so_many(self, samples, tiny_dataset, tmp_path, told, monkeypatch):
-        from ltgen_bench.evaluation import domain
+        from ltgen_bench.evaluation.extractors import domain_classifier as domain
 
         seen, real = [], domain.predict
 

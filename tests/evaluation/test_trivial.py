@@ -5,7 +5,7 @@ import pytest
 
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.evaluation.subsets import canonical
-from ltgen_bench.evaluation.trivial import NOISE_SD, TRIVIAL
+from ltgen_bench.evaluation.trivial_samples import NOISE_SD, TRIVIAL
 
 MADE = [name for name in TRIVIAL if not TRIVIAL[name].real]
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from ltgen_bench.evaluation.metrics.base import Settings, Side
 from ltgen_bench.evaluation.metrics.diversity import DIVERSITY, class_diversity, mean_cosine_distance
+from ltgen_bench.evaluation.metrics.metric import Settings, Side
 from ltgen_bench.evaluation.metrics.vendi import VENDI, vendi_score
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ltgen_bench.errors import UserError
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.registry import Later
+from ltgen_bench.experiments.pipeline import make_plan
 from ltgen_bench.methods import METHODS, _of_package, add_method_file
 from ltgen_bench.methods.ddpm import DDPM
-from ltgen_bench.pipeline import make_plan
-from ltgen_bench.registry import Later
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = '''

@@ -2,10 +2,10 @@
 
 import pytest
 
-from ltgen_bench.config import MethodConfig
-from ltgen_bench.errors import MethodError, UserError
+from ltgen_bench.config.schema import MethodConfig
+from ltgen_bench.core.errors import MethodError, UserError
+from ltgen_bench.experiments.recipes import resolve_recipe
 from ltgen_bench.methods import METHODS, add_method_file, method_settings, normalised
-from ltgen_bench.recipes import resolve_recipe
 from ltgen_bench.training.loop import train
 
 WHOLE = '''
@@ -58,7 +58,7 @@ class TestAWholeFile:
 
     def test_it_trains_and_samples_like_any_other(self, methods, written, make_config, tiny_dataset, tmp_path):
         from ltgen_bench.diffusion.guidance import Guidance
-        from ltgen_bench.diffusion.sampling import sample
+        from ltgen_bench.sampling.draw import sample
         from ltgen_bench.training.loop import train
 
         add_method_file(written(WHOLE))

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from ltgen_bench.cli import cli
-from ltgen_bench.errors import UserError
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.methods import METHODS, add_method_file
 from ltgen_bench.methods.references import SHIPPED, Work, bibtex, citable, entries
 from ltgen_bench.training.augmentation import AUGMENTATIONS

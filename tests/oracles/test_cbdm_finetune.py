@@ -9,9 +9,9 @@ import torch
 from scipy import stats
 from torch import nn
 
+from ltgen_bench.core.errors import Interrupted, UserError
+from ltgen_bench.core.interruption import Interruption
 from ltgen_bench.diffusion.draws import Draws
-from ltgen_bench.errors import Interrupted, UserError
-from ltgen_bench.interrupt import Interruption
 from ltgen_bench.methods import METHODS, normalised
 from ltgen_bench.methods.base import Batch, Loss
 from ltgen_bench.methods.cbdm import CBDM, CBDMSettings

@@ -10,11 +10,11 @@ from torch import nn
 
 from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.diffusion.guidance import Guidance
+from ltgen_bench.experiments.pipeline import make_plan
 from ltgen_bench.methods import METHODS
 from ltgen_bench.methods.base import Batch
 from ltgen_bench.methods.classifier_guidance import ClassifierGuidance, ClassifierGuidanceSettings
 from ltgen_bench.methods.noisy_classifier import NoisyClassifier, log_probability_gradient
-from ltgen_bench.pipeline import make_plan
 from ltgen_bench.training.checkpoint import checkpoints, load_checkpoint
 from ltgen_bench.training.cost import flops_per_image
 from ltgen_bench.training.loop import rehearsed, train

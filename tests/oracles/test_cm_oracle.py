@@ -10,7 +10,7 @@ from small import BATCH, COUNTS, SHAPE, draws
 from torch import nn
 from torch.nn.functional import conv2d
 
-from ltgen_bench.config import NetworkConfig
+from ltgen_bench.config.schema import NetworkConfig
 from ltgen_bench.data.longtail import class_counts
 from ltgen_bench.diffusion.guidance import Guidance
 from ltgen_bench.diffusion.low_rank import LowRankReserve, add_reserve, merged, without_reserve

@@ -10,11 +10,11 @@ import torch
 from small import BATCH, COUNTS, SHAPE, batch_of, draws
 from torch import nn
 
+from ltgen_bench.core.progress import SILENT
 from ltgen_bench.methods import METHODS
 from ltgen_bench.methods.cfg import CFG
 from ltgen_bench.methods.coral import CORAL, CORALSettings, supervised_contrast
 from ltgen_bench.methods.label_drop import LabelDropSettings
-from ltgen_bench.progress import SILENT
 from ltgen_bench.training.checkpoint import load_newest
 from ltgen_bench.training.loop import train
 

@@ -12,7 +12,7 @@ import torch
 from scipy import stats
 from small import SHAPE, ByLabel, batch_of, draws
 
-from ltgen_bench.config import MethodConfig
+from ltgen_bench.config.schema import MethodConfig
 from ltgen_bench.data.longtail import class_counts
 from ltgen_bench.methods import method_settings
 from ltgen_bench.methods.cfg import CFG

@@ -16,7 +16,7 @@ TINY = {
 @pytest.fixture(scope="session")
 def tiny_run():
     """`tiny_run(**{"sample.omega": 1.0})`: the configuration of a whole tiny run."""
-    from ltgen_bench.config import RunConfig
+    from ltgen_bench.config.schema import RunConfig
 
     return lambda **overrides: RunConfig.from_values(TINY, overrides=overrides)
 
@@ -24,7 +24,7 @@ def tiny_run():
 @pytest.fixture(scope="session")
 def undisturbed(tiny_run, tmp_path_factory):
     """A finished tiny run that nothing interrupted; read it, do not write into it."""
-    from ltgen_bench.pipeline import run
+    from ltgen_bench.experiments.pipeline import run
 
     return run(tiny_run(), runs=tmp_path_factory.mktemp("undisturbed"), device="cpu", command="ltgen-bench run")
 
@@ -48,7 +48,7 @@ def read_back():
     """`read_back("ltgen-bench run ...")`: the configuration that the real command line makes of it."""
     import shlex
 
-    from ltgen_bench.cli.run import config_of, run
+    from ltgen_bench.cli.run_command import config_of, run
 
     def read(command):
         program, name, *arguments = shlex.split(command)

@@ -1,6 +1,6 @@
 """Progress that keeps what was said."""
 
-from ltgen_bench.progress import SILENT
+from ltgen_bench.core.progress import SILENT
 
 
 class Telling:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import ltgen_bench as lt
-from ltgen_bench.config import SampleConfig
-from ltgen_bench.errors import UserError
+from ltgen_bench.config.schema import SampleConfig
+from ltgen_bench.core.errors import UserError
 
 
 def test_importing_the_package_imports_nothing_heavy():

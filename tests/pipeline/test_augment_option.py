@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from ltgen_bench.commands import as_command
-from ltgen_bench.pipeline import run
-from ltgen_bench.recipes import resolve_recipe
-from ltgen_bench.records.measured import measured_csv, read_measured
-from ltgen_bench.records.schema import RunRecord
+from ltgen_bench.experiments.command_lines import as_command
+from ltgen_bench.experiments.pipeline import run
+from ltgen_bench.experiments.recipes import resolve_recipe
+from ltgen_bench.records.results_csv import measured_csv, read_measured
+from ltgen_bench.records.run_record import RunRecord
 from ltgen_bench.records.store import find_runs, rows
 from ltgen_bench.report.columns import verdict_notes
 from ltgen_bench.report.entries import blocks

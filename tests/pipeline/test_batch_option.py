@@ -8,18 +8,18 @@ import torch
 from click.testing import CliRunner
 from diffusers import DDIMScheduler, UNet2DModel
 
-from ltgen_bench import batch_size
-from ltgen_bench.cli.evaluate import evaluate
-from ltgen_bench.cli.grid import grid
-from ltgen_bench.cli.run import overrides_of, run
-from ltgen_bench.cli.sample import sample
-from ltgen_bench.cli.search import search
-from ltgen_bench.config import RunConfig, SampleConfig
-from ltgen_bench.diffusion.diffusers_folder import read_network
-from ltgen_bench.errors import UserError
-from ltgen_bench.export.draw import draw, is_drawn, make_drawing
-from ltgen_bench.pipeline import carry_out, make_plan
-from ltgen_bench.probe import estimate
+from ltgen_bench.cli.evaluate_command import evaluate
+from ltgen_bench.cli.grid_command import grid
+from ltgen_bench.cli.run_command import overrides_of, run
+from ltgen_bench.cli.sample_command import sample
+from ltgen_bench.cli.search_command import search
+from ltgen_bench.config.schema import RunConfig, SampleConfig
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.experiments.pipeline import carry_out, make_plan
+from ltgen_bench.experiments.speed_probe import estimate
+from ltgen_bench.export.diffusers_folder import read_network
+from ltgen_bench.export.folder_samples import draw, is_drawn, make_drawing
+from ltgen_bench.runtime import batch_size
 
 
 def digests(**overrides):

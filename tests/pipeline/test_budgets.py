@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from ltgen_bench.budgets import UNITS, in_images
-from ltgen_bench.cli.run import overrides_of, run
-from ltgen_bench.config import RunConfig
-from ltgen_bench.errors import UserError
-from ltgen_bench.pipeline import carry_out, make_plan
-from ltgen_bench.progress import SILENT
+from ltgen_bench.cli.run_command import overrides_of, run
+from ltgen_bench.config.schema import RunConfig
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.progress import SILENT
+from ltgen_bench.experiments.pipeline import carry_out, make_plan
+from ltgen_bench.training.budgets import UNITS, in_images
 
 CPU = torch.device("cpu")
 

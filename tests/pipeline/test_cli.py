@@ -10,7 +10,7 @@ import tomllib
 
 import pytest
 
-from ltgen_bench.errors import UserError
+from ltgen_bench.core.errors import UserError
 
 PROGRAM = [sys.executable, "-m", "ltgen_bench"]
 
@@ -141,10 +141,10 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path, tiny_run, number, code):
 @pytest.mark.parametrize("what", ["methods", "augmentations", "datasets", "metrics", "samplers", "recipes"])
 def test_a_listing_has_every_entry_with_its_source(program, what):
     from ltgen_bench.data.catalog import DATASETS
-    from ltgen_bench.diffusion.samplers import SAMPLERS
     from ltgen_bench.evaluation.metrics import METRICS
+    from ltgen_bench.experiments.recipes import shipped_recipes
     from ltgen_bench.methods import METHODS
-    from ltgen_bench.recipes import shipped_recipes
+    from ltgen_bench.sampling.samplers import SAMPLERS
     from ltgen_bench.training.augmentation import AUGMENTATIONS
 
     known = {"methods": METHODS, "augmentations": AUGMENTATIONS, "datasets": DATASETS, "metrics": METRICS, "samplers": SAMPLERS,

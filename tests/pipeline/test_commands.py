@@ -4,10 +4,10 @@ import tomllib
 
 import pytest
 
-from ltgen_bench.commands import as_command, dotted
-from ltgen_bench.config import MethodConfig, RunConfig
+from ltgen_bench.config.schema import MethodConfig, RunConfig
+from ltgen_bench.experiments.command_lines import as_command, dotted
+from ltgen_bench.experiments.recipes import resolve_recipe, shipped_recipes
 from ltgen_bench.methods import normalised
-from ltgen_bench.recipes import resolve_recipe, shipped_recipes
 
 
 def digests(config):

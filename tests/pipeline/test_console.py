@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from ltgen_bench import console
+from ltgen_bench.core import console
 
 
 def shown(width=100, terminal=False, stage=("train", 100, "images", 0), steps=((60, "loss 0.5"), (40, "loss 0.4"))):

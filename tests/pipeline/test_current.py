@@ -2,9 +2,9 @@
 
 import pytest
 
-from ltgen_bench.current import still_current
-from ltgen_bench.evaluation.published_weights import PUBLISHED
-from ltgen_bench.files import file_sha256
+from ltgen_bench.core.files import file_sha256
+from ltgen_bench.evaluation.extractors.published_weights import PUBLISHED
+from ltgen_bench.experiments.current import still_current
 
 
 @pytest.fixture

@@ -11,17 +11,17 @@ from click.testing import CliRunner
 from telling import Telling
 
 from ltgen_bench.cli import cli
-from ltgen_bench.config import DataConfig
-from ltgen_bench.curves import carry_out_curve, networks_of, positions
+from ltgen_bench.config.schema import DataConfig
+from ltgen_bench.core.errors import DamagedError, Interrupted
+from ltgen_bench.core.interruption import Interruption
 from ltgen_bench.data.load import load_dataset
 from ltgen_bench.diffusion.guidance import Guidance
-from ltgen_bench.errors import DamagedError, Interrupted
-from ltgen_bench.interrupt import Interruption
+from ltgen_bench.experiments.curves import carry_out_curve, networks_of, positions
+from ltgen_bench.experiments.pipeline import carry_out, make_plan
 from ltgen_bench.methods import METHODS
 from ltgen_bench.methods.base import Loss
-from ltgen_bench.pipeline import carry_out, make_plan
 from ltgen_bench.records.curve import COSTS, load_curve
-from ltgen_bench.records.schema import RunRecord
+from ltgen_bench.records.run_record import RunRecord
 from ltgen_bench.records.store import find_runs
 from ltgen_bench.training.checkpoint import load_checkpoint, write_tensors
 from ltgen_bench.training.loop import train
@@ -87,8 +87,8 @@ class TestWhatIsThere:
     @pytest.fixture
     def nothing_is_made(self, monkeypatch):
         for name in ("train", "sample", "evaluate"):
-            monkeypatch.setattr(f"ltgen_bench.pipeline.{name}", None)
-        monkeypatch.setattr("ltgen_bench.curves.train", None)
+            monkeypatch.setattr(f"ltgen_bench.experiments.pipeline.{name}", None)
+        monkeypatch.setattr("ltgen_bench.experiments.curves.train", None)
 
     def test_a_finished_curve_is_read(self, halved, nothing_is_made):
         plan, curve = halved
@@ -109,7 +109,7 @@ class TestWhatIsThere:
     def test_other_samples_of_the_same_training_use_its_weights(self, halved, monkeypatch):
         plan, curve = halved
         config = plan.config.model_copy(update={"sample": plan.config.sample.model_copy(update={"omega": 2.0})})
-        monkeypatch.setattr("ltgen_bench.curves.train", None)
+        monkeypatch.setattr("ltgen_bench.experiments.curves.train", None)
         monkeypatch.setattr(Trainer, "step", None)
         other = make_plan(config, plan.dataset, plan.runs)
         assert other.folder == plan.folder
@@ -209,7 +209,7 @@ def test_an_interrupted_curve_goes_on_and_ends_alike(plan_in, halved, tmp_path, 
         patch.setattr(Trainer, "step", stopped)
         with pytest.raises(Interrupted, match=f"stopped at {at} of 200 images; the position is saved"):
             carry_out_curve(plan, 112, device=CPU)
-    monkeypatch.setattr("ltgen_bench.curves.train", None)  # nothing is trained again
+    monkeypatch.setattr("ltgen_bench.experiments.curves.train", None)  # nothing is trained again
     _, curve = carry_out_curve(plan, 112, device=CPU)
     assert curve["value"].tolist() == pytest.approx(halved[1]["value"].tolist(), abs=0, nan_ok=True)
 

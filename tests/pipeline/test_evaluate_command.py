@@ -11,13 +11,13 @@ from click.testing import CliRunner
 from PIL import Image
 
 from ltgen_bench.cli import cli
-from ltgen_bench.drawn import find_drawn
-from ltgen_bench.errors import UserError
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.evaluation.scores import Scores
-from ltgen_bench.pipeline import make_plan, run
-from ltgen_bench.records.schema import RunRecord
+from ltgen_bench.experiments.pipeline import make_plan, run
+from ltgen_bench.records.drawn import find_drawn
+from ltgen_bench.records.run_record import RunRecord
 from ltgen_bench.records.store import find_run, find_runs
-from ltgen_bench.report.report import report
+from ltgen_bench.report.write_report import report
 
 CLASSIFIER = ("--protocol", "ccua-paper", "--extractor", "classifier", "--metrics", "fid,precision", "--device", "cpu")
 
@@ -102,14 +102,14 @@ class TestRuns:
 
     def test_a_finished_evaluation_is_shown_and_not_made_again(self, ask, monkeypatch):
         first, _ = ask("evaluate", "cbdm", *CLASSIFIER)
-        monkeypatch.setattr("ltgen_bench.rescore.evaluate", None)
+        monkeypatch.setattr("ltgen_bench.experiments.rescore.evaluate", None)
         again, _ = ask("evaluate", "cbdm", *CLASSIFIER)
         assert again.count("measured on 20") == 2
         assert [line for line in again.splitlines() if not line.startswith("measured on")] == first.splitlines()
 
     def test_the_runs_own_command_shows_its_own_scores_afterwards(self, ask, runs, undisturbed, monkeypatch):
         ask("evaluate", "cbdm", *CLASSIFIER)
-        monkeypatch.setattr("ltgen_bench.pipeline.evaluate", None)
+        monkeypatch.setattr("ltgen_bench.experiments.pipeline.evaluate", None)
         again = run(undisturbed.plan.config, runs=runs, device="cpu")
         assert again.record == undisturbed.record
         assert find_run(runs, "cbdm").record.preset == "ccua-paper", "the newest scores stand for the run"
@@ -233,7 +233,7 @@ class TestFiles:
                 (tmp_path / "theirs" / str(label)).mkdir(parents=True, exist_ok=True)
                 Image.fromarray(image).save(tmp_path / "theirs" / str(label) / f"{place}.png")
         shutil.make_archive(str(tmp_path / "theirs"), "zip", tmp_path, "theirs")
-        monkeypatch.setattr("ltgen_bench.rescore.evaluate", None)
+        monkeypatch.setattr("ltgen_bench.experiments.rescore.evaluate", None)
         for form in (["theirs.npz"], ["theirs.npy", "--labels", str(tmp_path / "labels.txt")], ["theirs"], ["theirs.zip"]):
             again, _ = ask("evaluate", str(tmp_path / form[0]), *form[1:], *rules)
             assert again.startswith("measured on 20")

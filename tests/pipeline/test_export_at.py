@@ -9,14 +9,14 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from ltgen_bench.cli import cli
-from ltgen_bench.curves import carry_out_curve
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.data.images import SampleSet
 from ltgen_bench.data.load import load_dataset
-from ltgen_bench.diffusion.diffusers_folder import read_network
-from ltgen_bench.errors import UserError
-from ltgen_bench.export.draw import draw, make_drawing
-from ltgen_bench.export.trained import export, find_trained
-from ltgen_bench.pipeline import make_plan
+from ltgen_bench.experiments.curves import carry_out_curve
+from ltgen_bench.experiments.pipeline import make_plan
+from ltgen_bench.export.diffusers_folder import read_network
+from ltgen_bench.export.folder_samples import draw, make_drawing
+from ltgen_bench.export.run_export import export, find_trained
 
 CPU = torch.device("cpu")
 

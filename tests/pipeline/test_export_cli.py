@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from diffusers import DDIMScheduler, UNet2DModel
 
 from ltgen_bench.cli import cli
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.data.images import SampleSet
-from ltgen_bench.errors import UserError
 from ltgen_bench.records.store import find_run
 
 METHOD = """
@@ -65,7 +65,7 @@ def test_each_command_leads_to_the_next_and_the_last_gives_the_scores_of_the_run
 def test_a_second_call_shows_what_is_there(ask, monkeypatch):
     ask("export cbdm net")
     first, _ = ask("sample net --steps 2 --images-per-class 1")
-    monkeypatch.setattr("ltgen_bench.export.draw.sample", None)
+    monkeypatch.setattr("ltgen_bench.export.folder_samples.sample", None)
     again, told = ask("sample net --steps 2 --images-per-class 1")
     assert again.splitlines()[0].startswith("drawn before; shown from net-")
     assert again.splitlines()[1:] == first.splitlines()

@@ -10,17 +10,17 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
 from safetensors.torch import load_file, save_file
 
-from ltgen_bench.config import RunConfig, SampleConfig
+from ltgen_bench.config.schema import RunConfig, SampleConfig
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.data.images import SampleSet
 from ltgen_bench.data.load import load_dataset
-from ltgen_bench.diffusion.diffusers_folder import read_network
 from ltgen_bench.diffusion.guidance import Guidance, guided
-from ltgen_bench.diffusion.sampling import Sampling
-from ltgen_bench.errors import UserError
-from ltgen_bench.export.draw import draw, is_drawn, make_drawing
-from ltgen_bench.export.trained import export, find_trained, published
+from ltgen_bench.experiments.pipeline import claim, make_plan, run
+from ltgen_bench.export.diffusers_folder import read_network
+from ltgen_bench.export.folder_samples import draw, is_drawn, make_drawing
+from ltgen_bench.export.run_export import export, find_trained, published
 from ltgen_bench.methods.cbdm import CBDM
-from ltgen_bench.pipeline import claim, make_plan, run
+from ltgen_bench.sampling.draw import Sampling
 from ltgen_bench.training.loop import train
 
 CPU = torch.device("cpu")
@@ -143,7 +143,7 @@ class TestWhatANetworkAloneGives:
         done, _ = made("cbdm")
         trained = train(done.plan.config, done.plan.dataset, done.plan.folder / "train")
         trained.net.unet.more = torch.nn.Linear(2, 2)
-        monkeypatch.setattr("ltgen_bench.export.trained.train", lambda *args, **given: trained)
+        monkeypatch.setattr("ltgen_bench.export.run_export.train", lambda *args, **given: trained)
         with pytest.raises(UserError, match=r"parts that diffusers' UNet2DModel lacks, .*: more\.weight, more\.bias\."):
             export(find_trained(done.plan.runs, "cbdm"), tmp_path / "net")
         assert list(tmp_path.iterdir()) == []
@@ -152,7 +152,7 @@ class TestWhatANetworkAloneGives:
         done, _ = made("cbdm")
         trained = train(done.plan.config, done.plan.dataset, done.plan.folder / "train")
         trained.net.register_forward_hook(lambda module, args, output: output + 0.01)
-        monkeypatch.setattr("ltgen_bench.export.trained.train", lambda *args, **given: trained)
+        monkeypatch.setattr("ltgen_bench.export.run_export.train", lambda *args, **given: trained)
         with pytest.raises(UserError, match="computes something that diffusers' UNet2DModel with its weights does not"):
             export(find_trained(done.plan.runs, "cbdm"), tmp_path / "net")
         assert list(tmp_path.iterdir()) == []

@@ -11,11 +11,11 @@ from click.testing import CliRunner
 from telling import Telling
 
 from ltgen_bench.cli import cli
-from ltgen_bench.config import DataConfig
+from ltgen_bench.config.schema import DataConfig
+from ltgen_bench.core.errors import Interrupted, UserError
+from ltgen_bench.core.files import only_writer
 from ltgen_bench.data.load import load_dataset
-from ltgen_bench.errors import Interrupted, UserError
-from ltgen_bench.files import only_writer
-from ltgen_bench.grid import carry_out_grid, make_grid
+from ltgen_bench.experiments.grid import carry_out_grid, make_grid
 
 CPU = torch.device("cpu")
 SMALL = ["--threads", "1", "--budget-images", "96", "--images-per-class", "12", "--steps", "3", "--sampler", "dpm-solver++"]
@@ -50,7 +50,7 @@ class TestTheGrid:
             ("ddpm", 0), ("ddpm", 1), ("cfg", 0), ("cfg", 1)]
         assert not any(cell.known or cell.error for cell in made)
         for name in ("train", "sample", "evaluate"):
-            monkeypatch.setattr(f"ltgen_bench.pipeline.{name}", None)
+            monkeypatch.setattr(f"ltgen_bench.experiments.pipeline.{name}", None)
         again = carry_out_grid(cells, device=CPU)
         assert all(cell.known for cell in again)
         assert [cell.runs[0].record for cell in again] == [cell.runs[0].record for cell in made]
@@ -101,7 +101,7 @@ class TestTheGrid:
             slept.append([cell.finished for cell in cells])
             other.__exit__(None, None, None)
 
-        monkeypatch.setattr("ltgen_bench.grid.time.sleep", wake)
+        monkeypatch.setattr("ltgen_bench.experiments.grid.time.sleep", wake)
         progress = Telling()
         made = carry_out_grid(cells, device=CPU, progress=progress, shared=True)
         assert slept == [[False, True]]

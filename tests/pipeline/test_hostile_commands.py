@@ -9,10 +9,10 @@ import sys
 import pytest
 
 from ltgen_bench import cli as program
-from ltgen_bench.cli.shared import unforeseen
-from ltgen_bench.cli.terminal import any_text
-from ltgen_bench.config import NetworkConfig, RunConfig, SampleConfig, parse_setting
-from ltgen_bench.errors import UserError
+from ltgen_bench.cli.common import unforeseen
+from ltgen_bench.cli.terminal_encoding import any_text
+from ltgen_bench.config.schema import NetworkConfig, RunConfig, SampleConfig, parse_setting
+from ltgen_bench.core.errors import UserError
 
 LONG = ["9" * 5000, "0x" + "f" * 5000, "[" * 3000, "[" * 3000 + "]" * 3000, "{a=" * 3000, "[1, [2, 99999999999999999999]]",
         str(2**63)]
@@ -49,7 +49,7 @@ def test_a_network_that_no_memory_holds_is_refused(channels):
 
 
 def test_more_images_than_memory_holds_are_refused():
-    from ltgen_bench.diffusion.sampling import check_sampling
+    from ltgen_bench.sampling.draw import check_sampling
 
     with pytest.raises(UserError, match=r"sample\.images_per_class: .* GB"):
         check_sampling(SampleConfig(images_per_class=10**13), (1, 8, 8), 3)

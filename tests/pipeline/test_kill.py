@@ -6,13 +6,13 @@ import sys
 import pytest
 import torch
 
-from ltgen_bench.pipeline import run
+from ltgen_bench.experiments.pipeline import run
 
 # Each kills the process, as a power cut would, at its third call.
 KILL_AT = {
     "train": "ltgen_bench.training.checkpoint.save_checkpoint",
-    "sample": "ltgen_bench.diffusion.sampling.Sampling.draw",
-    "features": "ltgen_bench.evaluation.features_file.write_at",
+    "sample": "ltgen_bench.sampling.draw.Sampling.draw",
+    "features": "ltgen_bench.evaluation.features.feature_file.write_at",
     "downstream": "ltgen_bench.evaluation.downstream.train_classifier",
 }
 
@@ -21,8 +21,8 @@ import importlib, os, signal, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(int(sys.argv[4]))
-from ltgen_bench.config import RunConfig
-from ltgen_bench.pipeline import run
+from ltgen_bench.config.schema import RunConfig
+from ltgen_bench.experiments.pipeline import run
 from ltgen_bench.training import checkpoint, loop, session, trainer
 
 session.CHECKPOINT_SECONDS = 0.0

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from ltgen_bench.errors import UserError
-from ltgen_bench.machine import choose_device, hardware, read_cost, stage_cost, versions
-from ltgen_bench.memory import peak_memory_mb
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.runtime.device import choose_device, hardware, read_cost, stage_cost, versions
+from ltgen_bench.runtime.memory import peak_memory_mb
 
 CPU = torch.device("cpu")
 

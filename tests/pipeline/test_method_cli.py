@@ -6,10 +6,10 @@ import pytest
 from click.testing import CliRunner
 
 from ltgen_bench.cli import cli
-from ltgen_bench.cli.lists import _methods_table
-from ltgen_bench.errors import UserError
+from ltgen_bench.cli.list_command import _methods_table
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.experiments.speed.costs import shipped_costs
 from ltgen_bench.methods import METHODS
-from ltgen_bench.speed.costs import shipped_costs
 
 
 def run(*words, width=80):

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from ltgen_bench.cli import cli
-from ltgen_bench.records.schema import RunRecord
+from ltgen_bench.records.run_record import RunRecord
 from ltgen_bench.records.store import find_runs
 
 CLASSES = ("anvil", "bell")
@@ -112,9 +112,9 @@ def test_scores_from_before_the_data_were_in_the_digest_are_shown_for_their_own_
     first, second = folder("a/photos", 0), folder("b/photos", 150)
     value, _ = fid(first)
     (run,) = find_runs(tmp_path / "runs")
-    from ltgen_bench.config import DataConfig, EvaluateConfig
+    from ltgen_bench.config.schema import DataConfig, EvaluateConfig
     from ltgen_bench.data.images import ImageSet
-    from ltgen_bench.rescore import Handed
+    from ltgen_bench.experiments.rescore import Handed
     with np.load(tmp_path / "made.npz") as stored:
         images = ImageSet(stored["images"][:, None], stored["labels"])
     handed = Handed("made", images, DataConfig(name=first))

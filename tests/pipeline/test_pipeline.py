@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from ltgen_bench.current import still_current
-from ltgen_bench.errors import UserError
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.evaluation.metrics import DEFAULT, METRICS
-from ltgen_bench.pipeline import carry_out, claim, make_plan, run, training_flops
+from ltgen_bench.experiments.current import still_current
+from ltgen_bench.experiments.pipeline import carry_out, claim, make_plan, run, training_flops
 
 
 def test_a_run_leaves_everything_in_its_folder(undisturbed):
@@ -61,7 +61,7 @@ def test_a_finished_run_is_read_and_not_made_again(undisturbed, monkeypatch):
         raise AssertionError("a finished run was made again")
 
     for name in ("train", "sample", "evaluate"):
-        monkeypatch.setattr(f"ltgen_bench.pipeline.{name}", refuse)
+        monkeypatch.setattr(f"ltgen_bench.experiments.pipeline.{name}", refuse)
     again = run(undisturbed.plan.config, runs=undisturbed.plan.runs, device="cpu")
     assert again.record == undisturbed.record
     assert again.scores.table.equals(undisturbed.scores.table)
@@ -85,7 +85,7 @@ def test_other_metrics_use_the_same_samples(undisturbed, tiny_run, tmp_path, mon
     import shutil
 
     shutil.copytree(undisturbed.plan.runs, tmp_path / "runs")
-    monkeypatch.setattr("ltgen_bench.diffusion.sampling.Sampling.draw", None)
+    monkeypatch.setattr("ltgen_bench.sampling.draw.Sampling.draw", None)
     monkeypatch.setattr("ltgen_bench.evaluation.downstream.train_classifier", None)  # its predictions stay with the samples
     other = run(tiny_run(**{"evaluate.metrics": ["fid", "downstream_accuracy"]}), runs=tmp_path / "runs", device="cpu")
     assert set(other.scores.table["metric"]) == {"fid", "downstream_accuracy"}
@@ -141,7 +141,7 @@ def test_a_folder_of_another_configuration_is_refused_with_the_differences(tiny_
 def test_one_image_for_a_metric_that_needs_more_is_told_at_the_number(undisturbed, tiny_run, tmp_path):
     import shutil
 
-    from ltgen_bench.report.terminal import score_table
+    from ltgen_bench.report.run_table import score_table
 
     shutil.copytree(undisturbed.plan.runs, tmp_path / "runs")
     one = run(tiny_run(**{"evaluate.images": 1, "evaluate.metrics": ["fid"], "evaluate.downstream": False}),
@@ -183,7 +183,7 @@ def test_unbalanced_training_images_are_judged_against_the_test_set(make_images,
 
 
 def test_two_commands_do_not_write_into_one_run(tiny_run, tiny_dataset, tmp_path):
-    from ltgen_bench.files import only_writer
+    from ltgen_bench.core.files import only_writer
 
     plan = make_plan(tiny_run(), tiny_dataset, tmp_path)
     with only_writer(plan.folder), pytest.raises(UserError, match="being written by another command"):
@@ -193,7 +193,7 @@ def test_two_commands_do_not_write_into_one_run(tiny_run, tiny_dataset, tmp_path
 def test_a_second_machine_with_other_threads_is_said_and_recorded(tiny_run, tmp_path, told, two_threads, monkeypatch):
     import torch
 
-    from ltgen_bench.errors import Interrupted
+    from ltgen_bench.core.errors import Interrupted
     from ltgen_bench.training import loop, session
 
     step = loop.Trainer.step
@@ -284,8 +284,8 @@ def test_a_picture_that_cannot_be_drawn_takes_no_run_down_also_when_it_is_repeat
     def broken(*_):
         raise ValueError("ParseFatalException")
 
-    monkeypatch.setattr("ltgen_bench.pipeline.sample_sheet", broken)
-    monkeypatch.setattr("ltgen_bench.pipeline.loss_curve", broken)
+    monkeypatch.setattr("ltgen_bench.experiments.pipeline.sample_sheet", broken)
+    monkeypatch.setattr("ltgen_bench.experiments.pipeline.loss_curve", broken)
     config = tiny_run(**{"evaluate.downstream": False, "evaluate.metrics": ["fid"]})
     made = run(config, runs=tmp_path, device="cpu", progress=told)
     assert sum("could not be drawn" in message for message in told.messages) == 2

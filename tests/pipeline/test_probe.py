@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ltgen_bench.pipeline import make_plan
-from ltgen_bench.probe import estimate
+from ltgen_bench.experiments.pipeline import make_plan
+from ltgen_bench.experiments.speed_probe import estimate
 
 
 def test_the_estimate_grows_with_budget_and_images(tiny_run, tiny_dataset, tmp_path, monkeypatch):

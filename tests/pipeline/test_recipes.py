@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from ltgen_bench.config import RunConfig, TrainConfig, recipe_path
+from ltgen_bench.config.schema import RunConfig, TrainConfig, recipe_path
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.data.catalog import DATASETS
-from ltgen_bench.diffusion.samplers import SAMPLERS
-from ltgen_bench.errors import UserError
+from ltgen_bench.experiments.recipes import image_size, resolve_recipe, shipped_recipes
 from ltgen_bench.methods import METHODS, method_settings
-from ltgen_bench.recipes import image_size, resolve_recipe, shipped_recipes
+from ltgen_bench.sampling.samplers import SAMPLERS
 
 
 @pytest.mark.parametrize("path", shipped_recipes(), ids=lambda path: f"{path.parent.name}/{path.stem}")

@@ -10,11 +10,11 @@ import torch
 from click.testing import CliRunner
 
 from ltgen_bench.cli import cli
-from ltgen_bench.config import DataConfig
+from ltgen_bench.config.schema import DataConfig
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.data.load import load_dataset
-from ltgen_bench.drawn import find_drawn
-from ltgen_bench.errors import UserError
-from ltgen_bench.search import carry_out_search, make_search, parse_axis, selection_value
+from ltgen_bench.experiments.search import carry_out_search, make_search, parse_axis, selection_value
+from ltgen_bench.records.drawn import find_drawn
 
 CPU = torch.device("cpu")
 OMEGAS = {"sample.omega": [0.0, 1.0, 4.0]}
@@ -60,7 +60,7 @@ class TestTheWholeSearch:
         assert found[0].search.words == "3 candidates of 2 seeds, 2 trainings"
 
     def test_the_best_mean_over_the_seeds_on_the_selection_half_is_chosen(self, found, digits):
-        from ltgen_bench.pipeline import read_run
+        from ltgen_bench.experiments.pipeline import read_run
 
         result = found[0]
         means = [np.mean([fid(read_run(plan)) for plan in candidate.plans]) for candidate in result.search.candidates]
@@ -86,7 +86,7 @@ class TestTheWholeSearch:
 
     def test_a_repeated_search_reads_what_is_finished(self, found, monkeypatch):
         for name in ("train", "sample", "evaluate"):
-            monkeypatch.setattr(f"ltgen_bench.pipeline.{name}", None)
+            monkeypatch.setattr(f"ltgen_bench.experiments.pipeline.{name}", None)
         again = carry_out_search(found[0].search, device=CPU)
         assert (again.means, again.chosen) == (found[0].means, found[0].chosen)
 
@@ -115,7 +115,7 @@ class TestChoosing:
         from dataclasses import replace
 
         given = iter(value for value in values for _ in range(2))  # both seeds
-        monkeypatch.setattr("ltgen_bench.search.selection_value", lambda scores, name: next(given))
+        monkeypatch.setattr("ltgen_bench.experiments.search.selection_value", lambda scores, name: next(given))
         search = found[0].search
         every = replace(search, metric=metric, reports=(search.reports[found[0].chosen],) * 3)  # this one is finished
         assert carry_out_search(every, device=CPU).chosen == chosen
@@ -124,7 +124,7 @@ class TestChoosing:
         from dataclasses import replace
 
         given = iter([1.0, 9.0, 4.0, 4.0, 6.0, 6.0])
-        monkeypatch.setattr("ltgen_bench.search.selection_value", lambda scores, name: next(given))
+        monkeypatch.setattr("ltgen_bench.experiments.search.selection_value", lambda scores, name: next(given))
         search = found[0].search
         chosen = carry_out_search(replace(search, reports=(search.reports[found[0].chosen],) * 3), device=CPU)
         assert chosen.means == (5.0, 4.0, 6.0)
@@ -132,7 +132,7 @@ class TestChoosing:
         assert chosen.spreads == pytest.approx((np.std([1, 9], ddof=1), 0.0, 0.0))
 
     def test_without_any_value_nothing_is_chosen(self, found, monkeypatch):
-        monkeypatch.setattr("ltgen_bench.search.selection_value", lambda scores, name: math.nan)
+        monkeypatch.setattr("ltgen_bench.experiments.search.selection_value", lambda scores, name: math.nan)
         with pytest.raises(UserError, match="fid has no value for any candidate"):
             carry_out_search(found[0].search, device=CPU)
 
@@ -272,7 +272,7 @@ class TestTheCommand:
         assert len(second) == 2
 
     def test_it_takes_the_options_of_run(self):
-        from ltgen_bench.cli.run import run
-        from ltgen_bench.cli.search import LEFT_OUT, search
+        from ltgen_bench.cli.run_command import run
+        from ltgen_bench.cli.search_command import LEFT_OUT, search
 
         assert {option.name for option in run.params} - set(LEFT_OUT) <= {option.name for option in search.params}

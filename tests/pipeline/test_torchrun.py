@@ -133,7 +133,8 @@ def test_other_commands_are_refused_and_a_mistake_is_told_once():
 
 def test_a_dry_run_measures_on_one_of_them_and_says_so(tmp_path):
     script = tmp_path / "noted.py"
-    script.write_text("import os; from pathlib import Path; import ltgen_bench.probe as probe; plain = probe.estimate\n"
+    script.write_text("import os; from pathlib import Path; import ltgen_bench.experiments.speed_probe as probe\n"
+                      "plain = probe.estimate\n"
                       "def noting(*given):\n"
                       f"    Path({str(tmp_path)!r}, f'measured-{{os.environ[\"RANK\"]}}').touch()\n"
                       "    return plain(*given)\n"
@@ -149,7 +150,7 @@ def test_a_dry_run_measures_on_one_of_them_and_says_so(tmp_path):
 def test_machines_without_a_common_disk_are_refused_before_training(tmp_path):
     """As two machines: each process is told another folder, which the other one does not see."""
     script = tmp_path / "apart.py"
-    script.write_text("import os, sys; import ltgen_bench.ranks as ranks; ranks.SEEN_WITHIN = 1.0\n"
+    script.write_text("import os, sys; import ltgen_bench.runtime.distributed as ranks; ranks.SEEN_WITHIN = 1.0\n"
                       "sys.argv += ['--runs', f'{sys.argv.pop()}-{os.environ[\"RANK\"]}']\n"
                       "from ltgen_bench.cli import main; main()\n")
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", str(script), *TINY,

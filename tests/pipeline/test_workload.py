@@ -5,14 +5,14 @@ import pytest
 from click.testing import CliRunner
 
 from ltgen_bench.cli import cli
-from ltgen_bench.commands import as_command
-from ltgen_bench.config import EvaluateConfig, RunConfig, SampleConfig, recipe_path
-from ltgen_bench.errors import UserError
+from ltgen_bench.config.schema import EvaluateConfig, RunConfig, SampleConfig, recipe_path
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.evaluation.presets import planned_departures
+from ltgen_bench.experiments.command_lines import as_command
+from ltgen_bench.experiments.pipeline import make_plan
+from ltgen_bench.experiments.recipes import check_names, named_recipe, resolve_recipe
+from ltgen_bench.experiments.workload import expected_sample, long_stages, workload, worth_training
 from ltgen_bench.methods import METHODS, add_method_file
-from ltgen_bench.pipeline import make_plan
-from ltgen_bench.recipes import check_names, named_recipe, resolve_recipe
-from ltgen_bench.workload import expected_sample, long_stages, workload, worth_training
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ class Mine(DDPM):
 
 @pytest.mark.parametrize(("null", "omega", "stem"), [("True", 1.0, "cfg"), ("False", 0.0, "ddpm")])
 def test_a_method_of_ones_own_takes_the_recipe_of_its_kind(tmp_path, monkeypatch, null, omega, stem):
-    from ltgen_bench.cli.run import recipe_note
+    from ltgen_bench.cli.run_command import recipe_note
 
     monkeypatch.setattr(METHODS, "_entries", dict(METHODS._entries))
     (tmp_path / "mine.py").write_text(METHOD.format(null=null))

@@ -8,7 +8,7 @@ import numpy as np
 from ltgen_bench.data.groups import all_groups
 from ltgen_bench.data.images import SampleSet
 from ltgen_bench.evaluation.scores import Scores
-from ltgen_bench.records.schema import Entry, RunRecord, Stage
+from ltgen_bench.records.run_record import Entry, RunRecord, Stage
 
 COUNTS = [131, 94, 67, 48, 35, 25, 18, 13, 9, 6]
 NAMES = [str(digit) for digit in range(10)]

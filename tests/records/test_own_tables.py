@@ -2,13 +2,13 @@ import pandas as pd
 import pytest
 from synthetic_runs import make_record, score_rows, write_run
 
-from ltgen_bench.errors import DamagedError, UserError
+from ltgen_bench.core.errors import DamagedError, UserError
+from ltgen_bench.core.files import shipped_folder
 from ltgen_bench.evaluation.scores import Scores
-from ltgen_bench.files import shipped_folder
-from ltgen_bench.records.measured import measured_csv, read_measured
+from ltgen_bench.records.checked_scores import save_kept
 from ltgen_bench.records.published import read_leaderboard
+from ltgen_bench.records.results_csv import measured_csv, read_measured
 from ltgen_bench.records.store import find_runs, rows
-from ltgen_bench.records.vouched import save_kept
 
 
 def one(frame, **wanted):

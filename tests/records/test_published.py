@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ltgen_bench.errors import UserError
-from ltgen_bench.files import shipped_folder
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.files import shipped_folder
 from ltgen_bench.records.published import REQUIRED, method_key, published, read_leaderboard, read_papers
 
 PUBLISHED = shipped_folder("results") / "published"

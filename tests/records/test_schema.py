@@ -4,8 +4,8 @@ import pytest
 from pydantic import ValidationError
 from synthetic_runs import make_record
 
-from ltgen_bench.errors import UserError
-from ltgen_bench.records.schema import RunRecord
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.records.run_record import RunRecord
 
 
 def test_a_record_comes_back_as_it_was_saved(tmp_path):

@@ -4,11 +4,11 @@ import pandas as pd
 import pytest
 from synthetic_runs import COUNTS, make_record, write_run
 
-from ltgen_bench.errors import UserError
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.files import only_writer, shipped_folder
 from ltgen_bench.evaluation.protocol import Protocol
 from ltgen_bench.evaluation.scores import COLUMNS, Scores
-from ltgen_bench.files import only_writer, shipped_folder
-from ltgen_bench.records.measured import measured_csv, read_measured, shipped_protocols
+from ltgen_bench.records.results_csv import measured_csv, read_measured, shipped_protocols
 from ltgen_bench.records.store import ROW_COLUMNS, find_run, find_runs, protocols, remove_run, reported_runs, rows
 
 

@@ -4,9 +4,9 @@ import random
 import pytest
 from synthetic_runs import make_record, score_rows
 
-from ltgen_bench.errors import DamagedError, UserError
+from ltgen_bench.core.errors import DamagedError, UserError
 from ltgen_bench.evaluation.scores import Scores
-from ltgen_bench.records.vouched import read_kept, save_kept, whole
+from ltgen_bench.records.checked_scores import read_kept, save_kept, whole
 
 FILES = ("scores.csv", "record.json", "scores.protocols.json")
 

@@ -8,10 +8,10 @@ from synthetic_runs import CIFAR, write_run
 
 from ltgen_bench.records.published import published, read_leaderboard
 from ltgen_bench.records.store import find_runs, protocols, rows
-from ltgen_bench.report.beside import published_tables
 from ltgen_bench.report.entries import blocks
-from ltgen_bench.report.forms import comma_separated, latex, markdown, terminal
-from ltgen_bench.report.report import report, section_tables
+from ltgen_bench.report.published_rows import published_tables
+from ltgen_bench.report.table_formats import comma_separated, latex, markdown, terminal
+from ltgen_bench.report.write_report import report, section_tables
 
 FIFTY = {"dataset": "cifar10-lt-50", "imbalance_factor": 50.0, "fingerprint": "d" * 16}
 HUNDRED = {**CIFAR, "dataset": "cifar100-lt", "fingerprint": "e" * 16}
@@ -202,7 +202,7 @@ def test_a_method_or_a_score_that_no_paper_prints_is_named(tmp_path):
 
 
 def test_where_no_paper_has_such_rows_the_report_says_so(one_seed, tmp_path, monkeypatch):
-    monkeypatch.setattr("ltgen_bench.report.report.save_plots", lambda *_, **__: {})
+    monkeypatch.setattr("ltgen_bench.report.write_report.save_plots", lambda *_, **__: {})
     made = report(one_seed, tmp_path / "out", compare_published=True)
     (table,) = [table for table in made.sections[0].tables if table.name == "published"]
     said = "No paper here prints a score of cbdm and ddpm on digits-lt that is measured above."
@@ -214,7 +214,7 @@ def test_where_no_paper_has_such_rows_the_report_says_so(one_seed, tmp_path, mon
 
 
 def test_the_page_shows_papers_beneath_ours_and_lets_nobody_sort_them(cifar, tmp_path, monkeypatch):
-    monkeypatch.setattr("ltgen_bench.report.report.save_plots", lambda *_, **__: {})
+    monkeypatch.setattr("ltgen_bench.report.write_report.save_plots", lambda *_, **__: {})
     text = report(cifar, tmp_path / "out", compare_published=True).index.read_text()
     part = text[text.index("FID ↓ (inception), all classes, papers&#39; rows beneath ours"):]
     part = part[: part.index("</table>")]
@@ -227,7 +227,7 @@ def test_the_page_shows_papers_beneath_ours_and_lets_nobody_sort_them(cifar, tmp
 
 def test_a_users_leaderboard_is_compared_too(tmp_path, monkeypatch):
     write_run(tmp_path / "runs", "cbdm", 0, **CIFAR)
-    monkeypatch.setattr("ltgen_bench.report.report.save_plots", lambda *_, **__: {})
+    monkeypatch.setattr("ltgen_bench.report.write_report.save_plots", lambda *_, **__: {})
     leaderboard(tmp_path, "mine2026,CBDM,cifar10-lt,100,all,fid,5.5,,,,,,")
     made = report(tmp_path / "runs", tmp_path / "out", compare_published=True, leaderboards=[tmp_path / "theirs.csv"])
     (table,) = [table for table in made.sections[0].tables if table.name == "published-fid-inception-all"]

@@ -10,8 +10,8 @@ from synthetic_runs import write_run
 from ltgen_bench.records.store import find_runs
 from ltgen_bench.report.confusion import confusion_data, confusion_figure, save_confusions
 from ltgen_bench.report.plots import save
-from ltgen_bench.report.report import report
 from ltgen_bench.report.sheets import head_to_tail
+from ltgen_bench.report.write_report import report
 
 RISING = [6, 9, 13, 18, 25, 35, 48, 67, 94, 131]  # so that head to tail is the labels backwards
 

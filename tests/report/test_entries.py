@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 from synthetic_runs import write_run
 
-from ltgen_bench.errors import UserError
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.records.store import find_runs, protocols, rows
 from ltgen_bench.report.entries import blocks, difference, measurements, rank
 

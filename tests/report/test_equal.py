@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from synthetic_runs import write_run
 
-from ltgen_bench.errors import UserError
-from ltgen_bench.records.measured import measured_csv, read_measured
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.records.results_csv import measured_csv, read_measured
 from ltgen_bench.records.store import find_runs, rows
 from ltgen_bench.report.entries import blocks
 from ltgen_bench.report.equal import check_equal, split_equal

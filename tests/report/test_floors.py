@@ -9,18 +9,18 @@ import pandas as pd
 import pytest
 from synthetic_runs import make_record, score_rows
 
-from ltgen_bench.errors import UserError
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.evaluation.scores import LATER, Scores
 from ltgen_bench.records.published import published
 from ltgen_bench.report import plots
+from ltgen_bench.report.baseline_columns import TEST, beyond_real, from_best
 from ltgen_bench.report.columns import score_cells
 from ltgen_bench.report.entries import rank
-from ltgen_bench.report.floors import TEST, beyond_real, from_best
-from ltgen_bench.report.forms import comma_separated, latex, markdown
 from ltgen_bench.report.numbers import MISSING, facts, show
 from ltgen_bench.report.papers import papers_tables
+from ltgen_bench.report.run_table import score_table
+from ltgen_bench.report.table_formats import comma_separated, latex, markdown
 from ltgen_bench.report.tables import class_table, comparison_table, group_table
-from ltgen_bench.report.terminal import score_table
 
 
 def key_of(block, metric, extractor="classifier"):

@@ -3,14 +3,14 @@
 import pytest
 from synthetic_runs import write_run
 
-from ltgen_bench.errors import UserError
-from ltgen_bench.report.folder import MARK, TITLE
-from ltgen_bench.report.report import report
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.report.report_folder import MARK, TITLE
+from ltgen_bench.report.write_report import report
 
 
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
-    monkeypatch.setattr("ltgen_bench.report.report.save_plots", lambda *_, **__: {})
+    monkeypatch.setattr("ltgen_bench.report.write_report.save_plots", lambda *_, **__: {})
     write_run(tmp_path / "runs", "cbdm", 0, samples=False)
     return tmp_path / "runs"
 
@@ -59,7 +59,7 @@ def test_a_report_that_was_killed_is_gone_on_with(runs, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("ltgen_bench.report.report.page", killed)
+        patch.setattr("ltgen_bench.report.write_report.page", killed)
         with pytest.raises(KeyboardInterrupt):
             report(runs, tmp_path / "out")
     assert report(runs, tmp_path / "out").index.is_file()

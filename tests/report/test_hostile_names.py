@@ -10,11 +10,11 @@ from PIL import Image
 from synthetic_runs import write_run
 from test_report_curves import add_curve
 
-from ltgen_bench.errors import Interrupted, MachineError, UserError
+from ltgen_bench.core.errors import Interrupted, MachineError, UserError
 from ltgen_bench.report import pictures, plots, sheets
 from ltgen_bench.report.class_counts import class_count_plot
 from ltgen_bench.report.pictures import attempt, picture_names, picture_text, plain_style
-from ltgen_bench.report.report import report
+from ltgen_bench.report.write_report import report
 
 HOSTILE = [r"$\bm{\tau}$", "$a_{$", "}{_^", "_leading", "__", "caf\udce9", "\x1b[31mred\x00", "x" * 300, "猫と犬", "a\nb\tc"]
 SHOWN = [r"$\bm{\tau}$", "$a_{$", "}{_^", " _leading", " __", "caf\\udce9", "\\x1b[31mred\\x00"]

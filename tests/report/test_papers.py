@@ -3,13 +3,13 @@ import time
 import pytest
 from synthetic_runs import make_record, score_rows, write_run
 
+from ltgen_bench.core.words import distinct_name
 from ltgen_bench.evaluation.scores import Scores
+from ltgen_bench.records.checked_scores import save_kept
 from ltgen_bench.records.published import read_leaderboard
-from ltgen_bench.records.vouched import save_kept
-from ltgen_bench.report import report as room
-from ltgen_bench.report.numbers import distinct_name
+from ltgen_bench.report import write_report as room
 from ltgen_bench.report.papers import papers_tables
-from ltgen_bench.report.report import report
+from ltgen_bench.report.write_report import report
 
 HEADER = "paper_id,method,dataset,imbalance_factor,split,metric,value,unit_note,value_std\n"
 

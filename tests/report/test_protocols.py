@@ -6,7 +6,7 @@ import re
 import pytest
 from synthetic_runs import CIFAR, protocol_id, write_run
 
-from ltgen_bench.errors import UserError
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.evaluation.presets import PRESETS
 from ltgen_bench.evaluation.protocol import Protocol
 from ltgen_bench.records.store import find_runs

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from synthetic_runs import CIFAR, HALF, protocol_id, write_run
 
-from ltgen_bench.errors import UserError
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.records.statistics import FEW_SEEDS, ONE_SEED, compare
 from ltgen_bench.report.numbers import MISSING
 from ltgen_bench.report.ranking import ORDER, PLACES, place, ranking

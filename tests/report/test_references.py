@@ -7,18 +7,18 @@ import pandas as pd
 import pytest
 from synthetic_runs import write_handed, write_run
 
-from ltgen_bench.errors import UserError
-from ltgen_bench.records.measured import measured_csv, read_measured
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.records.published import published
+from ltgen_bench.records.results_csv import measured_csv, read_measured
 from ltgen_bench.records.store import find_run, find_runs, protocols, rows
-from ltgen_bench.report.beside import published_tables
 from ltgen_bench.report.entries import blocks, rank
-from ltgen_bench.report.forms import comma_separated, latex, markdown, terminal
 from ltgen_bench.report.lookup import find
 from ltgen_bench.report.provenance import run_lines
+from ltgen_bench.report.published_rows import published_tables
 from ltgen_bench.report.ranking import ranking
-from ltgen_bench.report.report import report, section_tables
+from ltgen_bench.report.table_formats import comma_separated, latex, markdown, terminal
 from ltgen_bench.report.tables import class_table, comparison_table, verdict_table
+from ltgen_bench.report.write_report import report, section_tables
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from synthetic_runs import HALF, TEST, write_run
 
-from ltgen_bench.errors import UserError
-from ltgen_bench.files import shipped_folder
-from ltgen_bench.records.measured import read_measured
-from ltgen_bench.report.forms import comma_separated, latex, markdown
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.files import shipped_folder
+from ltgen_bench.records.results_csv import read_measured
 from ltgen_bench.report.plots import footer
-from ltgen_bench.report.report import BEGIN, END, report, update_benchmark
+from ltgen_bench.report.table_formats import comma_separated, latex, markdown
+from ltgen_bench.report.write_report import BEGIN, END, report, update_benchmark
 
 LEADERBOARD = "paper_id,method,dataset,imbalance_factor,split,metric,value\nmine,<b>mine</b>,digits-lt,20,all,fid,1.5\n"
 
@@ -63,7 +63,7 @@ def test_the_terminal_shows_tables_and_where_the_page_is(made):
 @pytest.fixture
 def no_plots(monkeypatch):
     """Drawing takes most of the time of a report; tests of other things go without."""
-    monkeypatch.setattr("ltgen_bench.report.report.save_plots", lambda *_, **__: {})
+    monkeypatch.setattr("ltgen_bench.report.write_report.save_plots", lambda *_, **__: {})
 
 
 class Page(HTMLParser):
@@ -185,7 +185,7 @@ def test_of_blocks_that_differ_in_numbers_of_images_the_older_keeps_its_name(tmp
 
 def test_rows_alike_in_what_was_asked_for_get_tables_plots_and_titles_of_their_own(tmp_path, monkeypatch):
     drawn = {}
-    monkeypatch.setattr("ltgen_bench.report.report.save_plots",
+    monkeypatch.setattr("ltgen_bench.report.write_report.save_plots",
                         lambda block, folder, **_: drawn.update({folder.name: block}) or {})
     for method, omega in (("cbdm", 1.0), ("cfg", 1.0), ("ddpm", 0.0)):
         write_run(tmp_path / "runs", method, 0, omega=omega)

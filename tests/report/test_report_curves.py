@@ -9,13 +9,13 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from synthetic_runs import write_run
 
-from ltgen_bench.errors import DamagedError, UserError
+from ltgen_bench.core.errors import DamagedError, UserError
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.records.curve import Point, curve_table, load_curve, save_curve
 from ltgen_bench.records.store import find_runs
-from ltgen_bench.report.curves import COLUMNS, curve_data, draw_curve, save_curves
+from ltgen_bench.report.curve_plots import COLUMNS, curve_data, draw_curve, save_curves
 from ltgen_bench.report.plots import palette
-from ltgen_bench.report.report import report
+from ltgen_bench.report.write_report import report
 
 PLACES = (1_000, 2_000, 44_800)
 

@@ -8,8 +8,8 @@ from synthetic_runs import protocol_id, write_run
 
 from ltgen_bench.records.store import find_runs, protocols, rows
 from ltgen_bench.report.entries import blocks, measurements
-from ltgen_bench.report.forms import comma_separated, latex, markdown, terminal
 from ltgen_bench.report.plots import fid_recall_data, footer, group_data
+from ltgen_bench.report.table_formats import comma_separated, latex, markdown, terminal
 from ltgen_bench.report.tables import class_table, comparison_table, downstream_table, group_table, verdict_table
 
 

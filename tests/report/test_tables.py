@@ -9,18 +9,19 @@ import pytest
 from rich.cells import cell_len
 from synthetic_runs import COUNTS, NO_LOGITS, make_record, score_rows, write_run
 
+from ltgen_bench.core.words import count, listed
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.records.published import published
 from ltgen_bench.records.statistics import FEW_SEEDS, ONE_SEED
 from ltgen_bench.records.store import find_runs, rows
 from ltgen_bench.report.columns import BEST
 from ltgen_bench.report.entries import blocks, measurements
-from ltgen_bench.report.forms import comma_separated, fold, latex, markdown, terminal
-from ltgen_bench.report.layout import Cell, Head, Row, Table
-from ltgen_bench.report.numbers import MISSING, count, facts, listed, show
+from ltgen_bench.report.numbers import MISSING, facts, show
 from ltgen_bench.report.papers import papers_tables
+from ltgen_bench.report.run_table import score_table
+from ltgen_bench.report.table import Cell, Head, Row, Table
+from ltgen_bench.report.table_formats import comma_separated, fold, latex, markdown, terminal
 from ltgen_bench.report.tables import class_table, comparison_table, downstream_table, group_table, verdict_table
-from ltgen_bench.report.terminal import score_table
 
 
 def column(table, start, under=""):

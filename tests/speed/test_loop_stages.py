@@ -8,17 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from ltgen_bench.errors import UserError
-from ltgen_bench.speed import STAGES, profile, sample, train
-from ltgen_bench.speed.beside import Beside, Rounds, beside
-from ltgen_bench.speed.conditions import Conditions, Sizes
-from ltgen_bench.speed.jobs import JOBS
-from ltgen_bench.speed.loops import fast_loop, plain_loop
-from ltgen_bench.speed.peak import matrix_rate
-from ltgen_bench.speed.process import Measured
-from ltgen_bench.speed.profile import kernels_csv, profiled
-from ltgen_bench.speed.rows import SpeedRow, Target
-from ltgen_bench.speed.setting import COUNTS, loop_config, random_images
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.experiments.speed import STAGES, profile
+from ltgen_bench.experiments.speed import sampler_rates as sample
+from ltgen_bench.experiments.speed import training_rates as train
+from ltgen_bench.experiments.speed.conditions import Conditions, Sizes
+from ltgen_bench.experiments.speed.jobs import JOBS
+from ltgen_bench.experiments.speed.loops import fast_loop, plain_loop
+from ltgen_bench.experiments.speed.peak import matrix_rate
+from ltgen_bench.experiments.speed.process import Measured
+from ltgen_bench.experiments.speed.profile import kernels_csv, profiled
+from ltgen_bench.experiments.speed.rows import SpeedRow, Target
+from ltgen_bench.experiments.speed.setting import COUNTS, loop_config, random_images
+from ltgen_bench.experiments.speed.side_by_side import Beside, Rounds, beside
 from ltgen_bench.training.cost import in_turn
 
 CPU = torch.device("cpu")
@@ -271,14 +273,14 @@ class TestSample:
 class TestProbes:
     def test_the_matrix_rate_counts_a_product_as_twice_the_cube(self, monkeypatch):
         clock, products = [0.0], []
-        monkeypatch.setattr("ltgen_bench.speed.peak.time.perf_counter", lambda: clock[0])
+        monkeypatch.setattr("ltgen_bench.experiments.speed.peak.time.perf_counter", lambda: clock[0])
 
         def mm(first, second):
             products.append(first.dtype)
             clock[0] += 0.5 if len(products) == 2 else 1.0
             return first
 
-        monkeypatch.setattr("ltgen_bench.speed.peak.torch.mm", mm)
+        monkeypatch.setattr("ltgen_bench.experiments.speed.peak.torch.mm", mm)
         assert matrix_rate("bf16", CPU, 10) == pytest.approx(2 * 10**3 / 0.5), "the best"
         assert set(products) == {torch.bfloat16}
 

@@ -4,14 +4,15 @@ import csv
 
 import pytest
 
-from ltgen_bench.errors import UserError
-from ltgen_bench.files import shipped_folder
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.files import shipped_folder
+from ltgen_bench.experiments.speed import STAGES
+from ltgen_bench.experiments.speed import method_rates as methods
+from ltgen_bench.experiments.speed.conditions import Conditions, Sizes
+from ltgen_bench.experiments.speed.costs import costs_of, shipped_costs
+from ltgen_bench.experiments.speed.rows import SpeedRow, comma_separated
+from ltgen_bench.experiments.speed.side_by_side import Rounds
 from ltgen_bench.methods import METHODS
-from ltgen_bench.speed import STAGES, methods
-from ltgen_bench.speed.beside import Rounds
-from ltgen_bench.speed.conditions import Conditions, Sizes
-from ltgen_bench.speed.costs import costs_of, shipped_costs
-from ltgen_bench.speed.rows import SpeedRow, comma_separated
 
 HERE = Conditions(Sizes(), 1, "cpu")
 MACHINE = {"device": "cpu", "device_name": "a processor", "cpu": "a processor", "threads": 2, "torch": "2.99"}

@@ -8,12 +8,12 @@ import torch
 
 from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.diffusion.guidance import Guidance
+from ltgen_bench.experiments.speed import loops
+from ltgen_bench.experiments.speed.jobs import JOBS
+from ltgen_bench.experiments.speed.loops import first_noise, loss_of, our_sampling, sampled_network, sampling_of
+from ltgen_bench.experiments.speed.plain import EMA_DECAY, LOSSES, PlainLoop, plain_cbdm, plain_ddpm, plain_sampling
+from ltgen_bench.experiments.speed.setting import COUNTS, loop_config, wake
 from ltgen_bench.methods.base import Batch
-from ltgen_bench.speed import loops
-from ltgen_bench.speed.jobs import JOBS
-from ltgen_bench.speed.loops import first_noise, loss_of, our_sampling, sampled_network, sampling_of
-from ltgen_bench.speed.plain import EMA_DECAY, LOSSES, PlainLoop, plain_cbdm, plain_ddpm, plain_sampling
-from ltgen_bench.speed.setting import COUNTS, loop_config, wake
 from ltgen_bench.training.cost import DecidedDraws, flops_per_image, probing
 
 CPU = torch.device("cpu")

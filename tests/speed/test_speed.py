@@ -13,13 +13,14 @@ import pytest
 from click.testing import CliRunner
 
 from ltgen_bench.cli import cli
-from ltgen_bench.errors import MachineError
-from ltgen_bench.speed import STAGES, evaluate, process
-from ltgen_bench.speed.conditions import FULL, Conditions, Sizes
-from ltgen_bench.speed.evaluate import evaluate_stage
-from ltgen_bench.speed.jobs import JOBS, plain_prdc
-from ltgen_bench.speed.process import Measured, measured
-from ltgen_bench.speed.rows import SpeedRow, Target, comma_separated
+from ltgen_bench.core.errors import MachineError
+from ltgen_bench.experiments.speed import STAGES, process
+from ltgen_bench.experiments.speed import evaluator_rates as evaluate
+from ltgen_bench.experiments.speed.conditions import FULL, Conditions, Sizes
+from ltgen_bench.experiments.speed.evaluator_rates import evaluate_stage
+from ltgen_bench.experiments.speed.jobs import JOBS, plain_prdc
+from ltgen_bench.experiments.speed.process import Measured, measured
+from ltgen_bench.experiments.speed.rows import SpeedRow, Target, comma_separated
 
 
 def row(unit="s", value=2.0, reference=6.0, target=None, **more):

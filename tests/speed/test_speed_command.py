@@ -9,11 +9,11 @@ import torch
 from click.testing import CliRunner
 
 from ltgen_bench.cli import cli
-from ltgen_bench.errors import UserError
-from ltgen_bench.speed import STAGES, profile
-from ltgen_bench.speed.conditions import FULL, Sizes
-from ltgen_bench.speed.profile import Kernel
-from ltgen_bench.speed.rows import COLUMNS, SpeedRow, Target
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.experiments.speed import STAGES, profile
+from ltgen_bench.experiments.speed.conditions import FULL, Sizes
+from ltgen_bench.experiments.speed.profile import Kernel
+from ltgen_bench.experiments.speed.rows import COLUMNS, SpeedRow, Target
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ class TestAnswer:
         assert answer.output.count("speed-profile.csv") == 1
 
     def test_a_recipe_is_estimated_as_a_dry_run_estimates_it(self, asked, monkeypatch, tmp_path):
-        from ltgen_bench import probe
+        from ltgen_bench.experiments import speed_probe as probe
 
         monkeypatch.setattr("ltgen_bench.training.cost.seconds_each", lambda call, device: (0.5, 3))
         monkeypatch.setattr(probe, "seconds_each", lambda call, device: (0.25, 3))
@@ -152,7 +152,7 @@ def test_the_way_of_compiling_reaches_the_loops(asked):
 
 
 def test_the_help_and_unknown_names_need_no_torch():
-    program = ("import sys\nfrom ltgen_bench.cli.speed import speed\n"
+    program = ("import sys\nfrom ltgen_bench.cli.speed_command import speed\n"
                "try: speed(['--method', 'nope'], standalone_mode=False)\nexcept Exception as error: print(error)\n"
                "print('torch' in sys.modules)")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

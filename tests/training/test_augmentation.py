@@ -10,16 +10,16 @@ import pytest
 import torch
 from scipy import stats
 
-from ltgen_bench.config import RunConfig, TrainConfig
+from ltgen_bench.config.schema import RunConfig, TrainConfig
+from ltgen_bench.core.errors import Interrupted, UserError
+from ltgen_bench.core.interruption import Interruption
 from ltgen_bench.diffusion.draws import Draws
-from ltgen_bench.errors import Interrupted, UserError
-from ltgen_bench.interrupt import Interruption
+from ltgen_bench.experiments.recipes import check_names
 from ltgen_bench.methods import METHODS
 from ltgen_bench.methods.base import EVIDENCE, Batch
-from ltgen_bench.recipes import check_names
 from ltgen_bench.training.augmentation import AUGMENTATIONS
 from ltgen_bench.training.augmentation.ada import Parameters, draw
-from ltgen_bench.training.augmentation.base import transformed
+from ltgen_bench.training.augmentation.augmentation import transformed
 from ltgen_bench.training.augmentation.warp import warp
 from ltgen_bench.training.checkpoint import checkpoints, load_checkpoint
 from ltgen_bench.training.loop import Trainer, build_method, train

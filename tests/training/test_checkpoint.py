@@ -12,8 +12,8 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from ltgen_bench.errors import MachineError
-from ltgen_bench.progress import SILENT
+from ltgen_bench.core.errors import MachineError
+from ltgen_bench.core.progress import SILENT
 from ltgen_bench.training.checkpoint import (
     checkpoint_path,
     checkpoints,
@@ -125,7 +125,7 @@ class TestFullDisk:
         def full(*args, **kwargs):
             raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
-        monkeypatch.setattr("ltgen_bench.tensors_file.save_file", full)
+        monkeypatch.setattr("ltgen_bench.runtime.tensors_file.save_file", full)
         with pytest.raises(MachineError, match=r"the disk is full: .*checkpoint-000000000016"):
             save(tmp_path, 16)
         assert names(tmp_path) == ["checkpoint-000000000008.safetensors"]
@@ -147,7 +147,7 @@ class TestFullDisk:
         assert resource.RLIMIT_FSIZE is not None
         program = (
             "import resource, signal, sys\nfrom pathlib import Path\nimport torch\n"
-            "from ltgen_bench.errors import MachineError\nfrom ltgen_bench.training.checkpoint import save_checkpoint\n"
+            "from ltgen_bench.core.errors import MachineError\nfrom ltgen_bench.training.checkpoint import save_checkpoint\n"
             "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
             "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
             "save_checkpoint(Path(sys.argv[1]), {'a': torch.zeros(10)}, {'images_seen': 8})\n"

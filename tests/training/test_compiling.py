@@ -7,14 +7,14 @@ import torch
 from test_ranks import CASES, trainer_of
 from torch._dynamo.utils import counters
 
-from ltgen_bench.check.trial import Trial, tiny_dataset
-from ltgen_bench.compiling import asks_for_compiling, compiled
-from ltgen_bench.config import SampleConfig
+from ltgen_bench.config.schema import SampleConfig
+from ltgen_bench.core.progress import SILENT
 from ltgen_bench.diffusion import low_rank, network
 from ltgen_bench.diffusion.guidance import guided
 from ltgen_bench.diffusion.network import ConditionalUNet
-from ltgen_bench.diffusion.sampling import chunk_size, guidance_of, labels_of, sample
-from ltgen_bench.progress import SILENT
+from ltgen_bench.experiments.check.trial import Trial, tiny_dataset
+from ltgen_bench.runtime.compiling import asks_for_compiling, compiled
+from ltgen_bench.sampling.draw import chunk_size, guidance_of, labels_of, sample
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 IMAGES = 3 * 8 + 5  # three steps of 8, and a shorter one

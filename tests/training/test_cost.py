@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ltgen_bench.config import NetworkConfig
+from ltgen_bench.config.schema import NetworkConfig
 from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.diffusion.network import ConditionalUNet, network_shape
 from ltgen_bench.training.cost import DecidedDraws, UndecidedError, expectation, flops_per_image, pace, probing

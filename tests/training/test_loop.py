@@ -10,10 +10,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from ltgen_bench.core.errors import Interrupted, MachineError, UserError
+from ltgen_bench.core.interruption import Interruption
 from ltgen_bench.diffusion.draws import Draws, derived_seed
 from ltgen_bench.diffusion.network import build_network
-from ltgen_bench.errors import Interrupted, MachineError, UserError
-from ltgen_bench.interrupt import Interruption
 from ltgen_bench.methods import METHODS
 from ltgen_bench.methods.base import Batch, Loss, Method, Settings
 from ltgen_bench.training import loop, session
@@ -351,7 +351,7 @@ class TestStopping:
         def full(path, write):
             raise MachineError("the disk is full")
 
-        monkeypatch.setattr("ltgen_bench.tensors_file.write_whole", full)
+        monkeypatch.setattr("ltgen_bench.runtime.tensors_file.write_whole", full)
         with pytest.raises(MachineError, match="the disk is full"):
             train(make_config(), tiny_dataset, tmp_path)
         assert final(tmp_path)[1] == 16

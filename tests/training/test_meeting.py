@@ -3,18 +3,18 @@
 import pytest
 from several import processes
 
-from ltgen_bench.cli.several import launcher
-from ltgen_bench.errors import UserError
-from ltgen_bench.progress import SILENT
-from ltgen_bench.ranks import ALONE, Ranks
-from ltgen_bench.torchrun import Place, place
+from ltgen_bench.cli.torchrun_output import launcher
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.progress import SILENT
+from ltgen_bench.core.torchrun import Place, place
+from ltgen_bench.runtime.distributed import ALONE, Ranks
 from ltgen_bench.training.session import refuse_too_many
 
 DISK = """
 import sys
 from pathlib import Path
-from ltgen_bench import ranks
-from ltgen_bench.errors import UserError
+from ltgen_bench.runtime import distributed as ranks
+from ltgen_bench.core.errors import UserError
 ranks.SEEN_WITHIN = 1.0
 here = ranks.join("cpu")
 folder = Path(sys.argv[1 + here.rank])
@@ -30,7 +30,7 @@ ORDER = """
 import os
 import sys
 import time
-from ltgen_bench import ranks
+from ltgen_bench.runtime import distributed as ranks
 here = ranks.join("cpu")
 def note(word):
     with open(sys.argv[1], "a") as file:
@@ -78,8 +78,8 @@ def test_one_process_waits_for_nobody(tmp_path):
 def test_too_many_processes_are_refused_before_a_method_trains_anything(tmp_path, monkeypatch):
     import torch
 
-    from ltgen_bench.check.trial import Trial, tiny_dataset
-    from ltgen_bench.interrupt import Interruption
+    from ltgen_bench.core.interruption import Interruption
+    from ltgen_bench.experiments.check.trial import Trial, tiny_dataset
     from ltgen_bench.training.loop import prepared
 
     monkeypatch.setattr("ltgen_bench.training.trainer.DistributedDataParallel", lambda module, **_: module)
@@ -123,8 +123,8 @@ def test_the_command_to_go_on_says_how_many_machines_there_are(machines, words, 
 def test_a_meeting_that_fails_is_told_in_a_sentence(monkeypatch):
     from torch import distributed
 
-    from ltgen_bench.errors import MachineError
-    from ltgen_bench.ranks import join
+    from ltgen_bench.core.errors import MachineError
+    from ltgen_bench.runtime.distributed import join
 
     def fail(*_):
         raise RuntimeError("[c10d] The client socket has timed out\nand more")

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from ltgen_bench.errors import Interrupted, UserError
-from ltgen_bench.interrupt import Interruption
+from ltgen_bench.core.errors import Interrupted, UserError
+from ltgen_bench.core.interruption import Interruption
+from ltgen_bench.core.progress import SILENT
 from ltgen_bench.methods import METHODS
 from ltgen_bench.methods.base import Fit, Loss
-from ltgen_bench.progress import SILENT
 from ltgen_bench.training import session
 from ltgen_bench.training.checkpoint import checkpoints, load_checkpoint
 from ltgen_bench.training.loop import prepared, rehearsed, train

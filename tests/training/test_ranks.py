@@ -8,11 +8,11 @@ import torch
 from safetensors.torch import load_file
 from several import processes
 
-from ltgen_bench.check.trial import Trial, tiny_dataset
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.diffusion.draws import Draws
-from ltgen_bench.errors import UserError
+from ltgen_bench.experiments.check.trial import Trial, tiny_dataset
 from ltgen_bench.methods import METHODS
-from ltgen_bench.ranks import ALONE, Ranks
+from ltgen_bench.runtime.distributed import ALONE, Ranks
 from ltgen_bench.training.session import Session
 from ltgen_bench.training.trainer import Trainer
 
@@ -65,7 +65,7 @@ def work(folder):
 
     from safetensors.torch import save_file
 
-    from ltgen_bench.ranks import join, leave
+    from ltgen_bench.runtime.distributed import join, leave
 
     torch.set_num_threads(1)
     ranks = join("cpu")
@@ -149,8 +149,8 @@ def test_what_is_gathered_by_one_process_is_what_it_has():
 @pytest.mark.parametrize(("train", "words"), [({"batch_size": 2}, "train.batch_size is 2"),
                                                ({"batch_size": 8, "budget_images": 25}, "the last step is 1")])
 def test_more_processes_than_images_of_a_step_are_refused(train, words, tmp_path):
-    from ltgen_bench.interrupt import Interruption
-    from ltgen_bench.progress import SILENT
+    from ltgen_bench.core.interruption import Interruption
+    from ltgen_bench.core.progress import SILENT
 
     trainer = trainer_of(Trial("ddpm", tmp_path), **{"budget_images": 24, **train})
     session = Session(trainer, tmp_path, SILENT, "run")
@@ -166,8 +166,8 @@ def test_more_processes_than_images_of_a_step_are_refused(train, words, tmp_path
 def test_only_the_end_of_another_process_is_told_as_such(words, lost, monkeypatch):
     from torch import distributed
 
-    from ltgen_bench.errors import LostError
-    from ltgen_bench.ranks import minding_the_others
+    from ltgen_bench.core.errors import LostError
+    from ltgen_bench.runtime.distributed import minding_the_others
 
     monkeypatch.setattr(distributed, "is_initialized", lambda: True)
     with pytest.raises(LostError if lost else RuntimeError, match=re.escape(words[:20])) as caught, minding_the_others():
@@ -178,7 +178,7 @@ def test_only_the_end_of_another_process_is_told_as_such(words, lost, monkeypatc
 def test_a_checkpoint_is_whole_before_any_process_goes_on(tmp_path):
     from dataclasses import dataclass
 
-    from ltgen_bench.progress import SILENT
+    from ltgen_bench.core.progress import SILENT
     from ltgen_bench.training.checkpoint import checkpoints
 
     there = []
@@ -199,7 +199,7 @@ def test_a_checkpoint_is_whole_before_any_process_goes_on(tmp_path):
     (640, "does not look the same to all processes .at 0, 640 images."),
     (0, None)])
 def test_processes_that_would_train_otherwise_are_refused(theirs, words, tmp_path):
-    from ltgen_bench.progress import SILENT
+    from ltgen_bench.core.progress import SILENT
 
     class Two(Ranks):
         def everyone(self, value):

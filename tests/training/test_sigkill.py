@@ -22,12 +22,12 @@ import torch
 torch.set_num_threads(1)
 import numpy as np
 
-from ltgen_bench.config import RunConfig
+from ltgen_bench.config.schema import RunConfig
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet
-from ltgen_bench.errors import Interrupted
-from ltgen_bench.files import only_writer
-from ltgen_bench.interrupt import Interruption
+from ltgen_bench.core.errors import Interrupted
+from ltgen_bench.core.files import only_writer
+from ltgen_bench.core.interruption import Interruption
 from ltgen_bench.training import loop, session
 
 session.CHECKPOINT_SECONDS = 0.0

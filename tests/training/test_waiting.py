@@ -6,7 +6,7 @@ import pytest
 import torch
 from test_ranks import CASES, trainer_of
 
-from ltgen_bench.check.trial import Trial, Waits, Watched
+from ltgen_bench.experiments.check.trial import Trial, Waits, Watched
 from ltgen_bench.training.augmentation import AUGMENTATIONS
 
 STEPS = 3

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
-from ltgen_bench.evaluation.metrics.base import HELD_OUT, REPEATED, Metric, Result, ScopeKind, Settings, Side
+from ltgen_bench.evaluation.metrics.metric import HELD_OUT, REPEATED, Metric, Result, ScopeKind, Settings, Side
 
 
 def label_accuracy(logits: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, " N"]) -> float:

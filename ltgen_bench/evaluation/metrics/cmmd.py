@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Float
 
 from ltgen_bench.evaluation.metrics import mmd
-from ltgen_bench.evaluation.metrics.base import Metric, Result, ScopeKind, Settings, Side
 from ltgen_bench.evaluation.metrics.directions import directions
 from ltgen_bench.evaluation.metrics.enough import ERROR
+from ltgen_bench.evaluation.metrics.metric import Metric, Result, ScopeKind, Settings, Side
 
 SIGMA = 10.0  # width of the kernel
 SCALE = 1000.0  # what the paper multiplies by

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float, Int64
 
-from ltgen_bench.evaluation.metrics.base import Metric, Result, ScopeKind, Settings, Side
 from ltgen_bench.evaluation.metrics.directions import directions
 from ltgen_bench.evaluation.metrics.enough import PAIRS
+from ltgen_bench.evaluation.metrics.metric import Metric, Result, ScopeKind, Settings, Side
 
 
 def mean_cosine_distance(features: Float[np.ndarray, "N D"]) -> float:

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from jaxtyping import Float, Float64
 
-from ltgen_bench.evaluation.metrics.base import Metric, Result, ScopeKind, Settings, Side
 from ltgen_bench.evaluation.metrics.blas import blas_threads
 from ltgen_bench.evaluation.metrics.enough import COVARIANCE
+from ltgen_bench.evaluation.metrics.metric import Metric, Result, ScopeKind, Settings, Side
 
 BLOCK = 4096  # rows in float64 at a time
 BIASED_BELOW = 2048  # images; below it, Inception's covariance is singular and the bias rules (pytorch-fid README)

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ltgen_bench.evaluation.metrics.base import Metric, Result, ScopeKind, Settings, Side
 from ltgen_bench.evaluation.metrics.enough import COVARIANCE
 from ltgen_bench.evaluation.metrics.fid import frechet_distance
+from ltgen_bench.evaluation.metrics.metric import Metric, Result, ScopeKind, Settings, Side
 
 SPLITS = 3  # random halvings of the real images, averaged
 

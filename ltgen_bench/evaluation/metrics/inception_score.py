@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import log_softmax, logsumexp
 
-from ltgen_bench.evaluation.metrics.base import HELD_OUT, REPEATED, Metric, Result, ScopeKind, Settings, Side
 from ltgen_bench.evaluation.metrics.enough import ENTROPY
+from ltgen_bench.evaluation.metrics.metric import HELD_OUT, REPEATED, Metric, Result, ScopeKind, Settings, Side
 
 
 def inception_score(logits: Float[np.ndarray, "N L"], splits: int, seed: int) -> tuple[float, float]:

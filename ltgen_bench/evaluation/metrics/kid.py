@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from ltgen_bench.evaluation.metrics import mmd
-from ltgen_bench.evaluation.metrics.base import Metric, Result, ScopeKind, Settings, Side
 from ltgen_bench.evaluation.metrics.enough import ERROR
+from ltgen_bench.evaluation.metrics.metric import Metric, Result, ScopeKind, Settings, Side
 from ltgen_bench.evaluation.metrics.mmd import BLOCK
 
 

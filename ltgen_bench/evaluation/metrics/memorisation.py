@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
-from ltgen_bench.evaluation.metrics.base import HELD_OUT, OTHER_CLASS, Metric, Result, Side
+from ltgen_bench.evaluation.metrics.metric import HELD_OUT, OTHER_CLASS, Metric, Result, Side
 
 RATE = 0.05  # share of held-out images that count as near copies; what an honest generator is expected to have
 HELD_OUT_NEEDED = round(1 / RATE)  # in each class; fewer have no such quantile

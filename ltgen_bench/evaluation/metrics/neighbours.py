@@ -12,9 +12,9 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Int
 
-from ltgen_bench.evaluation.metrics.base import HELD_OUT, REPEATED, Metric, Result, ScopeKind, Settings, Side
 from ltgen_bench.evaluation.metrics.enough import NEIGHBOURS
 from ltgen_bench.evaluation.metrics.expected_coverage import expected_coverage
+from ltgen_bench.evaluation.metrics.metric import HELD_OUT, REPEATED, Metric, Result, ScopeKind, Settings, Side
 from ltgen_bench.evaluation.subsets import stratified_take
 
 

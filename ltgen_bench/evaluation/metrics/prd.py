@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float, Float64
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn brings it along
 
-from ltgen_bench.evaluation.metrics.base import Metric, Result, ScopeKind, Settings, Side
 from ltgen_bench.evaluation.metrics.enough import CLUSTERS
+from ltgen_bench.evaluation.metrics.metric import Metric, Result, ScopeKind, Settings, Side
 from ltgen_bench.evaluation.metrics.neighbours import equal_counts
 
 CLUSTERS_PER_CLASS = 20

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
-from ltgen_bench.evaluation.metrics.base import Metric, Result, ScopeKind, Settings, Side
 from ltgen_bench.evaluation.metrics.directions import directions
 from ltgen_bench.evaluation.metrics.enough import VARIETY
+from ltgen_bench.evaluation.metrics.metric import Metric, Result, ScopeKind, Settings, Side
 
 
 def vendi_score(features: Float[np.ndarray, "N D"]) -> float:

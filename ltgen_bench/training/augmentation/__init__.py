@@ -6,10 +6,10 @@ of its class; what follows from it in training is the augmentation's matter.
 
 from typing import TYPE_CHECKING
 
-from ltgen_bench.registry import Registry
+from ltgen_bench.core.registry import Registry
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a bad name is refused before
-    from ltgen_bench.training.augmentation.base import Augmentation
+    from ltgen_bench.training.augmentation.augmentation import Augmentation
 
 AUGMENTATIONS: "Registry[Augmentation]" = Registry("augmentation", "augmentations")
 AUGMENTATIONS.add("flip", "ltgen_bench.training.augmentation.flip:FLIP")

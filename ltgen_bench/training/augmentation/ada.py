@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.methods.base import Batch
-from ltgen_bench.training.augmentation.base import Augmentation
+from ltgen_bench.training.augmentation.augmentation import Augmentation
 from ltgen_bench.training.augmentation.warp import warp
 
 PROBABILITY = 0.12  # with which each element but the mirror is switched on, independently; it is fixed, not adaptive

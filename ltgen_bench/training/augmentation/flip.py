@@ -6,7 +6,7 @@ import torch
 
 from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.methods.base import Batch
-from ltgen_bench.training.augmentation.base import Augmentation
+from ltgen_bench.training.augmentation.augmentation import Augmentation
 
 
 def _mirrored(batch: Batch, draws: Draws, flip: bool) -> Batch:

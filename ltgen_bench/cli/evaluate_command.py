@@ -1,0 +1,272 @@
+"""`ltgen-bench evaluate`: score the samples of a run, or of any model, under any rules."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from ltgen_bench import __version__
+from ltgen_bench.cli.common import FILE, FOLDER, batch_option, data_options, data_values, debug_option, runs_option, whole_number
+from ltgen_bench.cli.preset_notes import preset_notes
+from ltgen_bench.cli.run_command import (
+    about,
+    check_preset,
+    names_of,
+    place_words,
+    prepare,
+    recorded_command,
+    resumable,
+    weights_files,
+)
+from ltgen_bench.core.errors import UserError, did_you_mean
+from ltgen_bench.core.registry import check_label, for_folder
+from ltgen_bench.core.user_paths import user_path
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ltgen_bench.config.schema import RunConfig
+    from ltgen_bench.evaluation.scores import Scores
+    from ltgen_bench.experiments.rescore import Rescored
+    from ltgen_bench.records.run_record import RunRecord
+
+SCORES_FILE = "scores.csv"
+SUFFIXES = (".npz", ".npy", ".zip")
+
+
+@click.command()
+@click.argument("samples")
+@click.option("--dataset", metavar="NAME", help="What images are judged against: a data set, folder:PATH or npz:FILE.")
+@data_options
+@click.option("--protocol", metavar="PRESET", help="The rules of standard, cbdm-paper, oc-paper, cm-paper, ...")
+@click.option("--metrics", metavar="NAME,...", help="Only these (ltgen-bench list metrics).")
+@click.option("--extractor", metavar="NAME,...", help="classifier, inception, vgg16, dinov2, clip or clip-b32.")
+@click.option("--extractor-weights", multiple=True, metavar="NAME=FILE", help="Weights from a file, e.g. inception=FILE.")
+@click.option("--k", metavar="N,...", help="Nearest neighbours of precision, recall, density and coverage, e.g. 3,5,10.  "
+              "[default: 5, or the protocol's]")
+@click.option("--half", type=click.Choice(["selection", "report"]), help="Against one half of the real images.")
+@click.option("--name", metavar="TEXT", help="What tables call images of another model.  [default: the file's name]")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), metavar="N", help="Training seed of such images, or of the draw of a "
+              "reference.  [default: 0]")
+@click.option("--labels", type=FILE, metavar="FILE", help="Labels of an .npy of images: .npy, .csv or .txt, one an image.")
+@click.option("--labels-are", type=click.Choice(["names", "positions"]), help="What labels that are numbers mean: names of "
+              "classes, or positions in their order from 0.  [default: what fits; both: refused]")
+@click.option("--label-policy", type=click.Choice(["balanced", "uniform"]), help="How such labels were drawn: counted out, or "
+              "each at random.  [default: balanced]")
+@click.option("--images-per-class", type=click.IntRange(min=1), metavar="N", help="Images of each class of a reference.  "
+              "[default: the recipe's]")
+@batch_option("Images that an extractor looks at at once; auto: as many as are fastest on this machine, found in some seconds. "
+              "Changes no protocol.")
+@click.option("--samples", "digest", metavar="DIGEST", help="Which samples of a run that has several.  [default: the newest]")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override one value, e.g. evaluate.k=3.")
+@click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N.  [default: cuda where there is one]")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads.")
+@runs_option
+@click.option("--out", type=FOLDER, help="Write scores.csv and its protocols here, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print a list of records as JSON, and nothing else.")
+@debug_option
+def evaluate(samples: str, dataset: str | None, data_root: Path, protocol: str | None, settings: tuple[str, ...],
+             extractor_weights: tuple[str, ...], digest: str | None, device: str | None, threads: int | None, runs: Path,
+             out: Path | None, as_json: bool, **options: Any) -> None:
+    """Score samples that are there; nothing is trained.
+
+    SAMPLES is a run (its folder, its name or the beginning of it), whose newest samples are scored into its folder; or images
+    of any model: an .npz of `images` (uint8) and `labels`, an .npy of images with --labels FILE, a folder of class folders, or
+    a .zip of one; or a reference that every table can show: real-train, real-test, copy-train, jitter-train,
+    class-gaussian, one-per-class. The last two want --dataset, and `ltgen-bench report` finds them under --runs.
+
+    \b
+    ltgen-bench evaluate cbdm-1a2b --protocol cbdm-paper      one model under each paper's rules
+    ltgen-bench evaluate theirs.npz --dataset cifar10-lt --name StyleGAN2 --seed 1
+    ltgen-bench evaluate one-per-class --dataset cifar10-lt
+    """
+    from ltgen_bench.evaluation.trivial_samples import TRIVIAL
+
+    if not samples.strip():
+        raise UserError("SAMPLES is empty; name a run, images or a reference.   (ltgen-bench evaluate --help)")
+    if options["name"] is not None:
+        check_label("--name", options["name"])
+    neighbours = _whole_numbers("--k", options.pop("k"))
+    data = data_values(options)
+    given = {key: options.pop(key) for key in ("name", "seed", "labels", "labels_are", "label_policy", "images_per_class")}
+    changes = _changes(protocol, settings, options)
+    if neighbours and "k" in changes:
+        raise UserError(f"--k and --set evaluate.k={changes['k']} say the same thing; leave one out.")
+    weights = weights_files(extractor_weights)
+    shown = Shown(out, as_json)
+    place = user_path(samples, "SAMPLES")
+    if (place / "config.json").is_file() or (place / "unet" / "config.json").is_file():
+        raise UserError(f"{place} is a network and no images; draw some first: ltgen-bench sample {place} --out samples.npz")
+    is_run = place.is_dir() and ((place / "config.toml").is_file() or (place / "scores").is_dir())
+    if samples in TRIVIAL or (not is_run and (place.exists() or place.suffix.lower() in SUFFIXES)):
+        if dataset is None:
+            raise UserError(f"{samples}: name the data set that it is judged against, as in --dataset cifar10-lt")
+        _refuse(f"{samples} is one set of images", samples=digest)
+        if samples in TRIVIAL:
+            _refuse(f"{samples} is a reference, which is made here", name=given["name"], labels=given["labels"],
+                    labels_are=given["labels_are"], label_policy=given["label_policy"])
+        else:
+            _refuse(f"all images of {samples} count; --set evaluate.images=N takes fewer",
+                    images_per_class=given["images_per_class"])
+        _of_images(samples, given, {"name": dataset, **data}, changes, neighbours, weights, data_root, device, threads, runs,
+                   shown)
+    else:
+        if dataset is not None and not is_run:
+            _refuse_unknown(samples, runs)
+        _refuse(f"{samples} is a run, which brings its own data and labels", dataset=dataset, **given, **data)
+        _of_run(samples, digest, changes, neighbours, weights, data_root, device, threads, runs, shown)
+
+
+class Shown(NamedTuple):
+    """Where results go beside the run folder: a folder for scores.csv, and JSON in place of tables."""
+
+    out: Path | None
+    as_json: bool
+
+
+def _refuse_unknown(samples: str, runs: Path) -> None:
+    """With --dataset images are meant: where SAMPLES is neither such nor a run, all that it may be is named."""
+    from ltgen_bench.data.samples import FORMS
+    from ltgen_bench.evaluation.trivial_samples import TRIVIAL
+    from ltgen_bench.records.store import find_runs
+
+    if not any(run.folder.name.startswith(samples) or run.name.startswith(samples) for run in find_runs(runs)):
+        raise UserError(f"{samples} is no file or folder, no run and no reference.{did_you_mean(samples, TRIVIAL)} Allowed are "
+                        f"{FORMS}; {', '.join(TRIVIAL)}; or a run.   (ltgen-bench runs list)")
+
+
+def _refuse(why: str, **options: Any) -> None:
+    """Options that have no meaning here are said to have none, and not passed over."""
+    for name, value in options.items():
+        if value is not None:
+            raise UserError(f"--{name.replace('_', '-')}: {why}; leave it out.")
+
+
+def _whole_numbers(option: str, text: str | None) -> list[int]:
+    """`3,5,10` as a list; what is no whole number above 0, or stands there twice, is a `UserError`."""
+    numbers = [whole_number(name) for name in names_of(text) or []]
+    if text is not None and (not numbers or min(numbers) < 1 or len(set(numbers)) < len(numbers)):
+        raise UserError(f"{option} {text}: write different whole numbers above 0, for example {option} 3,5,10")
+    return numbers
+
+
+def _changes(protocol: str | None, settings: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
+    """Values of `[evaluate]` that the options state."""
+    from ltgen_bench.config.schema import parse_setting
+
+    stated = {"protocol": check_preset(protocol), "metrics": names_of(options["metrics"]),
+              "extractors": names_of(options["extractor"]), "half": options["half"], "batch_size": options["batch"]}
+    changes = {key: value for key, value in stated.items() if value is not None}
+    for key, value in map(parse_setting, settings):
+        table, dot, name = key.partition(".")
+        if table != "evaluate" or not dot:
+            raise UserError(f"--set {key}: only evaluate.* can be set here, since nothing is trained or drawn.")
+        changes[name] = value
+    return changes
+
+
+def _configured(config: "RunConfig", changes: dict[str, Any]) -> "RunConfig":
+    """`config` with `changes` in its rules; a preset asked for puts its own in the place of all others."""
+    from ltgen_bench.config.schema import EvaluateConfig
+    from ltgen_bench.core.validation import validate
+
+    own = {} if "protocol" in changes else config.evaluate.model_dump(mode="json", exclude_unset=True)
+    values = {key: value for key, value in {**own, **changes}.items() if value is not None}
+    return config.model_copy(update={"evaluate": validate(EvaluateConfig, values, where="the command line", prefix="evaluate.")})
+
+
+def _of_run(name: str, digest: str | None, changes: dict[str, Any], neighbours: list[int], weights: dict[str, Path],
+            data_root: Path, device: str | None, threads: int | None, runs: Path, shown: Shown) -> None:
+    from ltgen_bench.evaluation.preset import for_each_k
+    from ltgen_bench.evaluation.presets import rules_of
+    from ltgen_bench.records.drawn import find_drawn
+
+    drawn = find_drawn(runs, name, digest)
+    config = _configured(drawn.config, changes)
+    rules = for_each_k(rules_of(config.evaluate), neighbours)
+    dataset, chosen, progress, console = prepare(config, data_root, device, threads)
+    from ltgen_bench.experiments.rescore import rescore
+
+    _say(progress.console, f"{drawn.folder.name} on {about(dataset)}", place_words(chosen), drawn.sample_folder)
+    with resumable():
+        found = rescore(drawn, rules, dataset, device=chosen, extractor_weights=weights, progress=progress,
+                        command=recorded_command())
+    _present(found, config, console, shown, drawn.folder.parent.parent)
+
+
+def _of_images(samples: str, given: dict[str, Any], data: dict[str, Any], changes: dict[str, Any], neighbours: list[int],
+               weights: dict[str, Path], data_root: Path, device: str | None, threads: int | None, runs: Path,
+               shown: Shown) -> None:
+    from ltgen_bench.data.samples import load_samples
+    from ltgen_bench.evaluation.preset import for_each_k
+    from ltgen_bench.evaluation.presets import rules_of
+    from ltgen_bench.evaluation.trivial_samples import TRIVIAL
+    from ltgen_bench.experiments.recipes import resolve_recipe
+
+    overrides = {f"data.{key}": value for key, value in data.items() if key != "name"}
+    recipe = resolve_recipe(recipe=None, method=None, dataset=data["name"], overrides=overrides)
+    config = _configured(recipe, changes)  # measured as runs on these data are
+    rules = for_each_k(rules_of(config.evaluate), neighbours)
+    path, seed = user_path(samples, "SAMPLES"), given["seed"] or 0
+    if samples not in TRIVIAL and not path.exists():  # before data are read
+        raise UserError(f"{samples}: there is no such file or folder.")
+    dataset, chosen, progress, console = prepare(config, data_root, device, threads)
+    from ltgen_bench.experiments.rescore import Handed, score_handed
+
+    if samples in TRIVIAL:
+        each = given["images_per_class"] or config.sample.images_per_class
+        handed = Handed(samples, TRIVIAL[samples].draw(dataset, each, seed), config.data, "reference", seed)
+        if len(handed.images) < each * dataset.num_classes:
+            progress.say(f"{samples} has {len(handed.images):,} images, where {each:,} of each class were asked for; tables show "
+                         "it beside sets of as many")
+    else:
+        images = load_samples(path, dataset, given["labels"], progress, labels_are=given["labels_are"])
+        name = given["name"] or for_folder(path.resolve().name.removesuffix(path.suffix if path.is_file() else ""))
+        handed = Handed(name, images, config.data, seed=seed, labels=given["label_policy"] or "balanced")
+    _say(progress.console, f"{path.name} ({len(handed.images):,} images) against {about(dataset)}", place_words(chosen))
+    with resumable():
+        found = score_handed(handed, rules, dataset, runs, device=chosen, extractor_weights=weights, progress=progress,
+                             command=recorded_command())
+    _present(found, config, console, shown, None)
+
+
+def _present(found: "list[Rescored]", config: "RunConfig", console: "Console", shown: Shown, runs: Path | None) -> None:
+    """Tables, or JSON, of what was scored; `runs` is where the run lies that its images were drawn by, where one was."""
+    if shown.out is not None:
+        _joined([one.scores for one in found]).save(shown.out / SCORES_FILE)
+    if shown.as_json:
+        _json([one.record.model_dump(mode="json") for one in found])
+        return
+    for one in found:
+        if one.known:
+            click.echo(f"measured on {one.record.finished[:16].replace('T', ' ')}; shown from {one.folder}")
+        _show(one.record, one.scores, console, one.folder)
+    _notes(found[-1].record, config, console, runs)
+
+
+def _joined(parts: "list[Scores]") -> "Scores":
+    from ltgen_bench.evaluation.scores import Scores
+
+    return Scores.joined(parts)
+
+
+def _json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def _say(console: "Console", what: str, where: str, samples: Path | None = None) -> None:
+    lines = [f"ltgen-bench {__version__}  {what}  {where}", *([f"samples     {samples}"] if samples else [])]
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def _show(record: "RunRecord", scores: "Scores", console: "Console", folder: Path | None) -> None:
+    from ltgen_bench.report.run_table import score_table
+
+    click.echo(score_table(record, scores, console.width, console.is_terminal and not console.no_color, folder=folder))
+
+
+def _notes(record: "RunRecord", config: "RunConfig", console: "Console", runs: Path | None) -> None:
+    if record.preset:
+        click.echo(preset_notes(record.preset, config, record.dataset, record.class_counts, console.width, runs))

@@ -1,0 +1,47 @@
+"""`ltgen-bench export`: the network of a run for use elsewhere."""
+
+import shlex
+from pathlib import Path
+
+import click
+
+from ltgen_bench.cli.common import FILE, FOLDER, debug_option, runs_option
+
+
+@click.command()
+@click.argument("run")
+@click.argument("folder", metavar="DIR", type=FOLDER)
+@click.option("--at", type=click.IntRange(min=1), metavar="IMAGES",
+              help="The weights after so many training images, of a run made with --evaluate-every.  [default: the last]")
+@click.option("--method-file", type=FILE, metavar="FILE", help="The Python file of a method of your own.")
+@click.option("--data-root", type=FOLDER, default=Path("data"), show_default=True, help="Where data sets lie.")
+@runs_option
+@debug_option
+def export(run: str, folder: Path, at: int | None, method_file: Path | None, data_root: Path, runs: Path) -> None:
+    """Write the trained network of RUN as a folder of diffusers.
+
+    DIR becomes a folder that `UNet2DModel.from_pretrained` loads, with the label embedding, the scheduler and the recipe beside
+    it, and a README.md that says what it is, how it is used from Python, and what to cite. RUN is a run folder, its name or
+    the beginning of it (ltgen-bench runs list).
+
+    \b
+    ltgen-bench export cbdm-1a2b cbdm-digits
+    ltgen-bench export cbdm-1a2b half-way --at 10400
+    ltgen-bench sample cbdm-digits --omega 2 --out samples.npz
+    """
+    from rich.console import Console
+
+    from ltgen_bench.methods import add_method_file
+
+    if method_file is not None:
+        add_method_file(method_file)
+    from ltgen_bench.core.console import TerminalProgress
+    from ltgen_bench.export.run_export import CARD, find_trained
+    from ltgen_bench.export.run_export import export as write
+
+    exported = write(find_trained(runs, run, at), folder, data_root=data_root, progress=TerminalProgress(Console(stderr=True)))
+    sampling = shlex.join(["ltgen-bench", "sample", str(folder), "--out", "samples.npz"])
+    if not exported.alone:
+        click.echo(f"note: {exported.facts.name} draws its images by more than this network; what is exported is the unguided "
+                   "network (its README.md says so)", err=True)
+    click.echo(f" network   {folder}\n how to    {folder / CARD}\n next      {sampling}")

@@ -1,0 +1,239 @@
+"""`ltgen-bench grid`: several methods and seeds in one command that can be stopped and repeated."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ltgen_bench import __version__
+from ltgen_bench.cli.common import FILE, debug_option, runs_option, unforeseen, whole_number
+from ltgen_bench.cli.preset_notes import planned_notes
+from ltgen_bench.cli.run_command import (
+    carrying_out,
+    config_of,
+    names_of,
+    place_words,
+    recipe_note,
+    recorded_command,
+    resumable,
+    run,
+    warnings_of,
+    weights_files,
+)
+from ltgen_bench.core.errors import BenchError, Interrupted, MachineError, UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from ltgen_bench.config.schema import RunConfig
+    from ltgen_bench.core.console import TerminalProgress
+    from ltgen_bench.experiments.grid import Cell
+    from ltgen_bench.report.table import Table
+
+HELPER = "LTGEN_BENCH_GRID_HELPER"  # in the environment of a process that another grid command started
+LEFT_OUT = ("method", "seed")  # options of `run` that this command words otherwise
+
+
+@click.command(no_args_is_help=True)
+@click.option("--methods", metavar="NAME,...|all", help="Methods to train, each by its own recipe (ltgen-bench list methods).")
+@click.option("--seeds", default="0", show_default=True, metavar="N,...", help="Training seeds of each.")
+@click.option("--over", "axes", multiple=True, metavar="KEY=VALUE,...", help="Values of the recipe, each with every method.")
+@click.option("--method-file", type=FILE, metavar="FILE", help="A Python file with a method of your own, beside --methods.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs made at the same time.")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N",
+              help="CPU threads of each run; part of what makes bits equal.  [default: torch's, shared among the jobs]")
+@runs_option
+@click.option("--dry-run", is_flag=True, help="List the runs and which of them are finished, and stop.")
+@click.option("--json", "as_json", is_flag=True, help="Print records and failures as JSON, and nothing else, on stdout.")
+@debug_option
+def grid(methods: str | None, seeds: str, axes: tuple[str, ...], method_file: Path | None, jobs: int, threads: int | None,
+         dataset: str | None, recipe: Path | None, settings: tuple[str, ...], extractor_weights: tuple[str, ...],
+         data_root: Path, device: str | None, evaluate_every: int | None, runs: Path, dry_run: bool, as_json: bool,
+         **options: Any) -> None:
+    """Make the runs of several methods and seeds, one after the other. Takes the options of `run`.
+
+    Repeating the command goes on where it stopped; finished runs are not made again. Where a run fails, the others go on, and
+    the exit code is 1. The same command in another window, or --jobs, shares the work.
+
+    \b
+    ltgen-bench grid --methods ddpm,cfg,cbdm --seeds 0,1,2
+    ltgen-bench grid --methods all --seeds 0,1,2 --jobs 2 --threads 1
+    ltgen-bench grid --methods cbdm --seeds 0,1,2 --over method.tau=0.1,1,10
+    """
+    from ltgen_bench.experiments.recipes import check_names
+
+    configs = configs_of(methods, seeds, axes, method_file, dataset, recipe, settings, options)
+    weights = weights_files(extractor_weights)
+    for config in itertools.chain(*configs.values()):
+        check_names(config)  # before torch is imported
+    from rich.console import Console
+
+    from ltgen_bench.core.console import TerminalProgress
+
+    helper, shared = HELPER in os.environ, jobs > 1
+    # lines instead of bars where several commands write to one terminal
+    progress = TerminalProgress(Console(stderr=True, force_terminal=False if shared else None))
+    import torch
+
+    from ltgen_bench.data.load import load_dataset
+    from ltgen_bench.evaluation.evaluator import weights_for
+    from ltgen_bench.experiments.grid import carry_out_grid, make_grid
+    from ltgen_bench.runtime.device import choose_device
+
+    threads = threads or (max(1, torch.get_num_threads() // jobs) if shared else None)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    chosen = choose_device(device)
+    cells = make_grid(configs, lambda data: load_dataset(data, data_root=data_root, progress=progress), runs,
+                      device=chosen, progress=progress)
+    weights_for([plan.config.evaluate for cell in cells for plan in cell.plans], weights)
+    make = partial(carry_out_grid, cells, device=chosen, extractor_weights=weights, progress=progress, told=_told,
+                   command=recorded_command(), shared=shared, make=carrying_out(evaluate_every))
+    if dry_run:
+        _dry_run(cells)
+        return
+    if helper:
+        _help(make)
+        return
+    _header(cells, jobs, chosen, progress)
+    open_cells = [cell for cell in cells if evaluate_every or not cell.finished]
+    with resumable(), helpers(min(jobs, len(open_cells)) - 1):
+        made = make()
+    _show(made, as_json)
+    failed = [f"  {cell.words}: {cell.error}" for cell in made if cell.error]
+    if failed:
+        raise MachineError("\n".join([f"{len(failed)} of {len(made)} runs failed", *failed]))
+
+
+def configs_of(methods: str | None, seeds: str, axes: tuple[str, ...], method_file: Path | None, dataset: str | None,
+               recipe: Path | None, settings: tuple[str, ...], options: dict[str, Any]) -> "dict[str, list[RunConfig]]":
+    """Name of a cell -> its configuration under every seed; unknown names and values are a `UserError`."""
+    from ltgen_bench.methods import METHODS, add_method_file
+
+    known = list(METHODS)
+    own = [] if method_file is None else [add_method_file(method_file)]
+    if methods is None and not own:
+        raise UserError(f"--methods: name what is to be trained, as in --methods ddpm,cbdm, or all; known: {', '.join(known)}.")
+    wanted = [*(known if methods == "all" else names_of(methods) or []), *own]
+    values = list(dict.fromkeys(_seeds(seeds)))
+    points: list[dict[str, Any]] = [{}]
+    if axes:
+        from ltgen_bench.experiments.search import parse_axis
+
+        over = dict(map(parse_axis, axes))
+        points = [dict(zip(over, point, strict=True)) for point in itertools.product(*over.values())]
+    configs: dict[str, list[RunConfig]] = {}
+    for name, point in itertools.product(dict.fromkeys(wanted), points):
+        words = ", ".join([name, *(f"{key} {value}" for key, value in point.items())])
+        more = tuple(f"{key}={json.dumps(value)}" for key, value in point.items())
+        config = config_of(name, dataset, recipe, None, (*settings, *more), {**options, "seed": None})
+        configs[words] = [config.model_copy(update={"seed": seed}) for seed in values]
+    return configs
+
+
+def _seeds(text: str) -> list[int]:
+    parts = names_of(text) or []
+    if not parts or not all(0 <= whole_number(part) < 2**31 for part in parts):
+        raise UserError(f"--seeds {text:.40}: whole numbers from 0, with commas, as in --seeds 0,1,2")
+    return list(map(int, parts))
+
+
+@contextmanager
+def helpers(number: int) -> Iterator[None]:
+    """So many further processes of this very command inside, which leave alone what another one is making.
+
+    Each stops when its standard input ends, so it does not outlive this process, however that ends.
+    """
+    command = [sys.executable, "-m", "ltgen_bench", *sys.argv[1:]]
+    started = [subprocess.Popen(command, env={**os.environ, HELPER: "1"}, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                                start_new_session=True) for _ in range(number)]  # Ctrl-C comes to this process alone
+    try:
+        yield
+    finally:
+        for process in started:
+            process.communicate()
+
+
+def _help(make: "Callable[[], tuple[Cell, ...]]") -> None:
+    """What a helper does: the same, and nothing is told at the end but by the process that started it."""
+    def end_with_it() -> None:
+        sys.stdin.read()  # until the other process is gone
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=end_with_it, daemon=True).start()
+    with suppress(Interrupted):
+        make()
+
+
+def _told(error: Exception) -> str:
+    if "--debug" in sys.argv[1:]:
+        traceback.print_exc()
+    return str(error) if isinstance(error, BenchError) else unforeseen(error)[0]
+
+
+def _header(cells: "Sequence[Cell]", jobs: int, device: "torch.device", progress: "TerminalProgress") -> None:
+    done = sum(cell.finished for cell in cells)
+    progress.say(f"ltgen-bench {__version__}  {len(cells)} runs, {done} of them finished  {place_words(device)}"
+                 f"{f', {jobs} at a time' if jobs > 1 else ''}")
+    notes = [line for cell in cells for plan in cell.plans
+             for line in (*recipe_note(plan.config), *planned_notes(plan), *warnings_of(plan.config))]
+    for line in dict.fromkeys([*notes, *(f"{cell.words} cannot be made: {cell.error}" for cell in cells if cell.error)]):
+        progress.say(line)
+
+
+def _dry_run(cells: "Sequence[Cell]") -> None:
+    for cell in cells:
+        state = cell.error.replace("\n", " ") or ("finished" if cell.finished else "")
+        places = [str(cell.plans[0].folder)] if cell.plans else []
+        click.echo("\t".join(part for part in (cell.words, *places, state) if part))
+
+
+def _show(cells: "Sequence[Cell]", as_json: bool) -> None:
+    from rich.console import Console
+
+    from ltgen_bench.report.table_formats import terminal
+
+    if as_json:
+        records = [run.record.model_dump(mode="json") for cell in cells for run in cell.runs]
+        failed = [{"run": cell.name, "seed": cell.seed, "error": cell.error} for cell in cells if cell.error]
+        click.echo(json.dumps({"records": records, "failed": failed}, indent=1, ensure_ascii=False))
+        return
+    out = Console()
+    click.echo(terminal(_table(cells), out.width, out.is_terminal and not out.no_color))
+    click.echo(" next      ltgen-bench report")
+
+
+def _table(cells: "Sequence[Cell]") -> "Table":
+    """What was made, a row for the seeds of one name."""
+    from ltgen_bench.core.words import count
+    from ltgen_bench.report.table import Cell as Entry
+    from ltgen_bench.report.table import Head, Row, Table
+
+    heads = (Head("", "run", number=False), Head("seeds", "seeds", number=False), Head("images seen", "budget_images"),
+             Head("training", "train_seconds"), Head("sampling", "sample_seconds"), Head("folder", "folder", number=False))
+    rows = []
+    for name in dict.fromkeys(cell.name for cell in cells):
+        own = [cell for cell in cells if cell.name == name]
+        runs = [run for cell in own for run in cell.runs[:1]]
+        seeds = ", ".join(f"{cell.seed}{' failed' if cell.error else ''}" for cell in own)
+        seen = [count(run.record.entry.budget_images or 0) for run in runs[:1]]
+        took = [[stage.seconds for run in runs for stage in run.record.stages if stage.name == place]
+                for place in ("train", "sample")]
+        times = [f"{sum(seconds) / len(seconds):.0f} s" if seconds else "" for seconds in took]
+        rows.append(Row(tuple(map(Entry, (name, seeds, *(seen or [""]), *times, runs[0].plan.folder.name if runs else "")))))
+    notes = ("Times are means over the seeds; a row names the folder of its first.",)
+    return Table("grid", "", heads, tuple(rows), notes)
+
+
+grid.params += [option for option in run.params if option.name not in {*LEFT_OUT, *(own.name for own in grid.params)}]

@@ -1,0 +1,133 @@
+"""`ltgen-bench list ...`: what there is to choose from."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ltgen_bench.cli.common import Commands, debug_option, listing
+
+if TYPE_CHECKING:
+    from ltgen_bench.config.schema import RunConfig
+    from ltgen_bench.experiments.speed.costs import Costs
+
+
+@click.group(name="list", cls=Commands)
+def list_() -> None:
+    """List methods, augmentations, datasets, metrics, samplers or recipes."""
+
+
+@list_.command()
+@click.option("--measure", is_flag=True, help="Measure the costs on this machine (some seconds a method).")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads of --measure.  [default: torch's choice]")
+@debug_option
+def methods(measure: bool, threads: int | None) -> None:
+    """Methods that can be trained.
+
+    The cost is the training time of an image as a multiple of ddpm's. Evidence says where the definition was read: ltgen-bench
+    method show NAME.
+    """
+    from rich.console import Console
+
+    from ltgen_bench.experiments.speed.costs import shipped_costs
+    from ltgen_bench.methods import METHODS
+
+    costs = _costs_here(threads) if measure else shipped_costs()
+    rows: list[tuple[str, ...]] = []
+    for name in METHODS:
+        cost = f"{costs.relative[name]:.2f}" if name in costs.relative else ""
+        rows.append((name, cost, *METHODS.facts(name, "evidence", "summary", "extra_forwards", "source")))
+    console = Console()
+    if console.is_terminal:
+        click.echo(_methods_table(rows, costs.where, console.width, not console.no_color), nl=False)
+    else:
+        for name, cost, evidence, idea, passes, source in rows:
+            click.echo("\t".join((name, idea, source, passes, cost, evidence)))
+
+
+def _costs_here(threads: int | None) -> "Costs":
+    import torch
+    from rich.console import Console
+
+    from ltgen_bench.core.console import TerminalProgress
+    from ltgen_bench.experiments.speed.conditions import Conditions, Sizes
+    from ltgen_bench.experiments.speed.costs import costs_of
+    from ltgen_bench.experiments.speed.method_rates import methods_stage
+    from ltgen_bench.runtime.device import choose_device, hardware, versions
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    device = choose_device()
+    conditions = Conditions(Sizes(), torch.get_num_threads(), str(device))
+    rows = methods_stage(conditions, TerminalProgress(Console(stderr=True)))
+    return costs_of(rows, {**hardware(device), **versions()})
+
+
+def _methods_table(rows: list[tuple[str, ...]], where: str, width: int, color: bool) -> str:
+    """Short columns side by side, and beneath each method its idea and source over the whole width."""
+    from ltgen_bench.report.table import Cell, Head, Row, Table
+    from ltgen_bench.report.table_formats import terminal
+
+    heads = (Head("method", "method", number=False), Head("cost", "cost"), Head("evidence", "evidence", number=False),
+             Head("idea", "idea", prose=True), Head("extra passes", "passes", prose=True), Head("source", "source", prose=True))
+    body = tuple(Row(tuple(map(Cell, row))) for row in rows)
+    return terminal(Table("methods", "", heads, body, (f"cost: training time of an image / ddpm's, on {where}.",)), width, color)
+
+
+@list_.command()
+@debug_option
+def augmentations() -> None:
+    """Augmentations of the training images, for any method."""
+    from ltgen_bench.training.augmentation import AUGMENTATIONS
+
+    listing([(name, *AUGMENTATIONS.facts(name, "summary", "source")) for name in AUGMENTATIONS],
+            ("augmentation", "what is done", "source"))
+
+
+@list_.command()
+@debug_option
+def datasets() -> None:
+    """Data sets by name, and the forms for your own."""
+    from ltgen_bench.data.catalog import DATASETS, OWN_FORMS, SPELLINGS
+
+    rows = [(name, DATASETS[name].summary, DATASETS[name].source) for name in DATASETS]
+    listing(rows + [(spelling, OWN_FORMS[spelling.partition(":")[0]], "yours") for spelling in SPELLINGS if ":" in spelling],
+             ("data set", "what it is", "source"))
+
+
+@list_.command()
+@debug_option
+def metrics() -> None:
+    """Metrics, and the extractors whose features they read."""
+    from ltgen_bench.evaluation.describe_metrics import FEW, describe_extractors, describe_metrics
+
+    rows = [(m["name"], f"{m['title']} {m['better']}  {m['summary']}; {FEW} at values of fewer than {m['enough']}", m["source"])
+            for m in describe_metrics()]
+    listing(rows + [(e["name"], f"extractor: {e['summary']}", e["source"]) for e in describe_extractors()],
+             ("metric", "what it says", "source"))
+
+
+@list_.command()
+@debug_option
+def samplers() -> None:
+    """Samplers that draw the images."""
+    from ltgen_bench.sampling.samplers import SAMPLERS
+
+    listing([(name, SAMPLERS[name].summary, SAMPLERS[name].source) for name in SAMPLERS], ("sampler", "how", "source"))
+
+
+@list_.command()
+@debug_option
+def recipes() -> None:
+    """Recipes that ship with the package."""
+    from ltgen_bench.config.schema import RunConfig
+    from ltgen_bench.experiments.recipes import shipped_recipes
+
+    found = [(path, RunConfig.from_recipe(path)) for path in shipped_recipes()]
+    listing([(f"{path.parent.name}/{path.stem}", recipe_words(config), config.source) for path, config in found],
+             ("recipe", "budget and sampling", "source"))
+
+
+def recipe_words(config: "RunConfig") -> str:
+    """Budget and sampling of a recipe."""
+    sample = config.sample
+    return f"{config.train.budget_images:,} images, {sample.sampler} {sample.steps}, omega {sample.omega:g}"

@@ -1,0 +1,193 @@
+"""`ltgen-bench method ...`: what a method is, and whether one keeps the contract."""
+
+import inspect
+import json
+import tempfile
+import textwrap
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ltgen_bench.cli.check_command import STYLES
+from ltgen_bench.cli.common import Commands, debug_option
+from ltgen_bench.core.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ltgen_bench.experiments.check.finding import Finding
+    from ltgen_bench.methods.describe_methods import MethodDescription
+
+INDENT = 14
+
+
+@click.group(cls=Commands)
+def method() -> None:
+    """Show what a method is, or check one of your own."""
+
+
+@method.command(name="show")
+@click.argument("name", metavar="NAME|FILE")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+@debug_option
+def method_show(name: str, as_json: bool) -> None:
+    """Objective, settings, source, evidence, what to cite and recipes of a method.
+
+    \b
+    ltgen-bench method show cbdm
+    ltgen-bench method show my_method.py
+    """
+    from rich.console import Console
+
+    from ltgen_bench.experiments.speed.costs import shipped_costs
+    from ltgen_bench.methods.describe_methods import describe_method
+
+    described = describe_method(_registered(name))
+    recipes, costs = _recipes(described.name), shipped_costs()
+    cost = costs.relative.get(described.name)
+    if as_json:
+        whole = {**asdict(described), "cost": cost, "cost_measured_on": costs.where, "recipes": recipes}
+        click.echo(json.dumps(whole, indent=1, ensure_ascii=False))
+    else:
+        words = "not measured   (ltgen-bench list methods --measure)" if cost is None else \
+            f"{cost:.2f} of ddpm's training time an image, on {costs.where}"
+        click.echo(_page(described, recipes, words, Console().width), nl=False)
+
+
+@method.command(name="check")
+@click.argument("name", metavar="FILE|NAME")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Try it with this setting, e.g. method.power=2.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, and nothing else, on stdout.")
+@debug_option
+def method_check(name: str, settings: tuple[str, ...], as_json: bool) -> None:
+    """Check a method of your own against the contract that every method here keeps.
+
+    FILE is what --method-file takes; NAME is a method that is installed. Each requirement is tried on a tiny network and
+    small images: finite losses, random numbers, batches of one image, going on after an interruption, samples, and more. What
+    fails is said in words, and the exit code is 2. Takes a few seconds.
+
+    \b
+    ltgen-bench method check my_method.py
+    ltgen-bench method check my_method.py --set method.power=2
+    """
+    from rich.console import Console
+
+    registered, values = _registered(name), _settings(settings)
+    from ltgen_bench.config.schema import MethodConfig
+    from ltgen_bench.experiments.check.contract import REQUIREMENTS, check_method
+    from ltgen_bench.experiments.check.trial import Trial
+    from ltgen_bench.methods import method_settings
+
+    method_settings(MethodConfig(name=registered, **values), where="--set")
+    console = Console()
+    begin, findings = time.monotonic(), list["Finding"]()
+    with tempfile.TemporaryDirectory() as folder:
+        for finding in check_method(Trial(registered, Path(folder), values)):
+            findings.append(finding)
+            if not as_json:
+                _line(finding, findings, console)
+    failed = sum(finding.state == "FAILED" for finding in findings)
+    seconds = time.monotonic() - begin
+    if as_json:
+        lines = [{"name": finding.name, "state": finding.state, "words": finding.figure} for finding in findings]
+        click.echo(json.dumps({"method": registered, "failed": failed, "seconds": round(seconds, 1), "findings": lines},
+                              indent=1, ensure_ascii=False))
+    else:
+        summary = f"{failed} of {len(findings)} requirements FAILED" if failed else \
+            f"{registered} keeps the contract ({len(findings)} requirements)"
+        left = len(REQUIREMENTS) - len(findings)
+        click.echo(f"{summary}, in {seconds:.0f} s{f'; the other {left} need a loss that works' if left else ''}")
+    click.get_current_context().exit(2 if failed else 0)
+
+
+def _registered(name: str) -> str:
+    """The name of a registered method; that of a file, once it is registered."""
+    from ltgen_bench.methods import METHODS, add_method_file
+
+    if not name.endswith(".py") and not Path(name).is_file():
+        return METHODS.check(name)
+    try:
+        return add_method_file(Path(name))
+    except UserError as error:
+        raise UserError(str(error).removeprefix("--method-file: ")) from error
+
+
+def _settings(settings: tuple[str, ...]) -> dict[str, Any]:
+    """`method.KEY=VALUE` as KEY -> VALUE."""
+    from ltgen_bench.config.schema import parse_setting
+
+    values = {}
+    for text in settings:
+        key, value = parse_setting(text)
+        if not key.startswith("method."):
+            raise UserError(f"--set {text}: only settings of the method can be tried here, as --set method.KEY=VALUE.")
+        values[key.removeprefix("method.")] = value
+    return values
+
+
+def _line(finding: "Finding", findings: "list[Finding]", console: "Console") -> None:
+    """A line a requirement, and beneath it what is wrong; words that stood above already are not said again."""
+    from rich.text import Text
+
+    console.print(Text.assemble((f"{finding.state:<6}", STYLES[finding.state]), f" {finding.name}"), soft_wrap=True)
+    if finding.figure:
+        said = any(finding.figure == other.figure for other in findings[:-1])
+        click.echo("\n".join(_wrapped("the same as above" if said else finding.figure, console.width, " " * 7)))
+
+
+def _recipes(name: str) -> dict[str, str]:
+    """`data set/method` -> budget and sampling of the shipped recipes of a method."""
+    from ltgen_bench.cli.list_command import recipe_words
+    from ltgen_bench.config.schema import RunConfig
+    from ltgen_bench.experiments.recipes import shipped_recipes
+
+    found = {path: RunConfig.from_recipe(path) for path in shipped_recipes()}
+    return {f"{path.parent.name}/{path.stem}": recipe_words(config) for path, config in found.items()
+            if config.method.name == name}
+
+
+def _page(described: "MethodDescription", recipes: Mapping[str, str], cost: str, width: int) -> str:
+    """Everything about a method, at most `width` columns wide; formulas keep their lines."""
+    from ltgen_bench.experiments.recipes import stand_in
+
+    facts = {"source": described.source, "evidence": f"{described.evidence}: {described.evidence_words}",
+             "extra passes": described.extra_forwards, "cost": cost,
+             "guidance": "with omega" if described.guidable else "none, since it teaches no null label",
+             "cite": f"{', '.join(described.cites)}   (ltgen-bench cite {described.name})" if described.cites else "no paper"}
+    lines = [f"{described.name}: {described.summary}", "", *_prose(described.objective, width), ""]
+    lines += [line for word, text in facts.items() for line in _beside(word, text, width)]
+    lines += ["", "settings" if described.settings else "no settings"]
+    for setting in described.settings:
+        lines += ["", f"  method.{setting.name} = {setting.default}", *_wrapped(setting.allowed, width, " " * 6),
+                  *_wrapped(setting.description, width, " " * 6)]
+    lines += ["", "variants, by --set method.variant=NAME"] if described.variants else []
+    for name, values in described.variants.items():
+        lines += ["", f"  {name}", *(f"      {key} = {value}" for key, value in values.items())]
+    lines += ["", "recipes" if recipes else f"no recipe of its own: it takes that of {stand_in(described.name)}"]
+    indent = 4 + max(map(len, recipes), default=0)
+    lines += [line for name, words in recipes.items() for line in _beside(f"  {name}", words, width, indent)]
+    return "\n".join([*lines, ""])
+
+
+def _prose(text: str, width: int) -> list[str]:
+    """Paragraphs wrapped to `width`; what is indented is a formula or a list and stays as it is."""
+    lines: list[str] = []
+    for paragraph in inspect.cleandoc(text).split("\n\n"):
+        as_it_is = any(line.startswith((" ", "-", "*")) for line in paragraph.splitlines())
+        lines += ["", *(paragraph.splitlines() if as_it_is else _wrapped(paragraph, width, ""))]
+    return lines[1:]
+
+
+def _beside(word: str, text: str, width: int, indent: int = INDENT) -> list[str]:
+    """`word   text`, the text wrapped in a column of its own."""
+    first, *rest = _wrapped(text, width, " " * indent)
+    return [f"{word:<{indent}}{first[indent:]}", *rest]
+
+
+def _wrapped(text: str, width: int, indent: str) -> list[str]:
+    return textwrap.wrap(text, max(width, 40), initial_indent=indent, subsequent_indent=indent, break_long_words=False,
+                         break_on_hyphens=False) or [indent]

@@ -1,0 +1,63 @@
+"""`ltgen-bench protocol ...`: what a protocol id stands for, and what differs between two measurements."""
+
+import json
+from pathlib import Path
+
+import click
+
+from ltgen_bench.cli.common import Commands, debug_option, runs_option
+
+NAME = "ID|RUN|PRESET"
+
+
+@click.group(cls=Commands)
+def protocol() -> None:
+    """Show what a protocol id, a run or a preset measures, or what differs between two."""
+
+
+@protocol.command(name="show")
+@click.argument("name", metavar=NAME)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+@runs_option
+@debug_option
+def protocol_show(name: str, as_json: bool, runs: Path) -> None:
+    """Every field of a measurement, in words.
+
+    Of a run or a preset all measurements are shown: what they share once, then what is special to each.
+    """
+    from rich.console import Console
+
+    from ltgen_bench.report.lookup import find
+    from ltgen_bench.report.protocol_text import show_text
+
+    found = find(name, runs)
+    if as_json:
+        described = {key: {"id": found.ids[key], **fields} if key in found.ids else fields
+                     for key, fields in found.measurements.items()}
+        click.echo(json.dumps({found.kind: found.name, "measurements": described}, indent=1))
+    else:
+        click.echo(show_text(found, Console().width), nl=False)
+
+
+@protocol.command(name="diff")
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+@runs_option
+@debug_option
+def protocol_diff(a: str, b: str, as_json: bool, runs: Path) -> None:
+    """What differs between two measurements.
+
+    A and B are each an id, a run or a preset; measurements are paired by metric and extractor.
+    """
+    from rich.console import Console
+
+    from ltgen_bench.report.lookup import find
+    from ltgen_bench.report.protocol_text import compared, diff_text, only
+
+    first, second = find(a, runs), find(b, runs)
+    if as_json:
+        click.echo(json.dumps({"a": str(first), "b": str(second), "differ": compared(first, second),
+                               "only_a": only(first, second), "only_b": only(second, first)}, indent=1))
+    else:
+        click.echo(diff_text(first, second, Console().width), nl=False)

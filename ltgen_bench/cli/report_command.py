@@ -1,0 +1,60 @@
+"""`ltgen-bench report`: compare all runs."""
+
+from pathlib import Path
+
+import click
+
+from ltgen_bench.cli.common import FILE, FOLDER, debug_option, runs_option
+from ltgen_bench.core.errors import UserError
+
+
+@click.command()
+@runs_option
+@click.option("--out", type=FOLDER, default=Path("report"), show_default=True, help="Where tables, plots and page go.")
+@click.option("--leaderboard", "leaderboards", multiple=True, type=FILE, metavar="FILE", help="A CSV of results to show beside.")
+@click.option("--dataset", metavar="NAME", help="Only this data set.")
+@click.option("--equal", metavar="WORD,...", default="", help="A table for each of the rows alike in these: budget, sampler, "
+              "steps, omega, images, network, batch, augment, flops or seconds (of training, about).")
+@click.option("--compare-published", is_flag=True, help="Papers' rows beneath ours, with the differences in protocol.")
+@click.option("--all-papers", is_flag=True, help="Papers' numbers on every data set, not only on those of the runs.")
+@click.option("--rank", metavar="METRIC[:EXTRACTOR]", help="Print one ranking of all runs, and write nothing.")
+@click.option("--scope", metavar="NAME", help="What --rank ranks in: all (the default), few@thirds, many@count, ...")
+@click.option("--update-benchmark", is_flag=True, help="Write the tables into BENCHMARK.md, and results/ beside it.")
+@debug_option
+def report(runs: Path, out: Path, leaderboards: tuple[Path, ...], dataset: str | None, equal: str, compare_published: bool,
+           all_papers: bool, rank: str | None, scope: str | None, update_benchmark: bool) -> None:
+    """Compare all runs: tables (terminal, Markdown, CSV, LaTeX), plots and a page; papers' numbers in their own block."""
+    words = [word.strip() for word in equal.split(",") if word.strip()]
+    if rank is not None:
+        given = {"--leaderboard": leaderboards, "--compare-published": compare_published, "--all-papers": all_papers,
+                 "--update-benchmark": update_benchmark}
+        if any(given.values()):
+            unwanted = next(name for name, value in given.items() if value)
+            raise UserError(f"--rank prints one ranking and writes nothing: leave out {unwanted}, or --rank.")
+        _rank(runs, rank, scope or "all", dataset, words)
+        return
+    if scope is not None:
+        raise UserError("--scope says what --rank METRIC ranks in: give --rank too, or leave --scope out.")
+    from rich.console import Console
+
+    from ltgen_bench.core.console import TerminalProgress
+    from ltgen_bench.report import write_report as room
+
+    made = room.report(runs, out, leaderboards=leaderboards, dataset=dataset, all_papers=all_papers, equal=words,
+                       compare_published=compare_published, progress=TerminalProgress(Console(stderr=True)))
+    console = Console()
+    click.echo(made.terminal(console.width, console.is_terminal and not console.no_color))
+    if update_benchmark:
+        room.update_benchmark(made, Path("BENCHMARK.md"))
+
+
+def _rank(runs: Path, wanted: str, scope: str, dataset: str | None, equal: list[str]) -> None:
+    from rich.console import Console
+
+    from ltgen_bench.report.ranking import ranking
+    from ltgen_bench.report.table_formats import terminal
+
+    console = Console()
+    color = console.is_terminal and not console.no_color
+    tables = ranking(runs, wanted, scope=scope, dataset=dataset, equal=equal)
+    click.echo("\n".join(terminal(table, console.width, color) for table in tables), nl=False)

@@ -1,0 +1,327 @@
+"""`ltgen-bench run`: train a method, sample from it, score the images."""
+
+import json
+import re
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ltgen_bench import __version__
+from ltgen_bench.cli.common import FILE, batch_option, data_options, data_values, debug_option, runs_option
+from ltgen_bench.cli.preset_notes import planned_notes, preset_notes
+from ltgen_bench.cli.torchrun_output import launcher
+from ltgen_bench.core.errors import Interrupted, UserError
+
+if TYPE_CHECKING:
+    import torch
+    from rich.console import Console
+
+    from ltgen_bench.config.schema import RunConfig
+    from ltgen_bench.core.console import TerminalProgress
+    from ltgen_bench.data.dataset import LongTailDataset
+    from ltgen_bench.experiments.pipeline import Plan, Run
+
+
+@click.command()
+@click.option("--method", metavar="NAME", help="Method to train (ltgen-bench list methods).  [default: cbdm]")
+@click.option("--dataset", metavar="NAME", help="Data set, folder:PATH or npz:FILE.  [default: digits-lt]")
+@click.option("--recipe", type=FILE, metavar="FILE|NAME", help="A recipe of your own, or one of ltgen-bench list recipes.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override one value, e.g. method.tau=0.5.")
+@click.option("--seed", type=int, help="Training seed.  [default: the recipe's, 0]")
+@data_options
+@click.option("--budget-images", type=int, metavar="N", help="Training images seen.")
+@click.option("--budget-flops", type=float, metavar="X", help="As many images as training takes this many operations for.")
+@click.option("--budget-seconds", type=float, metavar="S", help="Likewise, by the pace of this machine.")
+@click.option("--evaluate-every", type=click.IntRange(min=1), metavar="N",
+              help="Score the averaged weights after every N training images too, for curves of quality against cost.")
+@click.option("--omega", type=float, help="Guidance strength: eps = cond + omega (cond - null).")
+@click.option("--sampler", metavar="NAME", help="Sampler (ltgen-bench list samplers).")
+@click.option("--steps", type=int, metavar="N", help="Network evaluations an image.")
+@click.option("--images-per-class", type=int, metavar="N", help="Generated images of each class.")
+@batch_option("Images that are drawn at once, and looked at at once by an extractor; auto: as many as are fastest on this "
+              "machine, which takes some seconds to find out. Training keeps train.batch_size.")
+@click.option("--network", metavar="PRESET", help="ddpm, cpu (a tenth of the cost) or digits.")
+@click.option("--augment", metavar="NAME", help="Augmentation of the training images (ltgen-bench list augmentations).")
+@click.option("--extractor", metavar="NAME,...", help="classifier, inception, vgg16, dinov2, clip or clip-b32.")
+@click.option("--extractor-weights", multiple=True, metavar="NAME=FILE", help="Weights from a file, e.g. inception=FILE.")
+@click.option("--protocol", metavar="PRESET", help="Measure under the rules of standard, cbdm-paper, oc-paper, ...")
+@click.option("--preset-sampling", is_flag=True, help="Draw as that preset expects too: labels, sampler, steps, omega, number.")
+@click.option("--method-file", type=FILE, metavar="FILE", help="A Python file with a method of your own.")
+@click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N.  [default: cuda where there is one]")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads; part of what makes bits equal.")
+@runs_option
+@click.option("--dry-run", is_flag=True, help="Print the recipe and what it will take, and stop.")
+@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON, and nothing else, on stdout.")
+@debug_option
+def run(method: str | None, dataset: str | None, recipe: Path | None, settings: tuple[str, ...],
+        extractor_weights: tuple[str, ...], method_file: Path | None, data_root: Path, device: str | None,
+        threads: int | None, evaluate_every: int | None, runs: Path, dry_run: bool, as_json: bool, **options: Any) -> None:
+    """Train a method, sample from it, and score the images.
+
+    Repeating a command continues it where it stopped; a finished run is shown.
+
+    \b
+    ltgen-bench run --method cfg --omega 1.5
+    ltgen-bench run --dataset folder:photos --imbalance-factor 100 --network cpu --budget-images 20000
+    """
+    from ltgen_bench.evaluation.presets import rules_of
+    from ltgen_bench.experiments.recipes import check_names
+
+    config = config_of(method, dataset, recipe, method_file, settings, options)
+    weights = weights_files(extractor_weights)
+    check_names(config)  # before torch is imported
+    rules = rules_of(config.evaluate)
+    from ltgen_bench.runtime.distributed import device_here, join
+
+    place = device_here(device)
+    ranks = join(place)
+    with ranks.first_goes():
+        images, chosen, progress, out = prepare(config, data_root, place, threads)
+    from ltgen_bench.evaluation.evaluator import weights_for
+    from ltgen_bench.experiments.pipeline import make_plan
+
+    if config.budget is not None and config.budget.seconds is not None and ranks.size > 1:
+        raise UserError("--budget-seconds: the pace is measured on one device, and here are several; give --budget-images or "
+                        "--budget-flops.")
+    with ranks.first_goes():
+        plans = [make_plan(config.model_copy(update={"evaluate": rule}), images, runs, device=chosen, progress=progress)
+                 for rule in rules]
+    if plans[0].config.evaluate.reference != rules[0].reference:
+        progress.say("the training images are not balanced, so the reference is the held-out test set" + (
+            "" if len(images.test) else "; there is none, so scores that need a reference are not available (--set "
+            "evaluate.reference=longtail compares with the training images)"))
+    if dry_run:
+        if ranks.first:  # of several at once each would be in the way of the others
+            from ltgen_bench.cli.dry_run import show_plan
+
+            show_plan(plans[0], chosen, ranks.size)
+        ranks.wait()
+        return
+    _header(plans[0], chosen, progress.console, ranks.size)
+    files = weights_for(rules, weights)
+    known = ranks.agree([plan.finished for plan in plans] if ranks.first else [])
+    make = carrying_out(evaluate_every)
+    with resumable():
+        results = [make(plan, device=chosen, extractor_weights=own, progress=progress, command=recorded_command(), ranks=ranks)
+                   for plan, own in zip(plans, files, strict=True)]
+    if as_json:
+        records = [result.record.model_dump(mode="json") for result in results]
+        click.echo(json.dumps(records[0] if len(records) == 1 else records, indent=1, ensure_ascii=False))
+        return
+    for result, before in zip(results, known, strict=True):
+        show(result, before, out)
+        if evaluate_every is not None:
+            _show_curve(result, out)
+    notes_of(results[-1], out)
+
+
+def config_of(method: str | None, dataset: str | None, recipe: Path | None, method_file: Path | None, settings: tuple[str, ...],
+              options: dict[str, Any]) -> "RunConfig":
+    """The configuration that the options mean; of an unknown method, data set, preset or value a `UserError`."""
+    from ltgen_bench.experiments.recipes import resolve_recipe
+    from ltgen_bench.methods import METHODS, add_method_file
+
+    if method_file is not None:
+        method = add_method_file(method_file)
+    if method is not None:
+        METHODS.check(method)
+    return resolve_recipe(recipe=recipe, method=method, dataset=dataset, overrides=overrides_of(settings, options))
+
+
+def carrying_out(evaluate_every: int | None) -> "Callable[..., Run]":
+    """What makes a run of a plan: with a curve where one is asked for."""
+    from ltgen_bench.experiments.curves import carry_out_curve
+    from ltgen_bench.experiments.pipeline import carry_out
+
+    return carry_out if evaluate_every is None else lambda plan, **given: carry_out_curve(plan, evaluate_every, **given)[0]
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """An interruption inside says which command goes on."""
+    try:
+        yield
+    except Interrupted as stopped:
+        raise Interrupted(f"{stopped}. To go on: {typed_command()}", stopped.exit_code) from None
+
+
+def overrides_of(settings: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
+    """Dotted keys -> values, of the options that were given and of --set, which wins."""
+    from ltgen_bench.config.schema import parse_setting
+
+    data = {f"data.{key}": value for key, value in data_values(options).items()}
+    protocol = check_preset(options["protocol"])
+    given = {
+        "evaluate.protocol": protocol, "evaluate.extractors": names_of(options["extractor"]),
+        "seed": options["seed"], **data,
+        "network.preset": options["network"],
+        "train.augment": options["augment"],
+        "sample.omega": options["omega"], "sample.sampler": options["sampler"], "sample.steps": options["steps"],
+        "sample.images_per_class": options["images_per_class"],
+        "sample.batch_size": options["batch"], "evaluate.batch_size": options["batch"]}
+    given = {key: value for key, value in given.items() if value is not None}
+    found = {**cleared(protocol), **_budget(options), **given, **dict(map(parse_setting, settings))}
+    return {**found, **_preset_sampling(found)} if options["preset_sampling"] else found
+
+
+def _preset_sampling(given: dict[str, Any]) -> dict[str, Any]:
+    """The key of --preset-sampling; a `UserError` beside a value that the preset states itself."""
+    from ltgen_bench.evaluation.presets import PRESETS
+
+    name = given.get("evaluate.protocol")
+    stated = {f"sample.{word}" for word in PRESETS[name].stated} if name is not None else set()
+    twice = sorted(stated & given.keys())
+    if twice:
+        raise UserError(f"--preset-sampling: {name} says what {', '.join(twice)} {'is' if len(twice) == 1 else 'are'}; leave "
+                        "out one or the other.")
+    return {"sample.as_preset": True}
+
+
+def _budget(options: dict[str, Any]) -> dict[str, Any]:
+    """The key of the one budget that was given, after taking away that of a recipe in FLOPs or seconds."""
+    keys = {"budget_images": "train.budget_images", "budget_flops": "budget.flops", "budget_seconds": "budget.seconds"}
+    given = {name: options[name] for name in keys if options[name] is not None}
+    if len(given) > 1:
+        names = " and ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UserError(f"{names}: each says how long to train; give one of them.")
+    return {"budget": None, **{keys[name]: value for name, value in given.items()}} if given else {}
+
+
+def check_preset(name: str | None) -> str | None:
+    """`name` itself; an unknown one is a `UserError` with the near match."""
+    from ltgen_bench.evaluation.presets import PRESETS
+
+    return None if name is None else PRESETS.check(name)
+
+
+def cleared(protocol: str | None) -> dict[str, None]:
+    """Overrides that take away what a recipe says where a preset asked for on the command line decides."""
+    from ltgen_bench.evaluation.preset import RULE_FIELDS
+
+    return {} if protocol is None else {f"evaluate.{name}": None for name in (*RULE_FIELDS, "reference_per_class")}
+
+
+def names_of(text: str | None) -> list[str] | None:
+    """`fid, kid` as a list."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def weights_files(pairs: tuple[str, ...]) -> dict[str, Path]:
+    """--extractor-weights as extractor -> file; a missing file is a `UserError`."""
+    weights = {}
+    for pair in pairs:
+        name, equals, file = pair.partition("=")
+        if not equals or not file:
+            raise UserError(f"--extractor-weights {pair}: write it as NAME=FILE, for example inception=weights.pth")
+        if not Path(file).is_file():
+            raise UserError(f"--extractor-weights {name}: there is no file {file}.")
+        weights[name] = Path(file)
+    return weights
+
+
+def prepare(config: "RunConfig", data_root: Path, device: str | None,
+            threads: int | None) -> "tuple[LongTailDataset, torch.device, TerminalProgress, Console]":
+    """(data set, device, progress on stderr, console on stdout); imports torch, so the caller checks names before."""
+    from rich.console import Console
+
+    from ltgen_bench.core.console import TerminalProgress
+
+    progress = TerminalProgress(Console(stderr=True))
+    import torch
+
+    from ltgen_bench.data.load import load_dataset
+    from ltgen_bench.runtime.device import choose_device
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    chosen = choose_device(device)
+    return load_dataset(config.data, data_root=data_root, progress=progress), chosen, progress, Console()
+
+
+def typed_command() -> str:
+    """The command as typed, without the path of the program."""
+    return f"{launcher()} {shlex.join(sys.argv[1:])}".rstrip()
+
+
+def recorded_command() -> str:
+    """The command for the record, which is published: absolute paths are cut to their last part."""
+    return re.sub(r"(?<![\w.])(?:~|/)[^\s'\"]*/([^\s'\"/]+)", r".../\1", typed_command())
+
+
+def about(dataset: "LongTailDataset") -> str:
+    """A data set in a few words: its name, factor, images and classes."""
+    factor = f"imbalance {dataset.imbalance_factor:g}" if dataset.imbalance_factor else "its own class counts"
+    return f"{dataset.name} ({factor}, {len(dataset.train):,} images, {dataset.num_classes} classes)"
+
+
+def place_words(device: "torch.device") -> str:
+    """`cpu, 2 threads` or `cuda:0`."""
+    import torch
+
+    threads = torch.get_num_threads()
+    return f"{device}, {threads} thread{'s' if threads > 1 else ''}" if device.type == "cpu" else str(device)
+
+
+def _header(plan: "Plan", device: "torch.device", console: "Console", processes: int) -> None:
+    config = plan.config
+    place = place_words(device) if processes == 1 else f"{processes} processes, each on {place_words(device)}"
+    lines = [f"ltgen-bench {__version__}  {config.method.name} on {about(plan.dataset)}  {place}, seed "
+             f"{config.seed}", f"run folder  {plan.folder}", *recipe_note(config), *planned_notes(plan), *warnings_of(config)]
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def recipe_note(config: "RunConfig") -> list[str]:
+    """Which recipe a method that does not come with this package takes, and what stands in it."""
+    from ltgen_bench.cli.list_command import recipe_words
+    from ltgen_bench.methods import METHODS
+
+    if not METHODS[config.method.name].code_digest:
+        return []
+    guided = "it can be guided" if METHODS[config.method.name].guidable() else "it teaches no null label, so omega is 0"
+    return [f"recipe      {config.source or 'one of your own'}: {recipe_words(config)} ({guided})"]
+
+
+def warnings_of(config: "RunConfig") -> list[str]:
+    """What is allowed and hardly meant: a budget cut so short that the learning rate never rises to its value."""
+    warmup, budget = config.train.warmup_images, config.train.budget_images
+    if 2 * warmup <= budget:
+        return []
+    return [f"note: the learning rate rises over {warmup:,} images, and the budget is {budget:,}; a short run wants a shorter "
+            f"warm-up and average, e.g. --set train.warmup_images={budget // 10} --set train.ema_halflife_images={budget // 8}"]
+
+
+def show(result: "Run", known: bool, out: "Console") -> None:
+    """The table of a run; `known` says that it was finished before."""
+    from ltgen_bench.report.run_table import score_table
+
+    record, folder = result.record, result.plan.folder
+    if known:
+        seconds = sum(stage.seconds for stage in record.stages)
+        out.print(f"finished on {record.finished[:16].replace('T', ' ')} in {seconds:.0f} s; shown from {folder} (use --seed "
+                  f"{record.seed + 1} for another)", soft_wrap=True, highlight=False, markup=False, emoji=False)
+    color = out.is_terminal and not out.no_color
+    click.echo(score_table(record, result.scores, out.width, color, folder=folder))
+
+
+def _show_curve(result: "Run", out: "Console") -> None:
+    from ltgen_bench.records.curve import CURVE_FILE, load_curve
+    from ltgen_bench.report.curve_plots import run_curve
+    from ltgen_bench.report.table_formats import terminal
+
+    file = result.plan.score_folder / CURVE_FILE
+    click.echo(terminal(run_curve(load_curve(file)), out.width, out.is_terminal and not out.no_color))
+    click.echo(f" curve     {file}")
+
+
+def notes_of(result: "Run", out: "Console") -> None:
+    """What the preset expects of the samples, where there is a preset."""
+    record = result.record
+    if record.preset:
+        click.echo(preset_notes(record.preset, result.plan.config, record.dataset, record.class_counts, out.width,
+                                result.plan.runs))

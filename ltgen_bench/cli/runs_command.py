@@ -1,0 +1,83 @@
+"""`ltgen-bench runs ...`: the runs that are there."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ltgen_bench.cli.common import Commands, debug_option, listing, runs_option
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.plain_text import printable_lines
+
+if TYPE_CHECKING:
+    from ltgen_bench.records.store import StoredRun
+
+
+@click.group(cls=Commands)
+def runs() -> None:
+    """List, show or remove runs."""
+
+
+@runs.command(name="list")
+@runs_option
+@debug_option
+def runs_list(runs: Path) -> None:
+    """All runs, finished or not."""
+    from ltgen_bench.records.store import find_runs
+
+    found = find_runs(runs)
+    if not found:
+        click.echo(f"no runs in {runs}/; make one with: ltgen-bench run")
+        return
+    listing([(str(item.folder.relative_to(runs)), _state(item), item.record.finished[:16].replace("T", " ")
+               if item.record else "") for item in found], ("run", "state", "finished"))
+    for problem in filter(None, (item.problem for item in found)):
+        click.echo(printable_lines(problem), err=True)
+
+
+def _state(item: "StoredRun") -> str:
+    """How far a run is; of several sets of scores, whose rules each follows and which half of the real images it meets."""
+    if item.record is None:
+        return item.state
+    words = [item.record.preset, f"{item.record.half} half" if item.record.half else ""]
+    return f"{item.state} ({', '.join(filter(None, words))})" if any(words) else item.state
+
+
+@runs.command(name="show")
+@click.argument("name")
+@runs_option
+@debug_option
+def runs_show(name: str, runs: Path) -> None:
+    """The scores of a run, by the name of its folder or the beginning of it: the newest against all real images."""
+    from rich.console import Console
+
+    from ltgen_bench.records.store import find_run, find_runs
+    from ltgen_bench.report.run_table import score_table
+
+    found, out = find_run(runs, name), Console()
+    beside = [item for item in find_runs(runs) if item.folder == found.folder and item.record is not None]
+    order = {None: 2, "report": 1, "selection": 0}  # of equal ones the last, which is the newest, is the largest
+    found = max(reversed(beside), key=lambda item: order.get(item.record.half if item.record else None, 0), default=found)
+    if found.record is None:
+        raise UserError(found.problem or f"{found.folder} is not finished ({found.state}); repeat its command to go on.")
+    click.echo(score_table(found.record, found.scores, out.width, out.is_terminal and not out.no_color, folder=found.folder))
+    for item in beside:
+        if item.score_folder != found.score_folder:
+            click.echo(f" also      {item.score_folder} ({_state(item)})")
+
+
+@runs.command(name="rm")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@runs_option
+@debug_option
+def runs_rm(name: str, yes: bool, runs: Path) -> None:
+    """Remove a run folder with everything in it."""
+    from ltgen_bench.records.store import find_run, remove_run
+
+    found = find_run(runs, name, method_named=True)
+    if not yes and not click.confirm(f"remove {found.folder} with its training, samples and scores?"):
+        click.echo("nothing removed")
+        return
+    remove_run(found)
+    click.echo(f"removed {found.folder}")

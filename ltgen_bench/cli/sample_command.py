@@ -1,0 +1,159 @@
+"""`ltgen-bench sample`: images from a network in a folder of diffusers."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ltgen_bench import __version__
+from ltgen_bench.cli.common import FILE, batch_option, data_options, data_values, debug_option
+from ltgen_bench.cli.run_command import place_words, resumable
+from ltgen_bench.core.errors import UserError
+
+if TYPE_CHECKING:
+    from ltgen_bench.config.schema import DataConfig, SampleConfig
+    from ltgen_bench.export.diffusers_folder import StoredNetwork
+    from ltgen_bench.export.folder_samples import Drawing
+
+
+@click.command()
+@click.argument("network", type=click.Path(path_type=Path))
+@click.option("--dataset", metavar="NAME", help="Whose classes and images they are, for a network that does not say so.")
+@data_options
+@click.option("--omega", type=float, help="Guidance strength: eps = cond + omega (cond - null).")
+@click.option("--sampler", metavar="NAME", help="Sampler (ltgen-bench list samplers).")
+@click.option("--steps", type=int, metavar="N", help="Network evaluations an image.")
+@click.option("--images-per-class", type=int, metavar="N", help="Images of each class.")
+@batch_option("Images that are drawn at once; auto: as many as are fastest on this machine, found in some seconds.")
+@click.option("--seed", type=int, metavar="N", help="Seed of the initial noise.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override one value, e.g. sample.labels=uniform.")
+@click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N.  [default: cuda where there is one]")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads; part of what makes bits equal.")
+@click.option("--out", type=FILE, metavar="FILE.npz", help="Where images and labels go.  [default: by network and settings]")
+@debug_option
+def sample(network: Path, dataset: str | None, settings: tuple[str, ...], data_root: Path, device: str | None,
+           threads: int | None, out: Path | None, **options: Any) -> None:
+    """Draw images from a network in a folder of diffusers.
+
+    NETWORK is what `ltgen-bench export` wrote, which brings the sampler and all its settings, or any class-conditional
+    UNet2DModel in safetensors that predicts the noise of DDPM's linear schedule: with num_class_embeds, or with
+    class_embed_type "identity" and class_embedding.safetensors beside it (`weight`: a row a class). A last row beyond
+    the classes of --dataset means no label. What no option says of such a one is as the recipes of its data set have it,
+    without guidance. Repeating a command continues it.
+
+    \b
+    ltgen-bench sample cbdm-digits --omega 2 --out samples.npz
+    ltgen-bench sample theirs --dataset cifar10-lt --sampler ddim --steps 100 --omega 1.5 --out theirs.npz
+    ltgen-bench evaluate theirs.npz --dataset cifar10-lt
+    """
+    changes, data = _changes(settings, options), _data(dataset, options)
+    _check_place(network)
+    from rich.console import Console
+
+    from ltgen_bench.core.console import TerminalProgress
+
+    progress = TerminalProgress(Console(stderr=True))
+    import torch
+
+    from ltgen_bench.data.load import load_dataset
+    from ltgen_bench.export.diffusers_folder import read_network
+    from ltgen_bench.export.folder_samples import draw, is_drawn, make_drawing
+    from ltgen_bench.runtime.device import choose_device
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    chosen, stored = choose_device(device), read_network(network)
+    config = _configured(stored, data, changes)
+    images = None if data is None else load_dataset(data, data_root=data_root, progress=progress)
+    drawing = make_drawing(stored, config, images)
+    place = out or Path(f"{network.resolve().name}-{drawing.digest}.npz")
+    if is_drawn(drawing, place):
+        click.echo(f"drawn before; shown from {place}")
+    else:
+        progress.say(f"ltgen-bench {__version__}  {_words(drawing)}  {place_words(chosen)}")
+        with resumable():
+            draw(drawing, place, device=chosen, progress=progress)
+    _show(drawing, place, data)
+
+
+def _changes(settings: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
+    """Values of `[sample]` that the options state."""
+    from ltgen_bench.config.schema import parse_setting
+    from ltgen_bench.sampling.samplers import SAMPLERS
+
+    stated = {key: options.pop(key) for key in ("omega", "sampler", "steps", "images_per_class", "seed")}
+    stated["batch_size"] = options.pop("batch")
+    changes = {key: value for key, value in stated.items() if value is not None}
+    for key, value in map(parse_setting, settings):
+        table, dot, name = key.partition(".")
+        if table != "sample" or not dot:
+            raise UserError(f"--set {key}: only sample.* can be set here, since nothing is trained or scored.")
+        changes[name] = value
+    if isinstance(changes.get("sampler"), str):
+        SAMPLERS.check(changes["sampler"])
+    return changes
+
+
+def _data(dataset: str | None, options: dict[str, Any]) -> "DataConfig | None":
+    from ltgen_bench.config.schema import DataConfig
+    from ltgen_bench.core.validation import validate
+    from ltgen_bench.data.catalog import find_source
+
+    values = data_values(options)
+    if dataset is None:
+        if values:
+            raise UserError(f"--{next(iter(values)).replace('_', '-')}: it says more of a data set; name that with --dataset.")
+        return None
+    find_source(dataset)
+    return validate(DataConfig, {"name": dataset, **values}, where="the command", prefix="data.")
+
+
+def _check_place(network: Path) -> None:
+    """Refuse what is no folder, and a run, before torch is imported."""
+    if (network / "config.toml").is_file():
+        raise UserError(f"{network} is a run; write its network into a folder of its own: ltgen-bench export {network} DIR, or "
+                        "draw from it by repeating its ltgen-bench run with another --omega, --sampler or --images-per-class.")
+    if not network.is_dir():
+        raise UserError(f"{network}: there is no such folder; the network of a run becomes one by: ltgen-bench export RUN DIR")
+
+
+def _configured(stored: "StoredNetwork", data: "DataConfig | None", changes: dict[str, Any]) -> "SampleConfig":
+    """As the folder says, or the recipe of the data set without guidance, with `changes` laid over it."""
+    from ltgen_bench.config.schema import SampleConfig
+    from ltgen_bench.core.validation import validate
+    from ltgen_bench.experiments.recipes import resolve_recipe
+
+    if stored.facts is not None:
+        own = stored.facts.sample
+    elif data is not None:
+        images = {"data.image_size": data.image_size, "data.columns": data.columns}
+        recipe = resolve_recipe(recipe=None, method=None, dataset=data.name,
+                                overrides={key: value for key, value in images.items() if value is not None})
+        own = recipe.sample.model_copy(update={"omega": 0.0})
+    else:
+        own = SampleConfig()
+    return validate(SampleConfig, {**own.model_dump(mode="json"), **changes}, where="the command line", prefix="sample.")
+
+
+def _words(drawing: "Drawing") -> str:
+    """The network and how it is sampled, in a few words."""
+    facts, config = drawing.network.facts, drawing.config
+    whose = f" ({facts.name})" if facts is not None else ""
+    classes = len(drawing.class_names)
+    how_many = f"{config.images_per_class:,} images of each of {classes} classes" if config.labels == "balanced" else \
+        f"{config.images_per_class * classes:,} images of random classes"
+    return (f"{drawing.network.folder}{whose}: {how_many}, {config.sampler} {config.steps}, omega {config.omega:g}, seed "
+            f"{config.seed}")
+
+
+def _show(drawing: "Drawing", out: Path, data: "DataConfig | None") -> None:
+    from ltgen_bench.export.folder_samples import sheet_of
+    from ltgen_bench.export.model_card import evaluate_command
+
+    facts, labels = drawing.network.facts, drawing.config.labels
+    if facts is not None:
+        following = evaluate_command(str(out), data or facts.data, facts.row, facts.seed, labels)
+    else:
+        assert data is not None, "a network from elsewhere has its classes from a data set"
+        following = evaluate_command(str(out), data, drawing.network.folder.resolve().name, 0, labels)
+    click.echo(f" samples   {out}\n sheet     {sheet_of(out)}\n next      {following}")

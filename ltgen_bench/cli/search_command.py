@@ -1,0 +1,134 @@
+"""`ltgen-bench search`: choose omega, steps, budget, ... on one half of the real images, and report on the other."""
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ltgen_bench import __version__
+from ltgen_bench.cli.common import debug_option, runs_option
+from ltgen_bench.cli.preset_notes import planned_notes
+from ltgen_bench.cli.run_command import (
+    about,
+    config_of,
+    notes_of,
+    place_words,
+    prepare,
+    recipe_note,
+    recorded_command,
+    resumable,
+    run,
+    show,
+    weights_files,
+)
+
+if TYPE_CHECKING:
+    from ltgen_bench.experiments.search import Found, Search
+    from ltgen_bench.report.table import Table
+
+LEFT_OUT = ("evaluate_every",)  # an option of `run` that a search has no use for
+
+
+@click.command(no_args_is_help=True)
+@click.option("--over", "axes", multiple=True, required=True, metavar="KEY=VALUE,...",
+              help="Values of the recipe to choose among; several make a grid. Seeds are averaged over.")
+@click.option("--metric", default="fid", show_default=True, metavar="NAME", help="What chooses, over all classes.")
+@click.option("--by", metavar="EXTRACTOR", help="On whose features it chooses.  [default: the first of --extractor]")
+@runs_option
+@click.option("--dry-run", is_flag=True, help="List the candidates and how many trainings they take, and stop.")
+@click.option("--json", "as_json", is_flag=True, help="Print candidates and records as JSON, and nothing else, on stdout.")
+@debug_option
+def search(axes: tuple[str, ...], metric: str, by: str | None, method: str | None, dataset: str | None, recipe: Path | None,
+           settings: tuple[str, ...], extractor_weights: tuple[str, ...], method_file: Path | None, data_root: Path,
+           device: str | None, threads: int | None, runs: Path, dry_run: bool, as_json: bool, **options: Any) -> None:
+    """Choose values of a recipe on one half of the real images, and report the chosen ones on the other half.
+
+    A number that was searched for on the images that it is reported on flatters itself. Every candidate is trained (once
+    for each distinct training), sampled, and scored against the half `selection`; the best is scored against the half
+    `report`. Takes the options of `run`. Repeating the command goes on where it stopped.
+
+    \b
+    ltgen-bench search --over sample.omega=0,0.5,1,2
+    ltgen-bench search --method cfg --over sample.omega=0.5,1 --over train.budget_images=10000,20000 --over seed=0,1,2
+    """
+    from ltgen_bench.evaluation.extractors import EXTRACTORS
+    from ltgen_bench.evaluation.metrics import METRICS
+    from ltgen_bench.evaluation.presets import rules_of
+    from ltgen_bench.experiments.recipes import check_names
+
+    METRICS.check(metric)
+    if by is not None:
+        EXTRACTORS.check(by)
+    config = config_of(method, dataset, recipe, method_file, settings, options)
+    weights = weights_files(extractor_weights)
+    check_names(config)  # before torch is imported
+    rules_of(config.evaluate)
+    images, chosen, progress, out = prepare(config, data_root, device, threads)
+    from ltgen_bench.experiments.search import carry_out_search, make_search, parse_axis
+
+    plan = make_search(config, dict(map(parse_axis, axes)), images, runs, metric=metric, extractor=by, device=chosen)
+    progress.say(f"ltgen-bench {__version__}  {config.method.name} on {about(images)}  {place_words(chosen)}")
+    progress.say(f"{plan.words}, chosen by {metric} ({plan.extractor}) on the selection half of the real images")
+    for line in (*recipe_note(plan.reports[0][0].config), *planned_notes(plan.reports[0][0])):
+        progress.say(line)
+    if dry_run:
+        _dry_run(plan)
+        return
+    known = {one.score_folder: one.finished for plans in plan.reports for one in plans}
+    with resumable():
+        found = carry_out_search(plan, device=chosen, extractor_weights=weights, progress=progress, command=recorded_command())
+    if as_json:
+        click.echo(json.dumps(_plain(found), indent=1, ensure_ascii=False))
+        return
+    from ltgen_bench.report.table_formats import terminal
+
+    click.echo(terminal(_table(found), out.width, out.is_terminal and not out.no_color))
+    for result in found.results:
+        show(result, known[result.plan.score_folder], out)
+    notes_of(found.results[-1], out)
+
+
+def _dry_run(search: "Search") -> None:
+    for candidate in search.candidates:
+        done = sum(plan.finished for plan in candidate.plans)
+        state = "finished" if done == len(candidate.plans) else f"{done} of {len(candidate.plans)} seeds finished" if done else ""
+        click.echo("\t".join(part for part in (candidate.words, str(candidate.plans[0].folder), state) if part))
+
+
+def _table(found: "Found") -> "Table":
+    """Every candidate with its score of the selection half; the chosen one is marked."""
+    from ltgen_bench.report.numbers import facts, show
+    from ltgen_bench.report.table import Cell, Head, Row, Table
+
+    plan, keys = found.search, list(found.search.candidates[0].values)
+    seeds = len(plan.candidates[0].plans)
+    heads = (*(Head(key.rpartition(".")[2], key, score=False) for key in keys),
+             Head(facts(plan.metric).heading, plan.metric), Head("run", "run", number=False))
+    rows = []
+    for place, candidate in enumerate(plan.candidates):
+        mean, spread = found.means[place], found.spreads[place]
+        score = Cell(show(plan.metric, mean, spread), mean, spread, seeds, best=place == found.chosen)
+        values = (Cell(str(candidate.values[key])) for key in keys)
+        rows.append(Row((*values, score, Cell(candidate.plans[0].folder.name))))
+    notes = [f"*: chosen by {facts(plan.metric).title} ({plan.extractor}) against the selection half of the real images. What it "
+             "scores against the other half stands below; only that is a result."]
+    if seeds > 1:
+        notes.append(f"Mean ± standard deviation over {seeds} seeds; a row names the first one's run.")
+    return Table("candidates", "candidates, on the selection half", heads, tuple(rows), tuple(notes))
+
+
+def _plain(found: "Found") -> dict[str, Any]:
+    plan = found.search
+    return {
+        "metric": plan.metric, "extractor": plan.extractor,
+        "candidates": [
+            {"values": dict(candidate.values), "mean": None if math.isnan(mean) else mean,
+             "spread": None if math.isnan(spread) else spread, "runs": [str(one.folder) for one in candidate.plans]}
+            for candidate, mean, spread in zip(plan.candidates, found.means, found.spreads, strict=True)],
+        "chosen": dict(plan.candidates[found.chosen].values),
+        "records": [result.record.model_dump(mode="json") for result in found.results]}
+
+
+search.params += [option for option in run.params if option.name not in {*LEFT_OUT, *(own.name for own in search.params)}]

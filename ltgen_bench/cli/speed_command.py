@@ -1,0 +1,242 @@
+"""`ltgen-bench speed`: how fast this machine does it, beside plain references of the same run."""
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+
+from ltgen_bench.cli.common import FILE, FOLDER, debug_option
+from ltgen_bench.config.schema import Compile
+from ltgen_bench.core.errors import UserError, unknown_name
+
+if TYPE_CHECKING:
+    import torch
+    from rich.console import Console
+
+    from ltgen_bench.config.schema import RunConfig
+    from ltgen_bench.core.progress import Progress
+    from ltgen_bench.experiments.pipeline import Plan
+    from ltgen_bench.experiments.speed.profile import Kernel
+    from ltgen_bench.experiments.speed.rows import SpeedRow
+    from ltgen_bench.report.table import Table
+
+BUSY = 0.3  # load of a core, before anything is measured
+BESIDE_KERNELS = 40  # columns that the table of kernels needs for all but their names, which the CSV has in full
+OF_METHODS = ("train", "methods")  # the stages that measure methods
+
+
+@click.command()
+@click.option("--stage", default="all", show_default=True, metavar="NAME",
+              help="What is measured: train, sample, evaluate, methods, or all of these.")
+@click.option("--method", "names", multiple=True, metavar="NAME",
+              help="Of train and methods; can be repeated.  [default: ddpm and cbdm; all of stage methods]")
+@click.option("--preset", metavar="NAME", help="Network of train and sample, at 32 x 32.  [default: ddpm, 35.7 M parameters]")
+@click.option("--batch", type=click.IntRange(min=1), metavar="N",
+              help="Images of a training step or of a sampled chunk.  [default: 16 and 16 on a CPU, 128 and 500 on CUDA]")
+@click.option("--compile", "compiling", type=click.Choice(get_args(Compile)), default="auto", show_default=True,
+              help="torch.compile of the training loop, as train.compile; auto: on CUDA.")
+@click.option("--images", type=click.IntRange(min=64), metavar="N", help="Images on each side of a metric.  [default: 4000]")
+@click.option("--features", type=click.IntRange(min=64), metavar="D", help="Features of an image.  [default: 2048]")
+@click.option("--full", is_flag=True, help="The metrics' sizes of the targets: 10,000 images, 100 classes, 50,000 x 50,000 once.")
+@click.option("--profile", is_flag=True, help="Also which kernels take the time of a training step.")
+@click.option("--recipe", metavar="DATASET/METHOD|FILE", help="Also what this recipe will take here.")
+@click.option("--data-root", type=FOLDER, default=Path("data"), show_default=True, help="Where the recipe's data set lies.")
+@click.option("--csv", "csv_file", type=FILE, metavar="FILE", help="Write the rows there too, and the kernels beside it.")
+@click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N.  [default: cuda where there is one]")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads.  [default: as many as torch takes]")
+@debug_option
+def speed(stage: str, names: tuple[str, ...], preset: str | None, batch: int | None, compiling: Compile, images: int | None,
+          features: int | None, full: bool, profile: bool, recipe: str | None, data_root: Path, csv_file: Path | None,
+          device: str | None, threads: int | None) -> None:
+    """Measure speed and memory on this machine.
+
+    Each figure stands beside a plain reference that ran in the same minutes, so that the ratio holds on any machine. Of two
+    CPU cores train, sample and methods take about five minutes each, and evaluate two; on a machine that is busy with other
+    things the figures say little.
+
+    \b
+    ltgen-bench speed --stage train --profile
+    ltgen-bench speed --stage train --method coral --method oc --recipe cifar10-lt/coral
+    ltgen-bench speed --stage methods                 the cost of training under each method
+    ltgen-bench speed --full --csv speed.csv
+    """
+    from rich.console import Console
+
+    from ltgen_bench.config.schema import NetworkConfig
+    from ltgen_bench.core.console import TerminalProgress
+    from ltgen_bench.experiments.speed import STAGES
+    from ltgen_bench.experiments.speed.conditions import FULL, NETWORK, Conditions, Sizes
+    from ltgen_bench.methods import METHODS
+
+    if stage not in (*STAGES, "all"):
+        raise unknown_name("stage", stage, [*STAGES, "all"])
+    stages = list(STAGES) if stage == "all" else [stage]
+    if names and stage not in (*OF_METHODS, "all"):
+        raise UserError(f"--method: the stage {stage} measures no methods; it is for {' and '.join(OF_METHODS)}.")
+    names = tuple(dict.fromkeys(map(METHODS.check, names)))
+    presets = get_args(NetworkConfig.model_fields["preset"].annotation)
+    if preset is not None and preset not in presets:
+        raise unknown_name("network", preset, presets)
+    progress = TerminalProgress(Console(stderr=True))
+    if recipe is not None:
+        config = _recipe(recipe)
+    if profile:
+        os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # before torch is loaded: it would tell starts and stops
+    import torch
+
+    from ltgen_bench.core.files import write_text
+    from ltgen_bench.experiments.speed.rows import comma_separated
+    from ltgen_bench.runtime.device import choose_device, hardware, versions
+    from ltgen_bench.runtime.precision import exact_float32
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    chosen = choose_device(device)
+    # what a recipe takes is found first, as in a process that did nothing before, and told last
+    foretold = [] if recipe is None else _foretold(recipe, _plan(config, data_root, chosen, progress), chosen)
+    given = {name: value for name, value in {"images": images, "features": features}.items() if value is not None}
+    conditions = Conditions(replace(FULL if full else Sizes(), **given), torch.get_num_threads(), str(chosen), names,
+                            preset or NETWORK, batch, compiling)
+    machine = {**hardware(chosen), "load": round(os.getloadavg()[0], 1)}  # of others, before
+    with exact_float32():
+        rows = [row for each in stages for row in STAGES[each](conditions, progress)]
+    out = Console()
+    _print(_table(rows, machine, versions()), out)
+    if csv_file is not None:
+        write_text(csv_file, comma_separated(rows, {**machine, **versions()}))
+        click.echo(f" csv      {csv_file}")
+    if profile:
+        from ltgen_bench.experiments.speed.profile import kernels_csv, profiled
+
+        with exact_float32():
+            kernels = profiled(conditions, progress)
+        _print(_kernels(kernels, max(20, out.width - BESIDE_KERNELS)), out)
+        if csv_file is not None:
+            beside = csv_file.with_name(f"{csv_file.stem}-profile.csv")
+            write_text(beside, kernels_csv(kernels))
+            click.echo(f" profile  {beside}")
+    for line in foretold:
+        click.echo(line)
+
+
+def _recipe(text: str) -> "RunConfig":
+    """The recipe that is meant: a file, or the shipped one of DATASET/METHOD; a `UserError` for names that are not known."""
+    from ltgen_bench.experiments.recipes import check_names, resolve_recipe
+    from ltgen_bench.methods import METHODS
+
+    dataset, slash, method = text.rpartition("/")
+    if Path(text).is_file() or text.endswith(".toml"):
+        config = resolve_recipe(recipe=Path(text), method=None, dataset=None, overrides={})
+    elif slash and dataset:
+        config = resolve_recipe(recipe=None, method=METHODS.check(method), dataset=dataset, overrides={})
+    else:
+        raise UserError(f"--recipe {text}: write it as DATASET/METHOD, for example cifar10-lt/cbdm, or name a file.")
+    check_names(config)
+    return config
+
+
+def _plan(config: "RunConfig", data_root: Path, device: "torch.device", progress: "Progress") -> "Plan":
+    """The plan that `run` would make; data that are not there are told before anything is measured."""
+    from ltgen_bench.data.load import load_dataset
+    from ltgen_bench.evaluation.presets import rules_of
+    from ltgen_bench.experiments.pipeline import make_plan
+
+    dataset = load_dataset(config.data, data_root=data_root, progress=progress)
+    config = config.model_copy(update={"evaluate": rules_of(config.evaluate)[0]})
+    return make_plan(config, dataset, Path("runs"), device=device, progress=progress)
+
+
+def _foretold(name: str, plan: "Plan", device: "torch.device") -> list[str]:
+    """What `run --dry-run` says too, in lines."""
+    from ltgen_bench.cli.run_command import place_words
+    from ltgen_bench.experiments.speed_probe import estimate
+
+    found = estimate(plan, device)
+    train, draw = (timedelta(seconds=round(seconds)) for seconds in (found.train_seconds, found.sample_seconds))
+    sample = plan.config.sample
+    images = sample.images_per_class * plan.dataset.num_classes
+    return [f" {name} will take on this {place_words(device)}, from {found.measured_steps} steps of its own:",
+            f"   training  about {train} for {plan.config.train.budget_images:,} images at "
+            f"{found.train_images_per_second:,.1f} images/s",
+            f"   sampling  about {draw} for {images:,} images by {sample.sampler} {sample.steps}, omega {sample.omega:g}, in "
+            f"{sample.precision}",
+            f"   memory    {found.memory_words}"]
+
+
+def _print(table: "Table", out: "Console") -> None:
+    from ltgen_bench.report.table_formats import terminal
+
+    click.echo(terminal(table, out.width, out.is_terminal and not out.no_color))
+
+
+def _table(rows: "Sequence[SpeedRow]", machine: dict[str, Any], packages: dict[str, str]) -> "Table":
+    from ltgen_bench.report.table import Cell, Head, Row, Table
+
+    heads = (Head("", "what", number=False), Head("ours", "value"), Head("reference", "reference"), Head("ratio", "ratio"),
+             Head("met", "met", number=False), Head("target", "target"), Head("memory", "memory_mb"),
+             Head("its memory", "reference_memory_mb"), Head("size", "size", number=False),
+             Head("reference is", "against", number=False))
+    body = tuple(Row(tuple(Cell(text) for text in _cells(row))) for row in rows)
+    notes = [f"{row.what}: the result differs by {row.difference:.1g} from that of {row.against}; {row.tolerance:g} is allowed."
+             for row in rows if not row.agrees]
+    notes += _elsewhere(rows) + _without_bf16(rows)
+    if machine["load"] > BUSY * machine["cpu_count"]:
+        notes.append(f"The machine was busy with other things (load {machine['load']} on {machine['cpu_count']} cores): the "
+                     "figures say little.")
+    where = machine["device_name"] if machine["device"] == "cuda" else machine["cpu"]
+    threads = f"{machine['threads']} {'thread' if machine['threads'] == 1 else 'threads'}"
+    notes += ["Memory is the peak beyond the input, of a network with all that it takes; ratios say how many times as fast ours "
+              "is, or as small.",
+              f"{where}, {threads}, {machine['system']}; "
+              f"{', '.join(f'{name} {version}' for name, version in packages.items())}."]
+    return Table("speed", "", heads, body, tuple(notes))
+
+
+def _elsewhere(rows: "Sequence[SpeedRow]") -> list[str]:
+    """At which sizes the targets of rows of other sizes were set, a sentence for each size."""
+    sizes: dict[str, list[str]] = {}
+    for row in rows:
+        if row.target is not None and row.target.elsewhere:
+            sizes.setdefault(row.target.elsewhere, []).append(row.what)
+    return [f"{', '.join(dict.fromkeys(whats))}: the target is for {size}." for size, whats in sizes.items()]
+
+
+def _without_bf16(rows: "Sequence[SpeedRow]") -> list[str]:
+    """Why a target of training may be out of reach, in a sentence where one is."""
+    products = {row.what for row in rows if row.unit == "TFLOP/s"}
+    if products != {"float32 products"} or all(row.met is not False for row in rows):
+        return []
+    return ["This device has no bf16 instructions, with which the targets of training were set; how near float32 is to its own "
+            "limit, matrix products and nothing else, says 'of peak'."]
+
+
+def _kernels(kernels: "Sequence[Kernel]", width: int) -> "Table":
+    from ltgen_bench.report.table import Cell, Head, Row, Table
+
+    heads = (Head("step of", "loop", number=False), Head("ms", "ms"), Head("%", "percent"), Head("calls", "calls"),
+             Head("kernel", "kernel", number=False))
+    body = tuple(Row(tuple(map(Cell, (f"{kernel.method}, {kernel.loop}", f"{kernel.ms:,.1f}", f"{kernel.percent:.1f}",
+                                      f"{kernel.calls:,.0f}", kernel.kernel[:width])))) for kernel in kernels)
+    return Table("profile", "", heads, body, ("ms, calls and % of one step, without what a kernel calls.",))
+
+
+def _cells(row: "SpeedRow") -> tuple[str, ...]:
+    met = {True: "yes", False: "NO", None: ""}[row.met]
+    short = "prdc" if "prdc" in row.against else row.against.partition(" (")[0]
+    return (f"{row.what} / {short}" if short else row.what, _figure(row.value, row.unit), _figure(row.reference, row.unit),
+            _times(row.ratio), met, row.target_words, _figure(row.memory_mb, "MB"), _figure(row.reference_memory_mb, "MB"),
+            row.size, row.against)
+
+
+def _figure(value: float, unit: str) -> str:
+    unit = unit.replace("images", "img")
+    return "" if math.isnan(value) else f"{value:,.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
+
+
+def _times(ratio: float) -> str:
+    return "" if math.isnan(ratio) else f"{ratio:.2f} x"

@@ -1,0 +1,1 @@
+"""The configuration of a run: its schema and the files that state it."""

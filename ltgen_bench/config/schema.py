@@ -1,0 +1,303 @@
+"""Everything that decides the numbers of a run: frozen, strict, read from one TOML recipe, with a digest per stage."""
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field
+
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.files import shipped_folder
+from ltgen_bench.core.validation import INVERSE, short, validate
+
+PROFILE = r"^(exp|step|pareto:[0-9]{1,6}([.][0-9]{1,9})?)$"
+DEEPEST = 16  # tables within tables; settings have two or three
+LONG_NUMBER = "a whole number in it is too long, and 64 bits are allowed"
+NESTED = f"its lists or tables are nested too deeply, and {DEEPEST} levels are allowed"
+DIGEST_SCHEMA = 1  # grows only when the meaning of an existing value changes; a new setting with a default needs none
+
+Compile = Literal["auto", "yes", "no", "graphs"]  # `graphs`: CUDA graphs too
+
+
+class Part(BaseModel):
+    """A frozen group of settings in which unknown keys and wrong types are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class DataConfig(Part):
+    """Which images, and how many of each class."""
+
+    name: str = Field(default="digits-lt", description="a catalogue name, folder:PATH, npz:FILE or hub:NAME")
+    imbalance_factor: Annotated[float, Field(ge=1)] | Literal["natural"] | None = Field(
+        default=None, json_schema_extra={INVERSE: True},
+        description="largest / smallest class count; the data set's own when absent, 'natural' keeps all images")
+    profile: str = Field(default="exp", pattern=PROFILE, description="how the class counts fall: exp, step or pareto:ALPHA")
+    split_seed: int = Field(default=0, ge=0, lt=2**32, description="seed of the draw within each class")
+    class_order: int | None = Field(
+        default=None, ge=0, lt=2**32, description="seed of the order from head to tail; by label when absent")
+    split: str | None = Field(default=None, description="a manifest file that says which images train, instead of a draw")
+    index_list: str | None = Field(default=None, description="a published list of training images, lines of PATH LABEL")
+    test_list: str | None = Field(default=None, description="likewise of the test images")
+    test_part: str | None = Field(
+        default=None, min_length=1, description="the part (folder, arrays or split) of the user's own data that serves as test; "
+        "train: a quarter of each class; none; test, or else a validation part, when absent")
+    image_size: Literal[32, 64, 128] | None = Field(
+        default=None, description="image files are cut to their centre square and resized to this; as they are when absent")
+    flip: bool | None = Field(
+        default=None, description="whether a mirrored image is still of its class; as the data set says when absent")
+    columns: tuple[str, str] | None = Field(default=None, description="image and label columns of hub:NAME; found when absent")
+
+
+class NetworkConfig(Part):
+    """The U-Net. A preset gives every value; the others override it."""
+
+    preset: Literal["ddpm", "cpu", "digits"] = "ddpm"
+    channels: tuple[int, ...] | None = Field(default=None, min_length=1, description="width of each resolution level")
+    blocks: int | None = Field(default=None, ge=1, le=8, description="residual blocks a level")
+    attention: tuple[int, ...] | None = Field(default=None, description="levels with self-attention, counted from 0")
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+
+
+class MethodConfig(BaseModel):
+    """The method's name and its raw settings, which the method's own `Settings` validates."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+    name: str = "cbdm"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings as given, without the name."""
+        return dict(self.model_extra or {})
+
+
+class TrainConfig(Part):
+    """One loop for all methods. Every schedule counts images seen, so a batch size changes none of them."""
+
+    budget_images: int = Field(default=14_400_000, gt=0, description="training images seen, with repetition")
+    batch_size: int = Field(default=64, gt=0)
+    micro_batch: int | None = Field(
+        default=None, gt=0, description="images of a batch that go through the network at once; all when absent")
+    learning_rate: float = Field(default=2e-4, gt=0)
+    warmup_images: int = Field(default=320_000, ge=0, description="the learning rate rises linearly from 0 over these")
+    ema_halflife_images: int = Field(default=443_600, ge=0, description="decay d a step of b images: b ln 2 / (1 - d)")
+    ema_rampup: float = Field(default=0.05, ge=0, description="half-life at most this share of images seen; 0: none")
+    clip_norm: float = Field(default=1.0, gt=0, description="largest norm of the whole gradient")
+    precision: Literal["auto", "float32", "bf16"] = Field(default="auto", description="auto: bf16 where it is native")
+    compile: Compile = Field(
+        default="auto", description="torch.compile; auto: on CUDA; graphs: yes, on CUDA with CUDA graphs, for small networks")
+    augment: str = Field(default="flip", description="an augmentation; flip: mirrored at random where data.flip allows it")
+
+
+class BudgetConfig(Part):
+    """A budget in what training costs, of which `train.budget_images` is made: methods of equal cost instead of equal images."""
+
+    flops: float | None = Field(default=None, gt=0, description="floating-point operations of the whole training")
+    seconds: float | None = Field(default=None, gt=0, description="of training on this machine, by a measured pace")
+
+
+class SampleConfig(Part):
+    """How images are drawn from the trained network."""
+
+    sampler: str = "ddpm"
+    steps: int = Field(default=1000, gt=0, le=1000, description="network evaluations an image")
+    omega: float = Field(default=0.0, ge=0, description="eps = cond + omega (cond - null); 0 is no guidance")
+    images_per_class: int = Field(default=500, gt=0)
+    labels: Literal["balanced", "uniform"] = Field(
+        default="balanced", description="exactly images_per_class of each, or as many in all, each label drawn at random")
+    batch_size: Annotated[int, Field(gt=0)] | Literal["auto"] = Field(
+        default=250, description="images of one fixed chunk; auto: as many as are fastest on the machine that draws them")
+    share: float | None = Field(
+        default=None, gt=0, description="as many images as this share of the training is worth in 25 guided steps each, at most "
+        "images_per_class of each class; a number before anything runs")
+    as_preset: bool = Field(
+        default=False, description="drawn as the preset of evaluate.protocol expects, in place of what is stated here")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the initial noise")
+    precision: Literal["float32", "bf16"] = "float32"
+    compile: Literal["auto", "yes", "no"] = Field(
+        default="auto", description="torch.compile; auto: on CUDA where a set takes 2 million evaluations of the network")
+
+
+class EvaluateConfig(Part):
+    """Which measurements are taken. The protocol of each is made from this and the data."""
+
+    extractors: tuple[str, ...] = Field(default=("classifier",), min_length=1)
+    batch_size: Annotated[int, Field(gt=0)] | Literal["auto"] | None = Field(
+        default=None, description="images that an extractor looks at at once, its own number when absent (auto where "
+        "sample.batch_size is); as many as are fastest here with auto; in no digest")
+    metrics: tuple[str, ...] | None = Field(
+        default=None, min_length=1, description="all when absent, but for those that are measured on request alone")
+    protocol: str | None = Field(default=None, description="the preset whose rules these are; it marks the result")
+    reference: Literal["train", "test", "longtail"] = Field(
+        default="train", description="balanced training set, held-out test set, or the long-tailed training set itself")
+    half: Literal["selection", "report"] | None = Field(
+        default=None, description="half of the reference: one to choose settings on, the other to report; all when absent")
+    selection: Literal["recipe", "fixed", "selected-on-half"] = Field(
+        default="recipe", description="how omega, steps and checkpoint were chosen")
+    images: Annotated[int, Field(gt=0)] | Literal["train"] | None = Field(
+        default=None, description="generated images that count, in equal shares of the classes (at random where labels were); "
+        "'train': as many of each class as the training set has; all when absent")
+    k: int = Field(default=5, gt=0, description="nearest neighbours of precision, recall, density and coverage")
+    edge: Literal["<=", "<"] = Field(default="<=", description="whether the edge belongs to a nearest-neighbour ball")
+    reference_per_class: int | None = Field(default=None, gt=0, description="real images of each class; all when absent")
+    classifier_steps: int | None = Field(default=None, gt=0, description="of the extractor; its own when absent")
+    downstream: bool = Field(default=True, description="train classifiers on the images")
+    downstream_steps: int | None = Field(default=None, gt=0, description="of each classifier; its own when absent")
+
+
+class Reported(Part):
+    """A number that a paper prints for this recipe. Never mixed with what we measure."""
+
+    metric: str
+    value: float
+    source: str
+
+
+class RunConfig(Part):
+    """One run from data to scores, as a recipe states it."""
+
+    source: str = Field(default="", description="where the values come from")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="training seed: weights, data order, noise")
+    data: DataConfig = DataConfig()
+    network: NetworkConfig = NetworkConfig()
+    method: MethodConfig = MethodConfig()
+    train: TrainConfig = TrainConfig()
+    budget: BudgetConfig | None = None
+    sample: SampleConfig = SampleConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    reported: tuple[Reported, ...] = ()
+
+    @classmethod
+    def from_recipe(cls, path: str | Path, *, overrides: Mapping[str, Any] | None = None, **top: Any) -> "RunConfig":
+        """Read a TOML recipe; `overrides` maps dotted keys to values, `top` sets top-level ones (`seed=3`)."""
+        return cls.from_values(read_toml(Path(path)), overrides={**(overrides or {}), **top}, where=str(path))
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any], *, overrides: Mapping[str, Any] | None = None,
+                    where: str = "the configuration") -> "RunConfig":
+        """Validate nested `values` after laying dotted `overrides` over them. All faults come in one `UserError`."""
+        merged = json.loads(json.dumps(values, default=str))
+        for key, value in (overrides or {}).items():
+            set_dotted(merged, key, value)
+        return validate(cls, merged, where=where)
+
+    def to_toml(self) -> str:
+        """The whole recipe, defaults included, ready to be saved as a file. Absent values are left out."""
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+    def train_digest(self, fingerprint: str, code: str = "") -> str:
+        """8 hex digits over data (by content), network, method and training. The seed stands beside it in the folder.
+
+        `code` is the content hash of a method's own file, for methods that do not come with the package.
+        """
+        parts = {"data": fingerprint, "network": _set(self.network), "method": _set(self.method), "train": _set(self.train)}
+        return digest({**parts, "code": code} if code else parts)
+
+    def sample_digest(self, train_digest: str) -> str:
+        """Chained: the training it belongs to, its seed, and everything about sampling."""
+        return digest({"train": train_digest, "seed": self.seed, "sample": _set(self.sample)})
+
+    def score_digest(self, sample_digest: str) -> str:
+        """Chained: the samples, and everything about measuring them but how many images are looked at at once."""
+        return digest({"sample": sample_digest, "evaluate": _set(self.evaluate.model_copy(update={"batch_size": None}))})
+
+
+def _set(part: BaseModel) -> dict[str, Any]:
+    """The values that differ from their defaults, so that a new setting with a default changes no digest."""
+    values = part.model_dump(mode="json", exclude_defaults=True)
+    if isinstance(part, MethodConfig):
+        values["name"] = part.name
+    return values
+
+
+def digest(value: Any) -> str:
+    """8 hex digits of SHA-256 over canonical JSON with the schema version."""
+    text = json.dumps({"schema": DIGEST_SCHEMA, "value": value}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The values of a TOML file; a missing or broken one is a `UserError` (with the line where TOML is broken)."""
+    try:
+        return parse_toml(path.read_text(encoding="utf-8-sig"))  # some editors put the mark of the encoding in front
+    except FileNotFoundError:
+        raise UserError(f"there is no recipe {path}.   (ltgen-bench list recipes)") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"the recipe {path} could not be read: {error}.") from error
+    except ValueError as error:
+        form = _other_form(path) if isinstance(error, tomllib.TOMLDecodeError) else ""
+        raise UserError(f"{path} is {form}; a recipe is TOML, such as `ltgen-bench run --dry-run` prints." if form else
+                        f"{path} is not valid TOML: {error}.") from error
+
+
+def _other_form(path: Path) -> str:
+    """`JSON` or `YAML` where a file that is no TOML is that by its content or its name, else nothing."""
+    text = path.read_text(encoding="utf-8-sig")
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        first = next((line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")), "")
+        yaml = path.suffix.lower() in (".yaml", ".yml") or first == "---" or re.match(r"[\w.-]+:(\s|$)", first)
+        return "YAML" if yaml else "JSON" if path.suffix.lower() == ".json" else ""
+    return "JSON"
+
+
+def recipe_path(dataset: str, method: str) -> Path:
+    """Where the shipped recipe of a method on a data set stands (perhaps not there)."""
+    return shipped_folder("baselines") / dataset / f"{method}.toml"
+
+
+def set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
+    """Put `value` at the dotted `key` (`method.tau`) of nested dictionaries; None takes the key away."""
+    *parents, last = key.split(".")
+    if len(parents) > DEEPEST:
+        raise UserError(f"--set {short(key)}: it has {len(parents) + 1:,} parts, and no setting lies so deep.")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise UserError(f"--set {key}: '{parent}' is a single value, it has no '{last}'.")
+    if value is None:
+        values.pop(last, None)
+    else:
+        values[last] = value
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """`method.tau=0.5` as (key, value); the value is read as TOML, and as plain text where it is none."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f"--set {short(text)}: write it as KEY=VALUE, for example --set method.tau=0.5")
+    try:
+        parsed = parse_toml(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value
+    except ValueError as error:
+        raise UserError(f"--set {short(text)}: {error}.") from error
+    return key.strip(), parsed
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The values of TOML. Raises `ValueError` for what is none, for numbers beyond 64 bits, and for endlessly nested tables."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except RecursionError:
+        raise ValueError(NESTED) from None
+    except ValueError as error:  # of a number with thousands of digits
+        raise ValueError(LONG_NUMBER) from error
+    level: list[Any] = [values]
+    for _ in range(DEEPEST):
+        inner = [value for one in level for value in (one.values() if isinstance(one, dict) else one)]
+        if any(isinstance(value, int) and value.bit_length() > 63 for value in inner):
+            raise ValueError(LONG_NUMBER)
+        level = [value for value in inner if isinstance(value, dict | list)]
+    if level:
+        raise ValueError(NESTED)
+    return values

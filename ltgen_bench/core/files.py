@@ -1,0 +1,256 @@
+"""Files that appear whole or not at all, the folders of the package and of its cache, and one writer per folder."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ltgen_bench.core.errors import BusyError, DamagedError, MachineError, UserError
+
+CACHE_VARIABLE = "LTGEN_BENCH_CACHE"
+LOCK_FILE = ".lock"
+CHECKSUM = "sha256"  # the key of a kept file under which its own checksum stands
+CURE = "delete it and repeat the command, and it is made again"
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, then move it into place: write, fsync, rename.
+
+    Raises `MachineError` when the disk is full; an earlier file at `path` stays as it was.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+        os.close(handle)
+    except OSError as error:
+        raise _machine_error(path, error) from error
+    part = Path(name)
+    try:
+        write(part)
+        part.chmod(0o644)  # mkstemp makes it private to the user
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise _machine_error(path, error) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(folder: Path, cure: str) -> Iterator[Path]:
+    """A folder beside `folder` to write into, which becomes it when all went well, and else is gone.
+
+    A `folder` that is there and not empty is a `UserError`, which ends in `cure`; what cannot be written a `MachineError`.
+    """
+    refuse_full(folder, cure)
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a command that was killed
+    try:
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        if folder.exists():
+            folder.rmdir()
+        unfinished.rename(folder)
+    except OSError as error:
+        raise MachineError(f"{folder} could not be written: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def refuse_full(folder: Path, cure: str) -> None:
+    """A `UserError` where `folder` is there and not empty; `cure` says what to do instead."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is there and not empty; {cure}.")
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_whole` for a text file in UTF-8."""
+    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def append_text(path: Path, text: str) -> None:
+    """Add `text` to the end of a file in UTF-8; a full disk is a `MachineError` and may leave a part of it there."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise _machine_error(path, error) from error
+
+
+def write_at(path: Path, offset: int, data: bytes | memoryview) -> None:
+    """Overwrite bytes inside a file that is there, and have them on the disk before returning.
+
+    Raises `MachineError` when the disk is full. Where this stops halfway the bytes are old, new or a mixture: what tells
+    which must be written after it.
+    """
+    try:
+        with path.open("r+b") as file:
+            file.seek(offset)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise _machine_error(path, error) from error
+
+
+def _machine_error(path: Path, error: OSError) -> MachineError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return MachineError(f"the disk is full: {path} could not be written. Files written earlier are whole; free "
+                            "some space and repeat the command to go on.")
+    return MachineError(f"{path} could not be written: {error.strerror or error}.")
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_checked_json(path: Path, values: Mapping[str, Any]) -> None:
+    """`write_whole` for a JSON object, with the checksum of its values as its last key, `sha256`."""
+    plain = json.loads(json.dumps(values))  # as it is read again: lists for tuples, text for keys
+    write_text(path, json.dumps({**plain, CHECKSUM: json_sha256(plain)}, indent=1) + "\n")
+
+
+def read_checked_json(path: Path, cure: str = CURE) -> dict[str, Any]:
+    """The values of a JSON object, without its checksum. A file of before there were checksums is read as it is.
+
+    Raises `DamagedError`, which ends in `cure`, for one that is no JSON object or has other values than were written, and
+    `MachineError` for one that cannot be read or is not there.
+    """
+    try:
+        values = json.loads(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise MachineError(f"{path} could not be read: {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{path} is damaged ({error}); {cure}.") from error
+    if not isinstance(values, dict):
+        raise DamagedError(f"{path} is damaged (it holds no JSON object); {cure}.")
+    if not vouched_for(values, json_sha256):
+        raise DamagedError(f"{path} is damaged (its values do not match its checksum); {cure}.")
+    return {key: value for key, value in values.items() if key != CHECKSUM}
+
+
+def json_sha256(values: Mapping[str, Any]) -> str:
+    """SHA-256 of plain values as JSON with sorted keys."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def vouched_for(values: Mapping[str, Any], checksum: Callable[[Mapping[str, Any]], str]) -> bool:
+    """Whether `values` has the `checksum` of its other values under `sha256`; true of values without such a key.
+
+    Where a value is the checksum of all others, its key was `sha256` too, and the damage is in the key.
+    """
+    if CHECKSUM in values:
+        return bool(values[CHECKSUM] == checksum({key: value for key, value in values.items() if key != CHECKSUM}))
+    digests = [key for key, value in values.items() if isinstance(value, str) and len(value) == 64]
+    return not any(values[key] == checksum({other: value for other, value in values.items() if other != key})
+                   for key in digests)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file or folder to `NAME.damaged`, or a number behind that, and return where it is now."""
+    names = (f"{path.name}.damaged{number or ''}" for number in count())
+    aside = next(place for name in names if not os.path.lexists(place := path.with_name(name)))
+    try:
+        path.rename(aside)
+    except OSError as error:
+        raise MachineError(f"{path} is damaged and could not be set aside: {error.strerror or error}.") from error
+    return aside
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Hold the lock of `folder`, so that two commands never write into one run."""
+    lock = FileLock(folder / LOCK_FILE)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise BusyError(f"{folder} is being written by another command; wait for it to end, or choose another "
+                        "--seed or --runs folder.") from None
+    except OSError as error:
+        raise _machine_error(folder, error) from error
+    try:
+        if not folder.is_dir():  # it was deleted before the lock was ours
+            raise BusyError(f"{folder} is being removed by another command; repeat this one.")
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def turn_to_write(folder: Path, say: Callable[[str], object]) -> Iterator[None]:
+    """Hold the lock of a folder of the cache; where another command holds it, say so and wait for that to end."""
+    with _turn(folder / LOCK_FILE, folder, say):
+        yield
+
+
+@contextmanager
+def turn_to_make(path: Path, say: Callable[[str], object]) -> Iterator[None]:
+    """The same for one file, which is to be looked for again inside: whoever came first has made it by then.
+
+    No lock is left, and where no file was made no new folder.
+    """
+    lock = path.with_name(f"{path.name}.lock")
+    new = [folder for folder in path.parents if not folder.exists()]
+    with _turn(lock, path, say):
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                lock.unlink()
+                for folder in new:  # the deepest first
+                    folder.rmdir()  # only where it is empty
+
+
+@contextmanager
+def _turn(lock_file: Path, what: Path, say: Callable[[str], object]) -> Iterator[None]:
+    lock = FileLock(lock_file)
+    try:
+        while not lock.is_locked:
+            lock_file.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # who held it has removed the empty folder
+                try:
+                    lock.acquire(timeout=0)
+                except Timeout:
+                    say(f"another command is writing {what}; waiting for it")
+                    lock.acquire()
+    except OSError as error:
+        raise _machine_error(what, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def cache_folder() -> Path:
+    """The one folder for what can be computed or fetched again; LTGEN_BENCH_CACHE moves it."""
+    moved = os.environ.get(CACHE_VARIABLE)
+    if moved:
+        return Path(moved)
+    base = os.environ.get("XDG_CACHE_HOME")
+    if base:
+        return Path(base) / "ltgen_bench"
+    try:
+        return Path.home() / ".cache" / "ltgen_bench"
+    except RuntimeError:
+        raise MachineError(f"there is no home folder for what is kept; name a folder with {CACHE_VARIABLE}.") from None
+
+
+def shipped_folder(name: str) -> Path:
+    """`baselines` or `results`: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / name
+    return inside if inside.is_dir() else package.parent / name

@@ -1,0 +1,95 @@
+"""Ctrl-C and SIGTERM: stop at once where nothing is lost, at the end of the step where something would be."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from ltgen_bench.core.errors import Interrupted
+from ltgen_bench.core.torchrun import place
+
+ECHO = 1.0  # seconds in which the echo of a signal comes
+PATIENCE = 5.0  # seconds that a step may still take after a signal, at least
+ALARM: int | None = getattr(signal, "SIGALRM", None)  # Windows has none
+
+
+class Interruption:
+    """As a context manager it takes over both signals in the main thread, and gives them back.
+
+    A signal raises `Interrupted`, except inside `deferred()`, where it is noted in `requested` for the loop to act on.
+    There it raises too where the loop does not act on it within `patience` seconds: a step that does not end is left. So does a
+    second signal, unless it is a SIGTERM within a second: torchrun sends one right after the Ctrl-C that it hands on, and
+    schedulers send it to a program and to its parent.
+    """
+
+    def __init__(self) -> None:
+        self.requested: int | None = None
+        self.patience = PATIENCE  # seconds; who knows how long a step takes says more
+        self._since = 0.0
+        self._deferring = self._failing = False
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> "Interruption":
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+            if ALARM is not None:
+                self._previous[ALARM] = signal.signal(ALARM, self._handle)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self._ring_in(0.0)
+        for number, handler in self._previous.items():
+            # torchrun ends with SIGTERM whoever is left; what went wrong is told first
+            untold = number == signal.SIGTERM and kind is not None and place().size > 1
+            signal.signal(number, signal.SIG_IGN if untold else handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if number == ALARM:
+            if self._deferring and self.requested is not None:
+                self.stop(f"stopped in the middle of a step that did not end within {self.patience:.0f} s; what was saved "
+                          "before it stays")
+            return
+        if self._failing and number == signal.SIGTERM and place().size > 1:
+            return
+        again = self.requested is not None
+        if again and number == signal.SIGTERM and time.monotonic() - self._since < ECHO:
+            return
+        self.note(number)
+        if again or not self._deferring:
+            self.stop("stopped")
+        self._ring_in(self.patience)
+
+    def _ring_in(self, seconds: float) -> None:
+        """Have an alarm after so many seconds; 0 takes it back. Only where this has taken over the signals."""
+        if ALARM is not None and ALARM in self._previous:
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    def heard(self) -> None:
+        """The loop acts on the signal now, and takes for that as long as it does."""
+        self._ring_in(0.0)
+
+    def note(self, number: int) -> None:
+        """That this signal came, here or to another process of the run."""
+        self.requested, self._since = number, time.monotonic()
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Inside, a first signal only sets `requested`. One that nobody acted on raises at the end, and is not lost."""
+        self._deferring = True
+        try:
+            yield
+        except BaseException:
+            self._failing = True
+            raise
+        finally:
+            self._deferring = False
+            self._ring_in(0.0)
+        if self.requested is not None:
+            self.stop("stopped")
+
+    def stop(self, message: str) -> None:
+        """Raise `Interrupted` with the exit code of the signal: 130 for Ctrl-C, 143 for SIGTERM."""
+        raise Interrupted(message, 128 + (self.requested or signal.SIGINT))

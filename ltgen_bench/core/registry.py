@@ -1,0 +1,167 @@
+"""Name -> entry. One small class serves methods, data sets, samplers, extractors and metrics."""
+
+import hashlib
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from ltgen_bench.core.errors import UserError, unknown_name
+from ltgen_bench.core.source_facts import source_facts
+
+T = TypeVar("T")
+
+LONGEST_NAME = 100  # bytes: a folder's name has room for 255, with digests and seeds behind it
+
+
+def label_fault(name: object) -> str:
+    """What is wrong with a name that tables are to bear, as "it ..."; an empty text where nothing is."""
+    if not isinstance(name, str):
+        return f"it is a {type(name).__name__} and no text"
+    if not name.strip():
+        return "it is empty"
+    if not name.isprintable():
+        return "it has line breaks, control characters or the like in it"
+    if "/" in name:
+        return "it has a slash in it, as paths have"
+    length = len(name.encode())
+    return f"it has {length:,} bytes, and {LONGEST_NAME} are allowed" if length > LONGEST_NAME else ""
+
+
+def name_fault(name: object) -> str:
+    """Likewise of a name that folders are to bear."""
+    fault = label_fault(name)
+    if fault or not isinstance(name, str):
+        return fault
+    if "\\" in name:
+        return "it has a backslash in it, as paths have"
+    return "it begins or ends with a blank, or begins with a dot or a dash" if name != name.strip() or name[0] in ".-" else ""
+
+
+def for_folder(text: str) -> str:
+    """`text`, a name that others chose, as a part of the name of a folder: what is not fit for that is a dash.
+
+    Where something had to go, 6 digits of a checksum tell it from others that become alike.
+    """
+    plain = "".join("-" if character in "/\\" or not character.isprintable() else character for character in text).strip()
+    short = plain.encode()[:LONGEST_NAME - 20].decode(errors="ignore")
+    if short == text:
+        return text
+    return f"{short}-{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:6]}"
+
+
+def check_name(kind: str, name: object) -> None:
+    """A `UserError` for a name that is no name for a folder; `kind` says what is called so."""
+    refuse_named(kind, name, name_fault(name))
+
+
+def check_label(kind: str, name: object) -> None:
+    """A `UserError` for a name that is none for a table; `kind` says what is called so."""
+    refuse_named(kind, name, label_fault(name))
+
+
+def refuse_named(kind: str, name: object, fault: str) -> None:
+    """A `UserError` where there is a `fault`; it shows no control characters, and of a long name the beginning."""
+    if fault:
+        shown = ascii(name)
+        raise UserError(f"{kind} {shown if len(shown) <= LONGEST_NAME else shown[:LONGEST_NAME] + '...'}: {fault}; a name is of "
+                        "letters, digits, dots, dashes and the like.")
+
+
+@dataclass(frozen=True)
+class Later(Generic[T]):
+    """An entry that `load` gives when it is first asked for; `place` says where it lies."""
+
+    place: str
+    load: Callable[[], T]
+
+    def __repr__(self) -> str:
+        return self.place
+
+
+class Registry(Generic[T]):
+    """Named entries of one kind, in the order they were added.
+
+    An entry is the thing itself or where it lies, as `"package.module:name"` (the form of Python's entry points).
+    The second form lets a bad name be refused, and the names be listed, before torch is imported.
+    """
+
+    def __init__(self, kind: str, plural: str) -> None:
+        self.kind = kind
+        self.plural = plural
+        self._entries: dict[str, T | Later[T]] = {}
+        self._others: dict[str, list[Later[T]]] = {}
+        self._refused: dict[str, Later[T]] = {}
+
+    def add(self, name: str, entry: T | str) -> None:
+        """Register `entry`. Two entries of one name are a mistake of the program, not of the user.
+
+        Raises `UserError` for a name that is none for a folder.
+        """
+        check_name(self.kind, name)
+        if name in self._entries:
+            raise ValueError(f"the {self.kind} '{name}' is registered twice: {self._entries[name]!r} and {entry!r}")
+        self._entries[name] = Later(entry, lambda: imported(entry)) if isinstance(entry, str) else entry
+
+    def add_installed(self, name: str, entry: Later[T]) -> None:
+        """Register what an installed package brings.
+
+        Where its name is taken, the first entry stays what is listed and read, and `check` refuses the name: what was trained
+        under it would be one of the two, and nobody could tell which. What has no name for a folder is listed nowhere, and
+        `check` says why.
+        """
+        if name_fault(name):
+            self._refused[name] = entry
+            return
+        if name in self._entries:
+            self._others.setdefault(name, []).append(entry)
+        else:
+            self._entries[name] = entry
+
+    def remove(self, name: str) -> None:
+        """Take an entry out again, for a program that adds its own for a while."""
+        del self._entries[self._known(name)]
+
+    def check(self, name: str) -> str:
+        """`name` itself when it is registered, once; else a `UserError` with the near match and the full list."""
+        others = self._others.get(self._known(name))
+        if others:
+            raise UserError(f"{self.kind} '{name}': several are called so, {self._entries[name]!r} and "
+                            f"{' and '.join(map(repr, others))}; uninstall all but one of them, or give them names of their own.")
+        return name
+
+    def _known(self, name: str) -> str:
+        if name in self._refused:
+            check_name(f"{self.kind} of {self._refused[name]!r}", name)
+        if name not in self._entries:
+            raise unknown_name(self.kind, name, self._entries, self.plural)
+        return name
+
+    def __getitem__(self, name: str) -> T:
+        entry = self._entries[self._known(name)]
+        if isinstance(entry, Later):
+            entry = self._entries[name] = entry.load()
+        return entry
+
+    def facts(self, name: str, *names: str) -> tuple[Any, ...]:
+        """The attributes `names` of an entry, from its source where it states them as literals, so that nothing is imported."""
+        entry = self._entries[self._known(name)]
+        found = source_facts(entry.place, names) if isinstance(entry, Later) else {}
+        if set(found) < set(names):
+            found = {attribute: getattr(self[name], attribute) for attribute in names}
+        return tuple(found[attribute] for attribute in names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def imported(place: str) -> Any:
+    """What lies at `place`, written `"package.module:name"`."""
+    module, _, attribute = place.partition(":")
+    return getattr(importlib.import_module(module), attribute)

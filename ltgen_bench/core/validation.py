@@ -1,0 +1,129 @@
+"""Values from outside as a pydantic model, or one sentence for each fault: where, what was given, what is allowed."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from ltgen_bench.core.errors import UserError, did_you_mean, inverse_hint
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def validate(model: type[M], values: Mapping[str, Any], *, where: str, prefix: str = "") -> M:
+    """`model` from `values`, or one `UserError` with every fault: key path, what was given, what is allowed."""
+    try:
+        # through JSON, whose strict mode reads a list where a tuple is meant
+        return model.model_validate_json(json.dumps(values, default=str))
+    except ValidationError as error:
+        problems = [prefix + problem for problem in _explain_all(model, [dict(fault) for fault in error.errors()])]
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise UserError(f"{where} has {count}", problems) from None
+
+
+INVERSE = "inverse"  # marks a field (in `json_schema_extra`) of which some write the inverse
+LONGEST_QUOTE = 100  # characters
+
+
+def short(text: str) -> str:
+    """`text` as a sentence can quote it: its beginning, where it is long."""
+    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}..."
+
+
+ALLOWED = {
+    "int_type": "a whole number", "int_from_float": "a whole number", "float_type": "a number", "string_type": "a text",
+    "bool_type": "true or false", "tuple_type": "a list", "finite_number": "a finite number",
+    "model_type": "a table of settings", "model_attributes_type": "a table of settings",
+}
+BOUNDS = {"gt": "above {}", "ge": "of at least {}", "lt": "below {}", "le": "of at most {}"}
+
+
+def _explain_all(model: type[BaseModel], faults: list[dict[str, Any]]) -> list[str]:
+    """One sentence for each value at fault. What the alternatives of a union say of one value becomes one sentence."""
+    by_value: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for fault in faults:
+        by_value.setdefault(_value_path(model, fault), []).append(fault)
+    # a list whose entries are at fault counts as too short as well: only the entries are named
+    bogus = [path for path, own in by_value.items() if own[0]["type"] == "too_short"
+             and any(other[:len(path)] == path and other != path for other in by_value)]
+    return [_explain(model, path, own) for path, own in by_value.items() if path not in bogus]
+
+
+def _explain(model: type[BaseModel], path: tuple[str, ...], faults: list[dict[str, Any]]) -> str:
+    key, kind, given = short(".".join(path)), faults[0]["type"], faults[0].get("input")
+    shown = short(repr(given))
+    if kind == "extra_forbidden":
+        known = list(_field_model(model, path[:-1]).model_fields)
+        return f"{key}: unknown setting.{did_you_mean(path[-1], known)} Known: {', '.join(known)}."
+    if kind == "missing":
+        return f"{key}: is needed and not given."
+    if kind == "string_pattern_mismatch":  # what is allowed stands in the field's own description
+        described = str(_field_model(model, path[:-1]).model_fields[path[-1]].description)
+        return f"{key}: {shown} is not one of {described.rpartition(': ')[2]}."
+    alternatives = [_allowed(fault, _bounds(model, path)) for fault in faults]
+    if None in alternatives:
+        return f"{key}: {shown}: {faults[0]['msg']}."
+    return f"{key}: {shown} is not {' or '.join(str(allowed) for allowed in alternatives)}.{_inverse_hint(model, path, given)}"
+
+
+def _inverse_hint(model: type[BaseModel], path: tuple[str, ...], given: Any) -> str:
+    """The inverse of a value below 1, for a setting that some papers define the other way round."""
+    field = _field_model(model, path[:-1]).model_fields.get(path[-1])
+    marked = field is not None and isinstance(field.json_schema_extra, dict) and INVERSE in field.json_schema_extra
+    return inverse_hint(given) if marked and isinstance(given, float) else ""
+
+
+def _allowed(fault: dict[str, Any], bounds: str) -> str | None:
+    """What would have been right, as the end of "is not ..."; None where pydantic's own words must do."""
+    kind, context = fault["type"], fault.get("ctx", {})
+    if kind == "literal_error":
+        expected = str(context["expected"])
+        return f"one of {expected}" if " or " in expected else expected
+    if kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
+        return f"a number {bounds}"
+    if kind == "too_short":
+        return f"long enough (at least {context['min_length']} {'entry' if context['min_length'] == 1 else 'entries'})"
+    return f"{ALLOWED[kind]} {bounds}".strip() if kind in ALLOWED else None
+
+
+def _value_path(model: type[BaseModel], fault: dict[str, Any]) -> tuple[str, ...]:
+    """The key path of the value at fault, without the names that pydantic gives the alternatives of a union."""
+    path = tuple(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return path
+    known = [depth for depth, part in enumerate(path)
+             if part.isdigit() or part in _field_model(model, path[:depth]).model_fields]
+    return path[:known[-1] + 1] if known else path
+
+
+def _field_model(model: type[BaseModel], path: Sequence[str]) -> type[BaseModel]:
+    """The model that owns the last key of `path`, as far as the path goes through models and lists of models."""
+    for name in path:
+        if name.isdigit():
+            continue
+        field = model.model_fields.get(name)
+        inner = [t for t in (field.annotation, *get_args(field.annotation))
+                 if isinstance(t, type) and issubclass(t, BaseModel)] if field is not None else []
+        if not inner:
+            break
+        model = inner[0]
+    return model
+
+
+def _bounds(model: type[BaseModel], path: Sequence[str]) -> str:
+    """`above 0 and below 1`, from the constraints of the field at `path`."""
+    names = [part for part in path if not part.isdigit()]
+    field = None
+    for depth in range(len(names)):
+        field = _field_model(model, names[:depth]).model_fields.get(names[depth], field)
+    if field is None:
+        return ""
+    constraints = list(field.metadata)
+    for alternative in get_args(field.annotation):  # of a union, each perhaps Annotated with its own
+        for info in getattr(alternative, "__metadata__", ()):
+            constraints += getattr(info, "metadata", ())
+    words = []
+    for constraint in constraints:
+        words += [text.format(getattr(constraint, name)) for name, text in BOUNDS.items() if hasattr(constraint, name)]
+    return " and ".join(words)

@@ -1,0 +1,68 @@
+"""A folder of class folders: the layout that a user's own images have."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.data.class_files import Inventory, files_in
+from ltgen_bench.data.listing import Listing, Part, class_folders, hold_out, is_hidden, some
+from ltgen_bench.data.parts import NONE, TRAIN, TRAIN_NAMES, Parts, choose_parts, find_part
+
+
+def list_folder(root: Path, where: str, test_part: str | None = None) -> Listing:
+    """`ROOT/train/CLASS/FILE` and `ROOT/test/CLASS/FILE`, or another test part by the rules of `choose_parts`.
+
+    Classes stand in the order of their names (`in_order`), images in that of their sorted file names. Raises `UserError` for a
+    missing folder, a class without images, and classes in the test part that the training part lacks.
+    """
+    folders = inner_folders(root)
+    if not find_part(folders, TRAIN_NAMES, where):
+        raise UserError(f"{where}: there is no folder {root / 'train'}; images are expected as {root}/train/CLASS/FILE and "
+                        f"{root}/test/CLASS/FILE.")
+    parts = choose_parts(folders, test_part, where)
+    class_names = class_folders(root / parts.train)
+    train, test = split_off(list_classes(root, parts.train, class_names), root, class_names, parts, where)
+    return Listing(where, root, "folder", tuple(class_names), train, test, (), parts.test, parts.unread)
+
+
+def inner_folders(root: Path) -> list[str]:
+    """Names of the folders in `root`, sorted, without hidden ones; none where there is no such folder."""
+    paths = root.iterdir() if root.is_dir() else []
+    return sorted(path.name for path in paths if path.is_dir() and not is_hidden(path.name))
+
+
+def split_off(train: Part, root: Path, class_names: list[str], parts: Parts, where: str) -> tuple[Part, Part]:
+    """(training images, test images) by `parts`: a folder `ROOT/PART/CLASS/FILE`, a share of `train`, or none."""
+    if parts.test in (TRAIN, NONE):
+        return hold_out(train, parts.test)
+    inside = inner_folders(root / parts.test)
+    strangers = sorted(set(inside) - set(class_names))
+    if strangers:
+        raise UserError(f"{where}: {parts.test} has classes that {parts.train} lacks: {some(strangers)}. Where its images have "
+                        f"no labels, choose another part: {parts.ways_out}.")
+    if not inside:
+        raise UserError(f"{where}: {root / parts.test} has no class folders, so that the labels of its images are hidden; choose "
+                        f"another part as test: {parts.ways_out}.")
+    return train, list_classes(root, parts.test, class_names)
+
+
+def list_classes(root: Path, part: str, class_names: list[str], inner: str = "") -> Part:
+    """The image files `ROOT/PART/CLASS/FILE` of every class, or those in the folder `inner` of each class folder.
+
+    Raises `UserError` for a class without images, and where images lie elsewhere or in a format that is not read.
+    """
+    places = ["/".join(filter(None, (part, name, inner))) for name in class_names]
+    inventory = Inventory(str(root / part))
+    by_class = [inventory.images_of("/".join(filter(None, (name, inner))), files_in(root / place))
+                for name, place in zip(class_names, places, strict=True)]
+    inventory.look_beside(root / part)
+    inventory.refuse()
+    for place, files in zip(places, by_class, strict=True):
+        if not files:
+            raise UserError(f"the class folder {root / place} has no images (.jpg, .jpeg, .png, ...); add some or remove the "
+                            "class.")
+    labels = np.repeat(np.arange(len(by_class)), [len(files) for files in by_class])
+    files = [f"{place}/{file}" for place, files in zip(places, by_class, strict=True) for file in files]
+    return replace(Part.of(root, files, labels), notes=inventory.notes)

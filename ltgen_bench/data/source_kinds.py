@@ -1,0 +1,126 @@
+"""How each form of data set is read and verified: arrays, or image files listed first; and which options it takes."""
+
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ltgen_bench.config.schema import DataConfig
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.progress import Progress
+from ltgen_bench.core.user_paths import user_path
+from ltgen_bench.data.folder_source import list_folder
+from ltgen_bench.data.hub import list_hub
+from ltgen_bench.data.image_cache import load_images
+from ltgen_bench.data.image_verify import verify_images
+from ltgen_bench.data.index_lists import list_indexed
+from ltgen_bench.data.large_sets import LargeSet, list_large
+from ltgen_bench.data.listing import Listing
+from ltgen_bench.data.npz import load_npz, verify_npz
+from ltgen_bench.data.overlap import refuse_shared_files
+from ltgen_bench.data.raw import RawData
+
+OPTIONS = ("imbalance_factor", "profile", "split_seed", "class_order", "split", "index_list", "test_list", "test_part",
+           "image_size")  # of the command line, of one value each
+Find = Callable[[DataConfig, Path, Progress], Listing]
+TAKEN_BY = {  # options of `DataConfig` that not every form takes, and by which they are taken
+    "index_list": "folder:PATH and the large sets", "test_list": "folder:PATH and the large sets",
+    "test_part": "folder:PATH, npz:FILE and hub:NAME",
+    "image_size": "folder:PATH, hub:NAME and the large sets", "columns": "hub:NAME",
+}
+
+
+def load_arrays(read: Callable[[Path, Progress], RawData], config: DataConfig, data_root: Path, progress: Progress) -> RawData:
+    """A set whose images come as arrays of a size of their own, so that no option of image files fits."""
+    refuse_options(config, *TAKEN_BY)
+    return read(data_root, progress)
+
+
+def verify_arrays(check: Callable[[Path, Progress], list[str]], config: DataConfig, data_root: Path, progress: Progress,
+                  update: bool) -> list[str]:
+    """Hold such a set against its published checksums. Nothing read from it is kept, so there is nothing to update."""
+    refuse_options(config, *TAKEN_BY)
+    return check(data_root, progress)
+
+
+def load_npz_file(place: Path, config: DataConfig, data_root: Path, progress: Progress) -> RawData:
+    """The arrays of a user's own npz file."""
+    refuse_options(config, *(option for option in TAKEN_BY if option != "test_part"))
+    return load_npz(place, config.test_part)
+
+
+def verify_npz_file(place: Path, config: DataConfig, data_root: Path, progress: Progress, update: bool) -> list[str]:
+    """Read every array and hash the file; see `verify_npz`."""
+    refuse_options(config, *(option for option in TAKEN_BY if option != "test_part"))
+    return verify_npz(place, config.test_part)
+
+
+def load_listed(find: Find, image_size: int | None, config: DataConfig, data_root: Path, progress: Progress) -> RawData:
+    """The images that `find` lists, at `config.image_size`, else at `image_size`, else as they are; read once and kept."""
+    listing = find(config, data_root, progress)
+    refuse_shared_files(listing)
+    for note in listing.notes:
+        progress.say(note)
+    return load_images(listing, config.image_size or image_size, verify_command(config, data_root), progress)
+
+
+def verify_listed(find: Find, image_size: int | None, config: DataConfig, data_root: Path, progress: Progress,
+                  update: bool) -> list[str]:
+    """Hold the files that `find` lists against what was read of them; see `verify_images`."""
+    listing = find(config, data_root, progress)
+    refuse_shared_files(listing)
+    for note in listing.notes:
+        progress.say(note)
+    return verify_images(listing, config.image_size or image_size, verify_command(config, data_root), progress, update)
+
+
+def find_folder(place: Path, config: DataConfig, data_root: Path, progress: Progress) -> Listing:
+    """A user's own folder: by the lists of `config`, or by its class folders."""
+    refuse_options(config, "columns")
+    if config.index_list is not None:
+        test = None if config.test_list is None else user_path(config.test_list, "--test-list")
+        if test is not None and config.test_part is not None:
+            raise UserError(f"{config.name}: --test-list and --test-part both say what serves as test; leave one out.")
+        return list_indexed(place, config.name, user_path(config.index_list, "--index-list"), test, config.test_part)
+    if config.test_list is not None:
+        raise UserError(f"{config.name}: --test-list is given without --index-list, the list of the training images.")
+    return list_folder(place, config.name, config.test_part)
+
+
+def find_large(large: LargeSet, config: DataConfig, data_root: Path, progress: Progress) -> Listing:
+    """One of the large sets, below `data_root`."""
+    refuse_options(config, "columns", "test_part")
+    return list_large(large, config, data_root)
+
+
+def find_hub(name: str, config: DataConfig, data_root: Path, progress: Progress) -> Listing:
+    """`NAME` or `NAME:CONFIG` of the Hugging Face hub."""
+    refuse_options(config, "index_list", "test_list")
+    return list_hub(name, config.columns, progress, config.test_part)
+
+
+def refuse_options(config: DataConfig, *options: str) -> None:
+    """A `UserError` for the first of these options of `config` that is set, since the form of its data set takes none."""
+    for option in options:
+        if getattr(config, option) is not None:
+            raise UserError(f"{config.name} takes no --{option.replace('_', '-')}; it is for {TAKEN_BY[option]}.")
+
+
+def option_words(data: Mapping[str, Any]) -> list[str]:
+    """The options of the command line that say what these values of `[data]` say beside the name; defaults need none."""
+    defaults = DataConfig().model_dump()
+    words = []
+    for key in OPTIONS:
+        value = data.get(key)
+        if value is not None and value != defaults[key]:
+            words += [f"--{key.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
+    return [*words, "--columns", ",".join(data["columns"])] if data.get("columns") else words
+
+
+def verify_command(config: DataConfig, data_root: Path) -> str:
+    """What the user types to verify these very images."""
+    files = config.model_dump(include={"index_list", "test_list", "test_part", "image_size", "columns"})
+    words = ["ltgen-bench", "data", "verify", config.name, *option_words(files)]
+    if data_root != Path("data"):
+        words += ["--data-root", str(data_root)]
+    return shlex.join(words)

@@ -1,0 +1,149 @@
+"""What stands beside a score: its noise floors, how far sampling moves it, and how much of it is bias."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ltgen_bench.evaluation.metrics.metric import Compute, Metric, Result, ScopeKind, Settings, Side
+from ltgen_bench.evaluation.subsets import stratified_halves, stratified_take
+
+WIDE = 512  # features; wider ones have fewer splits and at most FLOOR_IMAGES images a side, to bound the cost
+FLOOR_SPLITS = 3  # random halvings of the reference, averaged
+SPREAD_SPLITS = 4  # random halvings of the generated images
+FLOOR_IMAGES = 10_000
+
+Score = Callable[[Side, Side], Mapping[str, Result]]
+
+@dataclass(frozen=True)
+class Baseline:
+    """The scores of real images in the place of generated ones, by metric name, of `n` images.
+
+    Where that is another number than in the score itself, and the metric depends on it, `again` are the scores of as many
+    generated images, on as many real ones: only these compare with the baseline.
+    """
+
+    values: Mapping[str, float] = field(default_factory=dict)
+    n: int = 0
+    again: Mapping[str, float] = field(default_factory=dict)
+
+
+NO_BASELINE = Baseline()
+
+
+@dataclass(frozen=True)
+class Beside:
+    """The floors of one family of metrics in one scope, and the spread of its scores by metric name."""
+
+    halves: Baseline
+    held_out: Baseline
+    spread: Mapping[str, float]
+
+
+def beside(compute: Compute, metric: Metric, generated: Side, real: Side, held_out: Side, settings: Settings, kind: ScopeKind,
+           results: Mapping[str, Result]) -> Beside:
+    """Floors and spread of the metrics that `compute` gives, of which `metric` is one and `results` the scores."""
+    def score(first: Side, second: Side) -> Mapping[str, Result]:
+        return compute(first, second, settings, kind)
+
+    # Not where the metric brings its own error, nor where it takes so long that it is asked for by name.
+    own = metric.on_request or any(not math.isnan(result.uncertainty) for result in results.values())
+    return Beside(floor_half(score, metric, generated, real, settings, results),
+                  floor_test(score, metric, generated, real, held_out, settings, results),
+                  {} if own else spread(compute, metric, generated, real, settings, kind))
+
+
+def floor_half(score: Score, metric: Metric, generated: Side, real: Side, settings: Settings,
+               results: Mapping[str, Result]) -> Baseline:
+    """Mean score of a half of the reference against the other: of as many images as there are generated, where a half has
+    them."""
+    if "half" not in metric.floors:
+        return NO_BASELINE
+    wide = real.features.shape[1] > WIDE
+    found: list[Mapping[str, Result]] = []
+    count = 0
+    for split in range(1 if wide else FLOOR_SPLITS):
+        rng = np.random.default_rng([settings.seed, split])
+        halves = [real.take(half) for half in stratified_halves(real.labels, rng)]
+        count = min(len(halves[0]), len(generated), FLOOR_IMAGES if wide else len(halves[0]))
+        if count < metric.images_needed(settings):
+            return NO_BASELINE
+        first, second = (half.take(stratified_take(half.labels, count, rng)) for half in halves)
+        found.append(score(first, second))
+    values = {name: float(np.mean([results[name].value for results in found])) for name in found[0]}
+    if not _other_n(metric, found[0], results):
+        return Baseline(values, count)
+    rng = np.random.default_rng(settings.seed)
+    return Baseline(values, count, _values(score(*(side.take(stratified_take(side.labels, count, rng))
+                                                   for side in (generated, real)))))
+
+
+def floor_test(score: Score, metric: Metric, generated: Side, real: Side, held_out: Side, settings: Settings,
+               results: Mapping[str, Result]) -> Baseline:
+    """The score of held-out real images in the place of the generated ones, and no more of them.
+
+    A metric whose best value is that of real images takes those of the reference where none are held out.
+    """
+    if metric.direction == "nearest" and not len(held_out):
+        held_out = real
+    if "test" not in metric.floors or len(held_out) < metric.images_needed(settings):
+        return NO_BASELINE
+    count = min(len(held_out), len(generated))
+    found = score(held_out.take(stratified_take(held_out.labels, count, np.random.default_rng(settings.seed))), real)
+    if not _other_n(metric, found, results):
+        return Baseline(_values(found), count)
+    chosen = stratified_take(generated.labels, count, np.random.default_rng(settings.seed))
+    return Baseline(_values(found), count, _values(score(generated.take(chosen), real)))
+
+
+def _values(results: Mapping[str, Result]) -> dict[str, float]:
+    return {name: result.value for name, result in results.items()}
+
+
+def _other_n(metric: Metric, baseline: Mapping[str, Result], results: Mapping[str, Result]) -> bool:
+    """Whether other numbers of images entered a baseline than the score, so that the two do not compare."""
+    return metric.depends_on_n and any((one.n_generated, one.n_real) != (results[name].n_generated, results[name].n_real)
+                                       for name, one in baseline.items())
+
+
+def spread(compute: Compute, metric: Metric, generated: Side, real: Side, settings: Settings,
+           kind: ScopeKind) -> dict[str, float]:
+    """How far another draw of as many generated images would move each score: a standard deviation; nothing where too few.
+
+    From disjoint halves of the images, without replacement: their scores differ by sqrt(2) deviations of a half, and a
+    deviation falls with the root of the number of images. The bias of few images is in both halves and drops out, which is
+    why nothing is drawn with replacement: a bootstrap of FID moves its centre. Of wide features at most FLOOR_IMAGES real
+    images and half as many generated ones a side are compared.
+    """
+    wide = real.features.shape[1] > WIDE
+    found: dict[str, list[float]] = {}
+    rng = np.random.default_rng([settings.seed, len(generated)])
+    if wide and len(real) > FLOOR_IMAGES:
+        real = real.take(stratified_take(real.labels, FLOOR_IMAGES, rng))
+    count = 0
+    for _ in range(2 if wide else SPREAD_SPLITS):
+        halves = [generated.take(half) for half in stratified_halves(generated.labels, rng)]
+        count = min(len(halves[0]), FLOOR_IMAGES // 2) if wide else len(halves[0])
+        counts = np.unique(halves[0].labels, return_counts=True)[1]
+        if count < metric.images_needed(settings) or counts.min(initial=count) < metric.min_per_class:
+            return {}
+        scores = [compute(half.take(stratified_take(half.labels, count, rng)), real, settings, kind) for half in halves]
+        for name in scores[0]:
+            found.setdefault(name, []).append((scores[0][name].value - scores[1][name].value) ** 2)
+    return {name: math.sqrt(float(np.mean(squares)) / 2 * count / len(generated)) for name, squares in found.items()}
+
+
+def note(metric: Metric, result: Result, around: Beside, generated: Side, held_out: Side, settings: Settings) -> str:
+    """What a reader has to know of a score: what equal distributions would have, or how much of it is bias."""
+    if metric.expected is not None:
+        return f"expected of equal distributions ({metric.expected(result, settings):.3f})"
+    if metric.direction == "nearest" and metric.target is None and not len(held_out):
+        return "the real images beside it are those of the reference"
+    if metric.biased_below is None or len(generated) >= metric.biased_below:
+        return ""
+    halves = around.halves
+    if metric.name not in halves.values or metric.name not in halves.again:
+        return f"mostly bias: n < {metric.biased_below}"
+    share = "mostly" if halves.values[metric.name] >= result.value / 2 else "partly"
+    return f"{share} bias: n < {metric.biased_below} ({halves.again[metric.name]:.4g} at the floor's n = {halves.n})"

@@ -1,0 +1,292 @@
+"""The door of the evaluation room: samples and a data set in, scores out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ltgen_bench.config.schema import EvaluateConfig, SampleConfig
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.files import CACHE_VARIABLE, cache_folder
+from ltgen_bench.core.progress import SILENT, Progress
+from ltgen_bench.data.dataset import LongTailDataset
+from ltgen_bench.data.images import ImageSet
+from ltgen_bench.evaluation.caveats import Found, look_for_copies
+from ltgen_bench.evaluation.classifiers.classifier_recipe import ClassifierRecipe, downstream_recipe
+from ltgen_bench.evaluation.extractors import EXTRACTORS, Extractor
+from ltgen_bench.evaluation.features.extractor_batch import sized
+from ltgen_bench.evaluation.features.feature_cache import made_features
+from ltgen_bench.evaluation.image_sides import Sets, asks_for_training_images, featured, looked_at, possible_on, real_sides
+from ltgen_bench.evaluation.label_check import label_contradiction
+from ltgen_bench.evaluation.measure import Scope, measure, scopes_of
+from ltgen_bench.evaluation.metrics import DEFAULT, METRICS, Metric, Settings
+from ltgen_bench.evaluation.metrics.accuracy import confusion
+from ltgen_bench.evaluation.metrics.kid import subset_size
+from ltgen_bench.evaluation.presets import departures
+from ltgen_bench.evaluation.protocol import SEED, Protocol, label_fields
+from ltgen_bench.evaluation.scores import Scores
+from ltgen_bench.evaluation.subsets import at_most, canonical, shares
+from ltgen_bench.runtime.distributed import Ranks
+from ltgen_bench.runtime.precision import exact_float32
+
+Row = dict[str, Any]
+
+
+@exact_float32()
+def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig, *, device: str = "cpu",
+             cache: Path | None = None, work: Path | None = None,
+             extractor_weights: Mapping[str, Path] = MappingProxyType({}), progress: Progress = SILENT,
+             sampling: SampleConfig | None = None) -> Scores:
+    """Every measurement that `config` asks for, of `samples` against the real images of `dataset`.
+
+    `cache` keeps features and classifiers by content (default: the cache folder's `features`), `work` the predictions
+    of finished downstream classifiers, so a repeated call goes on and ends with the same bits. `extractor_weights` maps
+    an extractor to a weights file. `sampling` says how the samples were drawn, where that is known: labels that were
+    drawn at random make another protocol than counted ones. With `config.protocol` set the scores also say where they
+    depart from that preset, whose rule `config` then already is (`presets.rules_of`).
+
+    The order of the images changes nothing. Raises `UserError` for an unknown metric or extractor, for samples of
+    another shape, with labels out of range or (unless they were drawn at random) without an image of some class, for a
+    half of a long-tailed reference, and for unusable weights files.
+    """
+    _check_extractors(config, extractor_weights)
+    config, judged, sets, labels, folder = _asked(samples, dataset, config, cache, sampling)
+    metrics = [METRICS[name] for name in wanted_metrics(config)]
+    generated = sets.generated
+    if config.protocol is None and isinstance(config.images, int) and len(generated) < config.images:  # else a departure
+        progress.say(f"{len(generated):,} generated images count, where evaluate.images asks for {config.images:,}")
+    scopes = scopes_of(dataset)
+    common = {**labels, "data": judged.fingerprint, "groups": ("thirds", "count"),
+              "sample_dtype": str(generated.images.dtype), "selection": config.selection}
+    told = look_for_copies(generated, judged, device, progress)
+    rows: list[Row] = []
+    protocols: dict[str, dict[str, Any]] = {}
+    weights: dict[str, str] = {}
+    confusions: dict[str, list[list[float]]] = {}
+    contradictions: dict[bool, str] = {}  # a classifier of the classes is the better judge
+    measured = [metric for metric in metrics if "training" not in metric.needs]
+    for name in config.extractors if measured else ():
+        extractor = _built(name, dataset, config, device, folder, extractor_weights, progress)
+        weights[name] = extractor.sha256
+        found, seen, contradiction = _extractor_rows(extractor, measured, sets, judged, config, device, scopes, folder, progress)
+        if seen is not None:
+            confusions[name] = seen
+        contradictions[extractor.class_logits] = contradiction
+        size = subset_size(len(generated), len(sets.real))
+        settings = replace(Settings.of(config), kid_subset_size=size)
+        of_metric = {metric.name: extractor_protocol(metric, extractor, config, settings, common)
+                     for metric in measured}
+        rows += _stamped(told.noted(found, scopes), extractor.name, of_metric, protocols)
+    trained = [metric for metric in metrics if "training" in metric.needs]
+    if config.downstream and trained:
+        recipe = downstream_recipe(dataset.image_shape, dataset.flip, len(dataset.train), config.downstream_steps)
+        found = _downstream(told, judged, recipe, scopes, device, folder, work, progress)
+        of_metric = {metric.name: downstream_protocol(metric, recipe, common) for metric in trained}
+        rows += _stamped([row for row in found if row["metric"] in of_metric], recipe.network, of_metric, protocols)
+    return Scores.from_rows(rows, protocols, weights, preset=config.protocol or "", confusions=confusions,
+                            notes=(*told.sentences, *filter(None, [contradictions.get(True, contradictions.get(False, ""))])),
+                            departures=departures(config, labels, len(generated), weights))
+
+
+@exact_float32()
+def share_features(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig, ranks: Ranks, *, device: str,
+                   cache: Path | None = None, extractor_weights: Mapping[str, Path] = MappingProxyType({}),
+                   progress: Progress = SILENT, sampling: SampleConfig | None = None) -> None:
+    """The features that `evaluate` will ask for with these arguments, put into the cache; each of `ranks` makes a part of them.
+
+    Every rank calls this with a device of its own; the first then finds all of them.
+    """
+    config, judged, sets, _, folder = _asked(samples, dataset, config, cache, sampling)
+    metrics = [METRICS[name] for name in wanted_metrics(config) if "training" not in METRICS[name].needs]
+    for name in config.extractors if metrics else ():
+        with ranks.first_goes():  # it may be trained or fetched
+            extractor = _built(name, dataset, config, device, folder, extractor_weights, progress)
+        if len(set(ranks.everyone(extractor.sha256))) > 1:
+            raise UserError(f"the extractor '{name}' has other weights on other machines of this run; let {CACHE_VARIABLE} name "
+                            "a folder that all of them share.")
+        of_side, _ = looked_at(sets, judged, config, asks_for_training_images(possible_on(extractor, metrics)))
+        with progress.stage("features", sum(map(len, of_side.values())), "images") as stage:
+            for images in of_side.values():
+                if len(images):
+                    looking = sized(extractor, config.batch_size, images.images, folder, device, progress, ranks)
+                    made_features(images.images, looking, folder, progress, stage, ranks)
+
+
+class _Asked(NamedTuple):
+    """What an evaluation comes to: its rules, the data that judge, the images that meet, what the protocol says of the labels
+    of the generated ones, and where features are kept."""
+
+    config: EvaluateConfig
+    judged: LongTailDataset
+    sets: Sets
+    labels: Row
+    folder: Path
+
+
+def _asked(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig, cache: Path | None,
+           sampling: SampleConfig | None) -> _Asked:
+    """The samples checked against the data, and all that follows from the arguments of `evaluate`."""
+    config = _as_drawn(fitted(config, dataset), sampling)
+    uniform = sampling is not None and sampling.labels == "uniform"
+    check_samples(samples, dataset, every_class=not uniform)
+    judged = dataset if config.half is None else dataset.half(config.half)
+    generated, labels = counted(canonical(samples), dataset, config, uniform)
+    sets = Sets(generated, *(canonical(images) for images in real_sides(judged, config)))
+    return _Asked(config, judged, sets, labels, cache if cache is not None else cache_folder() / "features")
+
+
+def _built(name: str, dataset: LongTailDataset, config: EvaluateConfig, device: str, folder: Path,
+           weights: Mapping[str, Path], progress: Progress) -> Extractor:
+    """An extractor, trained on all real images where it is trained, so that it is the same for both halves."""
+    return EXTRACTORS[name].build(dataset, device=device, folder=folder, weights=weights.get(name),
+                                  steps=config.classifier_steps, progress=progress)
+
+
+def wanted_metrics(config: EvaluateConfig) -> list[str]:
+    """The metrics that `config` names; without names all but those that are measured on request alone."""
+    return list(DEFAULT if config.metrics is None else dict.fromkeys(config.metrics))
+
+
+def fitted(config: EvaluateConfig, dataset: LongTailDataset) -> EvaluateConfig:
+    """`config` with the held-out images as the reference where the training images are not balanced.
+
+    Samples have balanced labels, so a long-tailed reference would measure the shares of the classes. Who wants that
+    asks for `longtail`, which stays; it has no halves (`UserError`).
+    """
+    if config.reference == "longtail":
+        if config.half is not None:
+            raise UserError("evaluate.half: the reference is the long-tailed training set, which has no halves; take the "
+                            "reference train or test.")
+        return config
+    return config if dataset.reference_is_balanced else config.model_copy(update={"reference": "test"})
+
+
+def _as_drawn(config: EvaluateConfig, sampling: SampleConfig | None) -> EvaluateConfig:
+    """`config` that looks at as many images at once as is fastest, where it says nothing and so many were drawn at once."""
+    auto = config.batch_size is None and sampling is not None and sampling.batch_size == "auto"
+    return config.model_copy(update={"batch_size": "auto"}) if auto else config
+
+
+def counted(generated: ImageSet, dataset: LongTailDataset, config: EvaluateConfig, uniform: bool) -> tuple[ImageSet, Row]:
+    """(the generated images that count, what the protocol says of their labels); `generated` in canonical order.
+
+    `config.images` are drawn without replacement by the metrics' seed: in equal shares of the classes, or with "train" as
+    many of each as the training set has, or, where labels were drawn at random (`uniform`), at random. Where there are
+    fewer, all of them count.
+    """
+    rng = np.random.default_rng(SEED)
+    if config.images == "train":
+        generated, uniform = at_most(generated, dataset.class_counts, rng), False
+    elif uniform and config.images is not None:
+        generated = generated.take(np.sort(rng.permutation(len(generated))[:config.images]))
+    elif config.images is not None:
+        generated = at_most(generated, shares(config.images, dataset.num_classes), rng)
+    counts = np.bincount(generated.labels, minlength=dataset.num_classes).tolist()
+    return generated, label_fields(counts, uniform=uniform, asked=config.images, train_counts=dataset.class_counts)
+
+
+def check_samples(samples: ImageSet, dataset: LongTailDataset, *, every_class: bool = True) -> None:
+    """Refuse samples that cannot be judged against `dataset`: another shape, foreign labels, a class without images.
+
+    Without `every_class` some classes may be empty, as they are by chance where labels were drawn at random.
+    """
+    if samples.images.shape[1:] != dataset.image_shape:
+        given, wanted = (" x ".join(map(str, shape)) for shape in (samples.images.shape[1:], dataset.image_shape))
+        raise UserError(f"the samples are images of {given} (channels, height, width), those of {dataset.name} are "
+                        f"{wanted}; make samples of that size.")
+    if len(samples) and not 0 <= samples.labels.min() <= samples.labels.max() < dataset.num_classes:
+        outside = samples.labels[(samples.labels < 0) | (samples.labels >= dataset.num_classes)]
+        raise UserError(f"the samples have the label {outside[0]}; {dataset.name} has the labels 0 to "
+                        f"{dataset.num_classes - 1}.")
+    counts = np.bincount(samples.labels, minlength=dataset.num_classes)
+    empty = [dataset.class_names[label] for label in np.flatnonzero(counts == 0)]
+    if empty and (every_class or not len(samples)):
+        raise UserError(f"the samples have no image of class {', '.join(empty[:5])}{' ...' if empty[5:] else ''}; "
+                        f"every class of {dataset.name} needs some.")
+
+
+def check_extractors(dataset: LongTailDataset, config: EvaluateConfig, *, cache: Path | None = None,
+                     extractor_weights: Mapping[str, Path] = MappingProxyType({}), progress: Progress = SILENT) -> None:
+    """Make sure that the extractors can be had, before hours are spent on images for them.
+
+    Weights that come from elsewhere are fetched, or the user's file is read and checked. Raises `UserError` or
+    `MachineError` as `evaluate` would.
+    """
+    _check_extractors(config, extractor_weights)
+    folder = cache if cache is not None else cache_folder() / "features"
+    for kind in (EXTRACTORS[name] for name in config.extractors):
+        if kind.fetched:
+            kind.build(dataset, device="cpu", folder=folder, weights=extractor_weights.get(kind.name), steps=None,
+                       progress=progress)
+
+
+def weights_for(rules: Sequence[EvaluateConfig], weights: Mapping[str, Path]) -> list[dict[str, Path]]:
+    """The weights files among `weights` that each of several rules uses; one that none uses is a `UserError`."""
+    together = tuple(dict.fromkeys(name for rule in rules for name in rule.extractors))
+    _check_extractors(rules[0].model_copy(update={"extractors": together}), weights)
+    return [{name: path for name, path in weights.items() if name in rule.extractors} for rule in rules]
+
+
+def _check_extractors(config: EvaluateConfig, weights: Mapping[str, Path]) -> None:
+    for name in (*config.extractors, *weights):
+        EXTRACTORS.check(name)
+    unused = [name for name in weights if name not in config.extractors]
+    if unused:
+        raise UserError(f"--extractor-weights {unused[0]}={weights[unused[0]]}: the extractor '{unused[0]}' is not "
+                        f"used; add it to evaluate.extractors (now {', '.join(config.extractors)}), or leave the "
+                        "option out.")
+
+
+def _extractor_rows(extractor: Extractor, metrics: list[Metric], sets: Sets, dataset: LongTailDataset,
+                    config: EvaluateConfig, device: str, scopes: list[Scope], folder: Path,
+                    progress: Progress) -> tuple[list[Row], list[list[float]] | None, str]:
+    """Rows of one extractor: features of all sets, then every metric that its features and logits allow.
+
+    And the confusion of the classes, where the extractor classifies them and label accuracy is asked for; and what the labels
+    contradict.
+    """
+    possible = possible_on(extractor, metrics)
+    sides = featured(extractor, sets, dataset, config, asks_for_training_images(possible), device, folder, progress)
+    seen = None
+    if any("class logits" in metric.needs for metric in possible) and sides.generated.logits is not None:
+        shares = confusion(sides.generated.logits, sides.generated.labels)
+        seen = [[round(share, 6) for share in row] for row in np.nan_to_num(shares, nan=-1.0).tolist()]
+    contradiction = label_contradiction(sides.generated, sides.real, sides.held_out, dataset.class_names, extractor.class_logits)
+    with progress.stage("metrics", len(scopes), "scopes") as stage:
+        return measure(possible, sides, scopes, Settings.of(config, device), stage), seen, contradiction
+
+
+def _downstream(told: Found, dataset: LongTailDataset, recipe: ClassifierRecipe, scopes: list[Scope], device: str,
+                folder: Path, work: Path | None, progress: Progress) -> list[Row]:
+    from ltgen_bench.evaluation.downstream import taught_by  # imports torch
+
+    # What the real set teaches is the same for every method, so it is kept beside the features.
+    folders = {"real-lt": folder, "synthetic": work, "real-lt+synthetic": work}
+    return taught_by(canonical(dataset.train), told.generated, canonical(dataset.test), told.held_out, scopes, recipe,
+                     num_classes=dataset.num_classes, device=device, folders=folders, progress=progress)
+
+
+def extractor_protocol(metric: Metric, extractor: Extractor, config: EvaluateConfig, settings: Settings,
+                       common: Mapping[str, Any]) -> Protocol:
+    """The measurement of `metric` on what `extractor` sees; `common` holds what all measurements share."""
+    on_logits = "features" not in metric.needs
+    return Protocol(extractor=extractor.name, resize=extractor.resize,
+                    weights=extractor.logits_id if on_logits else extractor.weights_id,
+                    **metric.protocol_fields(config, settings), **common)
+
+
+def downstream_protocol(metric: Metric, recipe: ClassifierRecipe, common: Mapping[str, Any]) -> Protocol:
+    """The measurement of a downstream metric with classifiers of `recipe`."""
+    return Protocol(metric=metric.name, revision=metric.revision, training=recipe.words, steps=recipe.steps, **common)
+
+
+def _stamped(rows: list[Row], extractor: str, of_metric: Mapping[str, Protocol],
+             protocols: dict[str, dict[str, Any]]) -> list[Row]:
+    """`rows` with their extractor and protocol id; the protocols that occur go into `protocols`."""
+    for row in rows:
+        protocol = of_metric[row["metric"]]
+        protocols[protocol.id] = protocol.describe()
+    return [{**row, "extractor": extractor, "protocol": of_metric[row["metric"]].id} for row in rows]

@@ -1,0 +1,77 @@
+"""How many images an extractor looks at at once: its own number, one that was asked for, or the fastest one of this machine.
+
+The number is part of the key of kept features, since it changes their last bits. So one that was found is kept beside them,
+and a later evaluation on such a machine finds number and features again. No protocol depends on it.
+"""
+
+import copy
+import hashlib
+import json
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import UInt8
+
+from ltgen_bench.core.files import write_text
+from ltgen_bench.core.progress import Progress
+from ltgen_bench.evaluation.extractors import Extractor
+from ltgen_bench.evaluation.features.feature_cache import feature_file
+from ltgen_bench.evaluation.features.feature_file import BLOCK
+from ltgen_bench.runtime.batch_size import AUTO, fastest_size
+from ltgen_bench.runtime.distributed import ALONE, Ranks
+
+
+def sized(extractor: Extractor, asked: int | Literal["auto"] | None, images: UInt8[np.ndarray, "N C H W"], folder: Path,
+          device: str, progress: Progress, ranks: Ranks = ALONE) -> Extractor:
+    """`extractor`, looking at as many of `images` at once as is `asked`: so many, or its own number for None.
+
+    For "auto" it is the number that was found on such a machine before (a file in `folder`), or the extractor's own where
+    `folder` has all features of `images` by that; else it is found now, in a few seconds, and kept. Of several `ranks` the
+    first one decides.
+    """
+    if asked != AUTO:
+        return extractor if asked is None else _with(extractor, asked)
+    return _with(extractor, ranks.agree(_found(extractor, images, folder, device, progress) if ranks.first else 0))
+
+
+def _with(extractor: Extractor, size: int) -> Extractor:
+    other = copy.copy(extractor)  # the network is shared
+    other.batch_size = size
+    return other
+
+
+def _found(extractor: Extractor, images: UInt8[np.ndarray, "N C H W"], folder: Path, device: str, progress: Progress) -> int:
+    import torch
+
+    place = torch.device(device)
+    kind = torch.cuda.get_device_name(place) if place.type == "cuda" else f"cpu, threads {torch.get_num_threads()}"
+    about = {"extractor": extractor.name, "weights": extractor.weights_id, "precision": extractor.precision, "device": kind,
+             "shape": list(images.shape[1:])}
+    note = folder / f"batch-{extractor.name}-{hashlib.sha256(repr(about).encode()).hexdigest()[:16]}.json"
+    known = _noted(note)
+    for size in (known, extractor.batch_size):
+        if size is not None and _kept(_with(extractor, size), images, folder):
+            return size
+    if known is not None:
+        return known
+    seen = images[:BLOCK]
+    # more than the images of one block never go through together; a power of two cuts a block into whole batches
+    size = fastest_size(lambda count: _with(extractor, count)(np.resize(seen, (count, *images.shape[1:]))), place, largest=BLOCK)
+    write_text(note, json.dumps({**about, "batch_size": size}) + "\n")
+    progress.say(f"{extractor.name} looks at {size:,} images at once, which is fastest here")
+    return size
+
+
+def _noted(note: Path) -> int | None:
+    """The number in the file `note`; None where there is none, or none that can be read."""
+    try:
+        size = json.loads(note.read_text(encoding="utf-8"))["batch_size"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return size if isinstance(size, int) and 0 < size <= BLOCK else None
+
+
+def _kept(extractor: Extractor, images: UInt8[np.ndarray, "N C H W"], folder: Path) -> bool:
+    """Whether all features are there."""
+    return not feature_file(images, extractor, folder).missing()

@@ -1,0 +1,93 @@
+"""Features kept by content: an image goes through an extractor once, whatever its file was called.
+
+The key holds who looks and what is seen: one changed pixel is another key, a renamed folder is not. An interrupted pass over
+a large set goes on where it stood.
+"""
+
+import hashlib
+from itertools import islice, zip_longest
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from ltgen_bench.core.errors import MachineError
+from ltgen_bench.core.files import turn_to_write
+from ltgen_bench.core.progress import Progress, Stage
+from ltgen_bench.evaluation.extractors import Extractor, Features
+from ltgen_bench.evaluation.features.feature_file import About, FeatureFile
+from ltgen_bench.runtime.distributed import ALONE, Ranks
+
+
+def cached_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, folder: Path, progress: Progress,
+                    stage: Stage) -> Features:
+    """Features of `images` in their order, from `folder` where they are known; `stage` advances by images.
+
+    The arrays are mapped from their file; what is written into them stays in this process. Two commands that need the
+    same features make them once. Raises `MachineError` when a feature is not finite, naming the extractor.
+    """
+    file = made_features(images, extractor, folder, progress, stage)
+    file.mark_used()
+    return file.read()
+
+
+def made_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, folder: Path, progress: Progress, stage: Stage,
+                  ranks: Ranks = ALONE) -> FeatureFile:
+    """The file of these features, whole; of several `ranks` each looks at a part of the images, and the first one writes."""
+    file = feature_file(images, extractor, folder)
+    if not ranks.agree(bool(ranks.first and file.missing())):
+        stage.advance(len(images))
+        return file
+    with ranks.first_alone(turn_to_write(file.folder, progress.say)):
+        missing = ranks.agree(file.missing(progress.say) if ranks.first else [])
+        stage.advance(len(images) - sum(len(images[block]) for block in missing))
+        for start in range(0, len(missing), ranks.size):
+            blocks = missing[start:start + ranks.size]  # together they have batches for all, however large these are
+            for block, found in zip(blocks, _extract(images, blocks, extractor, stage, ranks), strict=ranks.first):
+                file.write(block, found)
+    return file
+
+
+def feature_file(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, folder: Path) -> FeatureFile:
+    """The file in `folder` for these features, whole, in parts or not there."""
+    about = about_features(images, extractor)
+    return FeatureFile(folder / f"{extractor.name}-{about.key[:32]}", about, feature_dim=extractor.feature_dim,
+                       has_logits=extractor.has_logits)
+
+
+def about_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor) -> About:
+    """Who looks (name, weights, resize rule, precision, batch size) at what (shape and pixels), and the key of it all."""
+    who = (extractor.name, extractor.weights_id, extractor.logits_id, extractor.sha256, extractor.resize, extractor.precision,
+           extractor.batch_size, images.shape)
+    digest = hashlib.sha256(repr(who).encode())
+    digest.update(np.ascontiguousarray(images).data)  # 0.1 s for the 150 MB of CIFAR
+    return About(digest.hexdigest(), extractor.name, extractor.sha256, extractor.resize, extractor.precision,
+                 extractor.batch_size, images.shape)
+
+
+def _extract(images: UInt8[np.ndarray, "N C H W"], blocks: list[slice], extractor: Extractor, stage: Stage,
+             ranks: Ranks) -> list[Features]:
+    """Features of each of `blocks`, every batch by one of the ranks in turn; nothing but in the first."""
+    size = extractor.batch_size
+    batches = [[images[block][start:start + size] for start in range(0, len(images[block]), size)] for block in blocks]
+    together = [batch for of_block in batches for batch in of_block]
+    own: list[Features] = []
+    for turn in range(0, len(together), ranks.size):
+        mine = turn + ranks.rank
+        if mine < len(together):
+            own.append(extractor(together[mine]))
+        stage.advance(sum(map(len, together[turn:turn + ranks.size])), extractor.name)
+    seen = iter([found for turn in zip_longest(*ranks.collected(own)) for found in turn if found is not None])
+    return [_joined(list(islice(seen, len(of_block))), extractor) for of_block in batches] if ranks.first else []
+
+
+def _joined(seen: list[Features], extractor: Extractor) -> Features:
+    """The features of a block from those of its batches. Raises `MachineError` where some are not finite."""
+    logits = [batch.logits for batch in seen if batch.logits is not None]
+    found = Features(np.concatenate([batch.features for batch in seen]), np.concatenate(logits) if logits else None)
+    for values in found:
+        if values is not None and not np.isfinite(values).all():
+            broken = int((~np.isfinite(values)).any(axis=1).sum())
+            raise MachineError(f"the extractor '{extractor.name}' gave features that are not finite for {broken} of "
+                               f"{len(values)} images; its weights (sha256 {extractor.sha256[:16]}) may be broken.")
+    return found

@@ -1,0 +1,87 @@
+"""Features of a few shipped images as they were when they were stored, to hold a machine against.
+
+Processors differ in the last bits of float32, so that features are kept and not a hash of them. The images are the first of
+each class of the digits' test set, in canonical order; scikit-learn ships them. The features of Inception belong to the
+tensors of 2015-12-05, in whatever file they come.
+
+`python -m ltgen_bench.evaluation.features.reference_features INCEPTION.pth` makes the file again, after new weights of
+the classifier.
+"""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+from jaxtyping import Float32
+from safetensors.numpy import load_file, safe_open, save_file
+
+from ltgen_bench.config.schema import DataConfig
+from ltgen_bench.core.files import cache_folder, write_whole
+from ltgen_bench.core.progress import SILENT
+from ltgen_bench.data import ImageSet, LongTailDataset, load_dataset
+from ltgen_bench.evaluation.extractors import EXTRACTORS, Extractor
+from ltgen_bench.evaluation.subsets import canonical
+
+FILE = Path(__file__).parents[1] / "extractors" / "weights" / "digits_features.safetensors"
+DATASET = "digits-lt"
+FEW = 4  # images for networks that take seconds
+TOLERANCE = 1e-4  # of the largest feature
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What was stored: the content hash of the images, and by extractor the id of its weights and what it saw."""
+
+    content: str
+    weights: dict[str, str]
+    features: dict[str, Float32[np.ndarray, "N D"]]
+
+    def difference(self, name: str, found: Float32[np.ndarray, "N D"]) -> float:
+        """The largest difference to what was stored under `name`, as a share of the largest stored feature."""
+        stored = self.features[name]
+        return float(np.abs(found[:len(stored)] - stored).max() / np.abs(stored).max())
+
+
+def read_reference(path: Path = FILE) -> Reference:
+    """The shipped reference."""
+    with safe_open(path, framework="np") as file:
+        facts = json.loads(file.metadata()["facts"])
+    return Reference(facts["content"], facts["weights"], load_file(path))
+
+
+def reference_images(dataset: LongTailDataset) -> ImageSet:
+    """The first two test images of every class in canonical order."""
+    images = canonical(dataset.test)
+    first = [np.flatnonzero(images.labels == label)[:2] for label in range(dataset.num_classes)]
+    return images.take(np.concatenate(first))
+
+
+def store(path: Path, inception: Path) -> None:
+    """Look at the images with the shipped classifier and with Inception from a file, and keep what they see."""
+    dataset = load_dataset(DataConfig(name=DATASET))
+    images = reference_images(dataset)
+
+    def build(name: str, weights: Path | None) -> Extractor:
+        return EXTRACTORS[name].build(dataset, device="cpu", folder=cache_folder() / "features", weights=weights, steps=None,
+                                      progress=SILENT)
+
+    classifier, network = build("classifier", None), build("inception", inception)
+    seen = classifier(images.images)
+    assert seen.logits is not None, "a classifier has logits"
+    arrays = {"classifier": seen.features, "logits": seen.logits, "inception": network(images.images[:FEW]).features}
+    facts = {"content": images.content_hash(), "weights": {found.name: found.weights_id for found in (classifier, network)}}
+    # One entry, since several are written in any order: equal features shall be equal files.
+    write_whole(path, lambda part: save_file(arrays, part, metadata={"facts": json.dumps(facts, sort_keys=True)}))
+
+
+def main() -> None:
+    """Write the shipped file anew."""
+    store(FILE, Path(sys.argv[1]))
+    click.echo(f"wrote {FILE}")
+
+
+if __name__ == "__main__":
+    main()

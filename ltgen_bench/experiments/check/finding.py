@@ -1,0 +1,53 @@
+"""What a check found, and what checks are given."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ltgen_bench.core.files import cache_folder
+from ltgen_bench.data.dataset import LongTailDataset
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the self-check: what was looked at, the figure found and its bound. A note is neither ok nor failed."""
+
+    name: str
+    state: Literal["ok", "FAILED", "note"]
+    figure: str
+    bound: str = ""
+    value: float = math.nan
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the checks look at: the digits that ship with scikit-learn, a device, a cache, and weights files that are given."""
+
+    dataset: LongTailDataset
+    device: str = "cpu"
+    cache: Path = field(default_factory=cache_folder)
+    weights: Mapping[str, Path] = field(default_factory=dict)
+
+
+def at_most(name: str, value: float, bound: float) -> Finding:
+    """Whether `value` is a number of at most `bound`."""
+    return Finding(name, "ok" if value <= bound else "FAILED", f"{value:.3g}", f"at most {bound:g}", value)
+
+
+def at_least(name: str, value: float, bound: float, unit: str = "") -> Finding:
+    """Whether `value` is a number of at least `bound`, both in `unit`."""
+    unit = f" {unit}" if unit else ""
+    return Finding(name, "ok" if value >= bound else "FAILED", f"{value:.3g}{unit}", f"at least {bound:g}{unit}", value)
+
+
+def near(name: str, value: float, expected: float, tolerance: float) -> Finding:
+    """Whether `value` is `expected`, within `tolerance` (absolute)."""
+    state: Literal["ok", "FAILED"] = "ok" if abs(value - expected) <= tolerance else "FAILED"
+    return Finding(name, state, f"{value:.6g}", f"{expected:.6g} within {tolerance:g}", value)
+
+
+def note(name: str, figure: str) -> Finding:
+    """Something to know that cannot fail."""
+    return Finding(name, "note", figure)

@@ -1,0 +1,80 @@
+"""What there is to compute with: versions, device, memory and disk."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+import torch
+from packaging.requirements import Requirement  # matplotlib brings it along
+
+from ltgen_bench.core.files import CACHE_VARIABLE
+from ltgen_bench.experiments.check.finding import Finding, Machine, at_least, at_most, note
+from ltgen_bench.runtime.device import hardware, versions
+from ltgen_bench.runtime.precision import exact_float32
+
+MEMORY_GB, DISK_GB = 1.0, 1.0  # for the digits; 50,000 images of 2048 features take 3 and 1
+
+
+def installed(machine: Machine) -> Iterator[Finding]:
+    """Whether every required package is there in a version that is known to do."""
+    yield note("versions", ", ".join(f"{name} {number}" for name, number in versions().items()))
+    wrong = []
+    for line in requires("ltgen-bench") or []:
+        requirement = Requirement(line)
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            number = version(requirement.name)
+        except PackageNotFoundError:
+            number = "missing"
+        if number == "missing" or not requirement.specifier.contains(number, prereleases=True):
+            wrong.append(f"{requirement.name} {number}")
+    yield Finding("required packages", "FAILED" if wrong else "ok", ", ".join(wrong) or "all there",
+                  "the versions that pyproject.toml states")
+
+
+def arithmetic(machine: Machine) -> Iterator[Finding]:
+    """Whether a convolution on the device is float32 to its last digits, and not a shorter format in its place."""
+    device = torch.device(machine.device)
+    facts = hardware(device)
+    yield note("device", f"{facts['device']}: {facts['device_name']}, {facts['threads']} threads")
+    generator = torch.Generator().manual_seed(0)
+    images, weights = (torch.randn(shape, generator=generator, dtype=torch.float64)
+                       for shape in ((4, 64, 16, 16), (64, 64, 3, 3)))
+    exact = torch.nn.functional.conv2d(images, weights)
+    with exact_float32():
+        found = torch.nn.functional.conv2d(images.float().to(device), weights.float().to(device)).double().cpu()
+    yield at_most("convolutions in float32", float((found - exact).abs().max() / exact.abs().max()), 1e-5)
+
+
+def room(machine: Machine) -> Iterator[Finding]:
+    """Free memory, and a cache folder that can be written, with space left."""
+    free = free_memory()
+    if free is not None:
+        yield at_least("free memory", free / 1e9, MEMORY_GB, "GB")
+    folder = machine.cache
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        yield Finding("cache folder", "FAILED", f"{folder}: {error.strerror or error}", f"writable; {CACHE_VARIABLE} moves it")
+        return
+    yield note("cache folder", str(folder))
+    yield at_least("free disk there", shutil.disk_usage(folder).free / 1e9, DISK_GB, "GB")
+
+
+def free_memory() -> int | None:
+    """Bytes that can be taken without pushing anything out; None where the system does not tell."""
+    info = Path("/proc/meminfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return None

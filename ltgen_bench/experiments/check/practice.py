@@ -1,0 +1,138 @@
+"""The part of the contract of methods that goes through the training loop and the sampler."""
+
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ltgen_bench.core.errors import Interrupted
+from ltgen_bench.core.interruption import Interruption
+from ltgen_bench.core.progress import SILENT
+from ltgen_bench.diffusion.draws import Draws
+from ltgen_bench.diffusion.guidance import Denoiser, Guidance
+from ltgen_bench.diffusion.schedule import Schedule
+from ltgen_bench.experiments.check.trial import CPU, SHAPE, Trial, Unmet, tiny_dataset, untouched_generators
+from ltgen_bench.sampling.draw import from_uint8, sample
+from ltgen_bench.training.checkpoint import load_newest
+from ltgen_bench.training.loop import Trained, rehearsed, train
+from ltgen_bench.training.trainer import Trainer
+
+BUDGET, STOP = 44, 24  # images: six steps of eight, the last one short; half of it
+TAUGHT = 0.9  # of the error of the untrained network
+
+
+def its_weights_depend_on_the_seed_alone(trial: Trial) -> None:
+    """Building a network and extra modules leaves the global generators alone and does not depend on them."""
+    dataset, config = tiny_dataset(), trial.config()
+    states: list[dict[str, Tensor]] = []
+    for seed in (1, 2):
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            with untouched_generators():
+                method, _ = rehearsed(config, dataset, CPU)
+                trainer = Trainer(config, dataset, method, CPU)
+        extra = {f"extra.{name}": value for name, value in trainer.extra.state_dict().items()}
+        states.append({**trainer.net.state_dict(), **extra})
+    differ = [name for name, value in states[0].items() if not torch.equal(value, states[1][name])]
+    if differ:
+        raise Unmet(f"the initial weights {', '.join(differ[:3])} differ from one time to the next; draw them from a generator "
+                    "with a seed of its own.")
+
+
+def its_samples_have_the_right_shape(trial: Trial) -> None:
+    """eps for every label, in float32; a sampler gets images from it, with guidance where that is offered."""
+    built = trial.build()
+    config = trial.config().sample
+    labels = torch.arange(built.method.problem.num_classes)
+    for omega in (0.0, 1.5) if trial.kind.guidable() else (0.0,):
+        denoiser = built.method.denoiser(built.net, Guidance(omega))
+        with untouched_generators():
+            eps = denoiser(torch.zeros(len(labels), *SHAPE), torch.linspace(0, 999, len(labels)).long(), labels)
+        if eps.shape != (len(labels), *SHAPE) or eps.dtype != torch.float32:
+            raise Unmet(f"at omega {omega} the denoiser gives {tuple(eps.shape)} of {eps.dtype} for {len(labels)} images of "
+                        f"{SHAPE}; it must give their shape in float32.")
+        with tempfile.TemporaryDirectory(dir=trial.folder) as folder:
+            images = sample(denoiser, config, SHAPE, len(labels), Path(folder)).images
+        if images.shape != (config.images_per_class * len(labels), *SHAPE):
+            raise Unmet(f"at omega {omega} the samples have the shape {images.shape}.")
+
+
+def training_teaches_it_the_noise(trial: Trial) -> None:
+    """After a few steps in the loop the denoiser predicts the noise in training images better than before."""
+    dataset, config = tiny_dataset(), trial.config(budget_images=192, batch_size=16, learning_rate=4e-3)
+    images, labels = from_uint8(torch.from_numpy(dataset.train.images)), torch.from_numpy(dataset.train.labels)
+    draws = Draws(1, 0, len(labels), CPU)
+    t, noise = draws.integers("t", 1000), draws.normal("noise", *SHAPE)
+    x_t = Schedule().add_noise(images, t, noise)
+
+    def error(denoiser: Denoiser) -> float:
+        with torch.inference_mode():
+            return float((denoiser(x_t, t, labels) - noise).square().mean())
+
+    method, _ = rehearsed(config, dataset, CPU)
+    untrained = error(method.denoiser(Trainer(config, dataset, method, CPU).net, Guidance(0.0)))
+    with _folder(trial) as folder:
+        trained = train(config, dataset, folder)
+    found = error(trained.method.denoiser(trained.net, Guidance(0.0)))
+    if not found < TAUGHT * untrained:
+        raise Unmet(f"the squared error of the predicted noise is {found:.3g} after 12 steps, and was {untrained:.3g} before: "
+                    "let the loss teach the network the noise that was added.")
+
+
+def it_goes_on_bit_for_bit(trial: Trial) -> None:
+    """A training that was stopped and went on ends with the weights of one that ran through."""
+    with _folder(trial) as whole, _folder(trial) as pieces:
+        _train(trial, whole)
+        try:
+            _train(trial, pieces, stop=STOP)
+        except Interrupted:
+            pass
+        else:
+            raise Unmet(f"the training did not stop at {STOP} images.")
+        _train(trial, pieces)
+        first, second = (load_newest(folder, SILENT) for folder in (whole, pieces))
+    assert first is not None, "a finished training has a checkpoint"
+    assert second is not None, "a finished training has a checkpoint"
+    differ = [name for name, value in first[0].items() if name not in second[0] or not torch.equal(value, second[0][name])]
+    if differ:
+        raise Unmet(f"after going on from a checkpoint {len(differ)} of {len(first[0])} tensors differ "
+                    f"({', '.join(differ[:2])}); what the method keeps from step to step must be in `extra_modules()`, as "
+                    "parameters or buffers.")
+
+
+@contextmanager
+def _folder(trial: Trial) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir=trial.folder) as name:
+        yield Path(name)
+
+
+def _train(trial: Trial, folder: Path, stop: int | None = None) -> Trained:
+    """Train with dropout; `stop`: as if Ctrl-C had come at so many images."""
+    config = trial.config(budget_images=BUDGET)
+    config = config.model_copy(update={"network": config.network.model_copy(update={"dropout": 0.1})})
+    interruption = Interruption()
+    return train(config, tiny_dataset(), folder, interruption=interruption, progress=_Stopping(interruption, stop))
+
+
+class _Stopping:
+    """A `Progress` that asks for a stop when so many images were seen."""
+
+    def __init__(self, interruption: Interruption, stop: int | None) -> None:
+        self.interruption, self.stop, self.seen = interruption, stop, 0
+
+    def say(self, message: str) -> None:
+        return None
+
+    @contextmanager
+    def stage(self, name: str, total: int, unit: str, done: int = 0) -> "Iterator[_Stopping]":
+        self.seen = done
+        yield self
+
+    def advance(self, amount: int, note: str = "") -> None:
+        self.seen += amount
+        if self.stop is not None and self.seen >= self.stop:
+            self.interruption.requested = signal.SIGINT

@@ -1,0 +1,73 @@
+"""The weights of the large extractors: where they lie, and what networks see with files that the user gives."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.files import file_sha256
+from ltgen_bench.core.progress import SILENT
+from ltgen_bench.evaluation.extractors import EXTRACTORS
+from ltgen_bench.evaluation.extractors.fidelity import inception_network
+from ltgen_bench.evaluation.extractors.inception import read_weights
+from ltgen_bench.evaluation.extractors.pretrained import as_rgb
+from ltgen_bench.evaluation.extractors.published_weights import PUBLISHED, WeightsFile
+from ltgen_bench.evaluation.features.reference_features import FEW, TOLERANCE, read_reference, reference_images
+from ltgen_bench.experiments.check.finding import Finding, Machine, at_most, note
+
+
+def weights_at_hand(machine: Machine) -> Iterator[Finding]:
+    """Where the weights of the extractors lie that are not given, or how to bring them to a machine without network."""
+    for name, file in PUBLISHED.items():
+        if name in machine.weights:
+            continue
+        place = _place(file, machine.cache)
+        if place is None:
+            yield note(f"weights of {name}", f"not here; fetched when first used, or bring {file.url} ({file.megabytes:,} MB) "
+                                             f"from a machine with a network and give it by {file.option}")
+        else:
+            right = file_sha256(place).startswith(file.sha256)
+            yield Finding(f"weights of {name}", "ok" if right else "FAILED", str(place) if right else f"{place} is damaged",
+                          f"SHA-256 {file.sha256[:8]}...")
+
+
+def _place(file: WeightsFile, cache: Path) -> Path | None:
+    """Where the evaluation would look for a file: in the cache, and where torch.hub keeps its own."""
+    places = (cache / "features" / file.file_name, Path(torch.hub.get_dir()) / "checkpoints" / file.file_name)
+    return next((place for place in places if place.is_file()), None)
+
+
+def given_weights(machine: Machine) -> Iterator[Finding]:
+    """Every given file in turn."""
+    for name, path in machine.weights.items():
+        try:
+            yield from _file(machine, name, path)
+        except UserError as error:  # it was refused, with a sentence that says why
+            yield Finding(f"{name} from {path.name}", "FAILED", str(error), "a file of tensors that fits the network")
+
+
+def _file(machine: Machine, name: str, path: Path) -> Iterator[Finding]:
+    extractor = EXTRACTORS[name].build(machine.dataset, device=machine.device, folder=machine.cache / "features", weights=path,
+                                       steps=None, progress=SILENT)
+    reference, images = read_reference(), reference_images(machine.dataset).images[:FEW]
+    known = extractor.weights_id == reference.weights.get(name)
+    digest = file_sha256(path)
+    right = digest.startswith(PUBLISHED[name].sha256)
+    figure = f"SHA-256 {digest[:16]}" + (", another file with the tensors of the stored features" if known and not right else "")
+    yield Finding(f"{name}, checksum", "ok" if right or known else "FAILED", figure, f"{PUBLISHED[name].sha256[:16]}...")
+    found = extractor(images).features
+    if known:
+        yield at_most(f"{name}, stored features", reference.difference(name, found), TOLERANCE)
+    else:
+        yield note(f"{name}, stored features", "none are shipped for these weights")
+    single = np.concatenate([extractor(images[place:place + 1]).features for place in range(len(images))])
+    yield at_most(f"{name}, the batch size", float(np.abs(found - single).max() / np.abs(found).max()), 1e-5)
+    if name == "inception":
+        net = inception_network(read_weights(path), ["2048"]).to(torch.device(machine.device))
+        with torch.inference_mode():
+            plain = net(as_rgb(images, torch.device(machine.device)).contiguous())[0].cpu().numpy()
+        yield at_most(f"{name}, torch-fidelity's own call", float(np.abs(found - plain).max() / np.abs(plain).max()), 1e-4)
+    if not extractor.has_logits and name == "inception":
+        yield note(f"{name}, logits", "the file has none; IS is not available with it")

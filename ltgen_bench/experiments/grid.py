@@ -1,0 +1,145 @@
+"""Several methods, seeds and values as one command that can be stopped and repeated: a grid of ordinary runs.
+
+A cell is a run, so what is finished is read. A cell that another command is making is left to it and looked at again at
+the end, so several commands may work on one grid at the same time.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+
+import torch
+
+from ltgen_bench.config.schema import DataConfig, RunConfig
+from ltgen_bench.core.errors import BusyError, Interrupted, UserError
+from ltgen_bench.core.interruption import Interruption
+from ltgen_bench.core.progress import SILENT, Progress, Stage
+from ltgen_bench.data.dataset import LongTailDataset
+from ltgen_bench.evaluation.evaluator import weights_for
+from ltgen_bench.evaluation.presets import rules_of
+from ltgen_bench.experiments.pipeline import NO_WEIGHTS, Plan, Run, carry_out, make_plan
+
+WAIT_SECONDS = 5.0  # between two looks at cells that other commands are making
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a grid: a plan for each rule of its preset (one without), and the runs where they are made.
+
+    `known` says that it was finished before, `error` why it cannot be made or was not.
+    """
+
+    name: str  # what tells it from the cells beside it, but for the seed
+    seed: int
+    plans: tuple[Plan, ...] = ()
+    runs: tuple[Run, ...] = ()
+    known: bool = False
+    error: str = ""
+
+    @property
+    def words(self) -> str:
+        """`cbdm, seed 1`."""
+        return f"{self.name}, seed {self.seed}"
+
+    @property
+    def finished(self) -> bool:
+        """Whether all of it is on the disk."""
+        return bool(self.plans) and all(plan.finished for plan in self.plans)
+
+
+def make_grid(configs: Mapping[str, Sequence[RunConfig]], load: Callable[[DataConfig], LongTailDataset], runs: Path, *,
+              device: torch.device | None = None, progress: Progress = SILENT) -> tuple[Cell, ...]:
+    """A checked cell for each of `configs` (name -> one configuration a seed); `load` reads the data, once for each.
+
+    Budgets in FLOPs or seconds are made into images here, one method after the other, before anything is trained.
+
+    A cell that cannot run keeps its `error`, and the others are there. Where none can run: `UserError`.
+    """
+    read = cache(load)
+    data = {config.data for seeds in configs.values() for config in seeds}
+    if len(data) == 1:
+        read(*data)  # what is wrong with it is told once, and not by every cell
+    plan = partial(make_plan, runs=runs, device=device, progress=_Once(progress))
+    cells = [_planned(name, config, read, plan) for name, seeds in configs.items() for config in seeds]
+    if all(cell.error for cell in cells):
+        raise UserError("none of these runs is possible", [f"{cell.words}: {cell.error}" for cell in cells])
+    return tuple(cells)
+
+
+def _planned(name: str, config: RunConfig, load: Callable[[DataConfig], LongTailDataset],
+             plan: Callable[[RunConfig, LongTailDataset], Plan]) -> Cell:
+    try:
+        dataset = load(config.data)
+        plans = [plan(config.model_copy(update={"evaluate": rule}), dataset) for rule in rules_of(config.evaluate)]
+    except UserError as error:
+        return Cell(name, config.seed, error=str(error))
+    return Cell(name, config.seed, tuple(plans))
+
+
+def carry_out_grid(cells: Sequence[Cell], *, device: torch.device, extractor_weights: Mapping[str, Path] = NO_WEIGHTS,
+                   progress: Progress = SILENT, command: str = "", told: Callable[[Exception], str] = str,
+                   shared: bool = False, make: Callable[..., Run] = carry_out) -> tuple[Cell, ...]:
+    """Make or read every cell. One that fails keeps its `error` (the exception, `told` in words), and the others go on.
+
+    `make` is `carry_out`, or takes its arguments and makes more. With `shared` every line of progress says whose it is:
+    other commands write to the same terminal. Raises `Interrupted` on Ctrl-C and SIGTERM; what was finished stays whole.
+    """
+    made = {number: cell for number, cell in enumerate(cells) if cell.error}
+    with Interruption():
+        while len(made) < len(cells):
+            open_cells = [number for number in range(len(cells)) if number not in made]
+            for number in open_cells:
+                cell = cells[number]
+                head = "" if cell.finished else f"run {number + 1} of {len(cells)}: {cell.words}, {cell.plans[0].folder}"
+                own = _Announced(progress, head, f"{cell.name} s{cell.seed} " if shared else "")
+                try:
+                    made[number] = _made(cell, device, extractor_weights, own, command, make)
+                except BusyError:
+                    continue
+                except Interrupted:
+                    raise
+                except Exception as error:  # noqa: BLE001  (a method's own mistakes too: the other cells are none of its)
+                    progress.say(f"{cell.words} failed: {told(error)}")
+                    made[number] = replace(cell, error=told(error))
+            if len(open_cells) == len(cells) - len(made):  # all that is left is being made by others
+                time.sleep(WAIT_SECONDS)
+    return tuple(made[number] for number in range(len(cells)))
+
+
+def _made(cell: Cell, device: torch.device, weights: Mapping[str, Path], progress: Progress, command: str,
+          make: Callable[..., Run]) -> Cell:
+    known = cell.finished
+    files = weights_for([plan.config.evaluate for plan in cell.plans], weights)
+    runs = [make(plan, device=device, extractor_weights=own, progress=progress, command=command)
+            for plan, own in zip(cell.plans, files, strict=True)]
+    return replace(cell, runs=tuple(runs), known=known)
+
+
+class _Once:
+    """Progress that says a thing once: what a budget comes to is the same for every seed."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.stage, self.say = progress.stage, cache(progress.say)
+
+
+class _Announced:
+    """Progress that says `head` before the first thing it tells: a cell that others are making tells nothing."""
+
+    def __init__(self, progress: Progress, head: str, name: str) -> None:
+        self.progress, self.head, self.name = progress, head, name
+
+    def stage(self, name: str, total: int, unit: str, done: int = 0) -> AbstractContextManager[Stage]:
+        self._announce()
+        return self.progress.stage(f"{self.name}{name}", total, unit, done)
+
+    def say(self, message: str) -> None:
+        self._announce()
+        self.progress.say(f"{self.name}{message}")
+
+    def _announce(self) -> None:
+        if self.head:
+            self.progress.say(self.head)
+            self.head = ""

@@ -1,0 +1,316 @@
+"""run(config): load -> train -> sample -> evaluate -> record. Whoever reads this file knows the program."""
+
+import tomllib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import tomli_w
+import torch
+
+from ltgen_bench.config.schema import RunConfig, TrainConfig
+from ltgen_bench.core.errors import DamagedError, UserError
+from ltgen_bench.core.files import only_writer, read_checked_json, set_aside, write_checked_json, write_text
+from ltgen_bench.core.interruption import Interruption
+from ltgen_bench.core.progress import SILENT, Progress
+from ltgen_bench.data.dataset import LongTailDataset
+from ltgen_bench.data.load import load_dataset
+from ltgen_bench.diffusion.network import check_network, network_shape
+from ltgen_bench.evaluation.evaluator import check_extractors, evaluate, fitted, share_features
+from ltgen_bench.evaluation.presets import rules_of
+from ltgen_bench.evaluation.scores import Scores
+from ltgen_bench.experiments.command_lines import dotted
+from ltgen_bench.experiments.current import revisions, still_current
+from ltgen_bench.experiments.recipes import check_names
+from ltgen_bench.experiments.workload import as_preset, long_stages, worth_training
+from ltgen_bench.methods import METHODS, normalised, spelled_out
+from ltgen_bench.methods.blame import blamed
+from ltgen_bench.records.checked_scores import has_whole, read_kept, save_kept, whole
+from ltgen_bench.records.run_record import RECORD_FILE, SCHEMA_VERSION, Entry, RunRecord, Stage
+from ltgen_bench.report.pictures import attempt
+from ltgen_bench.report.sheets import loss_curve, sample_sheet
+from ltgen_bench.runtime.device import choose_device, hardware, read_cost, stage_cost, versions
+from ltgen_bench.runtime.distributed import ALONE, Ranks
+from ltgen_bench.sampling.draw import check_sampling, guidance_of, sample
+from ltgen_bench.training.budgets import in_images
+from ltgen_bench.training.checkpoint import checkpoint_path
+from ltgen_bench.training.cost import flops_per_image
+from ltgen_bench.training.loop import Trained, train
+from ltgen_bench.training.session import NOTHING_KEPT
+from ltgen_bench.training.trainer import resolve_precision
+
+NO_WEIGHTS: Mapping[str, Path] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked configuration with its data, and the folders that its digests name."""
+
+    config: RunConfig
+    dataset: LongTailDataset
+    runs: Path
+
+    @property
+    def train_digest(self) -> str:
+        return self.config.train_digest(self.dataset.fingerprint, METHODS[self.config.method.name].code_digest)
+
+    @property
+    def sample_digest(self) -> str:
+        return self.config.sample_digest(self.train_digest)
+
+    @property
+    def score_digest(self) -> str:
+        return self.config.score_digest(self.sample_digest)
+
+    @property
+    def folder(self) -> Path:
+        """runs/<data set>/<method>-<train digest>-s<seed>"""
+        name = f"{self.config.method.name}-{self.train_digest}-s{self.config.seed}"
+        return self.runs / self.dataset.name / name
+
+    @property
+    def sample_folder(self) -> Path:
+        return self.folder / "samples" / self.sample_digest
+
+    @property
+    def score_folder(self) -> Path:
+        return self.folder / "scores" / self.score_digest
+
+    @property
+    def finished(self) -> bool:
+        """Whether this very run has been made before."""
+        return (self.score_folder / RECORD_FILE).is_file()
+
+    @property
+    def spelled_out(self) -> RunConfig:
+        """The configuration with every setting of the method, also those at their defaults: what is printed and kept."""
+        return self.config.model_copy(update={"method": spelled_out(self.config.method)})
+
+    def trained_part(self) -> dict[str, Any]:
+        """What decides the training, as config.toml of the run folder holds it."""
+        parts = {"seed", "data", "network", "method", "train"}
+        return {**self.spelled_out.model_dump(mode="json", exclude_none=True, include=parts),
+                "fingerprint": self.dataset.fingerprint}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: where it lies, its record and its scores."""
+
+    plan: Plan
+    record: RunRecord
+    scores: Scores
+
+
+def run(config: RunConfig, *, runs: Path = Path("runs"), data_root: Path = Path("data"), device: str | None = None,
+        extractor_weights: Mapping[str, Path] = NO_WEIGHTS, progress: Progress = SILENT, command: str = "") -> Run:
+    """Take `config` through every stage, or on from wherever an earlier call stopped; a finished run is only read.
+
+    With `evaluate.protocol` the scores are those of that preset; one of several rules is a `UserError` (`rescore` takes it).
+    Raises `UserError` before any work for a configuration that cannot run, `Interrupted` on Ctrl-C and SIGTERM,
+    `MachineError` where the machine fails. What was finished before stays whole.
+    """
+    check_names(config)
+    rules_of(config.evaluate)  # refuses an unknown preset before data are read
+    dataset, chosen = load_dataset(config.data, data_root=data_root, progress=progress), choose_device(device)
+    return carry_out(make_plan(config, dataset, runs, device=chosen, progress=progress), device=chosen,
+                     extractor_weights=extractor_weights, progress=progress, command=command)
+
+
+def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[str, Path] = NO_WEIGHTS,
+              progress: Progress = SILENT, command: str = "", kept: Mapping[int, Path] = NOTHING_KEPT,
+              ranks: Ranks = ALONE) -> Run:
+    """The stages of a plan, each continued or read where an earlier call left something.
+
+    `kept` says where to put the averaged weights at these positions (images seen), should training come by. Several `ranks`
+    call this with the same plan and a device each; they share training, sampling and the passes through extractors, the first
+    one writes and measures, and all come back with the run.
+    """
+    same_for_all(plan, ranks)
+    # what is there the first process finds out: a disk of the network may show it to others later
+    if ranks.agree(ranks.first and whole(plan.score_folder, progress.say)
+                   and still_current(plan.score_folder, plan.config.evaluate, extractor_weights)):
+        return read_run(plan)
+    config, dataset, folder = plan.config, plan.dataset, plan.folder
+    started = datetime.now(UTC)
+    with ranks.first_goes():
+        check_extractors(dataset, config.evaluate, extractor_weights=extractor_weights, progress=progress)
+    if config.evaluate.half is not None:
+        dataset.half(config.evaluate.half)  # refuses classes that are too small, before hours of training
+    for sentence in long_stages(config, dataset) if ranks.first else ():
+        progress.say(sentence)
+    with ranks.first_alone(only_writer(folder)), Interruption() as interruption:
+        if ranks.first:
+            claim(plan, progress)
+        there = checkpoint_path(folder / "train", config.train.budget_images).is_file()
+        with ranks.first_alone(stage_cost(folder / "train" / "cost.json", device, progress.say, done=there)):
+            trained = train(config, dataset, folder / "train", device=device, progress=progress, interruption=interruption,
+                            kept=kept, ranks=ranks)
+            if ranks.first:
+                attempt("the loss curve", partial(loss_curve, folder / "train" / "log.jsonl", folder / "train" / "loss.png"),
+                        progress.say)
+        result = measured(plan, trained, started, device=device, extractor_weights=extractor_weights, progress=progress,
+                          command=command, ranks=ranks)
+        if result is not None:
+            result = replace(result, record=keep(folder, result.record, result.scores))
+        ranks.wait()
+    return read_run(plan) if result is None else result
+
+
+def same_for_all(plan: Plan, ranks: Ranks) -> None:
+    """A `UserError` where processes see other data or another code, or do not share the disk of the runs."""
+    digests = sorted(set(ranks.everyone(plan.train_digest)))
+    if len(digests) > 1:
+        raise UserError(f"the processes of this run would train {len(digests)} different things ({', '.join(digests)}): their "
+                        "data, or a file that one of them was given, differ; let --data-root and such files be on a common disk.")
+    ranks.share_disk(plan.runs)
+
+
+@blamed
+def measured(plan: Plan, trained: Trained, started: datetime, *, device: torch.device, extractor_weights: Mapping[str, Path],
+             progress: Progress, command: str, ranks: Ranks = ALONE) -> Run | None:
+    """Samples of `trained`, their scores and the record of it all, in the folders of the plan but for the record.
+
+    Of several `ranks` the first one comes back with it, and the others with None when their help is no longer needed.
+    """
+    config, dataset = plan.config, plan.dataset
+    drawn = (plan.sample_folder / "samples.npz").is_file()
+    with ranks.first_alone(stage_cost(plan.sample_folder / "cost.json", device, progress.say, done=drawn)):
+        denoiser = trained.method.denoiser(trained.net, guidance_of(config.sample, dataset.num_classes, device))
+        samples = sample(denoiser, config.sample, dataset.image_shape, dataset.num_classes, plan.sample_folder,
+                         device=device, progress=progress, ranks=ranks)
+        if ranks.first:
+            attempt("the sheet of samples", partial(sample_sheet, samples.images, samples.labels, dataset.class_names,
+                                                    dataset.class_counts, plan.sample_folder / "samples.png"), progress.say)
+    with ranks.first_alone(stage_cost(plan.score_folder / "cost.json", device, progress.say)):
+        if ranks.size > 1:
+            share_features(samples, dataset, config.evaluate, ranks, device=str(device), extractor_weights=extractor_weights,
+                           progress=progress, sampling=config.sample)
+        if not ranks.first:
+            return None
+        scores = evaluate(samples, dataset, config.evaluate, device=str(device), work=plan.sample_folder / "downstream",
+                          extractor_weights=extractor_weights, progress=progress, sampling=config.sample)
+    flops = training_flops(plan, device)
+    return Run(plan, make_record(plan, trained, scores, device, started, command, flops, ranks.size), scores)
+
+
+@blamed
+def training_flops(plan: Plan, device: torch.device) -> float:
+    """Of one training image, counted once for a run folder; again where what is kept of it is damaged."""
+    path = plan.folder / "train" / "flops.json"
+    if path.is_file():
+        with suppress(DamagedError, KeyError, TypeError, ValueError):
+            return float(read_checked_json(path)["per_image"])
+        set_aside(path)
+    counted = flops_per_image(plan.config, plan.dataset, device)
+    write_checked_json(path, {"per_image": counted})
+    return counted
+
+
+def keep(folder: Path, record: RunRecord, scores: Scores) -> RunRecord:
+    """Write what was measured into a run folder, where the newest stands, and last into the folder of its score digest;
+    returns the record as it is there.
+
+    Scores of a half of the real images take no place in the run folder that those of all of them have.
+    """
+    if record.half is None or not has_whole(folder):
+        save_kept(folder, record, scores)
+    return save_kept(folder / "scores" / record.score_digest, record, scores)
+
+
+def make_plan(config: RunConfig, dataset: LongTailDataset, runs: Path, *, device: torch.device | None = None,
+              progress: Progress = SILENT) -> Plan:
+    """`config` with its method's settings in normal form, checked against the data. `UserError` where it cannot run.
+
+    A budget in FLOPs or seconds becomes one in images, measured on `device` where `runs` does not know it yet.
+    """
+    check_names(config)
+    method = normalised(config.method)
+    rules = rules_of(config.evaluate)
+    if len(rules) > 1:
+        raise UserError(f"evaluate.protocol: {config.evaluate.protocol} has {len(rules)} rules, and a run is measured under one; "
+                        f"run without it, then ltgen-bench evaluate RUN --protocol {config.evaluate.protocol}")
+    config = config.model_copy(update={"method": method, "evaluate": fitted(rules[0], dataset)})
+    config = as_preset(config, dataset)
+    if config.sample.omega > 0 and not METHODS[method.name].guidable():
+        raise UserError(f"sample.omega: {config.sample.omega:g} needs a null label, and {method.name} trains none, so its omega "
+                        "is 0; guidance for plain DDPM is the method 'cfg'.")
+    check_network(network_shape(config.network), dataset.image_shape)
+    check_sampling(worth_training(config, dataset.num_classes).sample, dataset.image_shape, dataset.num_classes)
+    config = in_images(config, dataset, runs, device or choose_device(), progress)
+    return Plan(worth_training(config, dataset.num_classes), dataset, runs)
+
+
+def claim(plan: Plan, progress: Progress = SILENT) -> None:
+    """Make the run folder this configuration's, or refuse one that is another's and say what differs.
+
+    A file that is no TOML is set aside and written again: the name of the folder says whose it is.
+    """
+    path = plan.folder / "config.toml"
+    wanted = plan.trained_part()
+    stored = _claimed(path, progress) if path.is_file() else None
+    if stored is None:
+        write_text(path, tomli_w.dumps(wanted))
+        return
+    mine, theirs = dotted(wanted), dotted(stored)
+    # The fingerprint speaks for the data: equal images may lie elsewhere, or be asked for in other words. A setting that
+    # one side lacks was added since with a default, and changes no training.
+    differences = [f"{key}: {theirs[key]} there, {mine[key]} now" for key in sorted(mine.keys() & theirs.keys())
+                   if not key.startswith("data.") and mine[key] != theirs[key]]
+    if differences:
+        raise UserError(f"{plan.folder} belongs to another configuration; choose another folder with --runs, or remove this "
+                        f"one; where {path.name} in it was damaged or edited, delete that file alone", differences)
+
+
+def _claimed(path: Path, progress: Progress) -> dict[str, Any] | None:
+    """What config.toml of a run folder says; None after setting aside one that says nothing."""
+    try:
+        stored = tomllib.loads(path.read_bytes().decode("utf-8"))
+        fault = "" if "fingerprint" in stored else "it names no data"
+    except (ValueError, RecursionError) as error:  # of TOML or of UTF-8
+        fault = str(error)
+    if not fault:
+        return stored
+    progress.say(f"{path} is damaged ({fault:.200}); it is set aside as {set_aside(path).name}, and made again")
+    return None
+
+
+def read_run(plan: Plan) -> Run:
+    """The record and scores of a finished run."""
+    return Run(plan, *read_kept(plan.score_folder))
+
+
+def make_record(plan: Plan, trained: Trained, scores: Scores, device: torch.device, started: datetime, command: str,
+                flops: float, processes: int = 1) -> RunRecord:
+    """Everything that a report needs beside the scores."""
+    config, dataset = plan.config, plan.dataset
+    places = {"train": plan.folder / "train", "sample": plan.sample_folder, "evaluate": plan.score_folder}
+    costs = {name: read_cost(place / "cost.json") for name, place in places.items()}
+    costs["train"]["seconds"] = round(trained.seconds, 3)  # of the steps alone, interrupted sessions included
+    stages = [Stage(name=name, **cost) for name, cost in costs.items()]  # type: ignore[arg-type]
+    settings, augment = config.method.settings, config.train.augment
+    told = settings if augment == TrainConfig().augment else {**settings, "augment": augment}
+    changed = ", ".join(f"{key}={value}" for key, value in told.items())
+    entry = Entry(
+        sampler=config.sample.sampler, steps=config.sample.steps, omega=config.sample.omega, sample_seed=config.sample.seed,
+        images_per_class=config.sample.images_per_class, budget_images=trained.images_seen,
+        batch_size=config.train.batch_size, network=config.network.preset, parameters=trained.net.parameter_count,
+        precision=resolve_precision(config.train.precision, device), sample_precision=config.sample.precision,
+        augment=augment, labels=config.sample.labels, train_flops_per_image=flops)
+    return RunRecord(
+        schema_version=SCHEMA_VERSION, dataset=dataset.name, method=config.method.name, settings=settings,
+        label=f"{config.method.name} ({changed})" if changed else config.method.name, seed=config.seed,
+        train_digest=plan.train_digest, sample_digest=plan.sample_digest, score_digest=plan.score_digest,
+        fingerprint=dataset.fingerprint, split="" if dataset.split is None else dataset.split.id, preset=scores.preset,
+        departures=scores.departures, notes=scores.notes, imbalance_factor=dataset.imbalance_factor, profile=dataset.profile,
+        class_names=list(dataset.class_names), class_counts=dataset.class_counts, groups=dataset.groups, entry=entry,
+        protocols=scores.protocols, metrics=revisions(config.evaluate), extractor_weights=scores.extractor_weights,
+        stages=stages, versions=versions(),
+        hardware={**hardware(device), **({"processes": processes} if processes > 1 else {})}, deterministic=trained.exact,
+        started=started.isoformat(timespec="seconds"), finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        config=plan.spelled_out.model_dump(mode="json"), command=command)

@@ -1,0 +1,184 @@
+"""Choosing on one half of the real images and reporting on the other, so that what was searched for does not flatter itself.
+
+Candidates differ in values of the recipe. Each is trained (once for each distinct training), sampled, and scored against
+the half `selection`; the best is scored against the half `report`, and only that is a result. Both are ordinary runs, so
+a repeated search reads what is finished.
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ltgen_bench.config.schema import RunConfig, parse_setting
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.progress import SILENT, Progress
+from ltgen_bench.data.dataset import LongTailDataset
+from ltgen_bench.evaluation.downstream import TRAIN_DATA
+from ltgen_bench.evaluation.evaluator import check_extractors, weights_for
+from ltgen_bench.evaluation.metrics import METRICS
+from ltgen_bench.evaluation.presets import rules_of
+from ltgen_bench.evaluation.scores import Scores
+from ltgen_bench.experiments.pipeline import NO_WEIGHTS, Plan, Run, carry_out, make_plan
+from ltgen_bench.experiments.workload import as_preset, worth_training
+
+SEEDS = ("seed", "sample.seed")  # repetitions of one candidate, averaged over; a lucky seed is nothing to choose
+MEASUREMENT = ("data.", "evaluate.", "sample.images_per_class", "sample.labels", "source", "reported")
+SYNTHETIC = TRAIN_DATA[1]  # downstream metrics choose by the classifier that saw generated images alone
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One combination of the searched values, with a plan for each combination of seeds."""
+
+    values: Mapping[str, Any]
+    plans: tuple[Plan, ...]
+
+    @property
+    def words(self) -> str:
+        """`sample.omega 1, sample.steps 20`."""
+        return ", ".join(f"{key} {value}" for key, value in self.values.items())
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is going to be compared, and by which score."""
+
+    metric: str
+    extractor: str
+    candidates: tuple[Candidate, ...]
+    reports: tuple[tuple[Plan, ...], ...]  # for each candidate, the plans that would report it
+
+    @property
+    def words(self) -> str:
+        """`6 candidates of 3 seeds, 6 trainings`: what will take the time."""
+        counts = {"candidate": len(self.candidates), "seed": len(self.candidates[0].plans),
+                  "training": len({plan.folder for candidate in self.candidates for plan in candidate.plans})}
+        candidates, seeds, trainings = (f"{n} {name}{'s' if n > 1 else ''}" for name, n in counts.items())
+        return f"{candidates}{f' of {seeds}' if counts['seed'] > 1 else ''}, {trainings}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A finished search: the selection-half score of every candidate (mean over seeds), the choice, and its result."""
+
+    search: Search
+    means: tuple[float, ...]
+    spreads: tuple[float, ...]  # standard deviation over seeds; NaN for one
+    chosen: int
+    results: tuple[Run, ...]  # the chosen one on the report half, a run a seed
+
+
+def parse_axis(text: str) -> tuple[str, list[Any]]:
+    """`sample.omega=0,0.5,1` as (key, values), each read as --set reads one; lists stand in brackets: `[8,16],[16,32]`."""
+    key, equals, values = text.partition("=")
+    key, whole = key.strip(), parse_setting(f"{key.strip() or 'key'}=[{values}]")[1]
+    if not equals or not key or not values.strip():
+        raise UserError(f"--over {text}: write it as KEY=VALUE,VALUE,..., for example --over sample.omega=0,0.5,1")
+    found = whole if isinstance(whole, list) else [parse_setting(f"{key}={part.strip()}")[1] for part in values.split(",")]
+    twice = [value for place, value in enumerate(found) if value in found[:place]]
+    if twice:
+        raise UserError(f"--over {text}: the value {twice[0]} stands there twice.")
+    return key, found
+
+
+def make_search(config: RunConfig, over: Mapping[str, Sequence[Any]], dataset: LongTailDataset, runs: Path, *,
+                metric: str = "fid", extractor: str | None = None, device: torch.device | None = None) -> Search:
+    """Every candidate as a checked plan; nothing is trained before all of them can run. `UserError` where one cannot.
+
+    `metric` of the features of `extractor` (the first of `config` by default) chooses. Keys that change how is measured
+    cannot be searched, since their candidates would not compare.
+    """
+    for key in over:
+        if any(key == fixed or (fixed.endswith(".") and key.startswith(fixed)) for fixed in MEASUREMENT):
+            raise UserError(f"--over {key}: it changes what is measured, so its candidates do not compare; search in train, "
+                            "method, network, or the sampler, steps and omega of sample.")
+    axes = {key: values for key, values in over.items() if key not in SEEDS}
+    if not axes:
+        raise UserError("--over: a seed is not chosen but averaged over; name another key too, as in --over sample.omega=0,1")
+    _check_metric(metric)
+    rules = rules_of(config.evaluate)
+    if len(rules) > 1:
+        raise UserError(f"--protocol {config.evaluate.protocol}: it has {len(rules)} rules, and a search reports under one; "
+                        "search without it, and evaluate the chosen run under it.")
+    rule = rules[0]
+    dataset.half("selection")  # refuses classes that are too small
+    extractor = extractor or rule.extractors[0]
+    selecting = {"half": "selection", "metrics": (metric,), "extractors": (extractor,),
+                 "downstream": "training" in METRICS[metric].needs}
+    reporting = {"half": "report", "selection": "selected-on-half"}
+    # numbers of images take the place of a budget in other units, as they do in a recipe
+    budget = None if "train.budget_images" in over else config.budget
+    # candidates of other budgets and methods draw as many images
+    base = worth_training(as_preset(config.model_copy(update={"evaluate": rule, "budget": budget}), dataset), dataset.num_classes)
+    seeds = [dict(zip(SEEDS, pair, strict=True)) for pair in itertools.product(
+        *(over.get(key, [current]) for key, current in zip(SEEDS, (config.seed, config.sample.seed), strict=True)))]
+
+    def plans(values: Mapping[str, Any], evaluate: Mapping[str, Any]) -> tuple[Plan, ...]:
+        whole = base.model_copy(update={"evaluate": rule.model_copy(update=dict(evaluate))}).model_dump(mode="json")
+        return tuple(make_plan(RunConfig.from_values(whole, overrides={**values, **own}, where="the search"), dataset, runs,
+                               device=device)
+                     for own in seeds)
+
+    combinations = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    return Search(metric, extractor, tuple(Candidate(values, plans(values, selecting)) for values in combinations),
+                  tuple(plans(values, reporting) for values in combinations))
+
+
+def _check_metric(name: str) -> None:
+    metric = METRICS[name]
+    if "all" not in metric.scopes:
+        raise UserError(f"--metric {name}: it has no value over all classes to choose by.")
+    if not {"reference", "training"} & set(metric.needs):
+        raise UserError(f"--metric {name}: it looks at no real image, so the report half would repeat the number that it was "
+                        "chosen by; choose by fid, kid or another metric with a reference.")
+    if metric.direction == "nearest" and metric.target is None:
+        raise UserError(f"--metric {name}: it is best where it is nearest to that of real images; choose by fid, kid or another "
+                        "metric of which lower or higher is better.")
+
+
+def carry_out_search(search: Search, *, device: torch.device, extractor_weights: Mapping[str, Path] = NO_WEIGHTS,
+                     progress: Progress = SILENT, command: str = "") -> Found:
+    """Train, sample and score every candidate, choose, and score the chosen one against the other half.
+
+    Of equal means the first is chosen. Raises `UserError` where no candidate has a value.
+    """
+    config = search.reports[0][0].config.evaluate
+    files = weights_for([search.candidates[0].plans[0].config.evaluate, config], extractor_weights)
+    check_extractors(search.reports[0][0].dataset, config, extractor_weights=files[1], progress=progress)
+    means, spreads = [], []
+    for number, candidate in enumerate(search.candidates, 1):
+        progress.say(f"candidate {number} of {len(search.candidates)}: {candidate.words}")
+        runs = [carry_out(plan, device=device, extractor_weights=files[0], progress=progress, command=command)
+                for plan in candidate.plans]
+        values = np.array([selection_value(run.scores, search.metric) for run in runs])
+        means.append(float(values.mean()))
+        spreads.append(float(values.std(ddof=1)) if len(values) > 1 else math.nan)
+    metric = METRICS[search.metric]
+    losses = {"lower": means, "higher": [-mean for mean in means],
+              "nearest": [abs(mean - (metric.target or 0.0)) for mean in means]}[metric.direction]
+    ranked = np.where(np.isnan(losses), math.inf, losses)
+    if np.isnan(means).all():
+        raise UserError(f"{search.metric} has no value for any candidate ({_note(runs[0].scores)}); choose by another --metric, "
+                        "or draw more images.")
+    chosen = int(ranked.argmin())
+    progress.say(f"chosen: {search.candidates[chosen].words}; scoring it against the other half")
+    results = [carry_out(plan, device=device, extractor_weights=files[1], progress=progress, command=command)
+               for plan in search.reports[chosen]]
+    return Found(search, tuple(means), tuple(spreads), chosen, tuple(results))
+
+
+def selection_value(scores: Scores, metric: str) -> float:
+    """The value over all classes; of a downstream metric, that of the classifier trained on generated images alone."""
+    table = scores.table
+    rows = table[(table["metric"] == metric) & (table["scope"] == "all") & table["train_data"].isin(["", SYNTHETIC])]
+    return float(rows["value"].iloc[0])
+
+
+def _note(scores: Scores) -> str:
+    return str(scores.table.loc[scores.table["scope"] == "all", "note"].iloc[0])

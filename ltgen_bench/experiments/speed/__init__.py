@@ -1,0 +1,20 @@
+"""How fast this program is on this machine, beside plain references measured in the same run.
+
+STAGES has the stages by name. A stage measures its jobs, each in a process of its own, and returns rows.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ltgen_bench.core.registry import Registry
+
+if TYPE_CHECKING:
+    from ltgen_bench.core.progress import Progress
+    from ltgen_bench.experiments.speed.conditions import Conditions
+    from ltgen_bench.experiments.speed.rows import SpeedRow
+
+STAGES: "Registry[Callable[[Conditions, Progress], list[SpeedRow]]]" = Registry("stage", "")
+STAGES.add("train", "ltgen_bench.experiments.speed.training_rates:train_stage")
+STAGES.add("sample", "ltgen_bench.experiments.speed.sampler_rates:sample_stage")
+STAGES.add("evaluate", "ltgen_bench.experiments.speed.evaluator_rates:evaluate_stage")
+STAGES.add("methods", "ltgen_bench.experiments.speed.method_rates:methods_stage")

@@ -1,0 +1,147 @@
+"""Images from a stored network, drawn as those of a run are: the same labels, seeds, chunks and bits."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ltgen_bench.config.schema import SampleConfig, digest
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.files import only_writer, read_checked_json, write_whole
+from ltgen_bench.core.interruption import Interruption
+from ltgen_bench.core.progress import SILENT, Progress
+from ltgen_bench.data.dataset import LongTailDataset
+from ltgen_bench.data.images import SampleSet
+from ltgen_bench.diffusion.guidance import guided
+from ltgen_bench.export.diffusers_folder import StoredNetwork
+from ltgen_bench.report.pictures import attempt
+from ltgen_bench.report.sheets import sample_sheet
+from ltgen_bench.sampling.draw import guidance_of, sample
+from ltgen_bench.sampling.samplers import SAMPLERS
+
+SUFFIX = ".npz"
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What is to be drawn of a network: a checked combination of network, classes and sampling. `class_counts` order a sheet."""
+
+    network: StoredNetwork
+    config: SampleConfig
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    class_counts: tuple[int, ...]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All that decides the images but the machine, as the file of samples says it."""
+        size = {} if self.network.size is not None else {"shape": list(self.image_shape)}  # which the data set then decides
+        return {"network": self.network.digest, "classes": len(self.class_names), "sample": _stated(self.config), **size}
+
+    @property
+    def digest(self) -> str:
+        return digest(self.facts)
+
+
+def _stated(config: SampleConfig) -> dict[str, Any]:
+    """What differs from the defaults, so that a new setting makes no other drawing of an old one."""
+    return config.model_dump(mode="json", exclude_defaults=True)
+
+
+def make_drawing(network: StoredNetwork, config: SampleConfig, dataset: LongTailDataset | None) -> Drawing:
+    """`network` with the classes and the image size of `dataset`, or with its own where it says them.
+
+    Raises `UserError` where they do not go together, for guidance with a network that has no null label, and for a number of
+    steps that the sampler cannot take.
+    """
+    SAMPLERS[config.sampler].make(config.steps)
+    names, counts = _classes(network, dataset)
+    rows, folder = network.net.rows, network.folder
+    if rows not in (len(names), len(names) + 1):
+        raise UserError(f"{folder} knows {rows} labels, and there are {len(names)} classes: allowed are {len(names)}, or "
+                        f"{len(names) + 1} with a last one for no label; name its data set with --dataset.")
+    if config.omega > 0 and (rows == len(names) or (network.facts is not None and not network.facts.null_label)):
+        raise UserError(f"sample.omega: {config.omega:g} needs a prediction without a label, and {folder} was trained without "
+                        "one; draw with --omega 0.")
+    return Drawing(network, config, _shape(network, dataset), names, counts)
+
+
+def _classes(network: StoredNetwork, dataset: LongTailDataset | None) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """(names, training images) of the classes by label."""
+    facts = network.facts
+    if dataset is None:
+        if facts is None:
+            raise UserError(f"{network.folder} does not say which classes it knows; name its data set, as in "
+                            "--dataset cifar10-lt")
+        return facts.class_names, facts.class_counts
+    if facts is not None and facts.class_names != dataset.class_names:
+        raise UserError(f"{network.folder} was trained on other classes ({', '.join(facts.class_names[:3])}, ...) than those of "
+                        f"{dataset.name}; leave out --dataset.")
+    return dataset.class_names, tuple(dataset.class_counts)
+
+
+def _shape(network: StoredNetwork, dataset: LongTailDataset | None) -> tuple[int, int, int]:
+    if dataset is None:
+        if network.size is None:
+            raise UserError(f"{network.folder} does not say how large its images are; name its data set with --dataset.")
+        return network.channels, *network.size
+    size = dataset.image_shape[1:] if network.size is None else network.size
+    if (network.channels, *size) != dataset.image_shape:
+        own, theirs = (f"{width} x {height} with {channels} channel{'s' if channels > 1 else ''}" for channels, height, width
+                       in ((network.channels, *size), dataset.image_shape))
+        raise UserError(f"{network.folder} makes images of {own}, and those of {dataset.name} are {theirs}.")
+    return dataset.image_shape
+
+
+def sheet_of(out: Path) -> Path:
+    """Where the sheet of the samples `out` lies."""
+    return out.with_name(f"{out.stem}-sheet.png")
+
+
+def is_drawn(drawing: Drawing, out: Path) -> bool:
+    """Whether `out` holds this very drawing. A file with other content is a `UserError`."""
+    if out.suffix != SUFFIX:
+        raise UserError(f"--out {out}: samples are written as {SUFFIX}; name a file that ends so.")
+    if out.is_dir():
+        raise UserError(f"--out {out} is a folder; name a file in it.")
+    if not out.exists():
+        return False
+    try:
+        with out.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            about = json.loads(str(stored["about"]))
+        about["sample"] = _stated(SampleConfig.model_validate(about["sample"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"--out {out} is there, and is no file of samples that this command wrote; name another.") from None
+    if about != drawing.facts:
+        raise UserError(f"--out {out} is there, with samples of another network or other settings; name another.")
+    return True
+
+
+def draw(drawing: Drawing, out: Path, *, device: torch.device, progress: Progress = SILENT) -> None:
+    """Draw into the npz `out` (`images`, `labels`, `seeds`, `about`, `sampling`), with a sheet of them beside it.
+
+    Chunks are kept in a folder beside `out` until all are there, so that an interrupted call goes on. Raises `Interrupted`
+    on Ctrl-C, `MachineError` where the machine fails. `sampling` says on what machine they were drawn, and with the batch size
+    "auto" how many at once (`chunk_images`).
+    """
+    work = out.with_name(f"{out.stem}-{drawing.digest}.unfinished")
+    net = drawing.network.net.to(device).to(memory_format=torch.channels_last)  # as the network of a run is sampled
+    denoiser = guided(net, guidance_of(drawing.config, len(drawing.class_names), device), drawing.network.net.rows - 1)
+    with only_writer(work), Interruption():
+        samples = sample(denoiser, drawing.config, drawing.image_shape, len(drawing.class_names), work, device=device,
+                         progress=progress)
+        attempt("the sheet of samples", partial(sample_sheet, samples.images, samples.labels, drawing.class_names,
+                                                drawing.class_counts, sheet_of(out)), progress.say)
+        _save(samples, drawing.facts, json.dumps(read_checked_json(work / "sampling.json"), indent=1), out)
+    shutil.rmtree(work)
+
+
+def _save(samples: SampleSet, facts: dict[str, Any], sampling: str, out: Path) -> None:
+    images, about, machine = samples.images.transpose(0, 2, 3, 1), np.array(json.dumps(facts)), np.array(sampling)
+    write_whole(out, lambda part: np.savez(part, images=images, labels=samples.labels, seeds=samples.seeds, about=about,
+                                           sampling=machine))

@@ -1,0 +1,138 @@
+"""Quality against images seen and against cost: what several positions of each training scored, one line a method."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from ltgen_bench.core.errors import BenchError
+from ltgen_bench.core.files import write_text
+from ltgen_bench.core.progress import SILENT, Progress
+from ltgen_bench.core.words import power
+from ltgen_bench.evaluation.scores import csv_text
+from ltgen_bench.records.curve import CURVE_FILE, load_curve
+from ltgen_bench.records.store import StoredRun
+from ltgen_bench.report.columns import TRAINED_ON, Key, head, measurement_name, twin_id
+from ltgen_bench.report.entries import MEASUREMENT, Block, each, measurements, select
+from ltgen_bench.report.numbers import facts, show
+from ltgen_bench.report.pictures import attempt, canvas, plain_style, save
+from ltgen_bench.report.plots import Colors, finish, for_pictures, palette
+from ltgen_bench.report.table import Cell, Head, Row, Table
+
+DRAWN = ("fid", "recall", "label_accuracy", "downstream_accuracy")  # the table has all metrics
+TRAINED_HERE = ("", "synthetic")  # of downstream metrics, those of the generated images alone
+AXES = {"images": "training images seen", "flops": "training FLOPs", "seconds": "training seconds"}
+COLUMNS = ["entry", *MEASUREMENT, "images", "flops", "seconds", "mean", "sd", "seeds"]
+
+
+def curve_data(block: Block, runs: Sequence[StoredRun], progress: Progress = SILENT) -> pd.DataFrame:
+    """The curves of the block's entries over all classes: COLUMNS, a row a position of each measurement of an entry.
+
+    Mean and standard deviation (NaN for one) of the score over the seeds that have a curve, at the positions that all of
+    these have; the seconds are means, too. Entries without a curve are left out, and damaged curves, which are told.
+    """
+    folders = {run.record.score_digest: run.score_folder for run in runs if run.record is not None}
+    keys = block.rows[["entry", "seed", "score_digest"]].drop_duplicates()
+    frames = []
+    for row in each(keys):
+        folder = folders.get(row.score_digest)
+        if folder is not None and (folder / CURVE_FILE).is_file():
+            try:
+                frames.append(load_curve(folder / CURVE_FILE).assign(entry=row.entry, seed=row.seed))
+            except BenchError as error:
+                progress.say(f"left out: {error}")
+    if not frames:
+        return pd.DataFrame(columns=COLUMNS)
+    whole = pd.concat(frames, ignore_index=True)
+    whole = whole[(whole["scope"] == "all") & whole["protocol"].isin(block.protocols)]
+    # a score may be measured for two reasons (two rules of one preset), and is one
+    whole = whole.drop_duplicates(["entry", "seed", *MEASUREMENT, "images"])
+    whole["seeds"] = whole.groupby("entry")["seed"].transform("nunique")
+    grouped = whole.groupby(["entry", *MEASUREMENT, "images"], sort=False)
+    found = grouped.agg(flops=("flops", "mean"), seconds=("seconds", "mean"), mean=("value", "mean"), sd=("value", "std"),
+                        there=("seed", "nunique"), seeds=("seeds", "first")).reset_index()
+    found = found[found["there"] == found["seeds"]].dropna(subset=["mean"])
+    order = {entry: place for place, entry in enumerate(block.entries)}
+    found = found.assign(place=found["entry"].map(order)).sort_values(["place", *MEASUREMENT, "images"], kind="stable")
+    return found[COLUMNS].reset_index(drop=True)
+
+
+def draw_curve(data: pd.DataFrame, ax: Axes, *, cost: str, colors: Colors, ylabel: str, scale: float, log: bool) -> Axes:
+    """A line an entry over one of AXES, with a band of one standard deviation over the seeds; a dot is a position."""
+    alpha = 0.15 if data["entry"].nunique() <= 4 else 0.06  # many bands over each other hide the lines
+    for entry, own in data.groupby("entry", sort=False):
+        color, mean, sd = colors[str(entry)], own["mean"] * scale, own["sd"].fillna(0.0) * scale
+        ax.plot(own[cost], mean, color=color, marker="o", markersize=3, linewidth=1.4, label=str(entry))
+        if own["sd"].notna().any():
+            low = (mean - sd).clip(lower=mean.min() / 10) if log else mean - sd
+            ax.fill_between(own[cost], low, mean + sd, color=color, alpha=alpha, linewidth=0)
+    ax.set(xlabel=AXES[cost], ylabel=ylabel, xlim=(0, None))
+    ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+    if log:
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+    return ax
+
+
+@plain_style()
+def curve_figure(block: Block, data: pd.DataFrame, key: Key) -> Figure:
+    """One measurement against images, FLOPs and seconds, in three panels with one axis of scores."""
+    fact = facts(key[0])
+    log = fact.direction == "lower" and bool((data["mean"] > 0).all())
+    figure, axes = canvas(9.6, 3.6, 1, len(AXES), sharey=True)
+    for cost, ax in zip(AXES, axes, strict=True):
+        label = measurement_name(key) if ax is axes[0] else ""
+        draw_curve(data, ax, cost=cost, colors=palette(block), ylabel=label, scale=fact.scale, log=log)
+    numbers = sorted(set(data["seeds"]))
+    counts = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+    note = "one seed" if numbers == [1] else f"mean and standard deviation over {counts} seeds"
+    return finish(figure, axes, block, [key[3]], f"{note}; seconds as they were measured")
+
+
+def run_curve(curve: pd.DataFrame) -> Table:
+    """The curve of one run (`records.curve`) as a table: a row a position, a column a measurement over all classes."""
+    whole = curve[(curve["scope"] == "all") & curve["train_data"].isin(TRAINED_HERE)]
+    keys = measurements(whole)
+    heads = (Head("images seen", "images"), Head("FLOPs", "flops"), Head("seconds", "seconds"), *map(head, keys))
+    rows = []
+    for images, own in whole.groupby("images"):
+        costs = (f"{images:,}", power(own["flops"].iloc[0]), f"{own['seconds'].iloc[0]:,.0f}")
+        scores = ((key[0], float(select(own, key, "all")["value"].iloc[0])) for key in keys)
+        rows.append(Row((*map(Cell, costs), *(Cell(show(metric, value), value) for metric, value in scores))))
+    return Table("curve", "along the training", heads, tuple(rows), ("Of all classes. The last row is the run.",))
+
+
+def save_curves(block: Block, runs: Sequence[StoredRun], plots: Path, tables: Path,
+                progress: Progress = SILENT) -> tuple[dict[str, Path], list[Path]]:
+    """Draw the curves of DRAWN, and write those of all metrics to `curves.csv`: (title -> plot, files). Without any: none.
+
+    A curve that cannot be drawn is told and left out.
+    """
+    data = curve_data(block, runs, progress)
+    if data.empty:
+        return {}, []
+    table = tables / "curves.csv"
+    write_text(table, csv_text(data))
+    made = {}
+    block = for_pictures(block)
+    data = curve_data(block, runs)  # with the names of pictures
+    for key in [key for key in block.keys if key[0] in DRAWN and key[2] in TRAINED_HERE]:
+        own = data[(data[MEASUREMENT] == list(key)).all(axis=1)]
+        if own["images"].nunique() > 1:
+            of = [word for word in (key[1], TRAINED_ON.get(key[2], ""), twin_id(block, key)) if word]
+            title = f"{facts(key[0]).title} ({', '.join(of)}) against images seen and cost"
+            path = plots / f"{'-'.join(('curve', key[0], *of))}.png"
+            if attempt(f"the plot '{title}'", partial(_save_curve, block, own, key, path), progress.say) is not None:
+                made[title] = path
+    return made, [table]
+
+
+def _save_curve(block: Block, data: pd.DataFrame, key: Key, path: Path) -> Path:
+    return save(curve_figure(block, data, key), path)

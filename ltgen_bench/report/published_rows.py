@@ -1,0 +1,212 @@
+"""Papers' rows beneath ours: the same method and data set, the differences in protocol in words, and never a rank."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from ltgen_bench.core.words import count, file_name, listed
+from ltgen_bench.evaluation.protocol import REFERENCES
+from ltgen_bench.records.published_protocol import LOOSE
+from ltgen_bench.report.columns import Key, head, measurement_name, name_in, score_cells, slug, stub, verdict_notes
+from ltgen_bench.report.entries import Block, each, measurements
+from ltgen_bench.report.numbers import is_known
+from ltgen_bench.report.papers import SECOND_HAND, SECOND_HAND_NOTE, printed, source
+from ltgen_bench.report.ranking import scope_words
+from ltgen_bench.report.table import Cell, Head, Row, Table
+
+OURS = "ours"
+UNKNOWN = "an unknown one"
+NOTE = (
+    "Papers' rows stand beneath ours of the same method and data set. Each was measured under its paper's protocol: they are "
+    "ranked neither with ours nor with each other."
+)
+DOWNSTREAM = "downstream_accuracy"
+
+
+def published_tables(block: Block, published: pd.DataFrame) -> list[Table]:
+    """A table for each score of `block` that papers print of one of its methods: ours, and beneath each row the papers'.
+
+    Where no paper has any, the one table has no rows and says so.
+    """
+    same = published[of_dataset(published, block)]
+    tables, without = [], []
+    for key in block.keys:
+        of_key = of_measurement(same, key)
+        scopes = [scope for scope in dict.fromkeys(block.rows["scope"]) if scope != "class"] if len(of_key) else []
+        made = [_table(block, key, scope, own) for scope in scopes if len(own := _fitting(block, key, scope, of_key))]
+        tables += made
+        without += [] if made else [name_in(block, key)]
+    if not tables:
+        methods = listed(sorted(set(block.rows["method"])))
+        said = f"No paper here prints a score of {methods} on {block.dataset} that is measured above."
+        return [Table("published", f"{block.title}: papers' rows of the same methods", (Head("method", "method"),), (), (said,))]
+    if without:
+        told = f"No paper here prints, of these methods on {block.dataset}: {', '.join(without)}."
+        tables[-1] = replace(tables[-1], notes=(*tables[-1].notes, told))
+    return tables
+
+
+def of_dataset(published: pd.DataFrame, block: Block) -> pd.Series:
+    """Whether each row is on the data set of `block`: the name without punctuation, and the factor where it is stated.
+
+    `cifar10-lt-50` is `cifar10-lt` at factor 50. A name that says more (another profile, draw or order) is no paper's.
+    """
+    names, stated = published["dataset"].map(_plain), published["imbalance_factor"]
+    right = stated.isna() | stated.eq(block.shown["imbalance_factor"].iloc[0])
+    return names.eq(_plain(base_name(block))) & names.ne("") & right
+
+
+def base_name(block: Block) -> str:
+    """The name of the data set without its factor."""
+    return block.dataset.removesuffix(f"-{block.shown['imbalance_factor'].iloc[0]:g}")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def of_measurement(published: pd.DataFrame, key: Key) -> pd.DataFrame:
+    """The rows of the metric of `key`; papers' `fid_clip` is `fid` on CLIP, their `accuracy` the downstream one."""
+    metric, _, train_data, _ = key
+    if metric == DOWNSTREAM:
+        return published[published["metric"].eq("accuracy") & published["train_data"].eq(train_data)]
+    return published[published["metric"].str.removesuffix("_clip").eq(metric)]
+
+
+def _ours(block: Block, key: Key, scope: str) -> pd.DataFrame:
+    """Our rows that have a value."""
+    return block.part(key, scope).dropna(subset=["value"])
+
+
+def _fitting(block: Block, key: Key, scope: str, published: pd.DataFrame) -> pd.DataFrame:
+    """The rows that belong beneath this measurement of ours in this scope, of the methods that have it.
+
+    A row stands with our measurement on its features (Inception where it states none), and where we have none, with
+    every other.
+    """
+    group, _, rule = scope.partition("@")
+    chosen = published[published["method_key"].isin(set(_ours(block, key, scope)["method"])) & published["split"].eq(group)]
+    if rule:  # a rule that is not stated is compared with ours by default
+        chosen = chosen[chosen["group_rule"].eq(rule) | (chosen["group_rule"].eq("") & (rule == "thirds"))]
+    if key[0] == DOWNSTREAM:
+        return chosen
+    others = [other for other in measurements(block.rows, scope) if other[0] == key[0]]
+    ours = {other[1] for other in others if len(_ours(block, other, scope))}
+    features = chosen["extractor"].where(chosen["extractor"].ne(""), "inception")
+    return chosen[features.eq(key[1]) | ~features.isin(ours)]
+
+
+def _table(block: Block, key: Key, scope: str, published: pd.DataFrame) -> Table:
+    stubs, names, shared = stub(block)
+    cells = {entry: replace(cell, best=False) for entry, cell in score_cells(block, key, scope).items()}
+    first = {str(row.entry): row for row in each(_ours(block, key, scope).drop_duplicates("entry"))}
+    rows, alone = [], []
+    for entry in [entry for entry in block.entries if entry in first]:
+        ours = first[entry]
+        factor = "" if pd.isna(ours.imbalance_factor) else f"{ours.imbalance_factor:g}"
+        line = [names[entry][0], Cell(OURS), Cell(factor), cells[entry], Cell(""), Cell(""), *names[entry][1:]]
+        rows.append(Row(tuple(line)))
+        papers = [_row(row, key, scope, ours, block, len(stubs) - 1)
+                  for row in each(published[published["method_key"] == ours.method])]
+        rows += papers
+        alone += [] if papers else [entry]
+    heads = (
+        stubs[0],
+        Head("paper", "paper_id", number=False),
+        Head("factor", "imbalance_factor", number=False),
+        head(key, scope),
+        Head("differs in", "differences", number=False, prose=True),
+        Head("source", "source", number=False, prose=True),
+        *stubs[1:],
+    )
+    notes = [NOTE, *([SECOND_HAND_NOTE] if published["second_hand"].any() else [])]
+    notes += [f"No paper here prints it of {listed(alone)}."] if alone else []
+    notes += [text.replace("All rows", "Ours") for text in shared] + [
+        text for text in verdict_notes(block, best=False) if text.startswith(("Not ", "±"))
+    ]
+    title = f"{block.title}: {measurement_name(key)}, {scope_words(scope)}, papers' rows beneath ours"
+    name = file_name(f"published-{slug(block, key)}-{scope.replace('@', '-')}")
+    return Table(name, title, heads, tuple(rows), tuple(notes))
+
+
+def _row(row: Any, key: Key, scope: str, ours: Any, block: Block, quiet: int) -> Row:
+    mark = f" {SECOND_HAND}" if row.second_hand else ""
+    factor = "not stated" if pd.isna(row.imbalance_factor) else f"{row.imbalance_factor:g}"
+    value = Cell(printed(row), float(row.canonical)) if pd.notna(row.value) else Cell("")
+    cells = [Cell(str(row.method)), Cell(f"{row.paper_id}{mark}"), Cell(factor), value]
+    cells += [Cell(protocol_differences(row, key, scope, ours, block)), Cell(source([row])), *(Cell("") for _ in range(quiet))]
+    return Row(tuple(cells), "paper")
+
+
+def protocol_differences(row: Any, key: Key, scope: str, ours: Any, block: Block) -> str:
+    """What a paper's row differs in from our entry `ours`, the paper's value first: `omega 1.5 against 1; ...`.
+
+    At the end, what the row does not state. Training lengths are told but not compared: papers count steps.
+    """
+    found = list(_unlike(row, key, scope, ours, block))
+    unlike = [words for words, stated in found if stated and words]
+    unsaid = [words for words, stated in found if not stated]
+    if unsaid:
+        unlike.append(f"{listed(unsaid)} not stated")
+    return "; ".join(unlike) or "nothing that the paper states"
+
+
+def _unlike(row: Any, key: Key, scope: str, ours: Any, block: Block) -> Iterator[tuple[str, bool]]:
+    """(the difference in words, empty where there is none, True) or (the name of what is not stated, False)."""
+    described = block.described.get(key[3], {})
+    yield ("factor", False) if pd.isna(row.imbalance_factor) else ("", True)
+    if scope != "all":
+        yield ("", True) if row.group_rule else ("rule of the groups", False)
+    if key[0] == DOWNSTREAM:
+        yield _against("classifier", row.classifier, key[1])
+    else:
+        yield _images(row.images, ours.n_generated)
+        yield _against("features", row.extractor, key[1]) if row.extractor else (_unsaid_features(key[1]), False)
+    if described.get("reference"):
+        yield _reference(row, str(described["reference"]))
+    if described.get("k"):
+        yield "k", False  # no row of a paper says it in a column
+    omega = f"{ours.omega:g}" if is_known(ours.omega) else UNKNOWN
+    yield _against("omega", "" if pd.isna(row.omega) else f"{row.omega:g}", omega)
+    steps = "" if pd.isna(row.sampler_steps) else f" {row.sampler_steps}"
+    yield _against("sampler", f"{row.sampler_name}{steps}", f"{ours.sampler} {ours.steps}" if is_known(ours.sampler) else UNKNOWN)
+    if pd.isna(row.train_steps):
+        yield "training steps", False
+    else:
+        seen = f"{count(int(ours.budget_images))} images seen" if is_known(ours.budget_images) else UNKNOWN
+        words = f"training steps not comparable: {count(int(row.train_steps))} of unstated batch size against {seen}"
+        yield words, True
+
+
+def _unsaid_features(own: str) -> str:
+    """Papers that state none hardly mean a domain's classifier: then ours is said too."""
+    return "features" if own == "inception" else f"features (ours: {own})"
+
+
+def _against(name: str, stated: str, own: str) -> tuple[str, bool]:
+    if not stated:
+        return name, False
+    return ("" if stated == own else f"{name} {stated} against {own}"), True
+
+
+def _images(stated: Any, own: Any) -> tuple[str, bool]:
+    if pd.isna(stated):
+        return "images", False
+    same = pd.notna(own) and int(own) == int(stated)
+    known = f"{int(own):,}" if pd.notna(own) else "an unknown number"
+    return ("" if same else f"{int(stated):,} images against {known}"), True
+
+
+def _reference(row: Any, own: str) -> tuple[str, bool]:
+    """Texts that name none of our sets, or leave something open, are quoted."""
+    if not row.reference:
+        return "reference", False
+    loose = not row.reference_set or row.reference in LOOSE
+    if row.reference_set == own and not loose:
+        return "", True
+    words = f'"{row.reference}"' if loose else REFERENCES[row.reference_set]
+    return f"reference {words} against {REFERENCES[own]}", True
+

@@ -1,0 +1,239 @@
+"""One table in four forms: Markdown, CSV, LaTeX and the terminal."""
+
+import csv
+import io
+import math
+import re
+import textwrap
+from dataclasses import replace
+
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from ltgen_bench.core.plain_text import csv_safe
+from ltgen_bench.report.latex_text import tex
+from ltgen_bench.report.table import Cell, Head, Row, Table
+
+MARKDOWN = re.compile(r"([\\`*_\[\]|~])")
+
+
+def markdown(table: Table, level: int = 3) -> str:
+    """GitHub's Markdown: title, table, notes. Best values are bold, reference rows and floors in italics; all text is escaped."""
+    table = table.spoken
+    heads = [_md(head.title) + (f"<br><sub>{_md(head.under)}</sub>" if head.under else "") for head in table.heads]
+    lines = [f"{'#' * level} {_md(table.title)}", ""]
+    if table.rows:
+        lines += [_md_row(heads), _md_row(["---:" if head.number else "---" for head in table.heads])]
+    lines += [_md_row([_md_cell(cell, row) for cell in row.cells]) for row in table.rows]
+    notes = [f"- {_md(note)}" for note in table.notes]
+    return "\n".join([*lines, *([""] if table.rows else []), *notes]).rstrip() + "\n"
+
+
+def _md_row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _md_cell(cell: Cell, row: Row) -> str:
+    text = _md(cell.text)
+    if not text:
+        return ""
+    return f"**{text}**" if cell.best else f"*{text}*" if row.aside else text
+
+
+def _md(text: str) -> str:
+    plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return MARKDOWN.sub(r"\\\1", plain)
+
+
+def comma_separated(table: Table) -> str:
+    """CSV with raw values: for a score its mean, ` sd` and ` n` (seeds) in three columns, unrounded and unscaled.
+
+    Where a score of a column is of too few images, a fourth, ` few`, says of which. The first column tells an entry from a
+    reference row, a floor and a paper's row. Empty cell: not available.
+    """
+    scores = [head.number and head.score for head in table.heads]
+    marks = [any(row.cells[place].few for row in table.rows) for place in range(len(table.heads))]
+    header = ["row"]
+    for head, score, mark in zip(table.heads, scores, marks, strict=True):
+        header += [head.key, f"{head.key} sd", f"{head.key} n"] if score else [head.key]
+        header += [f"{head.key} few"] if score and mark else []
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([csv_safe(name) for name in header])
+    for row in table.rows:
+        line: list[str] = [row.kind]
+        for cell, score, mark in zip(row.cells, scores, marks, strict=True):
+            line += [_raw(cell.value), _raw(cell.spread), str(cell.n)] if score else [csv_safe(cell.text)]
+            line += [cell.few] if score and mark else []
+        writer.writerow(line)
+    return out.getvalue()
+
+
+def _raw(value: float) -> str:
+    return "" if math.isnan(value) else repr(float(value))
+
+
+def latex(table: Table) -> str:
+    """A `tabular` with booktabs rules in a `table`; best values bold, reference rows and floors in italics.
+
+    Notes stand below in small print. Columns of prose are paragraphs of 0.3 of the line.
+    """
+    table = table.spoken
+    lines = [r"\begin{table}", r"\centering", rf"\caption{{{tex(table.title)}}}"]
+    lines += _tabular(table) if table.rows else []
+    if table.notes:
+        lines += ["", r"\smallskip", rf"{{\footnotesize {' '.join(tex(note) for note in table.notes)}}}"]
+    return "\n".join([*lines, r"\end{table}", ""])
+
+
+def _tabular(table: Table) -> list[str]:
+    align = "".join(r"p{0.3\linewidth}" if head.prose else "r" if head.number else "l" for head in table.heads)
+    lines = [rf"\begin{{tabular}}{{{align}}}", r"\toprule", _tex_row([tex(head.title) for head in table.heads])]
+    if any(head.under for head in table.heads):
+        lines.append(_tex_row([rf"{{\scriptsize {tex(head.under)}}}" if head.under else "" for head in table.heads]))
+    lines.append(r"\midrule")
+    for before, row in zip([None, *table.rows], table.rows, strict=False):
+        if row.aside and before is not None and before.aside != row.aside:
+            lines.append(r"\midrule")
+        beneath = r"\quad " if row.kind == "paper" else ""
+        lines.append(beneath + _tex_row([_tex_cell(cell, row) for cell in row.cells]))
+    return [*lines, r"\bottomrule", r"\end{tabular}"]
+
+
+def _tex_row(cells: list[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _tex_cell(cell: Cell, row: Row) -> str:
+    text = tex(cell.text)
+    if not text:
+        return ""
+    return rf"\textbf{{{text}}}" if cell.best else rf"\textit{{{text}}}" if row.aside else text
+
+
+def terminal(table: Table, width: int, color: bool = False) -> str:
+    """Text of at most `width` columns. What does not fit is dropped from the right and named below; no cell wraps.
+
+    Only prose does: it stands beneath its row, over the whole width.
+    """
+    table = table.spoken
+    shown, dropped = fold(table.take([place for place, head in enumerate(table.heads) if not head.prose]), width)
+    notes = list(table.notes)
+    if dropped and table.rows:
+        names = dict.fromkeys(re.sub(r" ([↑↓]|≈ \S+)", "", head.title) for head in dropped)
+        notes.insert(0, f"Not shown for want of width: {', '.join(names)}.")
+    title = _wrapped(table.title, width, "")
+    lines = _drawn(Text("\n".join(title), style="bold"), width, color) if title else []
+    if table.rows:
+        drawn = _drawn(_rich(shown), width, color)
+        lines += _with_prose(table, drawn, width) if _prose(table) else drawn
+    return "\n".join([*lines, *(line for note in notes for line in _wrapped(note, width, " "))]) + "\n"
+
+
+def _drawn(text: Text | RichTable, width: int, color: bool) -> list[str]:
+    out = io.StringIO()
+    _console(out, width, color).print(text, soft_wrap=isinstance(text, Text))
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+def _prose(table: Table) -> list[int]:
+    return [place for place, head in enumerate(table.heads) if head.prose]
+
+
+def _with_prose(table: Table, drawn: list[str], width: int) -> list[str]:
+    """The drawn lines, the last of which are the rows, with the prose of each row beneath it."""
+    lines = drawn[: -len(table.rows)]
+    for row, line in zip(table.rows, drawn[-len(table.rows) :], strict=True):
+        lines.append(line)
+        for place in _prose(table):
+            text = row.cells[place].text
+            lines += _wrapped(f"{table.heads[place].title}: {text}", width, "    ") if text else []
+    return lines
+
+
+def _wrapped(text: str, width: int, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text, max(20, width - 1), initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+    )
+
+
+def fold(table: Table, width: int) -> tuple[Table, list[Head]]:
+    """The table with the leftmost columns that fit into `width`, and the heads of those that were dropped.
+
+    The first column and the first score always stay: columns between them are given up before that score is, and at
+    last the names in the first column are cut short, never a number.
+    """
+    kept = list(range(len(table.heads)))
+    score = next((place for place, head in enumerate(table.heads) if head.number), 0)
+    while _excess(table.take(kept), width) > 0 and set(kept) != {0, score}:
+        others = [place for place in kept if place not in (0, score)]
+        kept.remove(max(others, key=lambda place: (not table.heads[place].kept, place)))
+    folded = table.take(kept)
+    excess = _excess(folded, width)
+    return _shorten(folded, excess) if excess > 0 else folded, [
+        head for place, head in enumerate(table.heads) if place not in kept
+    ]
+
+
+def _excess(table: Table, width: int) -> int:
+    console = _console(io.StringIO(), 10_000, False)
+    return Measurement.get(console, console.options, _rich(table)).maximum - width
+
+
+def _shorten(table: Table, excess: int) -> Table:
+    """The names in the first column cut so that the table is `excess` narrower, down to four letters."""
+    longest = max((len(row.cells[0].text) for row in table.rows), default=0)
+    room = max(4, longest - excess)
+    rows = [
+        replace(row, cells=(replace(row.cells[0], text=_cut(row.cells[0].text, room)), *row.cells[1:]))
+        for row in table.rows
+    ]
+    return replace(table, rows=tuple(rows))
+
+
+def _cut(text: str, room: int) -> str:
+    return text if len(text) <= room else text[: room - 1] + "…"
+
+
+def _console(out: io.StringIO, width: int, color: bool) -> Console:
+    return Console(
+        file=out,
+        width=width,
+        color_system="standard" if color else None,
+        force_terminal=color,
+        no_color=not color,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        legacy_windows=False,
+    )
+
+
+def _rich(table: Table) -> RichTable:
+    drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, show_edge=False)
+    two_lines = any(head.under for head in table.heads)
+    for head in table.heads:
+        title = Text(head.title, style="bold")
+        if two_lines:
+            title.append("\n" + head.under.replace(" · ", "\n"), style="not bold dim")
+        drawn.add_column(
+            title, justify="right" if head.number else "left", no_wrap=True, overflow="ellipsis", vertical="bottom"
+        )
+    for before, row in zip([None, *table.rows], table.rows, strict=False):
+        if row.aside and before is not None and before.aside != row.aside:
+            drawn.add_section()
+        style = {"floor": "dim", "n": "dim", "reference": "dim italic", "paper": "dim", "section": "bold"}.get(row.kind, "")
+        texts = [_mark(cell) for cell in row.cells]
+        if row.kind == "paper":
+            texts[0] = f"  {texts[0]}"  # beneath ours
+        cells = zip(row.cells, texts, strict=True)
+        drawn.add_row(*(Text(text, style="bold green" if cell.best else style) for cell, text in cells))
+    return drawn
+
+
+def _mark(cell: Cell) -> str:
+    """The best value carries a star, so that it is seen without colours too."""
+    return f"{cell.text} *" if cell.best else cell.text

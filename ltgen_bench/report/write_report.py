@@ -1,0 +1,308 @@
+"""Everything that `ltgen-bench report` writes and shows."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ltgen_bench.core.errors import UserError, did_you_mean
+from ltgen_bench.core.files import write_text, write_whole
+from ltgen_bench.core.plain_text import printable_lines
+from ltgen_bench.core.progress import SILENT, Progress
+from ltgen_bench.core.words import distinct_name, file_name
+from ltgen_bench.data.images import SampleSet
+from ltgen_bench.records.published import published, read_leaderboard
+from ltgen_bench.records.results_csv import measured_csv
+from ltgen_bench.records.run_record import RunRecord
+from ltgen_bench.records.store import StoredRun, protocols, reported_runs, rows
+from ltgen_bench.report.columns import apart_notes
+from ltgen_bench.report.confusion import save_confusions
+from ltgen_bench.report.curve_plots import save_curves
+from ltgen_bench.report.entries import Block, blocks, check_equal, each, measurements
+from ltgen_bench.report.page import page
+from ltgen_bench.report.papers import papers_tables, papers_text
+from ltgen_bench.report.pictures import attempt
+from ltgen_bench.report.plots import footer, for_pictures, save_plots
+from ltgen_bench.report.provenance import machine_lines, protocol_words, run_lines
+from ltgen_bench.report.published_rows import base_name, published_tables
+from ltgen_bench.report.report_folder import INDEX, MARK, begin, check_ours, end
+from ltgen_bench.report.sheets import methods_sheet
+from ltgen_bench.report.table import Table
+from ltgen_bench.report.table_formats import comma_separated, latex, markdown, terminal
+from ltgen_bench.report.tables import class_table, comparison_table, downstream_table, group_table, verdict_table
+
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+FORMS: dict[str, Callable[[Table], str]] = {".md": markdown, ".csv": comma_separated, ".tex": latex}
+
+
+@dataclass(frozen=True)
+class Section:
+    """One block of comparable runs with all that was made of it. `name` is its folder."""
+
+    name: str
+    block: Block
+    records: tuple[RunRecord, ...]
+    tables: tuple[Table, ...]
+    plots: dict[str, Path]  # title -> file
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written, and what to show. `papers` are tables of published numbers, never ranked with the sections."""
+
+    out: Path
+    sections: tuple[Section, ...]
+    papers: tuple[Table, ...]
+    rows: pd.DataFrame
+    protocols: dict[str, dict[str, Any]]
+    files: tuple[Path, ...]
+    left_out: tuple[str, ...] = ()  # what cannot be read, a sentence each
+    listed: frozenset[str] = frozenset()  # the tables of papers that a terminal names, and does not show
+
+    @property
+    def index(self) -> Path:
+        """The page to open in a browser."""
+        return self.out / INDEX
+
+    def __str__(self) -> str:
+        return self.terminal(shutil.get_terminal_size().columns)
+
+    def terminal(self, width: int, color: bool = False) -> str:
+        """The tables over all classes, by training set and of the papers, as text of at most `width` columns."""
+        shown = [
+            table
+            for section in self.sections
+            for table in section.tables
+            if table.name in ("comparison", "verdicts", "downstream") or table.name.startswith("published")
+        ]
+        texts = [terminal(table, width, color) for table in shown]
+        texts += papers_text(self.papers, self.listed, self.out / "tables" / "papers", width, color)
+        if self.left_out:
+            lines = [line for one in self.left_out for line in printable_lines(one).splitlines()]
+            texts.append("\n  ".join([f"left out, since it cannot be read ({len(self.left_out)}):", *lines]) + "\n")
+        return "\n".join(
+            [*texts, f"page      {self.index}\ntables    {self.out / 'tables'}\nplots     {self.out / 'plots'}\n"]
+        )
+
+
+def report(
+    runs_dir: Path,
+    out: Path,
+    *,
+    leaderboards: Sequence[Path] = (),
+    dataset: str | None = None,
+    all_papers: bool = False,
+    equal: Sequence[str] = (),
+    compare_published: bool = False,
+    progress: Progress = SILENT,
+) -> Report:
+    """Compare the finished runs under `runs_dir` with each other, and show papers' numbers beside them.
+
+    Writes `out/tables/` (Markdown, CSV, LaTeX), `out/plots/` and `out/index.html`. `leaderboards` are further CSVs of
+    published numbers; all are checked before anything is written. `dataset` keeps one data set; papers' numbers are
+    those on the data sets shown, or all with `all_papers`. `equal` (words of `entries.EQUAL`) makes tables and plots of
+    their own for rows alike in these; `compare_published` puts papers' rows beneath ours of the same method and data set.
+    An earlier report in `out` is replaced. No runs and no leaderboard, or an `out` that holds something else: `UserError`.
+    """
+    check_equal(equal)
+    check_ours(out)
+    given = [read_leaderboard(path) for path in leaderboards]
+    known = published()
+    runs, left_out = reported_runs(runs_dir)
+    _check_dataset(dataset, runs, [known, *given])
+    runs = [run for run in runs if run.record is not None and dataset in (None, run.record.dataset)]
+    if not runs and not given:
+        where = f" on {dataset}" if dataset else ""
+        raise UserError(
+            f"there are no finished runs{where} under {runs_dir}. Make one with: ltgen-bench run"
+            f"{f' --dataset {dataset}' if dataset else ''}   (or show published numbers alone with --leaderboard FILE)",
+            left_out,
+        )
+    table, ids = rows(runs, runs_dir), protocols(runs)
+    beneath = pd.concat([known, *given], ignore_index=True) if compare_published else None
+    sections: list[Section] = []
+    files: list[Path] = []
+    earlier = begin(out)
+    for name, block in _named(blocks(table, equal, ids)):
+        before = [section.block for section in sections]
+        section, written = _write_section(name, block, before, runs, out, beneath, progress)
+        sections.append(section)
+        files += written
+    beside = {base_name(section.block) for section in sections}
+    papers = _papers(known, given, beside, dataset, all_papers)
+    few = {table.name for table in _papers(known, [], beside, dataset, False)}
+    files += _write_tables(papers, out / "tables" / "papers")
+    write_text(out / INDEX, page(sections, papers, ids, left_out))
+    end(out, earlier, (*files, out / INDEX))
+    return Report(out, tuple(sections), tuple(papers), table, ids, (*files, out / INDEX, out / MARK), tuple(left_out),
+                  frozenset(table.name for table in papers if table.name.startswith("papers-")) - few)
+
+
+def _check_dataset(dataset: str | None, runs: Sequence[StoredRun], leaderboards: Iterable[pd.DataFrame]) -> None:
+    names = {run.record.dataset for run in runs if run.record is not None}
+    names |= {name for frame in leaderboards for name in frame["dataset"] if name}
+    if dataset is not None and dataset not in names:
+        raise UserError(
+            f"neither a run nor a published number is on the data set '{dataset}'.{did_you_mean(dataset, names)} "
+            f"Known: {', '.join(sorted(names))}."
+        )
+
+
+def _named(found: Sequence[Block]) -> list[tuple[str, Block]]:
+    """Each block with a name fit for a folder, after its title and its `traits`, which no other block changes.
+
+    Of blocks with one name the oldest has it, and each of the others gets the id of its first measurement behind it.
+    """
+    named: dict[str, Block] = {}
+    for block in found:
+        base = file_name(" ".join([block.title, *block.traits]))
+        key = next(iter(block.keys), None)
+        name = base if base not in named else f"{base}-{key[3] if key else block.fingerprint[:8]}"
+        place = 1
+        while name in named:
+            place += 1
+            name = f"{base}-{place}"
+        named[name] = block
+    return list(named.items())
+
+
+def _write_section(
+    name: str, block: Block, before: Sequence[Block], runs: Sequence[StoredRun], out: Path, published: pd.DataFrame | None,
+    progress: Progress,
+) -> tuple[Section, list[Path]]:
+    tables = section_tables(block, before)
+    tables += published_tables(block, published) if published is not None and block.entries else []
+    files = _write_tables(tables, out / "tables" / name)
+    folder = out / "plots" / name
+    plots = save_plots(block, folder, progress=progress) if block.entries else {}
+    own = {digest for part in (block.rows, block.references) if len(part) for digest in part["score_digest"]}
+    part = [run for run in runs if run.record is not None and run.record.score_digest in own]
+    draw = partial(_side_by_side, for_pictures(block), part, folder / "samples.png")
+    sheet = attempt(f"the samples of {name} side by side", draw, progress.say)
+    if sheet is not None:
+        plots = {"samples of the same seeds": sheet, **plots}
+    plots = {**plots, **save_confusions(block, part, folder, progress)} if block.entries else plots
+    drawn, curves = save_curves(block, part, folder, out / "tables" / name, progress)
+    plots, files = {**plots, **drawn}, [*files, *curves]
+    records = tuple(run.record for run in part if run.record is not None)
+    return Section(name, block, records, tuple(tables), plots), [*files, *plots.values()]
+
+
+def section_tables(block: Block, before: Sequence[Block] = ()) -> list[Table]:
+    """Every table of a block: all classes, verdicts, training sets, groups, classes. `before` are the blocks above it."""
+    main = comparison_table(block)
+    main = replace(main, notes=(*apart_notes(block, before), *main.notes))
+    tables = [main, verdict_table(block), downstream_table(block)]
+    for rule in ("thirds", "count"):
+        tables += [group_table(block, key, rule) for key in measurements(block.shown, f"few@{rule}")]
+    tables += [class_table(block, key) for key in measurements(block.shown, "class")]
+    return [table for table in tables if table is not None]
+
+
+def _write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:
+    written = []
+    for table in tables:
+        for suffix, form in FORMS.items():
+            path = folder / f"{table.name}{suffix}"
+            write_text(path, form(table))
+            written.append(path)
+    return written
+
+
+def _side_by_side(block: Block, runs: Sequence[StoredRun], path: Path) -> Path | None:
+    """The sheet of methods on the seed that most entries have; entries whose samples are not on disk are left out."""
+    keys = block.rows[["entry", "seed", "sample_digest"]].drop_duplicates()
+    if keys.empty:
+        return None
+    entries_of = {seed: keys.loc[keys["seed"] == seed, "entry"].nunique() for seed in block.seeds}
+    seed = max(block.seeds, key=lambda one: entries_of[one])
+    folders = {run.record.sample_digest: run.folder for run in runs if run.record is not None}
+    samples = {}
+    for row in each(keys[keys["seed"] == seed]):
+        file = folders[row.sample_digest] / "samples" / row.sample_digest / "samples.npz"
+        if file.is_file():
+            samples[str(row.entry)] = SampleSet.load(file)
+    if not samples:
+        return None
+    record = next(run.record for run in runs if run.record is not None)
+    shown = f" (shown: {seed})" if len(block.seeds) > 1 else ""
+    return methods_sheet(samples, record.class_names, record.class_counts, path, f"{footer(block, [])}{shown}")
+
+
+def _papers(
+    known: pd.DataFrame, given: Sequence[pd.DataFrame], shown: set[str], dataset: str | None, every: bool
+) -> list[Table]:
+    wanted = shown or ({dataset} if dataset is not None else set())
+    tables = papers_tables(known if every else known[known["dataset"].isin(wanted)])
+    for place, frame in enumerate(given, start=1):
+        part = frame if dataset is None else frame[frame["dataset"] == dataset]
+        source = frame["leaderboard"].iloc[0] if len(frame) else ""
+        tables += papers_tables(part, f"from {source}; not ranked with the above", f"leaderboard-{place}")
+    return tables
+
+
+def update_benchmark(report: Report, path: Path, *, results: Path | None = None) -> list[Path]:
+    """Put the report's tables between the markers of `path` (BENCHMARK.md) and leave all else as it is.
+
+    The plots are copied to `figures/` in the folder `results` (beside `path` when not given) and shown by a relative
+    path; the rows of each data set go to `<dataset>.csv` there. Returns the files written. Missing markers are a
+    `UserError`, before anything is written.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path} could not be read: {error.strerror or error}.") from error
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise UserError(f"{path} has no place for the results: put one line {BEGIN} and below it one line {END}.")
+    results = path.parent / "results" if results is None else results
+    written = _copy_results(report, results)
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    body = benchmark_markdown(report, os.path.relpath(results / "figures", path.parent))
+    write_text(path, f"{before}{BEGIN}\n\n{body}\n{END}{after}")
+    return [*written, path]
+
+
+def _copy_results(report: Report, results: Path) -> list[Path]:
+    written = []
+    for section in report.sections:
+        for file in section.plots.values():
+            target = results / "figures" / f"{section.name}-{file.name}"
+            write_whole(target, partial(shutil.copyfile, file))
+            written.append(target)
+    for dataset, part in report.rows.groupby("dataset"):
+        written.append(measured_csv(part, results / f"{distinct_name(str(dataset))}.csv", report.protocols))
+    return written
+
+
+def benchmark_markdown(report: Report, figures: str) -> str:
+    """The sections as Markdown: tables, plots (in the folder `figures`), commands, machine, versions, protocol ids."""
+    parts: list[str] = []
+    for section in report.sections:
+        parts += [markdown(table) for table in section.tables if _in_benchmark(table)]
+        names = {title: f"{section.name}-{file.name}" for title, file in section.plots.items()}
+        parts += [f"![{title}]({Path(figures, name).as_posix()})\n" for title, name in names.items()]
+        parts.append(_provenance(section, report.protocols))
+    parts += [markdown(table) for table in report.papers]
+    return "\n".join(parts)
+
+
+def _in_benchmark(table: Table) -> bool:
+    return table.name in ("comparison", "verdicts", "downstream") or table.name.startswith(
+        ("groups-fid", "classes-recall", "published")
+    )
+
+
+def _provenance(section: Section, ids: dict[str, dict[str, Any]]) -> str:
+    lines = ["Measured by:", ""]
+    for command, costs in run_lines(section.records):
+        lines += [f"- `{command}`: {costs[0]}."] if len(costs) == 1 else [f"- `{command}`:", *(f"  - {cost}." for cost in costs)]
+    lines += [f"- {line}" for line in machine_lines(section.records)]
+    lines += ["", "<details><summary>What the protocol ids stand for</summary>", ""]
+    lines += [f"- `{one}`: {protocol_words(ids[one])}" for one in section.block.protocols if one in ids]
+    return "\n".join([*lines, "", "</details>", ""])

@@ -1,0 +1,1 @@
+"""The machine a run works on: device, precision, memory, processes, compiling, batch size."""

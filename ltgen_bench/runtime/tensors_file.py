@@ -1,0 +1,68 @@
+"""Tensors kept in a safetensors file with a checksum of all of them and of the metadata, looked at whenever it is read."""
+
+import errno
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ltgen_bench.core.errors import DamagedError, MachineError
+from ltgen_bench.core.files import CHECKSUM, CURE, vouched_for, write_whole
+
+
+def save_checked_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write `tensors` and `metadata` whole, with their checksum in the metadata under `sha256`.
+
+    Raises `MachineError` when the disk is full; an earlier file at `path` stays as it was.
+    """
+    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    content = _content(stored)
+    said = {**metadata, CHECKSUM: _checksum(content, metadata)}
+
+    def write(part: Path) -> None:
+        try:
+            save_file(stored, part, metadata=said)
+        except SafetensorError as error:  # which hides what the operating system said
+            full = "os error 28" in str(error)
+            raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
+
+    write_whole(path, write)
+
+
+def load_checked_tensors(path: Path, cure: str = CURE) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """(tensors, on the CPU; metadata without the checksum). A file of before there were checksums is read as it is.
+
+    Raises `DamagedError`, which ends in `cure`, for one that is no whole safetensors file or has other tensors or metadata than
+    were written, and `MachineError` for one that cannot be read or is not there.
+    """
+    try:
+        with path.open("rb"), safe_open(path, framework="pt") as file:
+            said = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
+    except OSError as error:
+        raise MachineError(f"{path} could not be read: {error.strerror or error}.") from error
+    except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise DamagedError(f"{path} is damaged ({error}); {cure}.") from error
+    content = _content(tensors)
+    if not vouched_for(said, lambda rest: _checksum(content, rest)):
+        raise DamagedError(f"{path} is damaged (its tensors do not match their checksum); {cure}.")
+    return tensors, {key: value for key, value in said.items() if key != CHECKSUM}
+
+
+def _content(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, kinds, shapes and bytes, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _checksum(content: str, metadata: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps([content, metadata], sort_keys=True).encode()).hexdigest()
