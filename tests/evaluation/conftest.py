@@ -27,7 +27,7 @@ def use_quick_recipes():
     from dataclasses import replace
 
     from ltgen_bench.evaluation import evaluator as evaluate
-    from ltgen_bench.evaluation.classifiers.classifier_training import classifier_recipe as recipes
+    from ltgen_bench.evaluation.classifiers import classifier_recipe as recipes
     from ltgen_bench.evaluation.extractors import digits_weights
     from ltgen_bench.evaluation.extractors import domain_classifier as domain
 
