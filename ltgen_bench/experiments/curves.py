@@ -31,7 +31,7 @@ from ltgen_bench.records.checked_scores import save_kept, whole
 from ltgen_bench.records.curve import Point, curve_table, save_curve
 from ltgen_bench.runtime.distributed import ALONE, Ranks
 from ltgen_bench.training.checkpoint import load_checkpoint, load_newest, restore_sampled
-from ltgen_bench.training.loop import Trained, prepared, train
+from ltgen_bench.training.loop import Trained, prepare_method, train
 from ltgen_bench.training.trainer import Trainer
 
 WEIGHTS = "weights.safetensors"
@@ -164,7 +164,7 @@ def networks_of(files: Sequence[Path], config: RunConfig, dataset: LongTailDatas
 
     Raises `DamagedError` for a file that is not what was written, or lacks modules of the method.
     """
-    method, _ = prepared(config, dataset, run_folder / "train", device, progress, interruption, ranks)
+    method, _ = prepare_method(config, dataset, run_folder / "train", device, progress, interruption, ranks)
     trainer = Trainer(config, dataset, method, device)
     net = trainer.ema.net.to(memory_format=torch.channels_last)
     for file in files:

@@ -71,10 +71,11 @@ class Loss:
 
 
 @dataclass(frozen=True)
-class Fit:
-    """How a module of a method's own is trained before the network.
+class AuxiliaryTraining:
+    """How an auxiliary module of a method is trained before the network.
 
-    It sees `share` times as many images as the budget has. Warm-up and half-life of the average are shortened by that factor.
+    It sees `share` times as many images as the training budget has. Warm-up and half-life of the averaged weights are multiplied
+    by the same factor.
     """
 
     share: float
@@ -82,21 +83,23 @@ class Fit:
     learning_rate: float
 
 
-class Workshop(ABC):
-    """What `Method.prepare` works with: the data, the device, and the one loop for modules of the method's own."""
+AuxiliaryLoss = Callable[[nn.Module, Batch, Draws], Loss]
+
+
+class AuxiliaryTrainer(ABC):
+    """What `Method.prepare` gets: the data set, the device, and the training loop for auxiliary modules of the method."""
 
     dataset: LongTailDataset
     device: torch.device
 
     @abstractmethod
-    def fit(self, name: str, make: Callable[[], N], loss: Callable[[nn.Module, Batch, Draws], Loss], how: Fit) -> N:
-        """The module that `make` gives, trained by `loss`, with averaged weights, without gradients, for evaluation.
+    def fit(self, name: str, build: Callable[[], N], loss: AuxiliaryLoss, training: AuxiliaryTraining) -> N:
+        """Train the module that `build` returns with `loss`; returns it with averaged weights, without gradients, in eval mode.
 
         Its first weights, images, noise and dropout depend on the seed of the run and on `name`. It is trained in float32 on
-        the training images, mirrored where the data allow it, and kept in a folder `name` beside the checkpoints of the run:
-        what was finished is read there, what was interrupted goes on. Its time and operations count as training. Buffers are
-        not averaged, so it should have no running statistics. In a rehearsal, for which speed and shapes matter alone, it
-        comes back untrained.
+        the training images, mirrored where the data allow it. Its checkpoints are in the folder `name` beside those of the run:
+        a finished training is read, an interrupted one continues. Its time and operations count as training. Buffers are
+        not averaged, so it should have no running statistics. Where only speed and shapes are measured, it comes back untrained.
         """
 
 
@@ -144,8 +147,8 @@ class Method(ABC):
         """
         return False
 
-    def prepare(self, workshop: Workshop) -> None:
-        """Called before training, and before sampling from a finished one: train a classifier, compute statistics, ..."""
+    def prepare(self, trainer: AuxiliaryTrainer) -> None:
+        """Called before training, and before sampling after it: train a classifier by `trainer.fit`, compute statistics, ..."""
         return
 
     def base(self) -> "tuple[Method, float] | None":

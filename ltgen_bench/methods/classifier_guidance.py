@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.diffusion.guidance import Denoiser, Guidance, guided
-from ltgen_bench.methods.base import Batch, Fit, Loss, Method, Problem, Settings, Workshop
+from ltgen_bench.methods.base import AuxiliaryTrainer, AuxiliaryTraining, Batch, Loss, Method, Problem, Settings
 from ltgen_bench.methods.noisy_classifier import GROUPS, NoisyClassifier, log_probability_gradient
 from ltgen_bench.methods.oriented import alphas_bar
 
@@ -78,13 +78,13 @@ class ClassifierGuidance(Method):
         """By the classifier, without a null label."""
         return True
 
-    def prepare(self, workshop: Workshop) -> None:
+    def prepare(self, trainer: AuxiliaryTrainer) -> None:
         """Train the classifier, or read it where that was done."""
         settings, problem = self.settings, self.problem
-        self.classifier = workshop.fit(
+        self.classifier = trainer.fit(
             "classifier", lambda: NoisyClassifier(problem.image_shape, problem.num_classes, settings.classifier_width,
                                                   settings.classifier_blocks), self.classifier_loss,
-            Fit(settings.classifier_share, settings.classifier_batch, settings.classifier_learning_rate))
+            AuxiliaryTraining(settings.classifier_share, settings.classifier_batch, settings.classifier_learning_rate))
 
     def loss(self, net: nn.Module, batch: Batch, draws: Draws) -> Loss:
         """The loss of `ddpm`, in which the classifier has no part."""

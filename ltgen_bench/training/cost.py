@@ -24,7 +24,7 @@ from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.methods.blame import blamed
 from ltgen_bench.runtime.precision import exact_float32
-from ltgen_bench.training.loop import rehearsed
+from ltgen_bench.training.loop import untrained_method
 from ltgen_bench.training.trainer import Stepper, Trainer
 
 COUNTED_IMAGES = 16  # of the step whose operations are counted; a network's grow in proportion to its images
@@ -103,9 +103,9 @@ def probing(config: RunConfig, dataset: LongTailDataset, device: torch.device, i
     batch = min(images, config.train.batch_size)
     train = config.train.model_copy(update={"batch_size": batch, "budget_images": 10**12})
     config = config.model_copy(update={"train": train})
-    method, rehearsal = rehearsed(config, dataset, device, batch)
+    method, untrained = untrained_method(config, dataset, device, batch)
     trainer = Trainer(config, dataset, method, device)
-    trainer.before = rehearsal.asked
+    trainer.before = untrained.requests
     return trainer
 
 

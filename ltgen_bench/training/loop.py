@@ -18,7 +18,7 @@ from ltgen_bench.methods.blame import blamed
 from ltgen_bench.runtime.compiling import forget_graphs
 from ltgen_bench.runtime.distributed import ALONE, Ranks
 from ltgen_bench.runtime.precision import exact_float32
-from ltgen_bench.training.preparation import Preparation, Rehearsal
+from ltgen_bench.training.auxiliary import CheckpointedTrainer, UntrainedTrainer
 from ltgen_bench.training.session import NOTHING_KEPT, Session
 from ltgen_bench.training.trainer import Trainer
 
@@ -41,24 +41,24 @@ def build_method(config: RunConfig, dataset: LongTailDataset, device: torch.devi
 
 
 @exact_float32()
-def prepared(config: RunConfig, dataset: LongTailDataset, folder: Path, device: torch.device, progress: Progress,
-             interruption: Interruption, ranks: Ranks = ALONE) -> tuple[Method, Preparation]:
-    """(the method of `config`, ready to train or to be sampled; what that has taken). What it trains is kept in `folder`."""
+def prepare_method(config: RunConfig, dataset: LongTailDataset, folder: Path, device: torch.device, progress: Progress,
+             interruption: Interruption, ranks: Ranks = ALONE) -> tuple[Method, CheckpointedTrainer]:
+    """Build the method of `config` and train or read its auxiliary modules, whose checkpoints are in `folder`; returns both."""
     method = build_method(config, dataset, device)
     run = f"{config.train_digest(dataset.fingerprint, method.code_digest)}-s{config.seed}"
-    preparation = Preparation(config, dataset, device, folder, run, progress, interruption, ranks)
-    method.prepare(preparation)
-    return method, preparation
+    auxiliary = CheckpointedTrainer(config, dataset, device, folder, run, progress, interruption, ranks)
+    method.prepare(auxiliary)
+    return method, auxiliary
 
 
 @blamed
-def rehearsed(config: RunConfig, dataset: LongTailDataset, device: torch.device,
-              images: int | None = None) -> tuple[Method, Rehearsal]:
-    """(the method of `config` with what it trains beforehand left untrained, what it asked for). Nothing is kept."""
+def untrained_method(config: RunConfig, dataset: LongTailDataset, device: torch.device,
+              images: int | None = None) -> tuple[Method, UntrainedTrainer]:
+    """Build the method of `config` with untrained auxiliary modules; returns it with the list of the trainings it asked for."""
     method = build_method(config, dataset, device)
-    rehearsal = Rehearsal(config, dataset, device, images)
-    method.prepare(rehearsal)
-    return method, rehearsal
+    untrained = UntrainedTrainer(config, dataset, device, images)
+    method.prepare(untrained)
+    return method, untrained
 
 
 @exact_float32()
@@ -78,11 +78,11 @@ def train(config: RunConfig, dataset: LongTailDataset, folder: Path, *, device: 
     """
     device = torch.device(device)
     interruption = interruption or Interruption()
-    method, preparation = prepared(config, dataset, prepared_in or folder, device, progress, interruption, ranks)
+    method, auxiliary = prepare_method(config, dataset, prepared_in or folder, device, progress, interruption, ranks)
     if config.train.micro_batch is not None and method.whole_batch():
         progress.say(f"{method.name}'s loss is of the batch as a whole, so micro-batches of {config.train.micro_batch} change it")
     trainer = Trainer(config, dataset, method, device, ranks)
-    session = Session(trainer, folder, progress, preparation.run, before=preparation.seconds)
+    session = Session(trainer, folder, progress, auxiliary.run, before=auxiliary.seconds)
     session.go_on()
     end = config.train.budget_images if until is None else until
     if trainer.images_seen < end and trainer.compiled is not trainer.net:
@@ -91,5 +91,5 @@ def train(config: RunConfig, dataset: LongTailDataset, folder: Path, *, device: 
     if trainer.graphs:
         forget_graphs()
     net = trainer.ema.net.to(memory_format=torch.channels_last)  # forward passes alone: a quarter faster on a CPU too
-    return Trained(method, net, trainer.images_seen, preparation.seconds + session.seconds,
-                   preparation.exact and session.info["exact"])
+    return Trained(method, net, trainer.images_seen, auxiliary.seconds + session.seconds,
+                   auxiliary.exact and session.info["exact"])

@@ -202,7 +202,7 @@ class TestWhatFails:
         with pytest.raises(MethodError, match=sentence):
             fails(LOSS, line)
 
-    @pytest.mark.parametrize("hook", ["prepare(self, workshop)", "adapt_network(self, net)", "class_weights(self)",
+    @pytest.mark.parametrize("hook", ["prepare(self, trainer)", "adapt_network(self, net)", "class_weights(self)",
                                       "transform_batch(self, batch, draws)", "__init__(self, *given)"])
     def test_so_is_every_hook(self, fails, hook):
         with pytest.raises(MethodError, match=r"mine fails: KeyError: 'x' \(mine\.py, line 21, in "):

@@ -17,7 +17,7 @@ from ltgen_bench.methods.classifier_guidance import ClassifierGuidance, Classifi
 from ltgen_bench.methods.noisy_classifier import NoisyClassifier, log_probability_gradient
 from ltgen_bench.training.checkpoint import checkpoints, load_checkpoint
 from ltgen_bench.training.cost import flops_per_image
-from ltgen_bench.training.loop import rehearsed, train
+from ltgen_bench.training.loop import train, untrained_method
 
 CPU = torch.device("cpu")
 SHAPE = (1, 8, 8)
@@ -228,8 +228,8 @@ class TestInTheLoop:
                  for share in (0.5, 1.5)}
         plain = flops_per_image(make_config(), tiny_dataset, CPU)
         assert flops[0.5] - plain == pytest.approx((flops[1.5] - plain) / 3)
-        _, rehearsal = rehearsed(make_config({"method.name": NAME}), tiny_dataset, CPU)
-        [(share, fitting)] = rehearsal.asked
+        _, untrained = untrained_method(make_config({"method.name": NAME}), tiny_dataset, CPU)
+        [(share, fitting)] = untrained.requests
         assert share == 0.5
         weights = sum(p.numel() for p in fitting.net.parameters() if p.ndim == 2)
         assert flops[0.5] - plain > 0.5 * 3 * 2 * weights, "at least its linear layers, forward and twice backward"

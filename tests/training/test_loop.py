@@ -400,8 +400,8 @@ class TestHooks:
             name = "hooked"
             augment_dim = 2
 
-            def prepare(self, workshop):
-                used.append(("prepare", workshop.dataset.name))
+            def prepare(self, trainer):
+                used.append(("prepare", trainer.dataset.name))
 
             def adapt_network(self, net):
                 net.added = torch.nn.Linear(2, 2)

@@ -80,16 +80,16 @@ def test_too_many_processes_are_refused_before_a_method_trains_anything(tmp_path
 
     from ltgen_bench.core.interruption import Interruption
     from ltgen_bench.experiments.check.trial import Trial, tiny_dataset
-    from ltgen_bench.training.loop import prepared
+    from ltgen_bench.training.loop import prepare_method
 
     monkeypatch.setattr("ltgen_bench.training.trainer.DistributedDataParallel", lambda module, **_: module)
     config = Trial("classifier-guidance", tmp_path).config(batch_size=2, budget_images=16)
     with pytest.raises(UserError, match=r"train\.batch_size is 2, and each of 3 processes"):
-        prepared(config, tiny_dataset(), tmp_path, torch.device("cpu"), SILENT, Interruption(), Three(0, 3))
+        prepare_method(config, tiny_dataset(), tmp_path, torch.device("cpu"), SILENT, Interruption(), Three(0, 3))
     assert not list(tmp_path.rglob("checkpoint-*"))
     refuse_too_many(Ranks(0, 2), config.train)
     with pytest.raises(UserError, match=r"train\.precision: auto is bf16 and float32 on the devices of this run"):
-        prepared(config, tiny_dataset(), tmp_path, torch.device("cpu"), SILENT, Interruption(), Unlike(0, 2))
+        prepare_method(config, tiny_dataset(), tmp_path, torch.device("cpu"), SILENT, Interruption(), Unlike(0, 2))
     assert not list(tmp_path.rglob("checkpoint-*"))
 
 

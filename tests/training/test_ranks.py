@@ -43,14 +43,14 @@ def trained(name, settings, folder, ranks=ALONE, **train):
 
 
 def trainer_of(trial, ranks=ALONE, **train):
-    from ltgen_bench.training.loop import rehearsed
+    from ltgen_bench.training.loop import untrained_method
 
     config = trial.config(warmup_images=0, learning_rate=2e-4, **train)
     # groups of two channels: those of one make some gradients nothing but rounding, which Adam makes large
     network = config.network.model_copy(update={"dropout": 0.0, "channels": (16, 16)})
     config = config.model_copy(update={"network": network})
     dataset = tiny_dataset()
-    method, _ = rehearsed(config, dataset, torch.device("cpu"))
+    method, _ = untrained_method(config, dataset, torch.device("cpu"))
     trainer = Trainer(config, dataset, method, torch.device("cpu"), ranks)
     with torch.no_grad():  # a network whose output is not zero, the same in all processes
         for net in (trainer.net, trainer.ema.net):

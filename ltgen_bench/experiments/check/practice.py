@@ -18,7 +18,7 @@ from ltgen_bench.diffusion.schedule import Schedule
 from ltgen_bench.experiments.check.trial import CPU, SHAPE, Trial, Unmet, tiny_dataset, untouched_generators
 from ltgen_bench.sampling.draw import from_uint8, sample
 from ltgen_bench.training.checkpoint import load_newest
-from ltgen_bench.training.loop import Trained, rehearsed, train
+from ltgen_bench.training.loop import Trained, train, untrained_method
 from ltgen_bench.training.trainer import Trainer
 
 BUDGET, STOP = 44, 24  # images: six steps of eight, the last one short; half of it
@@ -33,7 +33,7 @@ def its_weights_depend_on_the_seed_alone(trial: Trial) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             with untouched_generators():
-                method, _ = rehearsed(config, dataset, CPU)
+                method, _ = untrained_method(config, dataset, CPU)
                 trainer = Trainer(config, dataset, method, CPU)
         extra = {f"extra.{name}": value for name, value in trainer.extra.state_dict().items()}
         states.append({**trainer.net.state_dict(), **extra})
@@ -73,7 +73,7 @@ def training_teaches_it_the_noise(trial: Trial) -> None:
         with torch.inference_mode():
             return float((denoiser(x_t, t, labels) - noise).square().mean())
 
-    method, _ = rehearsed(config, dataset, CPU)
+    method, _ = untrained_method(config, dataset, CPU)
     untrained = error(method.denoiser(Trainer(config, dataset, method, CPU).net, Guidance(0.0)))
     with _folder(trial) as folder:
         trained = train(config, dataset, folder)

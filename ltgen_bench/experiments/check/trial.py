@@ -21,7 +21,7 @@ from ltgen_bench.diffusion.network import ConditionalUNet, build_network
 from ltgen_bench.methods import METHODS
 from ltgen_bench.methods.base import Batch, Loss, Method
 from ltgen_bench.methods.blame import failure
-from ltgen_bench.training.loop import rehearsed
+from ltgen_bench.training.loop import untrained_method
 
 SHAPE = (1, 8, 8)
 COUNTS = (20, 9, 4)
@@ -178,7 +178,7 @@ class Trial:
         config, dataset = self.config(), tiny_dataset(counts)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)  # whether a method draws its weights from here is another requirement
-            method, _ = rehearsed(config, dataset, CPU)
+            method, _ = untrained_method(config, dataset, CPU)
             net = method.adapt_network(build_network(
                 config.network, SHAPE, len(counts), seed=0,
                 augment_dim=method.augment_dim if augment_dim is None else augment_dim))

@@ -11,11 +11,11 @@ from ltgen_bench.core.errors import Interrupted, UserError
 from ltgen_bench.core.interruption import Interruption
 from ltgen_bench.core.progress import SILENT
 from ltgen_bench.methods import METHODS
-from ltgen_bench.methods.base import Fit, Loss
+from ltgen_bench.methods.base import AuxiliaryTraining, Loss
 from ltgen_bench.training import session
+from ltgen_bench.training.auxiliary import AuxiliaryStepper
 from ltgen_bench.training.checkpoint import checkpoints, load_checkpoint
-from ltgen_bench.training.loop import prepared, rehearsed, train
-from ltgen_bench.training.preparation import Fitting
+from ltgen_bench.training.loop import prepare_method, train, untrained_method
 from ltgen_bench.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -40,9 +40,9 @@ def name(monkeypatch):
     class Preparing(METHODS["ddpm"]):
         name = "preparing"
 
-        def prepare(self, workshop):
-            self.first = workshop.fit("first", Small, self.own, Fit(1.25, 8, 1e-2))
-            self.second = workshop.fit("second", Small, self.own, Fit(0.5, 16, 1e-2))
+        def prepare(self, trainer):
+            self.first = trainer.fit("first", Small, self.own, AuxiliaryTraining(1.25, 8, 1e-2))
+            self.second = trainer.fit("second", Small, self.own, AuxiliaryTraining(0.5, 16, 1e-2))
 
         def own(self, module, batch, draws):
             x_t, t, _ = self.noised(batch, draws)
@@ -121,8 +121,8 @@ class TestBits:
                                newest(tmp_path / "c" / "first")[0]["net.layers.0.weight"])
 
     def test_modules_of_two_names_share_no_random_number(self, config, tiny_dataset):
-        _, rehearsal = rehearsed(config, tiny_dataset, CPU)
-        (_, first), (_, second) = rehearsal.asked
+        _, untrained = untrained_method(config, tiny_dataset, CPU)
+        (_, first), (_, second) = untrained.requests
         assert not torch.equal(first.net.layers[0].weight, second.net.layers[0].weight)
         assert first.seed != second.seed
 
@@ -136,7 +136,7 @@ class TestBits:
 class TestKept:
     def test_what_is_finished_is_read(self, config, tiny_dataset, tmp_path, monkeypatch):
         before = train(config, tiny_dataset, tmp_path)
-        monkeypatch.setattr(Fitting, "step", None)
+        monkeypatch.setattr(AuxiliaryStepper, "step", None)
         monkeypatch.setattr(Trainer, "step", None)
         after = train(config, tiny_dataset, tmp_path)
         for one in ("first", "second"):
@@ -147,7 +147,7 @@ class TestKept:
 
     def test_a_training_beside_it_reads_what_the_run_keeps(self, config, tiny_dataset, tmp_path, monkeypatch):
         train(config, tiny_dataset, tmp_path / "run")
-        monkeypatch.setattr(Fitting, "step", None)
+        monkeypatch.setattr(AuxiliaryStepper, "step", None)
         train(config, tiny_dataset, tmp_path / "beside", until=16, prepared_in=tmp_path / "run")
         assert newest(tmp_path / "beside")[1]["images_seen"] == 16
         assert not (tmp_path / "beside" / "first").exists()
@@ -166,12 +166,12 @@ class TestKept:
         with pytest.raises(UserError, match=r"first holds the training \w+-s0-first, and this one is \w+-s3-first: data"):
             train(config.model_copy(update={"seed": 3}), tiny_dataset, tmp_path)
 
-    def test_a_rehearsal_trains_and_writes_nothing(self, config, tiny_dataset, monkeypatch):
-        monkeypatch.setattr(Fitting, "step", None)
+    def test_an_untrained_trainer_trains_and_writes_nothing(self, config, tiny_dataset, monkeypatch):
+        monkeypatch.setattr(AuxiliaryStepper, "step", None)
         monkeypatch.setattr(session, "append_text", None)
-        method, rehearsal = rehearsed(config, tiny_dataset, CPU, images=4)
-        assert [share for share, _ in rehearsal.asked] == [1.25, 0.5]
-        assert {fitting.train.batch_size for _, fitting in rehearsal.asked} == {4}
+        method, untrained = untrained_method(config, tiny_dataset, CPU, images=4)
+        assert [share for share, _ in untrained.requests] == [1.25, 0.5]
+        assert {fitting.train.batch_size for _, fitting in untrained.requests} == {4}
         assert isinstance(method.first, Small)
 
 
@@ -181,8 +181,8 @@ class TestCost:
         parts = [newest(tmp_path / place)[1]["seconds"] for place in ("", "first", "second")]
         assert all(seconds > 0 for seconds in parts)
         assert trained.seconds == pytest.approx(sum(parts))
-        _, preparation = prepared(config, tiny_dataset, tmp_path, CPU, SILENT, Interruption())
-        assert preparation.seconds == pytest.approx(sum(parts[1:]))
+        _, auxiliary = prepare_method(config, tiny_dataset, tmp_path, CPU, SILENT, Interruption())
+        assert auxiliary.seconds == pytest.approx(sum(parts[1:]))
 
     def test_weights_kept_on_the_way_tell_the_seconds_of_both(self, config, tiny_dataset, tmp_path):
         train(config, tiny_dataset, tmp_path, kept={8: tmp_path / "kept.safetensors"})
@@ -191,16 +191,16 @@ class TestCost:
         assert before < early < before + newest(tmp_path)[1]["seconds"]
 
     def test_schedules_are_shortened_as_its_budget_is(self, config, tiny_dataset):
-        _, rehearsal = rehearsed(config, tiny_dataset, CPU)
-        (_, first), (_, second) = rehearsal.asked
+        _, untrained = untrained_method(config, tiny_dataset, CPU)
+        (_, first), (_, second) = untrained.requests
         assert (first.train.budget_images, second.train.budget_images) == (40, 16)
         assert (first.train.warmup_images, second.train.warmup_images) == (20, 8)
         assert (first.train.ema_halflife_images, second.train.ema_halflife_images) == (50, 20)
         assert first.precision == "float32"
 
     def test_a_share_of_a_tiny_budget_is_still_a_step(self, make_config, name, tiny_dataset):
-        _, rehearsal = rehearsed(make_config({"method.name": name, "train.budget_images": 2}), tiny_dataset, CPU)
-        assert [fitting.train.budget_images for _, fitting in rehearsal.asked] == [8, 16]
+        _, untrained = untrained_method(make_config({"method.name": name, "train.budget_images": 2}), tiny_dataset, CPU)
+        assert [fitting.train.budget_images for _, fitting in untrained.requests] == [8, 16]
 
 
 def test_first_weights_of_what_a_method_adds_are_of_the_seed_alone(monkeypatch, make_config, tiny_dataset):
@@ -223,7 +223,7 @@ def test_first_weights_of_what_a_method_adds_are_of_the_seed_alone(monkeypatch, 
             torch.default_generator.manual_seed(caller)
             before = torch.get_rng_state()
             config = make_config({"method.name": "adding", "seed": seed})
-            trainer = Trainer(config, tiny_dataset, rehearsed(config, tiny_dataset, CPU)[0], CPU)
+            trainer = Trainer(config, tiny_dataset, untrained_method(config, tiny_dataset, CPU)[0], CPU)
             assert torch.equal(torch.get_rng_state(), before), "the global generator is as it was"
         found.append((trainer.net.added.weight, trainer.extra["head"].weight))
     for first, again, other in zip(*found, strict=True):
