@@ -1,13 +1,9 @@
-"""Makes `standins` importable, however pytest is started; a server of files, and a folder of two classes."""
+"""A server of files, and a folder of two classes."""
 
 import http.server
-import sys
 import threading
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

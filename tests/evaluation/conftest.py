@@ -3,9 +3,6 @@
 Nothing of ltgen_bench is imported at the top: jaxtyping hooks into the imports after this file was read.
 """
 
-import hashlib
-
-import numpy as np
 import pytest
 
 
@@ -47,21 +44,14 @@ def use_quick_recipes():
 
 
 @pytest.fixture
-def counting_extractor():
-    """An extractor of made-up features (means of rows and columns) that remembers how often it was asked."""
-    from ltgen_bench.evaluation.extractors import Features
+def images(make_images):
+    """Thirty images of three classes."""
+    return make_images((10, 10, 10)).images
 
-    class Counting:
-        name, resize, precision, has_logits, class_logits, batch_size = "counting", "none", "float32", True, True, 4
-        feature_dim = 16
-        weights_id = logits_id = "counting-1"
-        sha256 = hashlib.sha256(b"counting").hexdigest()
-        seen = 0
 
-        def __call__(self, images):
-            self.seen += len(images)
-            means = images.astype(np.float32).mean(axis=1) / 255
-            features = np.concatenate([means.mean(axis=1), means.mean(axis=2)], axis=1)
-            return Features(features, features[:, :3])
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Blocks of 12 images: 30 images are three of them."""
+    from ltgen_bench.evaluation.features import feature_file as features_file
 
-    return Counting()
+    monkeypatch.setattr(features_file, "BLOCK", 12)

@@ -5,7 +5,7 @@ import pytest
 from ltgen_bench.config.schema import MethodConfig
 from ltgen_bench.core.errors import MethodError, UserError
 from ltgen_bench.experiments.recipes import resolve_recipe
-from ltgen_bench.methods import METHODS, add_method_file, method_settings, normalised
+from ltgen_bench.methods import add_method_file, method_settings, normalised
 from ltgen_bench.training.loop import train
 
 WHOLE = '''
@@ -32,13 +32,6 @@ class Mine(Method):
         total = (net(x_t, t, batch.labels, batch.augment) - noise).abs().pow(self.settings.power).mean()
         return Loss(total, {"error": total.detach()})
 '''
-
-
-@pytest.fixture
-def methods(monkeypatch):
-    """The registry, put back afterwards."""
-    monkeypatch.setattr(METHODS, "_entries", dict(METHODS._entries))
-    return METHODS
 
 
 @pytest.fixture

@@ -1,11 +1,6 @@
-"""Made-up runs for the tests of the report (see tests/records/synthetic_runs.py)."""
-
-import sys
-from pathlib import Path
+"""Made-up runs for the tests of the report."""
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "records"))
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
-from synthetic_runs import write_run
-from test_report_curves import add_curve
+from synthetic_runs import add_curve, write_run
 
 from ltgen_bench.core.errors import Interrupted, MachineError, UserError
 from ltgen_bench.report import pictures, plots, sheets

@@ -7,28 +7,14 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from synthetic_runs import write_run
+from synthetic_runs import PLACES, add_curve, write_run
 
 from ltgen_bench.core.errors import DamagedError, UserError
-from ltgen_bench.evaluation.scores import Scores
-from ltgen_bench.records.curve import Point, curve_table, load_curve, save_curve
+from ltgen_bench.records.curve import load_curve, save_curve
 from ltgen_bench.records.store import find_runs
 from ltgen_bench.report.curve_plots import COLUMNS, curve_data, draw_curve, save_curves
 from ltgen_bench.report.plots import palette
 from ltgen_bench.report.write_report import report
-
-PLACES = (1_000, 2_000, 44_800)
-
-
-def add_curve(folder, record, places=PLACES, flops=2e6, pace=0.01, factor=None):
-    """A curve whose last point is the run, and whose earlier scores are `factor` times as large (by place)."""
-    scores = folder / "scores" / record.score_digest
-    last = Scores.load(scores / "scores.csv")
-    points = []
-    for images in places:
-        table = last.table.assign(value=last.table["value"] * ((factor or (lambda place: 44_800 / place))(images)))
-        points.append(Point(images, images * flops, images * pace, Scores(table)))
-    save_curve(curve_table(points), scores)
 
 
 @pytest.fixture

@@ -198,12 +198,6 @@ class TestRegistry:
             check_names(RunConfig(train=TrainConfig(augment="adda")))
 
 
-@pytest.fixture
-def methods(monkeypatch):
-    monkeypatch.setattr(METHODS, "_entries", dict(METHODS._entries))
-    return METHODS
-
-
 class Telling(METHODS["ddpm"]):
     """Negates images half of the time, and says so."""
 

@@ -2,86 +2,36 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
+import several
 import torch
 from safetensors.torch import load_file
 from several import processes
+from short_trainings import CASES, STEPS, trained, trainer_of
 
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.diffusion.draws import Draws
-from ltgen_bench.experiments.check.trial import Trial, tiny_dataset
+from ltgen_bench.experiments.check.trial import Trial
 from ltgen_bench.methods import METHODS
-from ltgen_bench.runtime.distributed import ALONE, Ranks
+from ltgen_bench.runtime.distributed import Ranks
 from ltgen_bench.training.session import Session
-from ltgen_bench.training.trainer import Trainer
 
-STEPS = 20
-# every method, and the settings in which it looks at the batch as a whole
-CASES = [*((name, {}) for name in METHODS), ("cm", {"variant": "released-code"}), ("ccua", {"variant": "released-code"}),
-         ("oc", {"transfer": "full"}), ("coral", {"label_drop_unit": "sample"}), ("ccua", {"label_drop_unit": "sample"})]
-
+SUPPORT = Path(several.__file__).parent
 SCRIPT = """
 import sys
 sys.path.insert(0, {tests!r})
-from test_ranks import work
+from short_trainings import work
 work({folder!r})
 """
-
-
-def trained(name, settings, folder, ranks=ALONE, **train):
-    """(losses and terms of STEPS steps, the weights after them); batches of 7 images are no equal parts."""
-    trial = Trial(name, folder, settings)
-    trainer = trainer_of(trial, ranks, batch_size=7, budget_images=7 * STEPS - 3, **train)
-    losses = []
-    while trainer.images_seen < trainer.train.budget_images:
-        loss = trainer.step()
-        losses.append({key: ranks.summed(value).item() for key, value in {"loss": loss.total, **loss.terms}.items()})
-    state = {f"net.{key}": value for key, value in trainer.net.state_dict().items()}
-    state |= {f"ema.{key}": value for key, value in trainer.ema.net.state_dict().items()}
-    return losses, {key: value.contiguous() for key, value in state.items()}
-
-
-def trainer_of(trial, ranks=ALONE, **train):
-    from ltgen_bench.training.loop import untrained_method
-
-    config = trial.config(warmup_images=0, learning_rate=2e-4, **train)
-    # groups of two channels: those of one make some gradients nothing but rounding, which Adam makes large
-    network = config.network.model_copy(update={"dropout": 0.0, "channels": (16, 16)})
-    config = config.model_copy(update={"network": network})
-    dataset = tiny_dataset()
-    method, _ = untrained_method(config, dataset, torch.device("cpu"))
-    trainer = Trainer(config, dataset, method, torch.device("cpu"), ranks)
-    with torch.no_grad():  # a network whose output is not zero, the same in all processes
-        for net in (trainer.net, trainer.ema.net):
-            net.unet.conv_out.weight.copy_(torch.linspace(-0.1, 0.1, net.unet.conv_out.weight.numel()).view_as(
-                net.unet.conv_out.weight))
-    return trainer
-
-
-def work(folder):
-    """What each of the processes does."""
-    from pathlib import Path
-
-    from safetensors.torch import save_file
-
-    from ltgen_bench.runtime.distributed import join, leave
-
-    torch.set_num_threads(1)
-    ranks = join("cpu")
-    for number, (name, settings) in enumerate(CASES):
-        losses, state = trained(name, settings, Path(folder), ranks)
-        save_file(state, Path(folder) / f"{number}-{ranks.rank}.safetensors", metadata={"losses": json.dumps(losses)})
-    leave()
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     """The folder with what two processes came to."""
-    from pathlib import Path
-
     folder = tmp_path_factory.mktemp("two")
-    started = processes(SCRIPT.format(tests=str(Path(__file__).parent), folder=str(folder)), 2)
+    started = processes(SCRIPT.format(tests=str(SUPPORT), folder=str(folder)), 2)
     errors = [process.communicate(timeout=300)[1] for process in started]
     assert [process.returncode for process in started] == [0, 0], errors
     return folder

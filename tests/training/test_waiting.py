@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 import torch
-from test_ranks import CASES, trainer_of
+from short_trainings import CASES, trainer_of
 
 from ltgen_bench.experiments.check.trial import Trial, Waits, Watched
 from ltgen_bench.training.augmentation import AUGMENTATIONS

@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 import torch
-from test_ranks import CASES, trainer_of
+from short_trainings import CASES, trainer_of
 from torch._dynamo.utils import counters
 
 from ltgen_bench.config.schema import SampleConfig

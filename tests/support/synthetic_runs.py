@@ -8,6 +8,7 @@ import numpy as np
 from ltgen_bench.data.groups import all_groups
 from ltgen_bench.data.images import SampleSet
 from ltgen_bench.evaluation.scores import Scores
+from ltgen_bench.records.curve import Point, curve_table, save_curve
 from ltgen_bench.records.run_record import Entry, RunRecord, Stage
 
 COUNTS = [131, 94, 67, 48, 35, 25, 18, 13, 9, 6]
@@ -297,3 +298,17 @@ def write_handed(runs_dir: Path, name, seed=0, *, kind="samples", variant="a", q
     record.save(scores)
     record.save(folder)
     return folder, record
+
+
+PLACES = (1_000, 2_000, 44_800)
+
+
+def add_curve(folder, record, places=PLACES, flops=2e6, pace=0.01, factor=None):
+    """A curve whose last point is the run, and whose earlier scores are `factor` times as large (by place)."""
+    scores = folder / "scores" / record.score_digest
+    last = Scores.load(scores / "scores.csv")
+    points = []
+    for images in places:
+        table = last.table.assign(value=last.table["value"] * ((factor or (lambda place: 44_800 / place))(images)))
+        points.append(Point(images, images * flops, images * pace, Scores(table)))
+    save_curve(curve_table(points), scores)

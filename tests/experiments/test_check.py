@@ -25,7 +25,7 @@ from ltgen_bench.evaluation.features import feature_cache
 from ltgen_bench.evaluation.features import reference_features as features_reference
 from ltgen_bench.evaluation.features.reference_features import read_reference, reference_images
 from ltgen_bench.evaluation.metrics import balls, fid, inception_score, kid
-from ltgen_bench.experiments.check import closed_forms, evaluator, run_checks, weights
+from ltgen_bench.experiments.check import closed_forms, evaluator_findings, run_checks, weights
 from ltgen_bench.experiments.check import machine_findings as machine
 from ltgen_bench.experiments.check.finding import Finding, Machine, at_least, at_most, near, note
 from ltgen_bench.experiments.speed.jobs import untrained_inception
@@ -100,20 +100,20 @@ def test_a_broken_metric_is_reported(here, monkeypatch, where, name, change, che
 
 def test_real_images_that_score_badly_are_reported(here, monkeypatch):
     after(monkeypatch, fid, "frechet_distance", lambda value: value + 2)
-    assert failed(evaluator.real_images(here)) == ["FID of the digits against themselves", "FID of half against half"]
+    assert failed(evaluator_findings.real_images(here)) == ["FID of the digits against themselves", "FID of half against half"]
 
 
 def test_neighbours_that_leave_the_edge_out_are_reported(here, monkeypatch):
     plain = balls.neighbour_scores
     monkeypatch.setattr(balls, "neighbour_scores", lambda generated, real, k, edge, device: plain(generated, real, k, "<"))
     assert "density of identical sets" in failed(closed_forms.neighbours_of_known_sets(here))
-    assert "density of the digits against themselves" in failed(evaluator.real_images(here))
+    assert "density of the digits against themselves" in failed(evaluator_findings.real_images(here))
 
 
 class TestWhatMustNotMatter:
     def test_an_order_that_matters_is_reported(self, here, monkeypatch):
         monkeypatch.setattr(evaluate, "canonical", lambda images: images)
-        assert failed(evaluator.order_of_images(here)) == ["the order of the images"]
+        assert failed(evaluator_findings.order_of_images(here)) == ["the order of the images"]
 
     def test_a_batch_that_matters_is_reported(self, here, monkeypatch):
         plain = domain.DomainClassifier.__call__
@@ -123,7 +123,7 @@ class TestWhatMustNotMatter:
             return found._replace(features=found.features - 1e-3 * found.features.mean(axis=0))
 
         monkeypatch.setattr(domain.DomainClassifier, "__call__", by_batch)
-        assert failed(evaluator.size_of_batches(here)) == ["the batch size of the extractor"]
+        assert failed(evaluator_findings.size_of_batches(here)) == ["the batch size of the extractor"]
 
     def test_threads_that_matter_are_reported(self, here, monkeypatch):
         limits = []
@@ -132,15 +132,15 @@ class TestWhatMustNotMatter:
             limits.append(threads)
             return contextlib.nullcontext()
 
-        monkeypatch.setattr(evaluator, "threadpool_limits", limited)
+        monkeypatch.setattr(evaluator_findings, "threadpool_limits", limited)
         after(monkeypatch, fid, "frechet_distance", lambda value: value + (1e-6 if limits == [1, None] else 0))
-        assert failed(evaluator.number_of_threads(here)) == ["the number of threads"]
+        assert failed(evaluator_findings.number_of_threads(here)) == ["the number of threads"]
 
     def test_a_cache_that_gives_something_else_is_reported(self, here, monkeypatch):
         plain = feature_cache.FeatureFile.read
         monkeypatch.setattr(feature_cache.FeatureFile, "read", lambda self: Features(*(
             None if part is None else part + np.float32(1e-6) for part in plain(self))))
-        assert failed(evaluator.kept_features(here)) == ["features from the cache"]
+        assert failed(evaluator_findings.kept_features(here)) == ["features from the cache"]
 
 
 class TestShippedFeatures:
@@ -153,22 +153,23 @@ class TestShippedFeatures:
 
     def test_a_classifier_that_sees_something_else_is_reported(self, here, monkeypatch):
         after(monkeypatch, domain, "predict", lambda found: (found[0] * np.float32(1.001), found[1]))
-        assert failed(evaluator.shipped_features(here)) == ["digits classifier, stored features"]
+        assert failed(evaluator_findings.shipped_features(here)) == ["digits classifier, stored features"]
 
     def test_a_classifier_that_knows_fewer_digits_is_reported(self, here, monkeypatch):
         after(monkeypatch, domain, "predict", lambda found: (found[0], np.roll(found[1], 1, axis=1)))
-        assert failed(evaluator.shipped_features(here)) == ["digits classifier, stored logits", "digits classifier, accuracy"]
+        wrong = ["digits classifier, stored logits", "digits classifier, accuracy"]
+        assert failed(evaluator_findings.shipped_features(here)) == wrong
 
     def test_other_digits_are_told_from_other_features(self, here, digits):
         pixels = digits.test.images.copy()
         pixels ^= 1
         other = replace(here, dataset=replace(digits, test=replace(digits.test, images=pixels)))
-        assert failed(evaluator.shipped_features(other)) == ["digits of scikit-learn"]
+        assert failed(evaluator_findings.shipped_features(other)) == ["digits of scikit-learn"]
 
     def test_other_weights_are_told_from_other_features(self, here, monkeypatch):
         reference = read_reference()
-        monkeypatch.setattr(evaluator, "read_reference", lambda: replace(reference, weights={"classifier": "shipped-0"}))
-        assert failed(evaluator.shipped_features(here)) == ["weights of the digits classifier"]
+        monkeypatch.setattr(evaluator_findings, "read_reference", lambda: replace(reference, weights={"classifier": "shipped-0"}))
+        assert failed(evaluator_findings.shipped_features(here)) == ["weights of the digits classifier"]
 
     def test_the_reference_can_be_made_again(self, monkeypatch, tmp_path, whole):
         monkeypatch.setattr(features_reference, "FEW", 1)
