@@ -20,7 +20,7 @@ from ltgen_bench.runtime.device import choose_device
 
 
 def evaluate(samples: str | Path | ImageSet, dataset: str | LongTailDataset = "digits-lt", *,
-             labels: str | Path | None = None, labels_are: LabelsAre | None = None, protocol: str | None = None,
+             labels: str | Path | None = None, labels_are: LabelsAre | None = None, preset: str | None = None,
              config: EvaluateConfig | None = None, sampling: SampleConfig | None = None, data_root: str | Path = "data",
              device: str | None = None, extractor_weights: Mapping[str, Path] = NO_WEIGHTS,
              progress: Progress = SILENT) -> Scores:
@@ -32,7 +32,7 @@ def evaluate(samples: str | Path | ImageSet, dataset: str | LongTailDataset = "d
     `dataset` is a catalogue name, folder:PATH, npz:FILE, or a loaded data set.
 
     What `config` does not state is as the recipes for these data have it, so that a number is what `run` calls so.
-    `protocol` names a preset (`cbdm-paper`), whose rules hold where `config` states nothing else; `Scores.departures` says
+    `preset` names a preset (`cbdm-paper`), whose rules hold where `config` states nothing else; `Scores.departures` says
     where the result is not the preset's, and the rows of several rules stand in one table, apart by their protocol id.
     `sampling=SampleConfig(labels="uniform")` says that the labels were drawn at random.
 
@@ -40,11 +40,11 @@ def evaluate(samples: str | Path | ImageSet, dataset: str | LongTailDataset = "d
     images.
     """
     config = config or EvaluateConfig()
-    config = config if protocol is None else config.model_copy(update={"protocol": PRESETS.check(protocol)})
+    config = config if preset is None else config.model_copy(update={"preset": PRESETS.check(preset)})
     rules = rules_of(config)  # refuses unknown names before data are read
     if isinstance(dataset, str):
         dataset = load_dataset(DataConfig(name=dataset), data_root=Path(data_root), progress=progress)
-    if config.protocol is None:
+    if config.preset is None:
         stated = {name: getattr(config, name) for name in config.model_fields_set}
         rules = [usual_measurement(dataset).model_copy(update=stated)]
     images = samples if isinstance(samples, ImageSet) else \

@@ -40,7 +40,7 @@ def test_all_rules_of_a_preset_come_in_one_table(undisturbed, tmp_path):
     with np.load(undisturbed.plan.sample_folder / "samples.npz") as stored:
         np.savez(tmp_path / "theirs.npz", images=stored["images"], labels=stored["labels"])
     config = lt.EvaluateConfig(extractors=("classifier",), metrics=("fid", "precision"))
-    scores = lt.evaluate(tmp_path / "theirs.npz", "digits-lt", protocol="ccua-paper", config=config, device="cpu")
+    scores = lt.evaluate(tmp_path / "theirs.npz", "digits-lt", preset="ccua-paper", config=config, device="cpu")
     every = scores.table[scores.table["scope"] == "all"]
     assert every["metric"].tolist() == ["fid", "precision", "fid"]
     assert [scores.protocols[key]["reference"] for key in every["protocol"]] == ["train", "train", "test"]
@@ -59,7 +59,7 @@ def test_labels_drawn_at_random_can_be_said(undisturbed, tmp_path):
 
 def test_an_unknown_preset_is_refused_before_the_samples_are_read(tmp_path):
     with pytest.raises(UserError, match=r"unknown preset 'cbdm'. Did you mean 'cbdm-paper'"):
-        lt.evaluate(tmp_path / "nothing.npz", protocol="cbdm")
+        lt.evaluate(tmp_path / "nothing.npz", preset="cbdm")
 
 
 @pytest.mark.parametrize(("arrays", "sentence"), [

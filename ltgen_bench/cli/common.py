@@ -47,6 +47,17 @@ def runs_option(command: Callable) -> Callable:
     return click.option("--runs", type=FOLDER, default=Path("runs"), show_default=True, help="Folder of the runs.")(command)
 
 
+def preset_option(command: Callable) -> Callable:
+    """`--preset NAME`, and `--protocol` as a `UserError` that names it."""
+    def refuse(context: click.Context, option: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            raise UserError(f"--protocol is called --preset: write --preset {value}.")
+
+    command = click.option("--protocol", hidden=True, expose_value=False, callback=refuse)(command)
+    words = "Measure with the settings of standard, cbdm-paper, oc-paper, ..."
+    return click.option("--preset", metavar="NAME", help=words)(command)
+
+
 class Batch(click.ParamType):
     """A whole number above 0, or auto."""
 

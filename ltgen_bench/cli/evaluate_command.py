@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from ltgen_bench import __version__
-from ltgen_bench.cli.common import FILE, FOLDER, batch_option, data_options, data_values, debug_option, runs_option, whole_number
+from ltgen_bench.cli.common import (
+    FILE,
+    FOLDER,
+    batch_option,
+    data_options,
+    data_values,
+    debug_option,
+    preset_option,
+    runs_option,
+    whole_number,
+)
 from ltgen_bench.cli.preset_notes import preset_notes
 from ltgen_bench.cli.run_command import (
     about,
@@ -39,12 +49,12 @@ SUFFIXES = (".npz", ".npy", ".zip")
 @click.argument("samples")
 @click.option("--dataset", metavar="NAME", help="What images are judged against: a data set, folder:PATH or npz:FILE.")
 @data_options
-@click.option("--protocol", metavar="PRESET", help="The rules of standard, cbdm-paper, oc-paper, cm-paper, ...")
+@preset_option
 @click.option("--metrics", metavar="NAME,...", help="Only these (ltgen-bench list metrics).")
 @click.option("--extractor", metavar="NAME,...", help="classifier, inception, vgg16, dinov2, clip or clip-b32.")
 @click.option("--extractor-weights", multiple=True, metavar="NAME=FILE", help="Weights from a file, e.g. inception=FILE.")
 @click.option("--k", metavar="N,...", help="Nearest neighbours of precision, recall, density and coverage, e.g. 3,5,10.  "
-              "[default: 5, or the protocol's]")
+              "[default: 5, or the preset's]")
 @click.option("--half", type=click.Choice(["selection", "report"]), help="Against one half of the real images.")
 @click.option("--name", metavar="TEXT", help="What tables call images of another model.  [default: the file's name]")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), metavar="N", help="Training seed of such images, or of the draw of a "
@@ -66,7 +76,7 @@ SUFFIXES = (".npz", ".npy", ".zip")
 @click.option("--out", type=FOLDER, help="Write scores.csv and its protocols here, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print a list of records as JSON, and nothing else.")
 @debug_option
-def evaluate(samples: str, dataset: str | None, data_root: Path, protocol: str | None, settings: tuple[str, ...],
+def evaluate(samples: str, dataset: str | None, data_root: Path, preset: str | None, settings: tuple[str, ...],
              extractor_weights: tuple[str, ...], digest: str | None, device: str | None, threads: int | None, runs: Path,
              out: Path | None, as_json: bool, **options: Any) -> None:
     """Score samples that are there; nothing is trained.
@@ -77,7 +87,7 @@ def evaluate(samples: str, dataset: str | None, data_root: Path, protocol: str |
     class-gaussian, one-per-class. The last two want --dataset, and `ltgen-bench report` finds them under --runs.
 
     \b
-    ltgen-bench evaluate cbdm-1a2b --protocol cbdm-paper      one model under each paper's rules
+    ltgen-bench evaluate cbdm-1a2b --preset cbdm-paper        one model under each paper's rules
     ltgen-bench evaluate theirs.npz --dataset cifar10-lt --name StyleGAN2 --seed 1
     ltgen-bench evaluate one-per-class --dataset cifar10-lt
     """
@@ -90,7 +100,7 @@ def evaluate(samples: str, dataset: str | None, data_root: Path, protocol: str |
     neighbours = _whole_numbers("--k", options.pop("k"))
     data = data_values(options)
     given = {key: options.pop(key) for key in ("name", "seed", "labels", "labels_are", "label_policy", "images_per_class")}
-    changes = _changes(protocol, settings, options)
+    changes = _changes(preset, settings, options)
     if neighbours and "k" in changes:
         raise UserError(f"--k and --set evaluate.k={changes['k']} say the same thing; leave one out.")
     weights = weights_files(extractor_weights)
@@ -151,11 +161,11 @@ def _whole_numbers(option: str, text: str | None) -> list[int]:
     return numbers
 
 
-def _changes(protocol: str | None, settings: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
+def _changes(preset: str | None, settings: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
     """Values of `[evaluate]` that the options state."""
     from ltgen_bench.config.schema import parse_setting
 
-    stated = {"protocol": check_preset(protocol), "metrics": names_of(options["metrics"]),
+    stated = {"preset": check_preset(preset), "metrics": names_of(options["metrics"]),
               "extractors": names_of(options["extractor"]), "half": options["half"], "batch_size": options["batch"]}
     changes = {key: value for key, value in stated.items() if value is not None}
     for key, value in map(parse_setting, settings):
@@ -171,7 +181,7 @@ def _configured(config: "RunConfig", changes: dict[str, Any]) -> "RunConfig":
     from ltgen_bench.config.schema import EvaluateConfig
     from ltgen_bench.core.validation import validate
 
-    own = {} if "protocol" in changes else config.evaluate.model_dump(mode="json", exclude_unset=True)
+    own = {} if "preset" in changes else config.evaluate.model_dump(mode="json", exclude_unset=True)
     values = {key: value for key, value in {**own, **changes}.items() if value is not None}
     return config.model_copy(update={"evaluate": validate(EvaluateConfig, values, where="the command line", prefix="evaluate.")})
 

@@ -29,7 +29,7 @@ def preset_notes(name: str, config: "RunConfig", dataset: str, class_counts: lis
                    sampling_departures(preset, config.sample, method, dataset), width)
     lines += _lines("remarks", list(preset.remarks), width)
     lines += _lines("expects", [preset.sampling_words], width)
-    asked = config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"protocol": name})})
+    asked = config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"preset": name})})
     command = as_command(asked.model_copy(update={"sample": expected_sample(asked, dataset, class_counts)}))
     if command:
         place = f" --runs {shlex.quote(str(runs))}" if runs not in (None, DEFAULT_RUNS) else ""
@@ -43,12 +43,12 @@ def planned_notes(plan: "Plan") -> list[str]:
     from ltgen_bench.experiments.workload import expected_sample
 
     config, dataset = plan.config, plan.dataset
-    if config.evaluate.protocol is None:
+    if config.evaluate.preset is None:
         return []
     found = planned_departures(config.evaluate, config.sample, config.method.name, dataset.name, dataset.class_counts)
     wanted = expected_sample(config, dataset.name, dataset.class_counts)
     cure = [] if wanted == config.sample else ["--preset-sampling draws as it expects"]
-    return [f"{config.evaluate.protocol} expects {PRESETS[config.evaluate.protocol].sampling_words}",
+    return [f"{config.evaluate.preset} expects {PRESETS[config.evaluate.preset].sampling_words}",
             *(f"departs: {sentence}" for sentence in found), *cure]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ltgen_bench import __version__
-from ltgen_bench.cli.common import FILE, batch_option, data_options, data_values, debug_option, runs_option
+from ltgen_bench.cli.common import FILE, batch_option, data_options, data_values, debug_option, preset_option, runs_option
 from ltgen_bench.cli.preset_notes import planned_notes, preset_notes
 from ltgen_bench.cli.torchrun_output import launcher
 from ltgen_bench.core.errors import Interrupted, UserError
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 @click.option("--augment", metavar="NAME", help="Augmentation of the training images (ltgen-bench list augmentations).")
 @click.option("--extractor", metavar="NAME,...", help="classifier, inception, vgg16, dinov2, clip or clip-b32.")
 @click.option("--extractor-weights", multiple=True, metavar="NAME=FILE", help="Weights from a file, e.g. inception=FILE.")
-@click.option("--protocol", metavar="PRESET", help="Measure under the rules of standard, cbdm-paper, oc-paper, ...")
+@preset_option
 @click.option("--preset-sampling", is_flag=True, help="Draw as that preset expects too: labels, sampler, steps, omega, number.")
 @click.option("--method-file", type=FILE, metavar="FILE", help="A Python file with a method of your own.")
 @click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N.  [default: cuda where there is one]")
@@ -155,9 +155,9 @@ def overrides_of(settings: tuple[str, ...], options: dict[str, Any]) -> dict[str
     from ltgen_bench.config.schema import parse_setting
 
     data = {f"data.{key}": value for key, value in data_values(options).items()}
-    protocol = check_preset(options["protocol"])
+    preset = check_preset(options["preset"])
     given = {
-        "evaluate.protocol": protocol, "evaluate.extractors": names_of(options["extractor"]),
+        "evaluate.preset": preset, "evaluate.extractors": names_of(options["extractor"]),
         "seed": options["seed"], **data,
         "network.preset": options["network"],
         "train.augment": options["augment"],
@@ -165,7 +165,7 @@ def overrides_of(settings: tuple[str, ...], options: dict[str, Any]) -> dict[str
         "sample.images_per_class": options["images_per_class"],
         "sample.batch_size": options["batch"], "evaluate.batch_size": options["batch"]}
     given = {key: value for key, value in given.items() if value is not None}
-    found = {**cleared(protocol), **_budget(options), **given, **dict(map(parse_setting, settings))}
+    found = {**cleared(preset), **_budget(options), **given, **dict(map(parse_setting, settings))}
     return {**found, **_preset_sampling(found)} if options["preset_sampling"] else found
 
 
@@ -173,7 +173,7 @@ def _preset_sampling(given: dict[str, Any]) -> dict[str, Any]:
     """The key of --preset-sampling; a `UserError` beside a value that the preset states itself."""
     from ltgen_bench.evaluation.presets import PRESETS
 
-    name = given.get("evaluate.protocol")
+    name = given.get("evaluate.preset")
     stated = {f"sample.{word}" for word in PRESETS[name].stated} if name is not None else set()
     twice = sorted(stated & given.keys())
     if twice:
@@ -199,11 +199,11 @@ def check_preset(name: str | None) -> str | None:
     return None if name is None else PRESETS.check(name)
 
 
-def cleared(protocol: str | None) -> dict[str, None]:
+def cleared(preset: str | None) -> dict[str, None]:
     """Overrides that take away what a recipe says where a preset asked for on the command line decides."""
     from ltgen_bench.evaluation.preset import RULE_FIELDS
 
-    return {} if protocol is None else {f"evaluate.{name}": None for name in (*RULE_FIELDS, "reference_per_class")}
+    return {} if preset is None else {f"evaluate.{name}": None for name in (*RULE_FIELDS, "reference_per_class")}
 
 
 def names_of(text: str | None) -> list[str] | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.files import shipped_folder
@@ -117,7 +117,7 @@ class SampleConfig(Part):
         default=None, gt=0, description="as many images as this share of the training is worth in 25 guided steps each, at most "
         "images_per_class of each class; a number before anything runs")
     as_preset: bool = Field(
-        default=False, description="drawn as the preset of evaluate.protocol expects, in place of what is stated here")
+        default=False, description="drawn as the preset of evaluate.preset expects, in place of what is stated here")
     seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the initial noise")
     precision: Literal["float32", "bf16"] = "float32"
     compile: Literal["auto", "yes", "no"] = Field(
@@ -133,7 +133,9 @@ class EvaluateConfig(Part):
         "sample.batch_size is); as many as are fastest here with auto; in no digest")
     metrics: tuple[str, ...] | None = Field(
         default=None, min_length=1, description="all when absent, but for those that are measured on request alone")
-    protocol: str | None = Field(default=None, description="the preset whose rules these are; it marks the result")
+    preset: str | None = Field(
+        default=None, validation_alias=AliasChoices("preset", "protocol"),  # files of before call it protocol
+        description="a named set of evaluation settings, as a paper used them; stated settings override it")
     reference: Literal["train", "test", "longtail"] = Field(
         default="train", description="balanced training set, held-out test set, or the long-tailed training set itself")
     half: Literal["selection", "report"] | None = Field(
@@ -183,6 +185,9 @@ class RunConfig(Part):
                     where: str = "the configuration") -> "RunConfig":
         """Validate nested `values` after laying dotted `overrides` over them. All faults come in one `UserError`."""
         merged = json.loads(json.dumps(values, default=str))
+        evaluate = merged.get("evaluate")
+        if isinstance(evaluate, dict) and "protocol" in evaluate and "preset" not in evaluate:
+            evaluate["preset"] = evaluate.pop("protocol")  # as recipes of before call it
         for key, value in (overrides or {}).items():
             set_dotted(merged, key, value)
         return validate(cls, merged, where=where)
@@ -204,8 +209,11 @@ class RunConfig(Part):
         return digest({"train": train_digest, "seed": self.seed, "sample": _set(self.sample)})
 
     def score_digest(self, sample_digest: str) -> str:
-        """Chained: the samples, and everything about measuring them but how many images are looked at at once."""
-        return digest({"sample": sample_digest, "evaluate": _set(self.evaluate.model_copy(update={"batch_size": None}))})
+        """Chained: the samples, and everything about measuring them but how many images go through an extractor at once."""
+        stated = _set(self.evaluate.model_copy(update={"batch_size": None}))
+        if "preset" in stated:
+            stated["protocol"] = stated.pop("preset")  # the key when the first score folders got their names
+        return digest({"sample": sample_digest, "evaluate": stated})
 
 
 def _set(part: BaseModel) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig
     `cache` keeps features and classifiers by content (default: the cache folder's `features`), `work` the predictions
     of finished downstream classifiers, so a repeated call goes on and ends with the same bits. `extractor_weights` maps
     an extractor to a weights file. `sampling` says how the samples were drawn, where that is known: labels that were
-    drawn at random make another protocol than counted ones. With `config.protocol` set the scores also say where they
+    drawn at random make another protocol than counted ones. With `config.preset` set the scores also say where they
     depart from that preset, whose rule `config` then already is (`presets.rules_of`).
 
     The order of the images changes nothing. Raises `UserError` for an unknown metric or extractor, for samples of
@@ -56,7 +56,7 @@ def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig
     config, judged, sets, labels, folder = _asked(samples, dataset, config, cache, sampling)
     metrics = [METRICS[name] for name in wanted_metrics(config)]
     generated = sets.generated
-    if config.protocol is None and isinstance(config.images, int) and len(generated) < config.images:  # else a departure
+    if config.preset is None and isinstance(config.images, int) and len(generated) < config.images:  # else a departure
         progress.say(f"{len(generated):,} generated images count, where evaluate.images asks for {config.images:,}")
     scopes = scopes_of(dataset)
     common = {**labels, "data": judged.fingerprint, "groups": ("thirds", "count"),
@@ -86,7 +86,7 @@ def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig
         found = _downstream(told, judged, recipe, scopes, device, folder, work, progress)
         of_metric = {metric.name: downstream_protocol(metric, recipe, common) for metric in trained}
         rows += _stamped([row for row in found if row["metric"] in of_metric], recipe.network, of_metric, protocols)
-    return Scores.from_rows(rows, protocols, weights, preset=config.protocol or "", confusions=confusions,
+    return Scores.from_rows(rows, protocols, weights, preset=config.preset or "", confusions=confusions,
                             notes=(*told.sentences, *filter(None, [contradictions.get(True, contradictions.get(False, ""))])),
                             departures=departures(config, labels, len(generated), weights))
 

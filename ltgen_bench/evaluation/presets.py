@@ -98,9 +98,9 @@ def rules_of(config: EvaluateConfig) -> list[EvaluateConfig]:
         EXTRACTORS.check(extractor)
     for metric in config.metrics or ():
         METRICS.check(metric)
-    if config.protocol is None:
+    if config.preset is None:
         return [config]
-    preset = PRESETS[config.protocol]
+    preset = PRESETS[config.preset]
     if config.model_fields_set.issuperset(RULE_FIELDS) and config.metrics is not None:
         return [config]
     stated = {name: getattr(config, name) for name in config.model_fields_set - {"metrics"}}
@@ -125,10 +125,10 @@ def departures(config: EvaluateConfig, labels: Mapping[str, Any], images: int, w
     `labels` holds the protocol fields of `protocol.label_fields`, `images` counts the generated ones, `weights` are the
     SHA-256 of the extractors' weights. Reference, k and the like depart where `config` overrides the rule.
     """
-    if config.protocol is None:
+    if config.preset is None:
         return []
-    preset = PRESETS[config.protocol]
-    rule, name, found = preset.rule_of(config), config.protocol, []
+    preset = PRESETS[config.preset]
+    rule, name, found = preset.rule_of(config), config.preset, []
     if isinstance(rule.images, int) and images != rule.images:
         found.append(f"{images:,} images where {name} asks for {rule.images:,}")
     actual = BALANCED if labels["labels"] == EQUAL_SHARES else labels["labels"]
@@ -175,9 +175,9 @@ def planned_departures(config: EvaluateConfig, sample: SampleConfig, method: str
 
     `dataset` is the data set's name in tables, `class_counts` are its training images. Nothing without a preset.
     """
-    if config.protocol is None:
+    if config.preset is None:
         return []
-    preset, classes = PRESETS[config.protocol], len(class_counts)
+    preset, classes = PRESETS[config.preset], len(class_counts)
     asked = preset.rule_of(config).images
     counts = [sample.images_per_class] * classes
     if asked == "train" and min(counts) >= max(class_counts):

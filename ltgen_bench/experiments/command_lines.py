@@ -44,7 +44,7 @@ def as_command(config: RunConfig) -> str:
     words += ["--dataset", dataset] if dataset != DEFAULT_DATASET else []
     words += ["--augment", augment] if named else []
     words += ["--network", "cpu"] if small else []
-    words += ["--protocol", config.evaluate.protocol] if config.evaluate.protocol else []
+    words += ["--preset", config.evaluate.preset] if config.evaluate.preset else []
     for key in dict.fromkeys((*mine, *theirs)):
         value = mine.get(key)
         if value == theirs.get(key):

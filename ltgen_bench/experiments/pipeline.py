@@ -111,7 +111,7 @@ def run(config: RunConfig, *, runs: Path = Path("runs"), data_root: Path = Path(
         extractor_weights: Mapping[str, Path] = NO_WEIGHTS, progress: Progress = SILENT, command: str = "") -> Run:
     """Take `config` through every stage, or on from wherever an earlier call stopped; a finished run is only read.
 
-    With `evaluate.protocol` the scores are those of that preset; one of several rules is a `UserError` (`rescore` takes it).
+    With `evaluate.preset` the scores are those of that preset; one of several rules is a `UserError` (`rescore` takes it).
     Raises `UserError` before any work for a configuration that cannot run, `Interrupted` on Ctrl-C and SIGTERM,
     `MachineError` where the machine fails. What was finished before stays whole.
     """
@@ -233,8 +233,8 @@ def make_plan(config: RunConfig, dataset: LongTailDataset, runs: Path, *, device
     method = normalised(config.method)
     rules = rules_of(config.evaluate)
     if len(rules) > 1:
-        raise UserError(f"evaluate.protocol: {config.evaluate.protocol} has {len(rules)} rules, and a run is measured under one; "
-                        f"run without it, then ltgen-bench evaluate RUN --protocol {config.evaluate.protocol}")
+        raise UserError(f"evaluate.preset: {config.evaluate.preset} has {len(rules)} rules, and a run is measured under one; "
+                        f"run without it, then ltgen-bench evaluate RUN --preset {config.evaluate.preset}")
     config = config.model_copy(update={"method": method, "evaluate": fitted(rules[0], dataset)})
     config = as_preset(config, dataset)
     if config.sample.omega > 0 and not METHODS[method.name].guidable():

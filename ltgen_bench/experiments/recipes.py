@@ -116,8 +116,8 @@ def _name_in(values: Mapping[str, Any], table: str) -> Any:
 
 def check_names(config: RunConfig) -> None:
     """Refuse unknown names before torch is imported or any data are read."""
-    if config.sample.as_preset and config.evaluate.protocol is None:
-        raise UserError("--preset-sampling: images are drawn as a preset expects; name one with --protocol.")
+    if config.sample.as_preset and config.evaluate.preset is None:
+        raise UserError("--preset-sampling: images are drawn as a preset expects; name one with --preset.")
     METHODS.check(config.method.name)
     AUGMENTATIONS.check(config.train.augment)
     SAMPLERS.check(config.sample.sampler)

@@ -104,7 +104,7 @@ def make_search(config: RunConfig, over: Mapping[str, Sequence[Any]], dataset: L
     _check_metric(metric)
     rules = rules_of(config.evaluate)
     if len(rules) > 1:
-        raise UserError(f"--protocol {config.evaluate.protocol}: it has {len(rules)} rules, and a search reports under one; "
+        raise UserError(f"--preset {config.evaluate.preset}: it has {len(rules)} rules, and a search reports under one; "
                         "search without it, and evaluate the chosen run under it.")
     rule = rules[0]
     dataset.half("selection")  # refuses classes that are too small

@@ -79,7 +79,7 @@ def worth_training(config: RunConfig, classes: int) -> RunConfig:
 
 def expected_sample(config: RunConfig, dataset_name: str, class_counts: Sequence[int]) -> SampleConfig:
     """How the preset of `config` expects images of this method to be drawn; `dataset_name` is that of tables."""
-    method, preset = config.method.name, PRESETS[config.evaluate.protocol or ""]
+    method, preset = config.method.name, PRESETS[config.evaluate.preset or ""]
     wanted = preset.expected(config.sample, method, dataset_name, list(class_counts))
     guidable = method not in METHODS or METHODS[method].guidable()  # else the paper's omega is of methods that can be guided
     return wanted.model_copy(update={"as_preset": False, "share": None, **({} if guidable else {"omega": 0.0})})

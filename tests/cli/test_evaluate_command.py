@@ -19,7 +19,7 @@ from ltgen_bench.records.run_record import RunRecord
 from ltgen_bench.records.store import find_run, find_runs
 from ltgen_bench.report.write_report import report
 
-CLASSIFIER = ("--protocol", "ccua-paper", "--extractor", "classifier", "--metrics", "fid,precision", "--device", "cpu")
+CLASSIFIER = ("--preset", "ccua-paper", "--extractor", "classifier", "--metrics", "fid,precision", "--device", "cpu")
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ class TestRuns:
             assert one.score_folder.name == one.record.score_digest
             assert set(one.scores.table["protocol"]) == set(one.record.protocols)
             assert one.record.entry == undisturbed.record.entry
-            assert one.record.command.startswith("ltgen-bench evaluate cbdm --protocol ccua-paper")
+            assert one.record.command.startswith("ltgen-bench evaluate cbdm --preset ccua-paper")
             assert {stage.name for stage in one.record.stages} == {"train", "sample", "evaluate"}
         assert {described["reference"] for one in stored for described in one.record.protocols.values()} == {"train", "test"}
         assert len(find_runs(runs)) == 3
@@ -148,7 +148,7 @@ class TestRuns:
         assert all(line.startswith((" to draw", " samples", " scores", " next")) for line in wide)
         assert "sampling  sampler dpm-solver++ 3 where" in out
         assert "expects   labels not stated; sampler ddim 100;" in out
-        assert " to draw   ltgen-bench run --protocol ccua-paper " in out
+        assert " to draw   ltgen-bench run --preset ccua-paper " in out
 
     def test_the_command_that_is_named_draws_from_the_same_training(self, ask, undisturbed, read_back, tmp_path):
         out, _ = ask("evaluate", "cbdm", *CLASSIFIER, "--metrics", "fid")
@@ -170,7 +170,7 @@ class TestRuns:
         config = {**record.config, "method": {"name": "mine", "weight": 2.0}}
         record.model_copy(update={"config": config, "method": "mine"}).save(folder)
         out, _ = ask("evaluate", "cbdm", *CLASSIFIER)
-        assert "ltgen-bench run --method mine --method-file FILE --protocol ccua-paper" in out
+        assert "ltgen-bench run --method mine --method-file FILE --preset ccua-paper" in out
         assert "--set method.weight=2.0" in out
 
     def test_a_method_without_a_null_label_is_not_told_to_be_guided(self, ask, runs, undisturbed):
@@ -285,14 +285,14 @@ class TestFiles:
         assert "real-test has 450 images, where 100 of each class were asked for" in " ".join(told.split())
 
     def test_a_table_is_printed_and_written_with_its_departures(self, ask, theirs, tmp_path):
-        rules = ("--protocol", "cbdm-paper", "--extractor", "classifier", "--label-policy", "uniform", "--metrics", "fid")
+        rules = ("--preset", "cbdm-paper", "--extractor", "classifier", "--label-policy", "uniform", "--metrics", "fid")
         out, told = ask("evaluate", str(theirs), "--dataset", "digits-lt", *rules, "--device", "cpu", "--out",
                         str(tmp_path / "out"))
         words = " ".join(out.split())
         assert "Not cbdm-paper: 120 images where cbdm-paper asks for 50,000; classifier features" in words
         assert "labels" not in words.partition("Not cbdm-paper:")[2].partition(".")[0], "they are as the paper's"
         assert "how these images were drawn is not known here" in words
-        assert "to draw ltgen-bench run --protocol cbdm-paper --sampler ddpm --steps 1000 --images-per-class 5000" in words
+        assert "to draw ltgen-bench run --preset cbdm-paper --sampler ddpm --steps 1000 --images-per-class 5000" in words
         assert "theirs.npz (120 images) against digits-lt" in told
         scores = Scores.load(tmp_path / "out" / "scores.csv")
         assert scores.preset == "cbdm-paper"
@@ -306,7 +306,8 @@ class TestFiles:
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), [
-    (["cbdm", "--protocol", "cbdm"], "unknown preset 'cbdm'. Did you mean 'cbdm-paper'?"),
+    (["cbdm", "--preset", "cbdm"], "unknown preset 'cbdm'. Did you mean 'cbdm-paper'?"),
+    (["cbdm", "--protocol", "oc-paper"], "--preset oc-paper"),
     (["cbdm", "--metrics", "fidd"], "unknown metric 'fidd'. Did you mean 'fid'?"),
     (["cbdm", "--extractor", "inceptoin"], "unknown extractor 'inceptoin'. Did you mean 'inception'?"),
     (["cbdm", "--set", "sample.omega=1"], "--set sample.omega: only evaluate.* can be set here"),
@@ -344,8 +345,8 @@ def test_samples_of_another_shape_are_refused(ask, tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [
-    ["evaluate", "cbdm", "--protocol", "cbdm"], ["run", "--protocol", "cbdm"], ["search", "--over", "seed=1", "--metric", "fidd"],
-    ["search", "--over", "sample.omega=0,1", "--protocol", "cbdm"]])
+    ["evaluate", "cbdm", "--preset", "cbdm"], ["run", "--preset", "cbdm"], ["search", "--over", "seed=1", "--metric", "fidd"],
+    ["search", "--over", "sample.omega=0,1", "--preset", "cbdm"]])
 def test_unknown_names_are_refused_before_torch_is_imported(arguments):
     code = (f"import sys; sys.argv = ['ltgen-bench', *{arguments!r}]\nfrom ltgen_bench.cli import main\n"
             "try: main()\nexcept SystemExit as end: print(end.code, 'torch' in sys.modules)")

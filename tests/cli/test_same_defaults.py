@@ -44,8 +44,8 @@ def npz(path, size):
 
 
 @pytest.mark.parametrize(("data", "options"), [
-    ("cifar10-lt", ()), ("cifar10-lt-50", ()), ("digits-lt", ()), (32, ()), (8, ()), ("cifar10-lt", ("--protocol", "cbdm-paper")),
-    (32, ("--protocol", "ccua-paper", "--extractor", "classifier")), ("cifar100-lt", ("--set", "evaluate.k=3"))])
+    ("cifar10-lt", ()), ("cifar10-lt-50", ()), ("digits-lt", ()), (32, ()), (8, ()), ("cifar10-lt", ("--preset", "cbdm-paper")),
+    (32, ("--preset", "ccua-paper", "--extractor", "classifier")), ("cifar100-lt", ("--set", "evaluate.k=3"))])
 def test_files_are_measured_as_runs_are(rules, tmp_path, data, options):
     theirs = npz(tmp_path / "theirs.npz", data if isinstance(data, int) else 8)
     name = f"npz:{theirs}" if isinstance(data, int) else data

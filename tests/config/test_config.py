@@ -252,3 +252,23 @@ class TestDigests:
 
     def test_words_about_a_recipe_and_the_name_of_the_data_change_nothing(self):
         assert which_change(source="elsewhere", data__name="folder:/x") == []
+
+
+class TestFilesWithThePresetUnderItsFormerKey:
+    """Recipes, records and run folders from before `evaluate.preset` call it `evaluate.protocol`."""
+
+    FORMER = {"evaluate": {"protocol": "cbdm-paper", "k": 3}}
+
+    def test_a_recipe_is_read_and_a_preset_asked_for_takes_its_place(self):
+        assert RunConfig.from_values(self.FORMER).evaluate.preset == "cbdm-paper"
+        assert RunConfig.from_values(self.FORMER, overrides={"evaluate.preset": "oc-paper"}).evaluate.preset == "oc-paper"
+        assert "preset = \"cbdm-paper\"" in RunConfig.from_values(self.FORMER).to_toml()
+
+    def test_a_record_is_read(self):
+        assert RunConfig.model_validate_json(json.dumps(self.FORMER)).evaluate.preset == "cbdm-paper"
+
+    def test_its_score_folder_is_found_again(self):
+        assert RunConfig.from_values({"evaluate": {"preset": "cbdm-paper", "k": 3}}).score_digest("x") == "bf354b1c"
+
+    def test_both_keys_are_refused(self):
+        assert faults({"evaluate": {"preset": "oc-paper", "protocol": "cbdm-paper"}})[0].startswith("evaluate.protocol: unknown")

@@ -51,7 +51,7 @@ def wanted_labels(name, rule):
 
 def ids(name):
     found = {}
-    for rule in rules_of(EvaluateConfig(protocol=name)):
+    for rule in rules_of(EvaluateConfig(preset=name)):
         common = {**wanted_labels(name, rule), "data": "0123456789abcdef", "groups": ("thirds", "count"),
                   "sample_dtype": "uint8", "selection": "recipe"}
         for metric in rule.metrics:
@@ -124,27 +124,27 @@ class TestRules:
         assert rules_of(config) == [config]
 
     def test_a_preset_brings_its_values_and_stated_ones_win(self):
-        (rule,) = rules_of(EvaluateConfig(protocol="cbdm-paper"))
-        assert (rule.extractors, rule.k, rule.edge, rule.images, rule.protocol) == (("inception",), 5, "<", 50_000, "cbdm-paper")
-        (rule,) = rules_of(EvaluateConfig(protocol="cbdm-paper", k=3, extractors=("classifier",), metrics=("recall", "density")))
+        (rule,) = rules_of(EvaluateConfig(preset="cbdm-paper"))
+        assert (rule.extractors, rule.k, rule.edge, rule.images, rule.preset) == (("inception",), 5, "<", 50_000, "cbdm-paper")
+        (rule,) = rules_of(EvaluateConfig(preset="cbdm-paper", k=3, extractors=("classifier",), metrics=("recall", "density")))
         assert (rule.k, rule.edge, rule.extractors, rule.metrics) == (3, "<", ("classifier",), ("recall", "density"))
 
     @pytest.mark.parametrize("name", list(PRESETS))
     def test_a_rule_given_again_is_itself_also_from_a_record(self, name):
-        for rule in rules_of(EvaluateConfig(protocol=name)):
+        for rule in rules_of(EvaluateConfig(preset=name)):
             assert rules_of(rule) == [rule]
             stored = EvaluateConfig.model_validate_json(rule.model_dump_json())
             assert rules_of(stored) == [rule]
 
     def test_metrics_stay_with_their_own_rule(self):
-        both = rules_of(EvaluateConfig(protocol="ccua-paper", metrics=("fid", "recall")))
+        both = rules_of(EvaluateConfig(preset="ccua-paper", metrics=("fid", "recall")))
         assert [(rule.reference, rule.metrics) for rule in both] == [("train", ("fid", "recall")), ("test", ("fid",))]
-        (one,) = rules_of(EvaluateConfig(protocol="ccua-paper", metrics=("recall",)))
+        (one,) = rules_of(EvaluateConfig(preset="ccua-paper", metrics=("recall",)))
         assert (one.reference, one.k) == ("train", 3)
 
     @pytest.mark.parametrize(("config", "sentence"), [
-        ({"protocol": "cbdm"}, "unknown preset 'cbdm'. Did you mean 'cbdm-paper'"),
-        ({"protocol": "standard", "metrics": ("fidd",)}, "unknown metric 'fidd'"),
+        ({"preset": "cbdm"}, "unknown preset 'cbdm'. Did you mean 'cbdm-paper'"),
+        ({"preset": "standard", "metrics": ("fidd",)}, "unknown metric 'fidd'"),
         ({"extractors": ("inceptoin",)}, "unknown extractor 'inceptoin'")])
     def test_what_is_not_known_is_refused(self, config, sentence):
         with pytest.raises(UserError, match=sentence):
@@ -154,12 +154,12 @@ class TestRules:
         with pytest.raises(ValueError, match="at least 1 item"):
             EvaluateConfig(metrics=())
         with pytest.raises(UserError, match="oc-paper measures nothing"):
-            rules_of(EvaluateConfig(protocol="oc-paper").model_copy(update={"metrics": ()}))
+            rules_of(EvaluateConfig(preset="oc-paper").model_copy(update={"metrics": ()}))
 
 
 class TestDepartures:
     def sentences(self, name, rule=None, *, labels=None, images=None, weights=PUBLISHED_INCEPTION, **config):
-        asked = rules_of(EvaluateConfig(protocol=name, **config))[rule or 0]
+        asked = rules_of(EvaluateConfig(preset=name, **config))[rule or 0]
         wanted = labels or wanted_labels(name, PRESETS[name].available[rule or 0])
         total = images or (sum(COUNTS_OF_TRAIN) if asked.images == "train" else asked.images)
         return [text for text in departures(asked, wanted, total, weights) if "not measured by this version" not in text]
@@ -208,7 +208,7 @@ class TestDepartures:
         monkeypatch.setitem(PRESETS._entries, "oc-paper", lacking)
 
         def said(**config):
-            (rule,) = rules_of(EvaluateConfig(protocol="oc-paper", **config))
+            (rule,) = rules_of(EvaluateConfig(preset="oc-paper", **config))
             return departures(rule, wanted_labels("oc-paper", rule), 50_000, PUBLISHED_INCEPTION)
 
         assert said() == ["no_such_metric not measured by this version"]
@@ -261,7 +261,7 @@ class TestMeasured:
         samples = make_images((102, 102, 102), seed=9)
         sampling = SampleConfig(labels=PRESETS[name].labels or "balanced")
         wanted = {"dlpm-paper": 33, "ccua-paper": 20}.get(name, 100)
-        for rule in rules_of(EvaluateConfig(protocol=name)):
+        for rule in rules_of(EvaluateConfig(preset=name)):
             scores = evaluate(samples, tiny_dataset, rule, cache=tmp_path, sampling=sampling)
             assert scores.preset == name
             assert scores.departures == []
@@ -272,7 +272,7 @@ class TestMeasured:
             assert name == "ccua-paper" or described["labels"] == PRESETS[name].policy or described["labels"] == "equal shares"
 
     def test_fewer_are_all_used_and_marked(self, small_presets, make_images, tiny_dataset, tmp_path):
-        (rule,) = rules_of(EvaluateConfig(protocol="standard"))
+        (rule,) = rules_of(EvaluateConfig(preset="standard"))
         scores = evaluate(make_images((12, 12, 12), seed=9), tiny_dataset, rule, cache=tmp_path)
         assert scores.departures == ["36 images where standard asks for 100"]
         scores.save(tmp_path / "scores.csv")
@@ -282,14 +282,14 @@ class TestMeasured:
     def test_a_reference_that_gives_way_departs(self, small_presets, make_images, tmp_path):
         tail = make_images((40, 20, 5))
         natural = LongTailDataset("own", tail, tail, make_images((9, 9, 9), seed=3), ("a", "b", "c"), False)
-        (rule,) = rules_of(EvaluateConfig(protocol="standard"))
+        (rule,) = rules_of(EvaluateConfig(preset="standard"))
         scores = evaluate(make_images((40, 40, 40), seed=9), natural, rule, cache=tmp_path)
         assert scores.departures == [
             "the held-out test set as the reference where standard asks for the balanced training set"]
 
     def test_a_measurement_that_two_rules_share_stands_there_once(self, small_presets, make_images, tiny_dataset, tmp_path):
         samples = make_images((10, 10, 10), seed=9)
-        (rule,) = rules_of(EvaluateConfig(protocol="oc-paper"))
+        (rule,) = rules_of(EvaluateConfig(preset="oc-paper"))
         one = evaluate(samples, tiny_dataset, rule, cache=tmp_path)
         both = Scores.joined([one, one])
         assert len(both.table) == len(one.table)

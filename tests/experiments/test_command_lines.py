@@ -32,14 +32,14 @@ def test_a_shipped_recipe_is_a_short_command(path, read_back):
     ({"network.channels": [8, 16], "train.learning_rate": 1e-5}, "network.channels=[8, 16]"),
     ({"data.imbalance_factor": 10.0, "data.profile": "step"}, "--imbalance-factor 10"),
     ({"data.imbalance_factor": "natural", "data.split_seed": 4, "data.class_order": 7}, "--imbalance-factor natural"),
-    ({"evaluate.protocol": "cbdm-paper", "evaluate.k": 3}, "--protocol cbdm-paper"),
+    ({"evaluate.preset": "cbdm-paper", "evaluate.k": 3}, "--preset cbdm-paper"),
 ])
 def test_what_differs_from_the_recipe_stands_in_the_command(overrides, words, read_back):
     config = resolve_recipe(recipe=None, method="cbdm", dataset="digits-lt", overrides=overrides)
     command = as_command(config)
     assert words in command
     assert digests(read_back(command)) == digests(config)
-    assert read_back(command).evaluate.protocol == overrides.get("evaluate.protocol")
+    assert read_back(command).evaluate.preset == overrides.get("evaluate.preset")
 
 
 def test_a_method_of_ones_own_needs_its_file():

@@ -167,10 +167,10 @@ class TestThePlan:
         assert accuracy.candidates[0].plans[0].config.evaluate.downstream
 
     def test_the_rules_of_a_preset_stay(self, small, digits, tmp_path):
-        config = small.model_copy(update={"evaluate": small.evaluate.model_validate({"protocol": "oc-paper"})})
+        config = small.model_copy(update={"evaluate": small.evaluate.model_validate({"preset": "oc-paper"})})
         search = make_search(config, OMEGAS, digits, tmp_path)
         rule = search.reports[0][0].config.evaluate
-        assert (rule.protocol, rule.images, rule.metrics, rule.half) == ("oc-paper", 50_000, ("fid", "is"), "report")
+        assert (rule.preset, rule.images, rule.metrics, rule.half) == ("oc-paper", 50_000, ("fid", "is"), "report")
         assert search.extractor == "inception"
 
     @pytest.mark.parametrize(("over", "metric", "sentence"), [
@@ -201,7 +201,7 @@ class TestThePlan:
             make_search(small, OMEGAS, tiny, tmp_path)
 
     def test_a_preset_of_two_rules_is_refused(self, small, digits, tmp_path):
-        config = small.model_copy(update={"evaluate": small.evaluate.model_validate({"protocol": "ccua-paper"})})
+        config = small.model_copy(update={"evaluate": small.evaluate.model_validate({"preset": "ccua-paper"})})
         with pytest.raises(UserError, match="it has 2 rules, and a search reports under one"):
             make_search(config, OMEGAS, digits, tmp_path)
 

@@ -101,7 +101,7 @@ class TestPresets:
     COUNTS = (30, 20, 10)
 
     def test_what_departs_is_known_before_anything_is_drawn(self):
-        rule = EvaluateConfig(protocol="cbdm-paper", extractors=("inception",), images=50_000, edge="<",
+        rule = EvaluateConfig(preset="cbdm-paper", extractors=("inception",), images=50_000, edge="<",
                               metrics=("fid", "is", "prd_f8", "prd_f1_8", "precision", "recall"))
         sample = SampleConfig(sampler="dpm-solver++", steps=20, images_per_class=100)
         found = planned_departures(rule, sample, "cbdm", "digits-lt", self.COUNTS)
@@ -115,7 +115,7 @@ class TestPresets:
 
     @pytest.mark.parametrize(("method", "omega"), [("cbdm", 1.5), ("ddpm", 0.0)])
     def test_preset_sampling_takes_number_labels_sampler_steps_and_omega(self, tiny_run, make_dataset, tmp_path, method, omega):
-        config = tiny_run(**{"evaluate.protocol": "oc-paper", "sample.as_preset": True, "method.name": method})
+        config = tiny_run(**{"evaluate.preset": "oc-paper", "sample.as_preset": True, "method.name": method})
         plan = make_plan(config, make_dataset(self.COUNTS), tmp_path)
         sample = plan.config.sample
         assert (sample.sampler, sample.steps, sample.labels, sample.omega) == ("ddim", 100, "uniform", omega)
@@ -124,16 +124,16 @@ class TestPresets:
         assert sample == expected_sample(plan.config, "tiny", self.COUNTS)
 
     def test_it_needs_a_preset(self, tiny_run):
-        with pytest.raises(UserError, match="--protocol"):
+        with pytest.raises(UserError, match="--preset"):
             check_names(tiny_run(**{"sample.as_preset": True}))
 
     def refused(self, *arguments):
         return str(CliRunner().invoke(cli, ["run", "--preset-sampling", *arguments]).exception)
 
     def test_a_value_that_the_preset_states_is_refused_beside_it(self):
-        assert "sample.steps" in self.refused("--protocol", "oc-paper", "--steps", "20")
-        assert "sample.omega" in self.refused("--protocol", "oc-paper", "--set", "sample.omega=1")
-        assert "name one with --protocol" in self.refused()
+        assert "sample.steps" in self.refused("--preset", "oc-paper", "--steps", "20")
+        assert "sample.omega" in self.refused("--preset", "oc-paper", "--set", "sample.omega=1")
+        assert "name one with --preset" in self.refused()
 
 
 class TestNamesOfRecipes:
