@@ -254,18 +254,19 @@ class TestDigests:
         assert which_change(source="elsewhere", data__name="folder:/x") == []
 
 
+FORMER = {"evaluate": {"protocol": "cbdm-paper", "k": 3}}
+
+
 class TestFilesWithThePresetUnderItsFormerKey:
     """Recipes, records and run folders from before `evaluate.preset` call it `evaluate.protocol`."""
 
-    FORMER = {"evaluate": {"protocol": "cbdm-paper", "k": 3}}
-
     def test_a_recipe_is_read_and_a_preset_asked_for_takes_its_place(self):
-        assert RunConfig.from_values(self.FORMER).evaluate.preset == "cbdm-paper"
-        assert RunConfig.from_values(self.FORMER, overrides={"evaluate.preset": "oc-paper"}).evaluate.preset == "oc-paper"
-        assert "preset = \"cbdm-paper\"" in RunConfig.from_values(self.FORMER).to_toml()
+        assert RunConfig.from_values(FORMER).evaluate.preset == "cbdm-paper"
+        assert RunConfig.from_values(FORMER, overrides={"evaluate.preset": "oc-paper"}).evaluate.preset == "oc-paper"
+        assert "preset = \"cbdm-paper\"" in RunConfig.from_values(FORMER).to_toml()
 
     def test_a_record_is_read(self):
-        assert RunConfig.model_validate_json(json.dumps(self.FORMER)).evaluate.preset == "cbdm-paper"
+        assert RunConfig.model_validate_json(json.dumps(FORMER)).evaluate.preset == "cbdm-paper"
 
     def test_its_score_folder_is_found_again(self):
         assert RunConfig.from_values({"evaluate": {"preset": "cbdm-paper", "k": 3}}).score_digest("x") == "bf354b1c"
