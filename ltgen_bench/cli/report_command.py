@@ -38,14 +38,14 @@ def report(runs: Path, out: Path, leaderboards: tuple[Path, ...], dataset: str |
     from rich.console import Console
 
     from ltgen_bench.core.console import TerminalProgress
-    from ltgen_bench.report import write_report as room
+    from ltgen_bench.report import benchmark_page, write_report
 
-    made = room.report(runs, out, leaderboards=leaderboards, dataset=dataset, all_papers=all_papers, equal=words,
-                       compare_published=compare_published, progress=TerminalProgress(Console(stderr=True)))
+    made = write_report.report(runs, out, leaderboards=leaderboards, dataset=dataset, all_papers=all_papers, equal=words,
+                               compare_published=compare_published, progress=TerminalProgress(Console(stderr=True)))
     console = Console()
     click.echo(made.terminal(console.width, console.is_terminal and not console.no_color))
     if update_benchmark:
-        room.update_benchmark(made, Path("BENCHMARK.md"))
+        benchmark_page.update_benchmark(made, Path("BENCHMARK.md"))
 
 
 def _rank(runs: Path, wanted: str, scope: str, dataset: str | None, equal: list[str]) -> None:

@@ -1,6 +1,5 @@
 """Everything that `ltgen-bench report` writes and shows."""
 
-import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -11,13 +10,12 @@ from typing import Any
 import pandas as pd
 
 from ltgen_bench.core.errors import UserError, did_you_mean
-from ltgen_bench.core.files import write_text, write_whole
+from ltgen_bench.core.files import write_text
 from ltgen_bench.core.plain_text import printable_lines
 from ltgen_bench.core.progress import SILENT, Progress
-from ltgen_bench.core.words import distinct_name, file_name
+from ltgen_bench.core.words import file_name
 from ltgen_bench.data.images import SampleSet
 from ltgen_bench.records.published import published, read_leaderboard
-from ltgen_bench.records.results_csv import measured_csv
 from ltgen_bench.records.run_record import RunRecord
 from ltgen_bench.records.store import StoredRun, protocols, reported_runs, rows
 from ltgen_bench.report.columns import apart_notes
@@ -28,7 +26,6 @@ from ltgen_bench.report.page import page
 from ltgen_bench.report.papers import papers_tables, papers_text
 from ltgen_bench.report.pictures import attempt
 from ltgen_bench.report.plots import footer, for_pictures, save_plots
-from ltgen_bench.report.provenance import machine_lines, protocol_words, run_lines
 from ltgen_bench.report.published_rows import base_name, published_tables
 from ltgen_bench.report.report_folder import INDEX, MARK, begin, check_ours, end
 from ltgen_bench.report.sheets import methods_sheet
@@ -36,7 +33,6 @@ from ltgen_bench.report.table import Table
 from ltgen_bench.report.table_formats import comma_separated, latex, markdown, terminal
 from ltgen_bench.report.tables import class_table, comparison_table, downstream_table, group_table, verdict_table
 
-BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 FORMS: dict[str, Callable[[Table], str]] = {".md": markdown, ".csv": comma_separated, ".tex": latex}
 
 
@@ -128,7 +124,7 @@ def report(
     sections: list[Section] = []
     files: list[Path] = []
     earlier = begin(out)
-    for name, block in _named(blocks(table, equal, ids)):
+    for name, block in named_blocks(blocks(table, equal, ids)):
         before = [section.block for section in sections]
         section, written = _write_section(name, block, before, runs, out, beneath, progress)
         sections.append(section)
@@ -153,7 +149,7 @@ def _check_dataset(dataset: str | None, runs: Sequence[StoredRun], leaderboards:
         )
 
 
-def _named(found: Sequence[Block]) -> list[tuple[str, Block]]:
+def named_blocks(found: Sequence[Block]) -> list[tuple[str, Block]]:
     """Each block with a name fit for a folder, after its title and its `traits`, which no other block changes.
 
     Of blocks with one name the oldest has it, and each of the others gets the id of its first measurement behind it.
@@ -244,65 +240,3 @@ def _papers(
         source = frame["leaderboard"].iloc[0] if len(frame) else ""
         tables += papers_tables(part, f"from {source}; not ranked with the above", f"leaderboard-{place}")
     return tables
-
-
-def update_benchmark(report: Report, path: Path, *, results: Path | None = None) -> list[Path]:
-    """Put the report's tables between the markers of `path` (BENCHMARK.md) and leave all else as it is.
-
-    The plots are copied to `figures/` in the folder `results` (beside `path` when not given) and shown by a relative
-    path; the rows of each data set go to `<dataset>.csv` there. Returns the files written. Missing markers are a
-    `UserError`, before anything is written.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path} could not be read: {error.strerror or error}.") from error
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise UserError(f"{path} has no place for the results: put one line {BEGIN} and below it one line {END}.")
-    results = path.parent / "results" if results is None else results
-    written = _copy_results(report, results)
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    body = benchmark_markdown(report, os.path.relpath(results / "figures", path.parent))
-    write_text(path, f"{before}{BEGIN}\n\n{body}\n{END}{after}")
-    return [*written, path]
-
-
-def _copy_results(report: Report, results: Path) -> list[Path]:
-    written = []
-    for section in report.sections:
-        for file in section.plots.values():
-            target = results / "figures" / f"{section.name}-{file.name}"
-            write_whole(target, partial(shutil.copyfile, file))
-            written.append(target)
-    for dataset, part in report.rows.groupby("dataset"):
-        written.append(measured_csv(part, results / f"{distinct_name(str(dataset))}.csv", report.protocols))
-    return written
-
-
-def benchmark_markdown(report: Report, figures: str) -> str:
-    """The sections as Markdown: tables, plots (in the folder `figures`), commands, machine, versions, protocol ids."""
-    parts: list[str] = []
-    for section in report.sections:
-        parts += [markdown(table) for table in section.tables if _in_benchmark(table)]
-        names = {title: f"{section.name}-{file.name}" for title, file in section.plots.items()}
-        parts += [f"![{title}]({Path(figures, name).as_posix()})\n" for title, name in names.items()]
-        parts.append(_provenance(section, report.protocols))
-    parts += [markdown(table) for table in report.papers]
-    return "\n".join(parts)
-
-
-def _in_benchmark(table: Table) -> bool:
-    return table.name in ("comparison", "verdicts", "downstream") or table.name.startswith(
-        ("groups-fid", "classes-recall", "published")
-    )
-
-
-def _provenance(section: Section, ids: dict[str, dict[str, Any]]) -> str:
-    lines = ["Measured by:", ""]
-    for command, costs in run_lines(section.records):
-        lines += [f"- `{command}`: {costs[0]}."] if len(costs) == 1 else [f"- `{command}`:", *(f"  - {cost}." for cost in costs)]
-    lines += [f"- {line}" for line in machine_lines(section.records)]
-    lines += ["", "<details><summary>What the protocol ids stand for</summary>", ""]
-    lines += [f"- `{one}`: {protocol_words(ids[one])}" for one in section.block.protocols if one in ids]
-    return "\n".join([*lines, "", "</details>", ""])

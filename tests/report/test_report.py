@@ -11,10 +11,9 @@ from synthetic_runs import HALF, TEST, write_run
 
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.files import shipped_folder
-from ltgen_bench.records.results_csv import read_measured
 from ltgen_bench.report.plots import footer
 from ltgen_bench.report.table_formats import comma_separated, latex, markdown
-from ltgen_bench.report.write_report import BEGIN, END, report, update_benchmark
+from ltgen_bench.report.write_report import report
 
 LEADERBOARD = "paper_id,method,dataset,imbalance_factor,split,metric,value\nmine,<b>mine</b>,digits-lt,20,all,fid,1.5\n"
 
@@ -240,68 +239,6 @@ def test_the_name_of_a_data_set_leads_no_file_elsewhere(tmp_path, no_plots):
     made = report(tmp_path / "runs", tmp_path / "out", leaderboards=[tmp_path / "theirs.csv"])
     assert all(path.resolve().is_relative_to(tmp_path / "out") for path in made.files)
     assert set(tmp_path.iterdir()) == {tmp_path / "theirs.csv", tmp_path / "out"}
-
-
-BENCHMARK = f"# Benchmark\n\nRules.\n\n{BEGIN}\nold numbers\n{END}\n\nMore.\n"
-
-
-@pytest.fixture
-def benchmark(tmp_path):
-    (tmp_path / "BENCHMARK.md").write_text(BENCHMARK)
-    return tmp_path / "BENCHMARK.md"
-
-
-def test_only_what_stands_between_the_markers_changes_and_twice_is_as_once(made, benchmark):
-    written = update_benchmark(made, benchmark)
-    text = benchmark.read_text()
-    assert text.startswith(f"# Benchmark\n\nRules.\n\n{BEGIN}\n")
-    assert text.endswith(f"{END}\n\nMore.\n")
-    assert "old numbers" not in text
-    assert all(path.is_file() for path in written)
-    update_benchmark(made, benchmark)
-    assert benchmark.read_text() == text
-
-
-def test_the_benchmark_tells_command_seeds_hardware_versions_and_protocols(made, benchmark):
-    update_benchmark(made, benchmark)
-    text = benchmark.read_text()
-    for method in ("ddpm", "cfg", "cbdm"):
-        for seed in range(3):
-            said = f"seed {seed}, 1.2M parameters, 44.8k images seen; train 80 s"
-            assert f"- `ltgen-bench run --method {method} --seed {seed}`: {said}" in text
-    assert "- Hardware: device cpu, cpu Some CPU, threads 2." in text
-    assert "- Versions: ltgen-bench 0.1.0, torch 2.14.0." in text
-    assert all(f"- `{one}`: " in text for one in made.sections[0].block.protocols)
-
-
-def test_every_picture_of_the_benchmark_lies_where_it_points(made, benchmark):
-    update_benchmark(made, benchmark)
-    pictures = re.findall(r"!\[[^]]*\]\(([^)]*)\)", benchmark.read_text())
-    assert len(pictures) == len(made.sections[0].plots)
-    assert all(link.startswith("results/figures/digits-lt-") for link in pictures)
-    assert all((benchmark.parent / link).is_file() for link in pictures)
-
-
-def test_the_measured_rows_are_kept_beside_the_benchmark(made, benchmark):
-    update_benchmark(made, benchmark)
-    back = read_measured(benchmark.parent / "results" / "digits-lt.csv")
-    assert back["value"].tolist() == pytest.approx(made.rows["value"].tolist(), nan_ok=True, rel=0)
-    assert (benchmark.parent / "results" / "digits-lt.protocols.json").is_file()
-
-
-@pytest.mark.parametrize("text", ["no markers", f"{END}\n{BEGIN}", f"{BEGIN}{BEGIN}{END}"])
-def test_missing_markers_are_an_error_before_anything_is_written(made, tmp_path, text):
-    path = tmp_path / "BENCHMARK.md"
-    path.write_text(text)
-    with pytest.raises(UserError, match="has no place for the results: put one line <!-- results:begin -->"):
-        update_benchmark(made, path)
-    assert path.read_text() == text
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_benchmark_file_that_is_not_there_is_named(made, tmp_path):
-    with pytest.raises(UserError, match=r"BENCHMARK\.md could not be read"):
-        update_benchmark(made, tmp_path / "BENCHMARK.md")
 
 
 def test_records_and_report_import_no_torch():

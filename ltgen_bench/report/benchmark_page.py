@@ -1,0 +1,129 @@
+"""The results in BENCHMARK.md, between two markers: generated from the measured files in `results/` alone."""
+
+import json
+import os
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.files import write_text, write_whole
+from ltgen_bench.core.plain_text import printable
+from ltgen_bench.core.words import count, distinct_name, power
+from ltgen_bench.evaluation.scores import protocols_path
+from ltgen_bench.records.published import published
+from ltgen_bench.records.results_csv import measured_csv, read_measured
+from ltgen_bench.report.entries import blocks
+from ltgen_bench.report.papers import papers_tables
+from ltgen_bench.report.table import Table
+from ltgen_bench.report.table_formats import markdown
+from ltgen_bench.report.write_report import Report, named_blocks, section_tables
+
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+TABLES = ("comparison", "verdicts", "downstream", "groups-fid")  # beginnings of table names; `ltgen-bench report` has all
+
+
+def update_benchmark(report: Report, page: Path, *, results: Path | None = None) -> list[Path]:
+    """Store the report's rows and plots in `results`, and write the tables of all that is stored there into `page`.
+
+    `results` is the folder of that name beside `page` (BENCHMARK.md) when not given: rows go to `<dataset>.csv`, plots to
+    `figures/`. Returns the files written. Missing markers in `page` are a `UserError`, before anything is written.
+    """
+    _around_results(page)
+    results = page.parent / "results" if results is None else results
+    written = []
+    for section in report.sections:
+        for file in section.plots.values():
+            target = results / "figures" / f"{section.name}-{file.name}"
+            write_whole(target, partial(shutil.copyfile, file))
+            written.append(target)
+    for dataset, part in report.rows.groupby("dataset"):
+        written.append(measured_csv(part, results / f"{distinct_name(str(dataset))}.csv", report.protocols))
+    return [*written, write_results(page, results)]
+
+
+def write_results(page: Path, results: Path) -> Path:
+    """Replace what stands between the markers of `page` by the tables of the folder `results`; returns `page`."""
+    before, after = _around_results(page)
+    body = results_markdown(results, os.path.relpath(results / "figures", page.parent))
+    write_text(page, f"{before}{BEGIN}\n\n{body}\n{END}{after}")
+    return page
+
+
+def _around_results(page: Path) -> tuple[str, str]:
+    """The text before and after the results. No file, or not one pair of markers in order: `UserError`."""
+    try:
+        text = page.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{page} could not be read: {error.strerror or error}.") from error
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise UserError(f"{page} has no markers for the results: put one line {BEGIN} and below it one line {END}.")
+    return text.split(BEGIN)[0], text.split(END)[1]
+
+
+def results_markdown(results: Path, figures: str) -> str:
+    """Tables, plots (linked in `figures`) and origin of every measured CSV in `results`, and papers' numbers on these data."""
+    measured = [protocols.with_name(protocols.name.replace(".protocols.json", ".csv"))
+                for protocols in sorted(results.glob("*.protocols.json"))]
+    rows = pd.concat([read_measured(path) for path in measured], ignore_index=True)
+    ids: dict[str, dict[str, Any]] = {}
+    for path in measured:
+        ids |= json.loads(protocols_path(path).read_text(encoding="utf-8"))
+    named = named_blocks(blocks(rows, (), ids))
+    parts: list[str] = []
+    for name, block in named:
+        parts += [markdown(table) for table in _shortened(section_tables(block))]
+        others = tuple(other for other, _ in named if other.startswith(f"{name}-"))
+        plots = [file for file in sorted((results / "figures").glob(f"{name}-*.png")) if not file.name.startswith(others)]
+        parts += [f"![{file.stem.replace('-', ' ')}]({Path(figures, file.name).as_posix()})\n" for file in plots]
+        parts.append(_origin(block.shown))
+    known = published()
+    parts += [markdown(table) for table in papers_tables(known[known["dataset"].isin(rows["dataset"])])]
+    return "\n".join(parts)
+
+
+def _shortened(tables: list[Table]) -> list[Table]:
+    """The tables that the page shows, each note once, and verdicts without the columns in which all rows tie."""
+    shown, seen = [], set[str]()
+    for table in tables:
+        if not table.name.startswith(TABLES) or table.name.endswith("-count"):
+            continue
+        if table.name == "verdicts":
+            columns = range(len(table.heads))
+            table = table.take([at for at in columns if not all(_is_tie(row.cells[at].text) for row in table.rows)])
+        notes = tuple(note for note in table.notes if note not in seen)
+        seen |= set(notes)
+        shown.append(Table(table.name, table.title, table.heads, table.rows, notes))
+    return shown
+
+
+def _is_tie(verdict: str) -> bool:
+    return verdict.startswith("0 / ") and verdict.endswith(" / 0")
+
+
+def _origin(rows: pd.DataFrame) -> str:
+    """Commands with the cost of each method's training, machines and versions, as a list."""
+    lines = ["Measured by:", ""]
+    runs = rows.drop_duplicates("score_digest").sort_values(["command", "label", "seed"])
+    for command, made in runs.groupby("command"):
+        costs = [_cost(str(label), part) for label, part in made.groupby("label")]
+        lines.append(f"- `{printable(str(command))}`: {'; '.join(costs)}.")
+    for title in ("hardware", "versions"):
+        lines += [f"- {title.capitalize()}: {printable(text)}." for text in sorted(set(runs[title]))]
+    lines.append("- `ltgen-bench protocol show ID` says what an id stands for.")
+    return "\n".join([*lines, ""])
+
+
+def _cost(label: str, runs: pd.DataFrame) -> str:
+    """`cbdm seeds 0, 1, 2 (20.8k images, 3.63e12 FLOPs, 65 to 80 s of training)`; of a run without training its seeds."""
+    seeds = ", ".join(str(seed) for seed in sorted(set(runs["seed"])))
+    told = [count(int(images)) + " images" for images in runs["budget_images"].dropna().unique()]
+    told += [f"{power(float(flops))} FLOPs" for flops in runs["train_flops"].dropna().unique()]
+    seconds = runs["train_seconds"].dropna()
+    if len(seconds):
+        told.append(f"{seconds.min():.0f} to {seconds.max():.0f} s of training")
+    cost = f" ({', '.join(told)})" if told else ""
+    return printable(f"{label} seed{'s' * (',' in seeds)} {seeds}{cost}")

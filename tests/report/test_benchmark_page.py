@@ -1,0 +1,99 @@
+"""BENCHMARK.md: what stands between its markers follows from results/, and README's table from the same rows."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.records.results_csv import read_measured
+from ltgen_bench.report.benchmark_page import BEGIN, END, results_markdown, update_benchmark
+from ltgen_bench.report.write_report import report
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def made(three_seeds, tmp_path_factory):
+    return report(three_seeds, tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return results_markdown(ROOT / "results", "results/figures")
+
+
+def test_the_results_of_the_benchmark_are_those_of_the_measured_files(tables):
+    text = (ROOT / "BENCHMARK.md").read_text(encoding="utf-8")
+    shown = text[text.index(BEGIN) + len(BEGIN):text.index(END)].strip()
+    assert shown == tables.strip(), "BENCHMARK.md is not what results/ says; write it anew: python tests/benchmark_tables.py"
+
+
+def test_every_score_of_the_readme_stands_in_the_benchmark_too(tables):
+    readme = re.findall(r"^\| `([\w-]+)` \|(.* ± .*)\|$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    lines = {line.split(" | ")[0].removeprefix("| "): set(line.split(" | ")) for line in reversed(tables.splitlines())}
+    assert len(readme) == 13
+    for method, cells in readme:
+        assert {cell.strip() for cell in cells.split("|") if "±" in cell} <= lines[method], method
+
+
+BENCHMARK = f"# Benchmark\n\nRules.\n\n{BEGIN}\nold numbers\n{END}\n\nMore.\n"
+
+
+@pytest.fixture
+def benchmark(tmp_path):
+    (tmp_path / "BENCHMARK.md").write_text(BENCHMARK)
+    return tmp_path / "BENCHMARK.md"
+
+
+def test_only_what_stands_between_the_markers_changes_and_twice_is_as_once(made, benchmark):
+    written = update_benchmark(made, benchmark)
+    text = benchmark.read_text()
+    assert text.startswith(f"# Benchmark\n\nRules.\n\n{BEGIN}\n")
+    assert text.endswith(f"{END}\n\nMore.\n")
+    assert "old numbers" not in text
+    assert all(path.is_file() for path in written)
+    update_benchmark(made, benchmark)
+    assert benchmark.read_text() == text
+
+
+def test_the_benchmark_tells_commands_costs_machine_and_ids(made, benchmark):
+    update_benchmark(made, benchmark)
+    text = benchmark.read_text()
+    for method in ("ddpm", "cfg", "cbdm"):
+        for seed in range(3):
+            assert f"- `ltgen-bench run --method {method} --seed {seed}`: {method} seed {seed} (44.8k images, " in text
+    assert "- Hardware: device: cpu, device_name: Some CPU, threads: 2." in text
+    assert "- Versions: ltgen-bench 0.1.0, torch 2.14.0." in text
+    assert f"protocol show {made.sections[0].block.protocols[0]}" not in text
+    assert made.sections[0].block.protocols[0] in text
+
+
+def test_every_picture_of_the_benchmark_lies_where_it_points(made, benchmark):
+    update_benchmark(made, benchmark)
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]*)\)", benchmark.read_text())
+    assert len(pictures) == len(made.sections[0].plots)
+    assert all(link.startswith("results/figures/digits-lt-") for link in pictures)
+    assert all((benchmark.parent / link).is_file() for link in pictures)
+
+
+def test_the_measured_rows_are_kept_beside_the_benchmark(made, benchmark):
+    update_benchmark(made, benchmark)
+    back = read_measured(benchmark.parent / "results" / "digits-lt.csv")
+    assert back["value"].tolist() == pytest.approx(made.rows["value"].tolist(), nan_ok=True, rel=0)
+    assert (benchmark.parent / "results" / "digits-lt.protocols.json").is_file()
+
+
+@pytest.mark.parametrize("text", ["no markers", f"{END}\n{BEGIN}", f"{BEGIN}{BEGIN}{END}"])
+def test_missing_markers_are_an_error_before_anything_is_written(made, tmp_path, text):
+    path = tmp_path / "BENCHMARK.md"
+    path.write_text(text)
+    with pytest.raises(UserError, match="no markers for the results"):
+        update_benchmark(made, path)
+    assert path.read_text() == text
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_benchmark_file_that_is_not_there_is_named(made, tmp_path):
+    with pytest.raises(UserError, match=r"BENCHMARK\.md could not be read"):
+        update_benchmark(made, tmp_path / "BENCHMARK.md")
