@@ -6,7 +6,7 @@ import re
 LONGEST_NAME = 80  # characters
 
 
-def count(images: float) -> str:
+def count(images: int | float) -> str:
     """A number of images in few letters: 441, 44.8k, 14.4M."""
     for limit, letter in ((1e6, "M"), (1e4, "k")):
         if images >= limit:

@@ -30,7 +30,7 @@ WHAT = ["sampler", "steps", "omega", "budget_images"]  # what SHARED reads
 SHARED: dict[str, Callable[[Any], str]] = {
     "sampler": lambda row: f"{row.sampler} {row.steps}" if is_known(row.sampler) else MISSING,
     "omega": lambda row: f"{row.omega:g}" if is_known(row.omega) else MISSING,
-    "images seen": lambda row: count(float(row.budget_images)) if is_known(row.budget_images) else MISSING,
+    "images seen": lambda row: count(int(row.budget_images)) if is_known(row.budget_images) else MISSING,
 }
 
 
