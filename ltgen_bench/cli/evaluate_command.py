@@ -163,7 +163,7 @@ def _whole_numbers(option: str, text: str | None) -> list[int]:
 
 def _changes(preset: str | None, settings: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
     """Values of `[evaluate]` that the options state."""
-    from ltgen_bench.config.schema import parse_setting
+    from ltgen_bench.config.recipe_files import parse_setting
 
     stated = {"preset": check_preset(preset), "metrics": names_of(options["metrics"]),
               "extractors": names_of(options["extractor"]), "half": options["half"], "batch_size": options["batch"]}

@@ -118,7 +118,7 @@ def _registered(name: str) -> str:
 
 def _settings(settings: tuple[str, ...]) -> dict[str, Any]:
     """`method.KEY=VALUE` as KEY -> VALUE."""
-    from ltgen_bench.config.schema import parse_setting
+    from ltgen_bench.config.recipe_files import parse_setting
 
     values = {}
     for text in settings:

@@ -152,7 +152,7 @@ def resumable() -> Iterator[None]:
 
 def overrides_of(settings: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
     """Dotted keys -> values, of the options that were given and of --set, which wins."""
-    from ltgen_bench.config.schema import parse_setting
+    from ltgen_bench.config.recipe_files import parse_setting
 
     data = {f"data.{key}": value for key, value in data_values(options).items()}
     preset = check_preset(options["preset"])

@@ -78,7 +78,7 @@ def sample(network: Path, dataset: str | None, settings: tuple[str, ...], data_r
 
 def _changes(settings: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
     """Values of `[sample]` that the options state."""
-    from ltgen_bench.config.schema import parse_setting
+    from ltgen_bench.config.recipe_files import parse_setting
     from ltgen_bench.sampling.samplers import SAMPLERS
 
     stated = {key: options.pop(key) for key in ("omega", "sampler", "steps", "images_per_class", "seed")}

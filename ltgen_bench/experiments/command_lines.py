@@ -5,7 +5,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from ltgen_bench.config.schema import RunConfig, TrainConfig, parse_setting
+from ltgen_bench.config.recipe_files import parse_setting
+from ltgen_bench.config.schema import RunConfig, TrainConfig
 from ltgen_bench.experiments.recipes import DEFAULT_DATASET, DEFAULT_METHOD, resolve_recipe
 from ltgen_bench.methods import METHODS, spelled_out
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ltgen_bench.config.schema import EvaluateConfig, RunConfig, read_toml, recipe_path
+from ltgen_bench.config.recipe_files import read_toml, recipe_path
+from ltgen_bench.config.schema import EvaluateConfig, RunConfig
 from ltgen_bench.core.errors import UserError, did_you_mean
 from ltgen_bench.core.files import shipped_folder
 from ltgen_bench.core.progress import SILENT

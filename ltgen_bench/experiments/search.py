@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ltgen_bench.config.schema import RunConfig, parse_setting
+from ltgen_bench.config.recipe_files import parse_setting
+from ltgen_bench.config.schema import RunConfig
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.data.dataset import LongTailDataset

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ltgen_bench.config.schema import DataConfig, RunConfig, read_toml
+from ltgen_bench.config.recipe_files import read_toml
+from ltgen_bench.config.schema import DataConfig, RunConfig
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.files import file_sha256, only_writer, refuse_full, whole_folder, write_text
 from ltgen_bench.core.interruption import Interruption

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ltgen_bench.config.schema import read_toml
+from ltgen_bench.config.recipe_files import read_toml
 from ltgen_bench.core.errors import BenchError, MachineError, UserError, did_you_mean
 from ltgen_bench.core.files import only_writer
 from ltgen_bench.core.plain_text import printable

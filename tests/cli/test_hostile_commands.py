@@ -11,7 +11,8 @@ import pytest
 from ltgen_bench import cli as program
 from ltgen_bench.cli.common import unforeseen
 from ltgen_bench.cli.terminal_encoding import any_text
-from ltgen_bench.config.schema import NetworkConfig, RunConfig, SampleConfig, parse_setting
+from ltgen_bench.config.recipe_files import parse_setting
+from ltgen_bench.config.schema import NetworkConfig, RunConfig, SampleConfig
 from ltgen_bench.core.errors import UserError
 
 LONG = ["9" * 5000, "0x" + "f" * 5000, "[" * 3000, "[" * 3000 + "]" * 3000, "{a=" * 3000, "[1, [2, 99999999999999999999]]",

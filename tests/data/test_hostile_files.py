@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from PIL import Image
 from standins import write_image, write_lists
 
-from ltgen_bench.config.schema import DataConfig, read_toml
+from ltgen_bench.config.recipe_files import read_toml
+from ltgen_bench.config.schema import DataConfig
 from ltgen_bench.core.errors import MachineError, UserError
 from ltgen_bench.core.files import cache_folder
 from ltgen_bench.core.user_paths import user_path

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from ltgen_bench.config.schema import RunConfig, TrainConfig, recipe_path
+from ltgen_bench.config.recipe_files import recipe_path
+from ltgen_bench.config.schema import RunConfig, TrainConfig
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.data.catalog import DATASETS
 from ltgen_bench.experiments.recipes import image_size, resolve_recipe, shipped_recipes

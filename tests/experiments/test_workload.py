@@ -5,7 +5,8 @@ import pytest
 from click.testing import CliRunner
 
 from ltgen_bench.cli import cli
-from ltgen_bench.config.schema import EvaluateConfig, RunConfig, SampleConfig, recipe_path
+from ltgen_bench.config.recipe_files import recipe_path
+from ltgen_bench.config.schema import EvaluateConfig, RunConfig, SampleConfig
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.evaluation.presets import planned_departures
 from ltgen_bench.experiments.command_lines import as_command
