@@ -6,15 +6,8 @@ import tomllib
 
 import pytest
 
-from ltgen_bench.config.schema import (
-    DataConfig,
-    NetworkConfig,
-    RunConfig,
-    parse_setting,
-    read_toml,
-    recipe_path,
-    set_dotted,
-)
+from ltgen_bench.config.recipe_files import parse_setting, read_toml, recipe_path, set_dotted
+from ltgen_bench.config.schema import DataConfig, NetworkConfig, RunConfig
 from ltgen_bench.core.errors import UserError
 
 
