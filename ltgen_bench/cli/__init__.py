@@ -36,7 +36,7 @@ from ltgen_bench.cli.terminal_encoding import any_text
 from ltgen_bench.cli.speed_command import speed
 from ltgen_bench.core.errors import BenchError, Interrupted, LostError
 from ltgen_bench.core.plain_text import printable_lines
-from ltgen_bench.runtime.distributed import leave, minding_the_others
+from ltgen_bench.runtime.distributed import destroy_process_group, report_lost_processes
 from ltgen_bench.core.torchrun import place
 
 
@@ -91,10 +91,10 @@ def main() -> None:
     try:
         signals.mind()
         any_text()
-        with minding_the_others():
+        with report_lost_processes():
             code = cli.main(standalone_mode=False)
         if voice.size > 1:
-            leave()
+            destroy_process_group()
     except click.exceptions.Abort:
         _fail(voice, "interrupted", 130)
     except click.ClickException as error:

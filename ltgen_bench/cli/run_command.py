@@ -76,11 +76,11 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
     weights = weights_files(extractor_weights)
     check_names(config)  # before torch is imported
     rules = rules_of(config.evaluate)
-    from ltgen_bench.runtime.distributed import device_here, join
+    from ltgen_bench.runtime.distributed import init_process_group, local_device
 
-    place = device_here(device)
-    ranks = join(place)
-    with ranks.first_goes():
+    place = local_device(device)
+    ranks = init_process_group(place)
+    with ranks.main_first():
         images, chosen, progress, out = prepare(config, data_root, place, threads)
     from ltgen_bench.evaluation.evaluator import weights_for
     from ltgen_bench.experiments.pipeline import make_plan
@@ -88,7 +88,7 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
     if config.budget is not None and config.budget.seconds is not None and ranks.size > 1:
         raise UserError("--budget-seconds: the pace is measured on one device, and here are several; give --budget-images or "
                         "--budget-flops.")
-    with ranks.first_goes():
+    with ranks.main_first():
         plans = [make_plan(config.model_copy(update={"evaluate": rule}), images, runs, device=chosen, progress=progress)
                  for rule in rules]
     if plans[0].config.evaluate.reference != rules[0].reference:
@@ -96,15 +96,15 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
             "" if len(images.test) else "; there is none, so scores that need a reference are not available (--set "
             "evaluate.reference=longtail compares with the training images)"))
     if dry_run:
-        if ranks.first:  # of several at once each would be in the way of the others
+        if ranks.is_main:  # of several at once each would be in the way of the others
             from ltgen_bench.cli.dry_run import show_plan
 
             show_plan(plans[0], chosen, ranks.size)
-        ranks.wait()
+        ranks.barrier()
         return
     _header(plans[0], chosen, progress.console, ranks.size)
     files = weights_for(rules, weights)
-    known = ranks.agree([plan.finished for plan in plans] if ranks.first else [])
+    known = ranks.broadcast([plan.finished for plan in plans] if ranks.is_main else [])
     make = carrying_out(evaluate_every)
     with resumable():
         results = [make(plan, device=chosen, extractor_weights=own, progress=progress, command=recorded_command(), ranks=ranks)

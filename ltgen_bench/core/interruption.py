@@ -17,7 +17,7 @@ ALARM: int | None = getattr(signal, "SIGALRM", None)  # Windows has none
 
 
 class Interruption:
-    """As a context manager it takes over both signals in the main thread, and gives them back.
+    """As a context manager it handles both signals in the main thread; the outermost of nested blocks restores the handlers.
 
     A signal raises `Interrupted`, except inside `deferred()`, where it is noted in `requested` for the loop to act on.
     There it raises too where the loop does not act on it within `patience` seconds: a step that does not end is left. So does a
@@ -31,8 +31,13 @@ class Interruption:
         self._since = 0.0
         self._deferring = self._failing = False
         self._previous: dict[int, Any] = {}
+        self._depth = 0
 
     def __enter__(self) -> "Interruption":
+        self._depth += 1
+        if self._depth > 1:
+            return self
+        self.requested, self._failing = None, False
         if threading.current_thread() is threading.main_thread():
             self._previous = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
             if ALARM is not None:
@@ -40,6 +45,9 @@ class Interruption:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self._depth -= 1
+        if self._depth:
+            return
         self._ring_in(0.0)
         for number, handler in self._previous.items():
             # torchrun ends with SIGTERM whoever is left; what went wrong is told first

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from ltgen_bench.diffusion.gathering import gathered
-from ltgen_bench.runtime.distributed import ALONE, Ranks
+from ltgen_bench.runtime.distributed import SINGLE_PROCESS, Ranks
 
 
 def derived_seed(*parts: int | str) -> int:
@@ -44,7 +44,7 @@ class Draws:
     device: torch.device
     start: int = 0
     stop: int | None = None
-    ranks: Ranks = ALONE
+    ranks: Ranks = SINGLE_PROCESS
     sizes: tuple[int, ...] = ()
 
     def _generator(self, name: str, device: torch.device | None = None) -> torch.Generator:

@@ -102,9 +102,9 @@ def share_features(samples: ImageSet, dataset: LongTailDataset, config: Evaluate
     config, judged, sets, _, folder = _asked(samples, dataset, config, cache, sampling)
     metrics = [METRICS[name] for name in wanted_metrics(config) if "training" not in METRICS[name].needs]
     for name in config.extractors if metrics else ():
-        with ranks.first_goes():  # it may be trained or fetched
+        with ranks.main_first():  # it may be trained or fetched
             extractor = _built(name, dataset, config, device, folder, extractor_weights, progress)
-        if len(set(ranks.everyone(extractor.sha256))) > 1:
+        if len(set(ranks.all_gather(extractor.sha256))) > 1:
             raise UserError(f"the extractor '{name}' has other weights on other machines of this run; let {CACHE_VARIABLE} name "
                             "a folder that all of them share.")
         of_side, _ = looked_at(sets, judged, config, asks_for_training_images(possible_on(extractor, metrics)))

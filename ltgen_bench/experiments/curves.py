@@ -29,7 +29,7 @@ from ltgen_bench.experiments.current import still_current
 from ltgen_bench.experiments.pipeline import NO_WEIGHTS, Plan, Run, carry_out, measured, read_run, training_flops
 from ltgen_bench.records.checked_scores import save_kept, whole
 from ltgen_bench.records.curve import Point, curve_table, save_curve
-from ltgen_bench.runtime.distributed import ALONE, Ranks
+from ltgen_bench.runtime.distributed import SINGLE_PROCESS, Ranks
 from ltgen_bench.training.checkpoint import load_checkpoint, load_newest, restore_sampled
 from ltgen_bench.training.loop import Trained, prepare_method, train
 from ltgen_bench.training.trainer import Trainer
@@ -78,7 +78,7 @@ def positions(train: TrainConfig, every: int) -> list[int]:
 
 
 def carry_out_curve(plan: Plan, every: int, *, device: torch.device, extractor_weights: Mapping[str, Path] = NO_WEIGHTS,
-                    progress: Progress = SILENT, command: str = "", ranks: Ranks = ALONE) -> tuple[Run, pd.DataFrame]:
+                    progress: Progress = SILENT, command: str = "", ranks: Ranks = SINGLE_PROCESS) -> tuple[Run, pd.DataFrame]:
     """The run of `plan` (`carry_out`), and the table of its scores after every `every` images (`curve_table`).
 
     What is finished is read. Raises as `carry_out` does.
@@ -86,19 +86,19 @@ def carry_out_curve(plan: Plan, every: int, *, device: torch.device, extractor_w
     points = [PointPlan(plan.config, plan.dataset, plan.runs, images) for images in positions(plan.config.train, every)]
     run = carry_out(plan, device=device, extractor_weights=extractor_weights, progress=progress, command=command,
                     kept={point.images: point.weights for point in points}, ranks=ranks)
-    with ranks.first_alone(only_writer(plan.folder)), Interruption() as interruption:
-        states = ranks.agree([whole(point.score_folder, progress.say)
+    with ranks.only_on_main(only_writer(plan.folder)), Interruption() as interruption:
+        states = ranks.broadcast([whole(point.score_folder, progress.say)
                               and still_current(point.score_folder, point.config.evaluate, extractor_weights)
-                              for point in points] if ranks.first else [])
+                              for point in points] if ranks.is_main else [])
         due = [point for point, current in zip(points, states, strict=True) if not current]
-        there = ranks.agree(_whole(due, progress) if ranks.first else [])
+        there = ranks.broadcast(_whole(due, progress) if ranks.is_main else [])
         _train_again([point for point in due if point.images not in there], device, progress, interruption, ranks)
         _score(due, device, extractor_weights, progress, interruption, command, ranks)
-        ranks.wait()
+        ranks.barrier()
         each = training_flops(plan, device)
         runs = [*((point.images, read_run(point)) for point in points), (plan.config.train.budget_images, run)]
         curve = curve_table([Point(images, images * each, one.record.train_seconds or 0.0, one.scores) for images, one in runs])
-        for folder in (plan.score_folder, plan.folder) if ranks.first else ():
+        for folder in (plan.score_folder, plan.folder) if ranks.is_main else ():
             save_curve(curve, folder)
     return run, curve
 
@@ -136,8 +136,8 @@ def _train_again(points: list[PointPlan], device: torch.device, progress: Progre
     train(last.config, last.dataset, folder / str(last.images), device=device, progress=progress, interruption=interruption,
           kept={point.images: point.weights for point in points}, until=last.images, prepared_in=last.folder / "train",
           ranks=ranks)
-    ranks.wait()
-    if ranks.first:
+    ranks.barrier()
+    if ranks.is_main:
         shutil.rmtree(folder)
 
 
@@ -159,7 +159,7 @@ def _score(points: list[PointPlan], device: torch.device, extractor_weights: Map
 
 
 def networks_of(files: Sequence[Path], config: RunConfig, dataset: LongTailDataset, run_folder: Path, *, device: torch.device,
-                progress: Progress = SILENT, interruption: Interruption, ranks: Ranks = ALONE) -> Iterator[Trained]:
+                progress: Progress = SILENT, interruption: Interruption, ranks: Ranks = SINGLE_PROCESS) -> Iterator[Trained]:
     """What training had come to where it left each of these files behind: one network, which the next weights are put into.
 
     Raises `DamagedError` for a file that is not what was written, or lacks modules of the method.

@@ -35,7 +35,7 @@ from ltgen_bench.records.run_record import RECORD_FILE, SCHEMA_VERSION, Entry, R
 from ltgen_bench.report.pictures import attempt
 from ltgen_bench.report.sheets import loss_curve, sample_sheet
 from ltgen_bench.runtime.device import choose_device, hardware, read_cost, stage_cost, versions
-from ltgen_bench.runtime.distributed import ALONE, Ranks
+from ltgen_bench.runtime.distributed import SINGLE_PROCESS, Ranks
 from ltgen_bench.sampling.draw import check_sampling, guidance_of, sample
 from ltgen_bench.training.budgets import in_images
 from ltgen_bench.training.checkpoint import checkpoint_path
@@ -124,7 +124,7 @@ def run(config: RunConfig, *, runs: Path = Path("runs"), data_root: Path = Path(
 
 def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[str, Path] = NO_WEIGHTS,
               progress: Progress = SILENT, command: str = "", kept: Mapping[int, Path] = NOTHING_KEPT,
-              ranks: Ranks = ALONE) -> Run:
+              ranks: Ranks = SINGLE_PROCESS) -> Run:
     """The stages of a plan, each continued or read where an earlier call left something.
 
     `kept` says where to put the averaged weights at these positions (images seen), should training come by. Several `ranks`
@@ -133,65 +133,65 @@ def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[st
     """
     same_for_all(plan, ranks)
     # what is there the first process finds out: a disk of the network may show it to others later
-    if ranks.agree(ranks.first and whole(plan.score_folder, progress.say)
+    if ranks.broadcast(ranks.is_main and whole(plan.score_folder, progress.say)
                    and still_current(plan.score_folder, plan.config.evaluate, extractor_weights)):
         return read_run(plan)
     config, dataset, folder = plan.config, plan.dataset, plan.folder
     started = datetime.now(UTC)
-    with ranks.first_goes():
+    with ranks.main_first():
         check_extractors(dataset, config.evaluate, extractor_weights=extractor_weights, progress=progress)
     if config.evaluate.half is not None:
         dataset.half(config.evaluate.half)  # refuses classes that are too small, before hours of training
-    for sentence in long_stages(config, dataset) if ranks.first else ():
+    for sentence in long_stages(config, dataset) if ranks.is_main else ():
         progress.say(sentence)
-    with ranks.first_alone(only_writer(folder)), Interruption() as interruption:
-        if ranks.first:
+    with ranks.only_on_main(only_writer(folder)), Interruption() as interruption:
+        if ranks.is_main:
             claim(plan, progress)
         there = checkpoint_path(folder / "train", config.train.budget_images).is_file()
-        with ranks.first_alone(stage_cost(folder / "train" / "cost.json", device, progress.say, done=there)):
+        with ranks.only_on_main(stage_cost(folder / "train" / "cost.json", device, progress.say, done=there)):
             trained = train(config, dataset, folder / "train", device=device, progress=progress, interruption=interruption,
                             kept=kept, ranks=ranks)
-            if ranks.first:
+            if ranks.is_main:
                 attempt("the loss curve", partial(loss_curve, folder / "train" / "log.jsonl", folder / "train" / "loss.png"),
                         progress.say)
         result = measured(plan, trained, started, device=device, extractor_weights=extractor_weights, progress=progress,
                           command=command, ranks=ranks)
         if result is not None:
             result = replace(result, record=keep(folder, result.record, result.scores))
-        ranks.wait()
+        ranks.barrier()
     return read_run(plan) if result is None else result
 
 
 def same_for_all(plan: Plan, ranks: Ranks) -> None:
     """A `UserError` where processes see other data or another code, or do not share the disk of the runs."""
-    digests = sorted(set(ranks.everyone(plan.train_digest)))
+    digests = sorted(set(ranks.all_gather(plan.train_digest)))
     if len(digests) > 1:
         raise UserError(f"the processes of this run would train {len(digests)} different things ({', '.join(digests)}): their "
                         "data, or a file that one of them was given, differ; let --data-root and such files be on a common disk.")
-    ranks.share_disk(plan.runs)
+    ranks.check_shared_folder(plan.runs)
 
 
 @blamed
 def measured(plan: Plan, trained: Trained, started: datetime, *, device: torch.device, extractor_weights: Mapping[str, Path],
-             progress: Progress, command: str, ranks: Ranks = ALONE) -> Run | None:
+             progress: Progress, command: str, ranks: Ranks = SINGLE_PROCESS) -> Run | None:
     """Samples of `trained`, their scores and the record of it all, in the folders of the plan but for the record.
 
     Of several `ranks` the first one comes back with it, and the others with None when their help is no longer needed.
     """
     config, dataset = plan.config, plan.dataset
     drawn = (plan.sample_folder / "samples.npz").is_file()
-    with ranks.first_alone(stage_cost(plan.sample_folder / "cost.json", device, progress.say, done=drawn)):
+    with ranks.only_on_main(stage_cost(plan.sample_folder / "cost.json", device, progress.say, done=drawn)):
         denoiser = trained.method.denoiser(trained.net, guidance_of(config.sample, dataset.num_classes, device))
         samples = sample(denoiser, config.sample, dataset.image_shape, dataset.num_classes, plan.sample_folder,
                          device=device, progress=progress, ranks=ranks)
-        if ranks.first:
+        if ranks.is_main:
             attempt("the sheet of samples", partial(sample_sheet, samples.images, samples.labels, dataset.class_names,
                                                     dataset.class_counts, plan.sample_folder / "samples.png"), progress.say)
-    with ranks.first_alone(stage_cost(plan.score_folder / "cost.json", device, progress.say)):
+    with ranks.only_on_main(stage_cost(plan.score_folder / "cost.json", device, progress.say)):
         if ranks.size > 1:
             share_features(samples, dataset, config.evaluate, ranks, device=str(device), extractor_weights=extractor_weights,
                            progress=progress, sampling=config.sample)
-        if not ranks.first:
+        if not ranks.is_main:
             return None
         scores = evaluate(samples, dataset, config.evaluate, device=str(device), work=plan.sample_folder / "downstream",
                           extractor_weights=extractor_weights, progress=progress, sampling=config.sample)

@@ -1,18 +1,18 @@
-"""The processes that share one run: torchrun starts them, and each has a device and a part of every batch of its own.
+"""The processes of one run, started by torchrun: each has a device of its own and takes a part of every batch.
 
-They work in step: what one process decides by its clock, its disk or a signal is agreed upon before anybody acts on it. One
-process, the ordinary case, is `ALONE`, for which everything here does nothing.
+What one process decides by its clock, its disk or a signal is broadcast before any process acts on it. A single process, the
+usual case, is `SINGLE_PROCESS`: its collectives return what they are given.
 """
 
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ltgen_bench.core.errors import LostError, MachineError, UserError
 from ltgen_bench.core.files import write_text
@@ -23,40 +23,43 @@ if TYPE_CHECKING:  # torch takes seconds to import, and one process has no use f
 
 T = TypeVar("T")
 
-WAIT = timedelta(days=7)  # as long as the first process may take for what the others only wait for; torchrun ends the dead
-SEEN_WITHIN = 60.0  # seconds in which a file that one process has written is there for the others
-# what gloo and NCCL say when the other side is gone; their other errors are faults of the machine
-LOST = ("closed by peer", "connection reset", "broken pipe", "socket timeout", "remote process exited", "ncclremoteerror")
+TIMEOUT = timedelta(days=7)  # the other processes wait for whatever the main process does alone; torchrun ends dead ones
+VISIBLE_WITHIN = 60.0  # seconds until a file that one process has written is visible to all
+# messages of gloo and NCCL when a peer has ended; any other error is a fault of this machine
+PEER_LOST = ("closed by peer", "connection reset", "broken pipe", "socket timeout", "remote process exited", "ncclremoteerror")
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those of the run: number `rank` of `size`. The first one writes and speaks."""
+    """The rank of this process among the `size` processes of the run, and the collectives over them.
+
+    Rank 0 is the main process: it alone writes files of the run and prints.
+    """
 
     rank: int = 0
     size: int = 1
-    control: Any = None  # the process group of small things, on the CPU
-    local: int = 0  # its number on its machine
+    control: Any = None  # the gloo process group for small objects
+    local: int = 0  # rank on this machine
 
     @property
-    def first(self) -> bool:
-        """Whether this is the process that writes."""
+    def is_main(self) -> bool:
+        """Whether this is the main process, of rank 0."""
         return self.rank == 0
 
-    def parts(self, count: int) -> tuple[range, ...]:
-        """0 ... count - 1 in one piece a process, in order; their lengths differ by one at most."""
+    def split(self, count: int) -> tuple[range, ...]:
+        """The indices 0 ... count - 1 in one contiguous range per rank, in order; lengths differ by at most one."""
         ends = [count * number // self.size for number in range(self.size + 1)]
         return tuple(range(start, stop) for start, stop in pairwise(ends))
 
-    def wait(self) -> None:
-        """Go on when all are here."""
+    def barrier(self) -> None:
+        """Wait until all processes have come here."""
         if self.size > 1:
             from torch import distributed as dist
 
             dist.barrier(group=self.control)
 
-    def agree(self, value: T) -> T:
-        """What the first process has."""
+    def broadcast(self, value: T) -> T:
+        """The `value` of the main process."""
         if self.size == 1:
             return value
         from torch import distributed as dist
@@ -65,18 +68,22 @@ class Ranks:
         dist.broadcast_object_list(values, src=0, group=self.control)
         return values[0]
 
-    def collected(self, value: T) -> list[T]:
-        """What every process has, in order, in the first one; nothing in the others."""
+    def from_main(self, compute: Callable[[], T]) -> T:
+        """The result of `compute`, which only the main process calls."""
+        return self.broadcast(cast(T, compute() if self.is_main else None))
+
+    def gather(self, value: T) -> list[T]:
+        """The values of all processes by rank, in the main process; an empty list in the others."""
         if self.size == 1:
             return [value]
         from torch import distributed as dist
 
-        values = [value] * self.size if self.first else None
+        values = [value] * self.size if self.is_main else None
         dist.gather_object(value, values, dst=0, group=self.control)
         return values or []
 
-    def everyone(self, value: T) -> list[T]:
-        """What every process has, in order."""
+    def all_gather(self, value: T) -> list[T]:
+        """The values of all processes by rank."""
         if self.size == 1:
             return [value]
         from torch import distributed as dist
@@ -85,8 +92,8 @@ class Ranks:
         dist.all_gather_object(values, value, group=self.control)
         return values
 
-    def largest(self, values: Sequence[int]) -> list[int]:
-        """The largest that any process has, for each of `values`."""
+    def all_reduce_max(self, values: Sequence[int]) -> list[int]:
+        """The element-wise maximum of `values` over all processes."""
         if self.size == 1:
             return list(values)
         import torch
@@ -96,8 +103,8 @@ class Ranks:
         dist.all_reduce(found, dist.ReduceOp.MAX, group=self.control)
         return [int(value) for value in found.tolist()]
 
-    def summed(self, values: "torch.Tensor") -> "torch.Tensor":
-        """The sum over all processes, on the device of `values`."""
+    def all_reduce_sum(self, values: "torch.Tensor") -> "torch.Tensor":
+        """The sum of `values` over all processes, on their device."""
         if self.size > 1:
             from torch import distributed as dist
 
@@ -105,51 +112,51 @@ class Ranks:
             dist.all_reduce(values)
         return values
 
-    def first_alone(self, context: AbstractContextManager[None]) -> AbstractContextManager[None]:
-        """`context` for the first process; the others, which neither lock nor write, do without."""
-        return context if self.first else nullcontext()
+    def only_on_main(self, manager: AbstractContextManager[None]) -> AbstractContextManager[None]:
+        """`manager` in the main process, a context manager without effect in the others."""
+        return manager if self.is_main else nullcontext()
 
     @contextmanager
-    def first_goes(self) -> Iterator[None]:
-        """The first process does what is inside alone, then the first of each other machine, then all others.
+    def main_first(self) -> Iterator[None]:
+        """Run the block in the main process, then in the first process of each other machine, then in all others.
 
-        So each finds what is made or fetched there once, on a disk that all share or on that of its machine.
+        What the block fetches or makes is so made once for a disk that all machines share, or once a machine.
         """
-        turn = 0 if self.first else 1 if self.local == 0 else 2
+        turn = 0 if self.is_main else 1 if self.local == 0 else 2
         for _ in range(turn):
-            self.wait()
+            self.barrier()
         yield
         for _ in range(turn, 2):
-            self.wait()
+            self.barrier()
 
-    def share_disk(self, folder: Path) -> None:
-        """Make sure that all processes see the same `folder`, by a file in it that the first one makes and takes away.
+    def check_shared_folder(self, folder: Path) -> None:
+        """Make sure that all processes see the same `folder`, by a temporary file in it.
 
-        A `UserError` where some do not see it for a minute, which a disk of the network may take to show what is new.
+        Raises `UserError` where a process does not see the file within `VISIBLE_WITHIN` seconds (network disks need some).
         """
         if self.size == 1:
             return
-        file = folder / self.agree(f".seen-by-all-{uuid.uuid4().hex}")
-        if self.first:
+        file = folder / self.broadcast(f".seen-by-all-{uuid.uuid4().hex}")
+        if self.is_main:
             write_text(file, "")
-        self.wait()
-        deadline = time.monotonic() + SEEN_WITHIN
+        self.barrier()
+        deadline = time.monotonic() + VISIBLE_WITHIN
         while not (seen := file.is_file()) and time.monotonic() < deadline:
             time.sleep(1)
-        everyone = all(self.everyone(seen))
-        if self.first:
+        seen_by_all = all(self.all_gather(seen))
+        if self.is_main:
             file.unlink(missing_ok=True)
-        if not everyone:
+        if not seen_by_all:
             raise UserError(f"{folder} is not the same for all processes; let --runs be on a disk that all machines share.")
 
 
-ALONE = Ranks()
+SINGLE_PROCESS = Ranks()
 
 
-def device_here(name: str | None) -> str | None:
-    """The device of this process where `name` leaves the choice among several GPUs.
+def local_device(name: str | None) -> str | None:
+    """The device of this process: `name`, or the CUDA device of its local rank where several processes leave the choice open.
 
-    Raises `UserError` where torchrun started more processes than there are.
+    Raises `UserError` where torchrun started more processes than there are CUDA devices, or `name` is one of them.
     """
     import torch
 
@@ -166,10 +173,13 @@ def device_here(name: str | None) -> str | None:
     return f"cuda:{own.local}"
 
 
-def join(device: str | None) -> Ranks:
-    """Meet the other processes on the `device_here`, where torchrun started some; `ALONE` otherwise. Once a program."""
+def init_process_group(device: str | None) -> Ranks:
+    """Connect to the other processes that torchrun started; `SINGLE_PROCESS` where there are none. Once a program.
+
+    Raises `MachineError` where the processes do not find each other.
+    """
     if place().size == 1:
-        return ALONE
+        return SINGLE_PROCESS
     import torch
     from torch import distributed as dist
 
@@ -178,15 +188,15 @@ def join(device: str | None) -> Ranks:
         torch.cuda.set_device(device)
     try:
         dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
-        control = dist.new_group(backend="gloo", timeout=WAIT)
+        control = dist.new_group(backend="gloo", timeout=TIMEOUT)
     except RuntimeError as error:
         raise MachineError(f"the {place().size} processes of this run did not find each other "
                            f"({_first_line(error)}); see torchrun's options --nnodes and --rdzv-endpoint.") from error
     return Ranks(dist.get_rank(), dist.get_world_size(), control, place().local)
 
 
-def leave() -> None:
-    """Say good-bye at the end of the program, when all have done so."""
+def destroy_process_group() -> None:
+    """Disconnect from the other processes, at the end of the program."""
     from torch import distributed as dist
 
     if dist.is_initialized():
@@ -194,12 +204,12 @@ def leave() -> None:
 
 
 @contextmanager
-def minding_the_others() -> Iterator[None]:
-    """What torch raises because another process has ended becomes a `LostError`."""
+def report_lost_processes() -> Iterator[None]:
+    """Turn an error of a collective whose cause is that another process has ended into a `LostError`."""
     try:
         yield
     except RuntimeError as error:
-        if not any(word in str(error).lower() for word in LOST):
+        if not any(word in str(error).lower() for word in PEER_LOST):
             raise
         from torch import distributed as dist
 

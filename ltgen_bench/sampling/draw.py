@@ -23,7 +23,7 @@ from ltgen_bench.diffusion.draws import derived_seed, generator, image_seed
 from ltgen_bench.diffusion.guidance import Denoiser, Guidance
 from ltgen_bench.runtime.batch_size import AUTO, even_chunks, fastest_size
 from ltgen_bench.runtime.compiling import asks_for_compiling
-from ltgen_bench.runtime.distributed import ALONE, Ranks
+from ltgen_bench.runtime.distributed import SINGLE_PROCESS, Ranks
 from ltgen_bench.runtime.memory_limit import machine_memory
 from ltgen_bench.runtime.precision import exact_float32
 from ltgen_bench.sampling.samplers import SAMPLERS
@@ -160,7 +160,7 @@ def from_uint8(images: UInt8[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
 @exact_float32()
 def sample(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int, int, int], num_classes: int,
            folder: Path, *, device: torch.device | str = "cpu", progress: Progress = SILENT,
-           stop: Callable[[], None] = lambda: None, ranks: Ranks = ALONE) -> SampleSet:
+           stop: Callable[[], None] = lambda: None, ranks: Ranks = SINGLE_PROCESS) -> SampleSet:
     """Draw `images_per_class` images of every class into `folder`/samples.npz, or read them where they are finished.
 
     With labels at random (`config.labels`) it is as many in all. Image i has the same seed and initial noise either way.
@@ -171,15 +171,15 @@ def sample(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int, int
     """
     SAMPLERS[config.sampler].make(config.steps)  # refuses impossible steps before anything is written
     whole, parts = folder / "samples.npz", folder / "chunks"
-    there = _finished_set(whole, progress) if ranks.first else None
-    if ranks.agree(there is not None):
-        if ranks.first:
+    there = _finished_set(whole, progress) if ranks.is_main else None
+    if ranks.broadcast(there is not None):
+        if ranks.is_main:
             shutil.rmtree(parts, ignore_errors=True)  # there only if the command was killed in between
         return there or SampleSet.load(whole)
     labels = labels_of(config, num_classes)
     seeds = np.array([image_seed(config.seed, number) for number in range(len(labels))], dtype=np.int64)
     device = torch.device(device)
-    size = ranks.agree(_begun(denoiser, config, image_shape, labels, folder, device, progress, ranks.size) if ranks.first else 0)
+    size = ranks.from_main(lambda: _begun(denoiser, config, image_shape, labels, folder, device, progress, ranks.size))
     sampling = Sampling(config.model_copy(update={"batch_size": size}), image_shape, labels, device)
     files = [parts / f"{chunk.start:08d}.npz" for chunk in sampling.chunks]
 
@@ -207,12 +207,12 @@ def sample(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int, int
             if chunks[index] is None:
                 chunks[index] = drawn(index)
                 stage.advance(images, f"{config.sampler} {config.steps}, omega {config.omega:g}")
-    ranks.wait()
-    if ranks.first:
+    ranks.barrier()
+    if ranks.is_main:
         whole_set = [chunks.get(index) or finished(index) or drawn(index) for index in range(len(files))]
         SampleSet(np.concatenate([chunk.images for chunk in whole_set]), labels, seeds).save(whole)
         shutil.rmtree(parts)
-    ranks.wait()
+    ranks.barrier()
     return SampleSet.load(whole)
 
 

@@ -14,7 +14,7 @@ from ltgen_bench.core.progress import Progress
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.diffusion.draws import Draws, derived_seed
 from ltgen_bench.methods.base import AuxiliaryLoss, AuxiliaryTrainer, AuxiliaryTraining, Batch, Loss
-from ltgen_bench.runtime.distributed import ALONE, Ranks
+from ltgen_bench.runtime.distributed import SINGLE_PROCESS, Ranks
 from ltgen_bench.training.batches import DataOrder, TrainingImages
 from ltgen_bench.training.session import Session, refuse_too_many, refuse_unlike
 from ltgen_bench.training.trainer import Stepper, resolve_precision
@@ -26,7 +26,7 @@ class AuxiliaryStepper(Stepper[N]):
     """Training steps of one auxiliary module."""
 
     def __init__(self, config: RunConfig, dataset: LongTailDataset, name: str, build: Callable[[], N], loss: AuxiliaryLoss,
-                 training: AuxiliaryTraining, device: torch.device, ranks: Ranks = ALONE) -> None:
+                 training: AuxiliaryTraining, device: torch.device, ranks: Ranks = SINGLE_PROCESS) -> None:
         seed = derived_seed(config.seed, "prepare", name)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
@@ -65,7 +65,7 @@ class CheckpointedTrainer(AuxiliaryTrainer):
     run: str
     progress: Progress
     interruption: Interruption
-    ranks: Ranks = ALONE
+    ranks: Ranks = SINGLE_PROCESS
     seconds: float = 0.0
     exact: bool = True
 

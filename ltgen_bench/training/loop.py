@@ -16,7 +16,7 @@ from ltgen_bench.methods import METHODS, method_settings
 from ltgen_bench.methods.base import Method, Problem
 from ltgen_bench.methods.blame import blamed
 from ltgen_bench.runtime.compiling import forget_graphs
-from ltgen_bench.runtime.distributed import ALONE, Ranks
+from ltgen_bench.runtime.distributed import SINGLE_PROCESS, Ranks
 from ltgen_bench.runtime.precision import exact_float32
 from ltgen_bench.training.auxiliary import CheckpointedTrainer, UntrainedTrainer
 from ltgen_bench.training.session import NOTHING_KEPT, Session
@@ -42,7 +42,7 @@ def build_method(config: RunConfig, dataset: LongTailDataset, device: torch.devi
 
 @exact_float32()
 def prepare_method(config: RunConfig, dataset: LongTailDataset, folder: Path, device: torch.device, progress: Progress,
-             interruption: Interruption, ranks: Ranks = ALONE) -> tuple[Method, CheckpointedTrainer]:
+             interruption: Interruption, ranks: Ranks = SINGLE_PROCESS) -> tuple[Method, CheckpointedTrainer]:
     """Build the method of `config` and train or read its auxiliary modules, whose checkpoints are in `folder`; returns both."""
     method = build_method(config, dataset, device)
     run = f"{config.train_digest(dataset.fingerprint, method.code_digest)}-s{config.seed}"
@@ -65,7 +65,7 @@ def untrained_method(config: RunConfig, dataset: LongTailDataset, device: torch.
 @blamed
 def train(config: RunConfig, dataset: LongTailDataset, folder: Path, *, device: torch.device | str = "cpu",
           progress: Progress = SILENT, interruption: Interruption | None = None, kept: Mapping[int, Path] = NOTHING_KEPT,
-          until: int | None = None, prepared_in: Path | None = None, ranks: Ranks = ALONE) -> Trained:
+          until: int | None = None, prepared_in: Path | None = None, ranks: Ranks = SINGLE_PROCESS) -> Trained:
     """Train the method of `config` on `dataset` up to its budget, or go on from the checkpoint in `folder`.
 
     The result depends on the configuration alone, bit for bit on one machine with one number of threads. Raises

@@ -88,7 +88,7 @@ class Session:
             return requested, self.due()
         if self.pending:
             return None, False
-        signal, save = self.ranks.largest([requested or 0, int(self.ranks.first and self.due())])
+        signal, save = self.ranks.all_reduce_max([requested or 0, int(self.ranks.is_main and self.due())])
         return signal or None, bool(save)
 
     def due(self) -> bool:
@@ -97,19 +97,19 @@ class Session:
 
     def go_on(self) -> None:
         """Take up the newest checkpoint, say where that is, and cut the log back to it."""
-        look = partial(load_newest, self.folder, self.progress, self._fault, aside=self.ranks.first)
-        found = look() if self.ranks.first else None
-        self.ranks.everyone("looked")  # the others look when the first one has set aside what is damaged
-        found = found if self.ranks.first else look()
+        look = partial(load_newest, self.folder, self.progress, self._fault, aside=self.ranks.is_main)
+        found = look() if self.ranks.is_main else None
+        self.ranks.all_gather("looked")  # the others look when the first one has set aside what is damaged
+        found = found if self.ranks.is_main else look()
         seen = 0 if found is None else int(found[1]["images_seen"])
-        positions = self.ranks.everyone(seen)
+        positions = self.ranks.all_gather(seen)
         if len(set(positions)) > 1:
             raise UserError(f"{self.folder} does not look the same to all processes (at {', '.join(map(str, positions))} "
                             "images); let --runs be on a disk that all machines share, or try once more.")
         if seen < self.trainer.train.budget_images:
             refuse_unlike(self.ranks, self.trainer.precision)
         if found is None:
-            if self.ranks.first:
+            if self.ranks.is_main:
                 (self.folder / "log.jsonl").unlink(missing_ok=True)
             return
         tensors, info = found
@@ -142,7 +142,7 @@ class Session:
 
     def _cut_log(self, images_seen: int) -> None:
         log = self.folder / "log.jsonl"
-        if not self.ranks.first or not log.is_file():
+        if not self.ranks.is_main or not log.is_file():
             return
         lines = log.read_bytes().decode("utf-8", errors="replace").splitlines()
         positions = list(map(_logged, lines))
@@ -180,7 +180,7 @@ class Session:
         named = [{"loss": loss.total, **loss.terms} for loss in self.pending]
         if not named:
             return []
-        flat = self.ranks.summed(torch.stack([term.float() for terms in named for term in terms.values()]))
+        flat = self.ranks.all_reduce_sum(torch.stack([term.float() for terms in named for term in terms.values()]))
         numbers = iter(flat.tolist())
         return [{name: next(numbers) for name in terms} for terms in named]
 
@@ -195,7 +195,7 @@ class Session:
         rate = (seen - self.logged) / max(now - self.clock, 1e-9)
         line = {"images": seen, **means, "learning_rate": self.trainer.learning_rate(seen),
                 "images_per_second": round(rate, 2), "seconds": round(self.elapsed(), 2)}
-        if self.ranks.first:
+        if self.ranks.is_main:
             append_text(self.folder / "log.jsonl", json.dumps(line) + "\n")
         self.window.clear()
         self.clock, self.logged, self.next_log = now, seen, (seen // self.log_every + 1) * self.log_every
@@ -207,7 +207,7 @@ class Session:
     def keep(self, kept: Mapping[int, Path]) -> None:
         """Write what sampling needs to the file of this position, where there is to be one and is none yet."""
         path, trainer = kept.get(self.trainer.images_seen), self.trainer
-        if self.ranks.first and path is not None and not path.is_file():
+        if self.ranks.is_main and path is not None and not path.is_file():
             write_tensors(path, sampled_tensors(trainer.ema, trainer.extra),
                           {**self.info, "images_seen": trainer.images_seen, "seconds": self.before + self.elapsed()})
 
@@ -219,9 +219,9 @@ class Session:
                                f"losses were: a gradient was not. {ADVICE}")
         self.seconds, self.resumed = self.elapsed(), time.monotonic()
         begin = time.monotonic()
-        if self.ranks.first:
+        if self.ranks.is_main:
             self.trainer.save(self.folder, {**self.info, "seconds": self.seconds})
-        self.ranks.wait()  # the others, once they stop, would have torchrun end the first one in the middle of writing
+        self.ranks.barrier()  # the others, once they stop, would have torchrun end the first one in the middle of writing
         self.saved = time.monotonic()
         self.interval = max(CHECKPOINT_SECONDS, 20 * (self.saved - begin))
 
@@ -237,7 +237,7 @@ def refuse_too_many(ranks: Ranks, train: TrainConfig, images_seen: int = 0) -> N
 
 def refuse_unlike(ranks: Ranks, precision: str) -> None:
     """A `UserError` where processes would calculate in other precisions."""
-    found = sorted(set(ranks.everyone(precision)))
+    found = sorted(set(ranks.all_gather(precision)))
     if len(found) > 1:
         raise UserError(f"train.precision: auto is {' and '.join(found)} on the devices of this run; say which, for example "
                         "--set train.precision=float32 (which is another run), or take devices that are alike.")

@@ -18,7 +18,7 @@ from ltgen_bench.diffusion.network import ConditionalUNet, build_network
 from ltgen_bench.methods.base import Batch, Loss, Method
 from ltgen_bench.methods.blame import checked
 from ltgen_bench.runtime.compiling import asks_for_compiling, begin_step, compiled
-from ltgen_bench.runtime.distributed import ALONE, Ranks
+from ltgen_bench.runtime.distributed import SINGLE_PROCESS, Ranks
 from ltgen_bench.training.augmentation import AUGMENTATIONS
 from ltgen_bench.training.augmentation.augmentation import transformed
 from ltgen_bench.training.batches import DataOrder, TrainingImages
@@ -59,7 +59,7 @@ class Stepper(ABC, Generic[N]):
     """
 
     def __init__(self, train: TrainConfig, seed: int, images: TrainingImages, net: N, extra: nn.ModuleDict,
-                 device: torch.device, ranks: Ranks = ALONE) -> None:
+                 device: torch.device, ranks: Ranks = SINGLE_PROCESS) -> None:
         self.train, self.seed, self.images, self.device, self.ranks = train, seed, images, device, ranks
         self.precision = resolve_precision(train.precision, device)
         layout = torch.channels_last if self.precision == "bf16" or device.type == "cuda" else torch.contiguous_format
@@ -133,7 +133,7 @@ class Stepper(ABC, Generic[N]):
 
     def _slices(self, images: int) -> list[tuple[range, ...]]:
         """Which images of the step go through the network together: a range a rank, as often as micro-batches are."""
-        parts = self.ranks.parts(images)
+        parts = self.ranks.split(images)
         largest, smallest = max(map(len, parts)), min(map(len, parts))
         at_once = self.train.micro_batch or largest
         number = min(-(-largest // at_once), smallest)  # every rank has as many, and none that is empty
@@ -163,7 +163,7 @@ class Trainer(Stepper[ConditionalUNet]):
     """Of a method's network: its first weights, and the part of the budget that trains the base of a fine-tuning method."""
 
     def __init__(self, config: RunConfig, dataset: LongTailDataset, method: Method, device: torch.device,
-                 ranks: Ranks = ALONE) -> None:
+                 ranks: Ranks = SINGLE_PROCESS) -> None:
         augmentation = AUGMENTATIONS[config.train.augment]
         net = build_network(config.network, dataset.image_shape, dataset.num_classes, seed=derived_seed(config.seed, "weights"),
                             augment_dim=augmentation.condition_dim + method.augment_dim)

@@ -132,8 +132,8 @@ class Half(Ranks):
 
     carried = ()
 
-    def collected(self, value):
-        return [value, *self.carried] if self.first else []
+    def gather(self, value):
+        return [value, *self.carried] if self.is_main else []
 
 
 @pytest.mark.parametrize("batch", [4, 12])

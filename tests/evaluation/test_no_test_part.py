@@ -10,7 +10,7 @@ from ltgen_bench.config.schema import EvaluateConfig
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.evaluation.evaluator import evaluate, share_features
 from ltgen_bench.evaluation.trivial_samples import real_test
-from ltgen_bench.runtime.distributed import ALONE
+from ltgen_bench.runtime.distributed import SINGLE_PROCESS
 
 pytestmark = pytest.mark.usefixtures("quick_recipes")
 REFERENCE = ("fid", "kid", "precision", "recall", "density", "coverage")
@@ -55,7 +55,7 @@ def test_without_a_balanced_reference_all_scores_against_one_are_not_available(s
     assert rows.loc[list(REFERENCE), "value"].isna().all()
     assert rows.loc[list(REFERENCE), "note"].str.contains("held-out images").all()
     assert rows.loc[["is", "label_accuracy"], "value"].notna().all()
-    share_features(samples, dataset, configured(downstream=False), ALONE, device="cpu", cache=shared_cache)
+    share_features(samples, dataset, configured(downstream=False), SINGLE_PROCESS, device="cpu", cache=shared_cache)
     asked = of_all(evaluate(samples, dataset, configured(metrics=["fid"], reference="longtail"), cache=shared_cache))
     assert np.isfinite(asked.loc["fid", "value"])
 

@@ -108,7 +108,7 @@ def test_the_first_rank_decides_for_all(counting_extractor, pixels, tmp_path, to
     said = []
 
     class Second(Ranks):
-        def agree(self, value):
+        def broadcast(self, value):
             said.append(value)
             return 16
 

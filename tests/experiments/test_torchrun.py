@@ -150,7 +150,7 @@ def test_a_dry_run_measures_on_one_of_them_and_says_so(tmp_path):
 def test_machines_without_a_common_disk_are_refused_before_training(tmp_path):
     """As two machines: each process is told another folder, which the other one does not see."""
     script = tmp_path / "apart.py"
-    script.write_text("import os, sys; import ltgen_bench.runtime.distributed as ranks; ranks.SEEN_WITHIN = 1.0\n"
+    script.write_text("import os, sys; import ltgen_bench.runtime.distributed as ranks; ranks.VISIBLE_WITHIN = 1.0\n"
                       "sys.argv += ['--runs', f'{sys.argv.pop()}-{os.environ[\"RANK\"]}']\n"
                       "from ltgen_bench.cli import main; main()\n")
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", str(script), *TINY,

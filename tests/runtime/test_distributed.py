@@ -7,7 +7,7 @@ from ltgen_bench.cli.torchrun_output import launcher
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.progress import SILENT
 from ltgen_bench.core.torchrun import Place, place
-from ltgen_bench.runtime.distributed import ALONE, Ranks
+from ltgen_bench.runtime.distributed import SINGLE_PROCESS, Ranks
 from ltgen_bench.training.session import refuse_too_many
 
 DISK = """
@@ -15,15 +15,15 @@ import sys
 from pathlib import Path
 from ltgen_bench.runtime import distributed as ranks
 from ltgen_bench.core.errors import UserError
-ranks.SEEN_WITHIN = 1.0
-here = ranks.join("cpu")
+ranks.VISIBLE_WITHIN = 1.0
+here = ranks.init_process_group("cpu")
 folder = Path(sys.argv[1 + here.rank])
 folder.mkdir(exist_ok=True)
 try:
-    here.share_disk(folder)
+    here.check_shared_folder(folder)
 except UserError as error:
     print(error, file=sys.stderr)
-ranks.leave()
+ranks.destroy_process_group()
 """
 
 ORDER = """
@@ -31,16 +31,16 @@ import os
 import sys
 import time
 from ltgen_bench.runtime import distributed as ranks
-here = ranks.join("cpu")
+here = ranks.init_process_group("cpu")
 def note(word):
     with open(sys.argv[1], "a") as file:
         file.write(f"{word}{here.rank} ")
-with here.first_goes():
+with here.main_first():
     note("in")
     time.sleep(0.3)
     note("out")
-assert here.everyone(here.rank + 10) == [10, 11, 12, 13]
-ranks.leave()
+assert here.all_gather(here.rank + 10) == [10, 11, 12, 13]
+ranks.destroy_process_group()
 """
 
 
@@ -70,9 +70,9 @@ def test_the_first_goes_then_the_first_of_each_other_machine_then_the_rest(tmp_p
 
 
 def test_one_process_waits_for_nobody(tmp_path):
-    with ALONE.first_goes():
-        ALONE.share_disk(tmp_path / "not there")
-    assert ALONE.everyone("me") == ["me"]
+    with SINGLE_PROCESS.main_first():
+        SINGLE_PROCESS.check_shared_folder(tmp_path / "not there")
+    assert SINGLE_PROCESS.all_gather("me") == ["me"]
 
 
 def test_too_many_processes_are_refused_before_a_method_trains_anything(tmp_path, monkeypatch):
@@ -96,14 +96,14 @@ def test_too_many_processes_are_refused_before_a_method_trains_anything(tmp_path
 class Three(Ranks):
     """Three processes, of which the others have what this one has."""
 
-    def everyone(self, value):
+    def all_gather(self, value):
         return [value] * 3
 
 
 class Unlike(Ranks):
     """Two processes on devices of which one has no bf16."""
 
-    def everyone(self, value):
+    def all_gather(self, value):
         return ["bf16", "float32"] if isinstance(value, str) else [value, value]
 
 
@@ -124,7 +124,7 @@ def test_a_meeting_that_fails_is_told_in_a_sentence(monkeypatch):
     from torch import distributed
 
     from ltgen_bench.core.errors import MachineError
-    from ltgen_bench.runtime.distributed import join
+    from ltgen_bench.runtime.distributed import init_process_group
 
     def fail(*_):
         raise RuntimeError("[c10d] The client socket has timed out\nand more")
@@ -133,4 +133,4 @@ def test_a_meeting_that_fails_is_told_in_a_sentence(monkeypatch):
     for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(MachineError, match=r"2 processes of this run did not find each other \(.c10d. The client .* out\); see"):
-        join("cpu")
+        init_process_group("cpu")

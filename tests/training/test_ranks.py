@@ -85,7 +85,7 @@ def test_the_parts_of_a_step_are_its_images_once(tmp_path):
         slices = trainer._slices(images)
         for rank in range(size):
             own = [number for pieces in slices for number in pieces[rank]]
-            assert own == list(Ranks(rank, size).parts(images)[rank])
+            assert own == list(Ranks(rank, size).split(images)[rank])
         seen = sorted(number for pieces in slices for piece in pieces for number in piece)
         assert seen == list(range(images))
         assert min(len(piece) for pieces in slices for piece in pieces) >= 1
@@ -117,10 +117,10 @@ def test_only_the_end_of_another_process_is_told_as_such(words, lost, monkeypatc
     from torch import distributed
 
     from ltgen_bench.core.errors import LostError
-    from ltgen_bench.runtime.distributed import minding_the_others
+    from ltgen_bench.runtime.distributed import report_lost_processes
 
     monkeypatch.setattr(distributed, "is_initialized", lambda: True)
-    with pytest.raises(LostError if lost else RuntimeError, match=re.escape(words[:20])) as caught, minding_the_others():
+    with pytest.raises(LostError if lost else RuntimeError, match=re.escape(words[:20])) as caught, report_lost_processes():
         raise RuntimeError(words)
     assert isinstance(caught.value, LostError) == lost
 
@@ -135,7 +135,7 @@ def test_a_checkpoint_is_whole_before_any_process_goes_on(tmp_path):
 
     @dataclass(frozen=True)
     class Waiting(Ranks):
-        def wait(self):
+        def barrier(self):
             there.append(len(checkpoints(tmp_path)))
 
     session = Session(trainer_of(Trial("ddpm", tmp_path)), tmp_path, SILENT, "run")
@@ -152,10 +152,10 @@ def test_processes_that_would_train_otherwise_are_refused(theirs, words, tmp_pat
     from ltgen_bench.core.progress import SILENT
 
     class Two(Ranks):
-        def everyone(self, value):
+        def all_gather(self, value):
             return [value, theirs if isinstance(value, type(theirs)) else value]
 
-        def wait(self):
+        def barrier(self):
             """The other one is always there."""
 
     session = Session(trainer_of(Trial("ddpm", tmp_path)), tmp_path, SILENT, "run")

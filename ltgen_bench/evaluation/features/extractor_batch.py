@@ -19,11 +19,11 @@ from ltgen_bench.evaluation.extractors import Extractor
 from ltgen_bench.evaluation.features.feature_cache import feature_file
 from ltgen_bench.evaluation.features.feature_file import BLOCK
 from ltgen_bench.runtime.batch_size import AUTO, fastest_size
-from ltgen_bench.runtime.distributed import ALONE, Ranks
+from ltgen_bench.runtime.distributed import SINGLE_PROCESS, Ranks
 
 
 def sized(extractor: Extractor, asked: int | Literal["auto"] | None, images: UInt8[np.ndarray, "N C H W"], folder: Path,
-          device: str, progress: Progress, ranks: Ranks = ALONE) -> Extractor:
+          device: str, progress: Progress, ranks: Ranks = SINGLE_PROCESS) -> Extractor:
     """`extractor`, looking at as many of `images` at once as is `asked`: so many, or its own number for None.
 
     For "auto" it is the number that was found on such a machine before (a file in `folder`), or the extractor's own where
@@ -32,7 +32,7 @@ def sized(extractor: Extractor, asked: int | Literal["auto"] | None, images: UIn
     """
     if asked != AUTO:
         return extractor if asked is None else _with(extractor, asked)
-    return _with(extractor, ranks.agree(_found(extractor, images, folder, device, progress) if ranks.first else 0))
+    return _with(extractor, ranks.broadcast(_found(extractor, images, folder, device, progress) if ranks.is_main else 0))
 
 
 def _with(extractor: Extractor, size: int) -> Extractor:

@@ -16,7 +16,7 @@ from ltgen_bench.core.files import turn_to_write
 from ltgen_bench.core.progress import Progress, Stage
 from ltgen_bench.evaluation.extractors import Extractor, Features
 from ltgen_bench.evaluation.features.feature_file import About, FeatureFile
-from ltgen_bench.runtime.distributed import ALONE, Ranks
+from ltgen_bench.runtime.distributed import SINGLE_PROCESS, Ranks
 
 
 def cached_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, folder: Path, progress: Progress,
@@ -32,18 +32,18 @@ def cached_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, 
 
 
 def made_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, folder: Path, progress: Progress, stage: Stage,
-                  ranks: Ranks = ALONE) -> FeatureFile:
+                  ranks: Ranks = SINGLE_PROCESS) -> FeatureFile:
     """The file of these features, whole; of several `ranks` each looks at a part of the images, and the first one writes."""
     file = feature_file(images, extractor, folder)
-    if not ranks.agree(bool(ranks.first and file.missing())):
+    if not ranks.broadcast(bool(ranks.is_main and file.missing())):
         stage.advance(len(images))
         return file
-    with ranks.first_alone(turn_to_write(file.folder, progress.say)):
-        missing = ranks.agree(file.missing(progress.say) if ranks.first else [])
+    with ranks.only_on_main(turn_to_write(file.folder, progress.say)):
+        missing = ranks.broadcast(file.missing(progress.say) if ranks.is_main else [])
         stage.advance(len(images) - sum(len(images[block]) for block in missing))
         for start in range(0, len(missing), ranks.size):
             blocks = missing[start:start + ranks.size]  # together they have batches for all, however large these are
-            for block, found in zip(blocks, _extract(images, blocks, extractor, stage, ranks), strict=ranks.first):
+            for block, found in zip(blocks, _extract(images, blocks, extractor, stage, ranks), strict=ranks.is_main):
                 file.write(block, found)
     return file
 
@@ -77,8 +77,8 @@ def _extract(images: UInt8[np.ndarray, "N C H W"], blocks: list[slice], extracto
         if mine < len(together):
             own.append(extractor(together[mine]))
         stage.advance(sum(map(len, together[turn:turn + ranks.size])), extractor.name)
-    seen = iter([found for turn in zip_longest(*ranks.collected(own)) for found in turn if found is not None])
-    return [_joined(list(islice(seen, len(of_block))), extractor) for of_block in batches] if ranks.first else []
+    seen = iter([found for turn in zip_longest(*ranks.gather(own)) for found in turn if found is not None])
+    return [_joined(list(islice(seen, len(of_block))), extractor) for of_block in batches] if ranks.is_main else []
 
 
 def _joined(seen: list[Features], extractor: Extractor) -> Features:

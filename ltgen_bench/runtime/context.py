@@ -1,0 +1,49 @@
+"""RunContext: what every stage of a run needs beside its configuration and data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from ltgen_bench.core.files import cache_folder
+from ltgen_bench.core.interruption import Interruption
+from ltgen_bench.core.progress import SILENT, Progress
+from ltgen_bench.runtime.distributed import SINGLE_PROCESS, Ranks
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    import torch
+
+NO_WEIGHTS: Mapping[str, Path] = MappingProxyType({})
+
+
+def _cpu() -> "torch.device":
+    import torch
+
+    return torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """Where and how the stages of a run are carried out. By default: one silent process on the CPU.
+
+    Stages, and functions that only hand it on, take it as `context`; any other function takes the one field that it needs.
+    """
+
+    device: "torch.device" = field(default_factory=_cpu)
+    progress: Progress = SILENT
+    ranks: Ranks = SINGLE_PROCESS
+    interruption: Interruption = field(default_factory=Interruption)
+    cache: Path = field(default_factory=cache_folder)
+    extractor_weights: Mapping[str, Path] = NO_WEIGHTS  # extractor -> weights file of the user
+    command: str = ""  # for the record
+
+    @property
+    def features(self) -> Path:
+        """The part of the cache with features of images and trained classifiers."""
+        return self.cache / "features"
+
+    def using(self, extractors: tuple[str, ...]) -> "RunContext":
+        """This context with the weights files of `extractors` alone."""
+        return replace(self, extractor_weights={name: path for name, path in self.extractor_weights.items()
+                                                if name in extractors})
