@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from ltgen_bench.experiments.check.trial import Trial, tiny_dataset
 from ltgen_bench.methods import METHODS
-from ltgen_bench.runtime.distributed import SINGLE_PROCESS, join, leave
+from ltgen_bench.runtime.distributed import SINGLE_PROCESS, destroy_process_group, init_process_group
 from ltgen_bench.training.loop import untrained_method
 from ltgen_bench.training.trainer import Trainer
 
