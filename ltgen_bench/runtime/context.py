@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ltgen_bench.core.files import cache_folder
@@ -13,8 +12,6 @@ from ltgen_bench.runtime.distributed import SINGLE_PROCESS, Ranks
 
 if TYPE_CHECKING:  # torch takes seconds to import
     import torch
-
-NO_WEIGHTS: Mapping[str, Path] = MappingProxyType({})
 
 
 def _cpu() -> "torch.device":
@@ -35,7 +32,7 @@ class RunContext:
     ranks: Ranks = SINGLE_PROCESS
     interruption: Interruption = field(default_factory=Interruption)
     cache: Path = field(default_factory=cache_folder)
-    extractor_weights: Mapping[str, Path] = NO_WEIGHTS  # extractor -> weights file of the user
+    extractor_weights: Mapping[str, Path] = field(default_factory=dict)  # extractor -> weights file of the user
     command: str = ""  # for the record
 
     @property
