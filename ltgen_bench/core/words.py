@@ -2,12 +2,14 @@
 
 import hashlib
 import re
+from typing import SupportsFloat
 
 LONGEST_NAME = 80  # characters
 
 
-def count(images: int | float) -> str:
+def count(images: SupportsFloat) -> str:
     """A number of images in few letters: 441, 44.8k, 14.4M."""
+    images = float(images)
     for limit, letter in ((1e6, "M"), (1e4, "k")):
         if images >= limit:
             return f"{images / (1e3 if letter == 'k' else 1e6):.1f}".removesuffix(".0") + letter

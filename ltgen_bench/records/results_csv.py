@@ -11,35 +11,48 @@ import pandas as pd
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.files import shipped_folder, write_text
 from ltgen_bench.core.plain_text import csv_plain
-from ltgen_bench.evaluation.scores import LATER, csv_text, protocols_path
-from ltgen_bench.records.store import LATER_COLUMNS, ROW_COLUMNS, UNKNOWN_TYPES
+from ltgen_bench.evaluation.scores import LATER, csv_text, protocols_path, read_cells
+from ltgen_bench.records.store import ENTRY_COLUMNS, LATER_COLUMNS, ORIGIN_COLUMNS, ROW_COLUMNS, UNKNOWN_TYPES
 
 COUNTS = [name for name, kind in UNKNOWN_TYPES.items() if kind == "Int64"]
 AMOUNTS = [name for name, kind in UNKNOWN_TYPES.items() if kind == "Float64"]
 WHOLE = ["class_label", "class_count", "n_real", "n_generated", "half_n", "test_n", "wanted", *COUNTS]
 NUMBERS = ["value", "uncertainty", "floor_half", "at_half", "floor_test", "at_test", "imbalance_factor"]
+RUN_KEY = ["run", "score_digest"]  # the columns that say of which run a row is: the folder, and which of its sets of scores
+RUN_COLUMNS = [*RUN_KEY, *(name for name in (*ENTRY_COLUMNS, *LATER_COLUMNS, *ORIGIN_COLUMNS) if name not in RUN_KEY)]
 
 
 def measured_csv(rows: pd.DataFrame, path: Path, protocols: Mapping[str, Mapping[str, Any]] | None = None) -> Path:
-    """Write `rows` (of `records.rows`) to `path`, floats to the last digit; returns `path`.
+    """Write `rows` (of `records.rows`) to `path` and what they share to the tables beside it; returns `path`.
 
-    With `protocols` (id -> description), those that occur go to `<path without .csv>.protocols.json` beside it.
+    `path` has the scores, floats to the last digit, and the columns RUN_KEY. `runs_path(path)` has one row for each run:
+    RUN_COLUMNS, among them settings, digests, versions, hardware and command. With `protocols` (id -> description), those that
+    occur go to `<path without .csv>.protocols.json`.
     """
-    write_text(path, csv_text(rows[ROW_COLUMNS]))
+    runs = rows[RUN_COLUMNS].drop_duplicates(ignore_index=True)
+    twice = runs.loc[runs.duplicated(RUN_KEY), "run"]
+    assert twice.empty, f"two runs have one folder and one digest: {twice.iloc[0]}"
+    write_text(runs_path(path), csv_text(runs))
+    write_text(path, csv_text(rows[[*RUN_KEY, *(name for name in ROW_COLUMNS if name not in RUN_COLUMNS)]]))
     if protocols is not None:
         used = {key: protocols[key] for key in sorted(set(rows["protocol"])) if key in protocols}
         write_text(protocols_path(path), json.dumps(used, indent=1, sort_keys=True, default=str) + "\n")
     return path
 
 
-def read_measured(path: Path) -> pd.DataFrame:
-    """Read what `measured_csv` wrote, with the types of `records.rows`. A missing or foreign file is a `UserError`.
+def runs_path(path: Path) -> Path:
+    """The table of runs that belongs to the table of results at `path`: `digits-lt.runs.csv` for `digits-lt.csv`."""
+    return path.with_suffix(".runs.csv")
 
-    A file from before there were presets has none, one from before there were reference rows has runs alone, and of floors of
-    earlier versions the number of images is not known.
+
+def read_measured(path: Path) -> pd.DataFrame:
+    """Read what `measured_csv` wrote, with the columns and types of `records.rows`. A missing or foreign file is a `UserError`.
+
+    Earlier versions repeated what is known of a run in every row and wrote no table of runs: such files are read as they are.
+    Columns that an earlier version did not have get the value that holds for its results.
     """
     try:
-        frame = pd.read_csv(path, dtype="str", keep_default_na=False).map(csv_plain)
+        frame = _with_runs(read_cells(path).map(csv_plain), path)
         later = dict.fromkeys(LATER, "") | LATER_COLUMNS
         frame = frame.assign(**{name: text for name, text in later.items() if name not in frame.columns})
         missing = [name for name in ROW_COLUMNS if name not in frame.columns]
@@ -58,6 +71,24 @@ def read_measured(path: Path) -> pd.DataFrame:
     except (OSError, ValueError, OverflowError) as error:
         raise UserError(f"{path} could not be read as a table of measured results: {error}.") from error
     return frame[ROW_COLUMNS]
+
+
+def _with_runs(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The rows with what the table of runs beside `path` says of their runs; a table of before has these columns itself."""
+    if "command" in frame.columns or not set(RUN_KEY) <= set(frame.columns):
+        return frame
+    beside = runs_path(path)
+    if not beside.is_file():
+        raise UserError(f"{path} names its runs, and their table {beside.name} is missing; put it into the same folder.")
+    runs = read_cells(beside).map(csv_plain)
+    if not set(RUN_KEY) <= set(runs.columns) or runs.duplicated(RUN_KEY).any():
+        raise UserError(f"{beside} is not the table of runs of {path.name}: it needs one row for each pair of "
+                        f"{' and '.join(RUN_KEY)}.")
+    joined = frame.merge(runs, on=RUN_KEY, how="left", indicator="found")
+    unknown = joined.loc[joined.pop("found").eq("left_only"), "run"]
+    if len(unknown):
+        raise UserError(f"{beside} has no row for the run {unknown.iloc[0]} that {path.name} names; copy both files together.")
+    return joined
 
 
 def shipped_protocols() -> dict[Path, dict[str, dict[str, Any]]]:

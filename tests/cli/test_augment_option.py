@@ -7,7 +7,7 @@ import pytest
 from ltgen_bench.experiments.command_lines import as_command
 from ltgen_bench.experiments.pipeline import run
 from ltgen_bench.experiments.recipes import resolve_recipe
-from ltgen_bench.records.results_csv import measured_csv, read_measured
+from ltgen_bench.records.results_csv import measured_csv, read_measured, runs_path
 from ltgen_bench.records.run_record import RunRecord
 from ltgen_bench.records.store import find_runs, rows
 from ltgen_bench.report.columns import verdict_notes
@@ -51,8 +51,9 @@ def test_records_and_tables_from_before_mirrored_their_images(both, tmp_path):
     table = rows(find_runs(runs), runs)
     file = measured_csv(table, tmp_path / "results.csv")
     assert read_measured(file)["augment"].tolist() == table["augment"].tolist()
-    text = file.read_text().replace(",run,ada,", ",run,").replace(",run,flip,", ",run,").replace(",kind,augment,", ",kind,")
-    file.write_text(text)
+    runs = runs_path(file)
+    text = runs.read_text().replace(",run,ada,", ",run,").replace(",run,flip,", ",run,")
+    runs.write_text(text.replace(",kind,augment,", ",kind,"))
     assert set(read_measured(file)["augment"]) == {"flip"}
 
 

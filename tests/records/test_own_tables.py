@@ -7,7 +7,7 @@ from ltgen_bench.core.files import shipped_folder
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.records.checked_scores import save_kept
 from ltgen_bench.records.published import read_leaderboard
-from ltgen_bench.records.results_csv import measured_csv, read_measured
+from ltgen_bench.records.results_csv import measured_csv, read_measured, runs_path
 from ltgen_bench.records.store import find_runs, rows
 
 
@@ -65,7 +65,7 @@ def test_active_text_is_none_in_our_csv_and_comes_back(tmp_path):
     write_run(tmp_path / "runs", "cbdm", 0, label="=cmd|'x'!A1", names=["+1+1", "@SUM(A1)", "-3", *"3456789"])
     table = rows(find_runs(tmp_path / "runs"))
     path = measured_csv(table, tmp_path / "x.csv")
-    text = path.read_text()
+    text = path.read_text() + runs_path(path).read_text()
     assert ",'=cmd|" in text
     assert ",'+1+1," in text
     assert ",=cmd" not in text

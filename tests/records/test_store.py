@@ -7,8 +7,8 @@ from synthetic_runs import COUNTS, make_record, write_run
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.files import only_writer, shipped_folder
 from ltgen_bench.evaluation.protocol import Protocol
-from ltgen_bench.evaluation.scores import COLUMNS, Scores
-from ltgen_bench.records.results_csv import measured_csv, read_measured, shipped_protocols
+from ltgen_bench.evaluation.scores import COLUMNS, Scores, csv_text
+from ltgen_bench.records.results_csv import measured_csv, read_measured, runs_path, shipped_protocols
 from ltgen_bench.records.store import ROW_COLUMNS, find_run, find_runs, protocols, remove_run, reported_runs, rows
 
 
@@ -195,6 +195,36 @@ def test_the_measured_csv_reads_back_exactly(runs_dir, tmp_path):
     assert all(one in beside for one in set(table["protocol"]))
 
 
+def test_what_rows_of_a_run_share_stands_in_the_table_of_runs_alone(runs_dir, tmp_path):
+    table = rows(find_runs(runs_dir), runs_dir)
+    path = measured_csv(table, tmp_path / "new.csv")
+    runs = pd.read_csv(runs_path(path), dtype="str", keep_default_na=False)
+    assert len(runs) == table["run"].nunique()
+    assert set(runs["command"]) == set(table["command"])
+    assert not {"command", "versions", "hardware", "method"} & set(pd.read_csv(path).columns)
+    assert path.stat().st_size < 0.4 * len(csv_text(table))
+
+
+def test_a_table_in_which_every_row_repeats_its_run_is_still_read(runs_dir, tmp_path):
+    table = rows(find_runs(runs_dir), runs_dir)
+    (tmp_path / "old.csv").write_text(csv_text(table))
+    pd.testing.assert_frame_equal(read_measured(tmp_path / "old.csv"), table, check_exact=True, check_dtype=False)
+
+
+def test_rows_without_their_runs_are_refused(runs_dir, tmp_path):
+    path = measured_csv(rows(find_runs(runs_dir), runs_dir), tmp_path / "new.csv")
+    beside = runs_path(path)
+    lines = beside.read_text().splitlines(keepends=True)
+    for text, message in (("".join(lines[:-1]), "no row for the run"), ("".join([*lines, lines[-1]]), "one row for each pair"),
+                          ("a,b\n1,2\n", "is not the table of runs")):
+        beside.write_text(text)
+        with pytest.raises(UserError, match=message):
+            read_measured(path)
+    beside.unlink()
+    with pytest.raises(UserError, match=r"table new\.runs\.csv is missing"):
+        read_measured(path)
+
+
 def test_rows_name_the_preset_and_where_it_was_departed_from(tmp_path):
     write_run(tmp_path, "cbdm", 0, preset="cbdm-paper", departures=["1,000 images where it asks for 50,000", "k 3"])
     write_run(tmp_path, "ddpm", 0)
@@ -208,9 +238,7 @@ def test_rows_name_the_preset_and_where_it_was_departed_from(tmp_path):
 
 def test_a_csv_from_before_there_were_presets_is_read_and_has_none(runs_dir, tmp_path):
     table = rows(find_runs(runs_dir), runs_dir)
-    path = measured_csv(table, tmp_path / "new.csv")
-    old = pd.read_csv(path, dtype="str", keep_default_na=False).drop(columns=["preset", "departures"])
-    old.to_csv(tmp_path / "old.csv", index=False)
+    (tmp_path / "old.csv").write_text(csv_text(table.drop(columns=["preset", "departures"])))
     back = read_measured(tmp_path / "old.csv")
     assert list(back.columns) == ROW_COLUMNS
     assert set(back["preset"]) == set(back["departures"]) == {""}

@@ -8,6 +8,7 @@ import pytest
 from synthetic_runs import write_handed, write_run
 
 from ltgen_bench.core.errors import UserError
+from ltgen_bench.evaluation.scores import csv_text
 from ltgen_bench.records.published import published
 from ltgen_bench.records.results_csv import measured_csv, read_measured
 from ltgen_bench.records.store import find_run, find_runs, protocols, rows
@@ -150,8 +151,8 @@ def test_the_measured_csv_keeps_what_is_not_known_apart_from_zero(mixed, tmp_pat
 def test_a_csv_and_a_record_from_before_there_were_references_are_of_runs(tmp_path):
     folder, record = write_run(tmp_path / "runs", "ddpm", 0)
     table = rows(find_runs(tmp_path / "runs"))
-    path = measured_csv(table, tmp_path / "x.csv")
-    pd.read_csv(path, dtype="str", keep_default_na=False).drop(columns="kind").to_csv(path, index=False)
+    path = tmp_path / "x.csv"
+    path.write_text(csv_text(table.drop(columns="kind")))
     assert set(read_measured(path)["kind"]) == {"run"}
     file = folder / "scores" / record.score_digest / "record.json"
     text = file.read_text()
