@@ -4,13 +4,18 @@ Nothing of ltgen_bench is imported at the top: jaxtyping hooks into the imports 
 """
 
 import hashlib
+import io
 import os
 import socket
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-THREADS = 1  # tiny tensors; two threads only wait for each other where the machine is busy
+THREADS = 1  # tiny tensors, and a process a core; two threads only wait for each other
+PROCESSES = 8  # more of them would import longer than they test
 LOCAL = ("127.0.0.1", "::1", "localhost")
 # a whole run small enough for a test: digits, a network of a few thousand parameters, a few steps of everything
 TINY = {
@@ -30,17 +35,37 @@ def pytest_configure(config):
     torch.set_num_threads(THREADS)
 
 
+def pytest_xdist_auto_num_workers(config):
+    """A process a core, at most `PROCESSES`; none besides this one where single files or tests are asked for.
+
+    A process imports torch and its kin for longer than the tests of a file usually take.
+    """
+    if all(".py" in argument for argument in config.args):
+        return 0
+    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, PROCESSES)
+
+
+@pytest.fixture(scope="session")
+def common_folder(tmp_path_factory, worker_id):
+    """A folder that all processes of these tests share."""
+    own = tmp_path_factory.getbasetemp()
+    return own if worker_id == "master" else own.parent
+
+
+@pytest.fixture(scope="session")
+def one_at_a_time(common_folder):
+    """`with one_at_a_time(name):` what is done under that name by one process of these tests after the other."""
+    from filelock import FileLock
+
+    return lambda name: FileLock(common_folder / f"{name}.lock")
+
+
 @pytest.fixture(scope="session", autouse=True)
-def cache_of_the_tests(tmp_path_factory):
-    """No test reads or fills the user's cache."""
-    before = os.environ.get("LTGEN_BENCH_CACHE")
-    folder = tmp_path_factory.mktemp("cache")
-    os.environ["LTGEN_BENCH_CACHE"] = str(folder)
-    yield folder
-    if before is None:
-        del os.environ["LTGEN_BENCH_CACHE"]
-    else:
-        os.environ["LTGEN_BENCH_CACHE"] = before
+def cache_of_the_tests(common_folder):
+    """No test reads or fills the user's cache; all processes of these tests share one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LTGEN_BENCH_CACHE", str(common_folder / "cache"))
+        yield common_folder / "cache"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -193,11 +218,12 @@ def tiny_run():
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tiny_run, tmp_path_factory):
-    """A finished tiny run that nothing interrupted; read it, do not write into it."""
+def undisturbed(tiny_run, common_folder, one_at_a_time):
+    """A finished tiny run that nothing interrupted, made once and read by all others; do not write into it."""
     from ltgen_bench.experiments.pipeline import run
 
-    return run(tiny_run(), runs=tmp_path_factory.mktemp("undisturbed"), device="cpu", command="ltgen-bench run")
+    with one_at_a_time("undisturbed"):
+        return run(tiny_run(), runs=common_folder / "undisturbed", device="cpu", command="ltgen-bench run")
 
 
 @pytest.fixture(scope="session")
@@ -259,3 +285,28 @@ def methods(monkeypatch):
 
     monkeypatch.setattr(METHODS, "_entries", dict(METHODS._entries))
     return METHODS
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    """`program("run", "--seed", "1")`: what the program does in an empty folder; its returncode, stdout and stderr.
+
+    In this process: a new interpreter would import torch again.
+    """
+    import torch
+
+    from ltgen_bench.cli import main
+
+    def call(*arguments, **environment):
+        out, err = io.StringIO(), io.StringIO()
+        with monkeypatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.setattr(sys, "argv", ["ltgen-bench", *map(str, arguments)])
+            patch.chdir(tmp_path)
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            with pytest.raises(SystemExit) as ended:
+                main()
+        torch.set_num_threads(THREADS)
+        return SimpleNamespace(returncode=ended.value.code, stdout=out.getvalue(), stderr=err.getvalue())
+
+    return call

@@ -48,6 +48,7 @@ def test_the_method_of_the_readme_keeps_the_contract(my_method):
     assert "tail-weight keeps the contract" in done.output
 
 
+@pytest.mark.slow
 def test_the_method_of_the_readme_runs_as_printed(my_method):
     """The printed command, in a program of its own, with less of everything."""
     from ltgen_bench.records.run_record import RunRecord
@@ -66,6 +67,7 @@ def test_the_method_of_the_readme_runs_as_printed(my_method):
     assert all(line["weighted_mse"] == pytest.approx(line["loss"]) for line in map(json.loads, lines))
 
 
+@pytest.mark.slow
 def test_the_entry_point_of_the_readme_makes_a_method_of_every_command(my_method, tmp_path):
     """What an installed package leaves: its module, and beside it the entry points that the README prints."""
     printed = next(block for block in blocks("toml") if "entry-points" in block)

@@ -1,8 +1,6 @@
 """`ltgen-bench cache`: what it prints, what it asks, what it removes."""
 
 import os
-import subprocess
-import sys
 import time
 
 import pytest
@@ -89,9 +87,9 @@ def test_only_what_is_meant_is_removed(cache, arguments, gone):
 @pytest.mark.parametrize(("arguments", "sentence"), [
     (["prune", "--kind", "photos"], "'photos' is not one of"), (["prune", "--older-than", "-1"], "-1.0 is not in the range"),
     (["shwo"], "unknown command 'shwo'. Did you mean 'show'?")])
-def test_a_mistake_gets_a_sentence_and_removes_nothing(cache, arguments, sentence):
+def test_a_mistake_gets_a_sentence_and_removes_nothing(cache, program, arguments, sentence):
     before = files(cache)
-    done = subprocess.run([sys.executable, "-m", "ltgen_bench", "cache", *arguments], capture_output=True, text=True, check=False)
+    done = program("cache", *arguments)
     assert done.returncode == 2
     assert sentence in done.stderr
     assert files(cache) == before

@@ -1,7 +1,6 @@
 """The command line: exit codes, sentences, what goes to stdout, and that listings know everything."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,17 +12,6 @@ import pytest
 from ltgen_bench.core.errors import UserError
 
 PROGRAM = [sys.executable, "-m", "ltgen_bench"]
-
-
-@pytest.fixture
-def program(tmp_path):
-    """`program("run", "--seed", "1")`: the real program in an empty folder."""
-
-    def call(*arguments, **environment):
-        return subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, check=False, cwd=tmp_path,
-                              env={**os.environ, **environment})
-
-    return call
 
 
 @pytest.fixture
@@ -103,7 +91,7 @@ def test_a_dry_run_prints_a_recipe_that_can_be_run_and_writes_nothing(program, t
 
 
 def test_json_is_the_record_and_nothing_else(program, tiny_recipe):
-    answer = program("run", "--recipe", "tiny.toml", "--json", "--threads", "2")
+    answer = program("run", "--recipe", "tiny.toml", "--json", "--threads", "1")
     assert answer.returncode == 0, answer.stderr
     record = json.loads(answer.stdout)
     assert record["method"] == "cbdm"
@@ -121,6 +109,7 @@ def test_json_is_the_record_and_nothing_else(program, tiny_recipe):
     assert "no runs" in program("runs", "list").stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_says_how_to_go_on(tmp_path, tiny_run, number, code):
     recipe = tmp_path / "long.toml"
@@ -168,7 +157,7 @@ def test_every_command_and_option_has_help():
     for path, command in commands(cli, "ltgen-bench"):
         assert command.help, path
         for option in command.params:
-            assert isinstance(option, click.Argument) or option.help, f"{path} {option.name}"
+            assert isinstance(option, click.Argument) or option.hidden or option.help, f"{path} {option.name}"
 
 
 @pytest.mark.parametrize(("error", "code", "words"), [

@@ -1,9 +1,6 @@
 """Words and curves of a data set, and the commands that print them."""
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -15,15 +12,6 @@ from ltgen_bench.data.describe import BARS, curve, describe, group_lines, size_w
 from ltgen_bench.data.groups import all_groups
 from ltgen_bench.data.longtail import class_counts
 from ltgen_bench.data.verify import verify_manifests
-
-
-@pytest.fixture
-def program(tmp_path):
-    def call(*arguments, **environment):
-        return subprocess.run([sys.executable, "-m", "ltgen_bench", "data", *arguments], capture_output=True, text=True,
-                              check=False, cwd=tmp_path, env={**os.environ, **environment})
-
-    return call
 
 
 def heights(lines):
@@ -81,7 +69,7 @@ class TestWords:
 
 class TestShow:
     def test_it_prints_counts_groups_fingerprint_and_references(self, program):
-        done = program("show", "digits-lt", COLUMNS="100")
+        done = program("data", "show", "digits-lt", COLUMNS="100")
         assert done.returncode == 0
         text = " ".join(done.stdout.split())
         for words in ("fingerprint dfaef2a4e8569419", "split b145ac75cbab9bb8 (shipped manifest", "441 images, 6 to 131 a class",
@@ -92,12 +80,12 @@ class TestShow:
         assert max(map(len, done.stdout.splitlines())) <= 100
 
     def test_json_has_everything_and_nothing_else_is_on_stdout(self, program):
-        facts = json.loads(program("show", "digits-lt", "--json").stdout)
+        facts = json.loads(program("data", "show", "digits-lt", "--json").stdout)
         assert facts["name"] == "digits-lt"
         assert sum(facts["class_counts"]) == 441
 
     def test_a_shipped_split_is_shown_without_its_images(self, program):
-        done = program("show", "cifar100-lt-50", "--data-root", "nowhere", COLUMNS="90")
+        done = program("data", "show", "cifar100-lt-50", "--data-root", "nowhere", COLUMNS="90")
         assert done.returncode == 0
         text = " ".join(done.stdout.split())
         assert "files cifar-100-python.tar.gz md5:eb9058c3a382ffc7106e4002c42a8d85" in text
@@ -123,12 +111,12 @@ class TestShow:
         assert "all images" not in done.stdout
 
     def test_many_classes_are_all_listed_on_demand(self, program):
-        done = program("show", "cifar100-lt", "--all", "--data-root", "nowhere")
+        done = program("data", "show", "cifar100-lt", "--all", "--data-root", "nowhere")
         assert "more (--all" not in done.stdout
         assert sum(line.strip()[:1].isdigit() for line in done.stdout.splitlines()[-100:]) == 100
 
     def test_without_images_and_without_a_shipped_split_it_is_an_error(self, program):
-        done = program("show", "cifar10-lt-30", "--data-root", "nowhere")
+        done = program("data", "show", "cifar10-lt-30", "--data-root", "nowhere")
         assert done.returncode == 2
         assert "error: CIFAR10 is not under nowhere/" in done.stderr
         assert done.stdout == ""
@@ -136,7 +124,7 @@ class TestShow:
     def test_a_picture_is_written(self, program, tmp_path):
         from PIL import Image
 
-        assert program("show", "digits-lt", "--plot", "counts.png").returncode == 0
+        assert program("data", "show", "digits-lt", "--plot", "counts.png").returncode == 0
         with Image.open(tmp_path / "counts.png") as image:
             assert image.size == (960, 510)
 
@@ -153,7 +141,7 @@ class TestShow:
         (["export", "digits-lt", "--out", "."], "is there and not empty")])
     def test_a_mistake_gets_one_sentence(self, program, tmp_path, arguments, sentence):
         (tmp_path / "x.txt").write_text("x")
-        done = program(*arguments)
+        done = program("data", *arguments)
         assert done.returncode == 2
         assert sentence in done.stderr
         assert done.stdout == ""
@@ -180,7 +168,7 @@ class TestVerify:
             verify_manifests()
 
     def test_a_data_set_is_verified_by_name(self, program):
-        done = program("verify", "digits-lt")
+        done = program("data", "verify", "digits-lt")
         assert done.returncode == 0
         assert "split b145ac75cbab9bb8: the shipped manifest, equal to a new draw" in done.stdout
         assert "fingerprint dfaef2a4e8569419" in done.stdout
@@ -188,9 +176,9 @@ class TestVerify:
 
 
 def test_a_split_can_be_exported_and_trained_on_elsewhere(program, tmp_path):
-    done = program("export", "digits-lt", "--out", "out", "--split-seed", "2")
+    done = program("data", "export", "digits-lt", "--out", "out", "--split-seed", "2")
     assert done.stdout.splitlines() == ["out/train", "out/test", "out/split.json"]
-    facts = json.loads(program("show", "digits", "--split", "out/split.json", "--json").stdout)
+    facts = json.loads(program("data", "show", "digits", "--split", "out/split.json", "--json").stdout)
     drawn = load_dataset(DataConfig(split_seed=2))
     assert facts["fingerprint"] == drawn.fingerprint
     assert len(list((tmp_path / "out" / "train").rglob("*.png"))) == 441

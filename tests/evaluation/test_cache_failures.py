@@ -50,6 +50,7 @@ print("right", flush=True)
 """
 
 
+@pytest.mark.slow
 def test_killed_without_warning_it_goes_on_and_is_never_wrong(tmp_path):
     batches = 0
     for lines in (2, 5, 9):

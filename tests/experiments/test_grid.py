@@ -159,6 +159,7 @@ class TestTheCommand:
         assert sentence in str(done.exception)
         assert not (tmp_path / "runs").exists()
 
+    @pytest.mark.slow
     def test_two_jobs_share_the_work_and_a_repetition_makes_nothing(self, tmp_path):
         command = [sys.executable, "-m", "ltgen_bench", "grid", "--methods", "ddpm,cfg", "--seeds", "0", "--jobs", "2", *SMALL]
         done = subprocess.run(command, cwd=tmp_path, env=os.environ, capture_output=True, text=True, check=True)

@@ -8,6 +8,7 @@ import torch
 
 from ltgen_bench.experiments.pipeline import run
 
+pytestmark = pytest.mark.slow
 # Each kills the process, as a power cut would, at its third call.
 KILL_AT = {
     "train": "ltgen_bench.training.checkpoint.save_checkpoint",

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
 TINY = ["run", "--method", "oc", "--images-per-class", "5", "--threads", "1", "--set", "train.batch_size=32", "--set",
         "train.precision=float32", "--set", "sample.batch_size=8", "--set", "evaluate.downstream_steps=10"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}

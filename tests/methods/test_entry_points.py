@@ -77,6 +77,7 @@ def test_a_broken_one_is_a_sentence(named, text, sentence):
         named(text)
 
 
+@pytest.mark.slow
 def test_a_name_that_is_taken_stops_no_command_but_those_that_ask_for_it(tmp_path):
     about = tmp_path / "their_package-1.0.dist-info"
     about.mkdir()

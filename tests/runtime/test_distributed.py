@@ -50,18 +50,21 @@ def told(started):
     return errors
 
 
+@pytest.mark.slow
 def test_a_folder_that_all_see_is_left_as_it_was(tmp_path):
     (tmp_path / "runs").mkdir()
     assert told(processes(DISK, 2, tmp_path / "runs", tmp_path / "runs")) == ["", ""]
     assert list((tmp_path / "runs").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_not_shared_is_told_before_anything_is_done(tmp_path):
     errors = told(processes(DISK, 2, tmp_path / "one", tmp_path / "other"))
     assert all("is not the same for all processes; let --runs be on a disk that all machines share." in text for text in errors)
     assert list(tmp_path.glob("*/*")) == []
 
 
+@pytest.mark.slow
 def test_the_first_goes_then_the_first_of_each_other_machine_then_the_rest(tmp_path):
     told(processes(ORDER, 4, tmp_path / "order", local=[0, 1, 0, 1]))
     order = (tmp_path / "order").read_text().split()

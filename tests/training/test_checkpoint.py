@@ -142,6 +142,7 @@ class TestFullDisk:
             save(tmp_path, 16)
         assert names(tmp_path) == ["checkpoint-000000000008.safetensors"]
 
+    @pytest.mark.slow
     def test_a_file_that_the_system_really_refuses(self, tmp_path):
         """In a process whose files may have 100,000 bytes at most."""
         assert resource.RLIMIT_FSIZE is not None

@@ -37,6 +37,7 @@ def two(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(CASES)), ids=["-".join([name, *values.values()]) for name, values in CASES])
 def test_two_processes_have_the_losses_and_weights_of_one(number, two, tmp_path):
     from safetensors import safe_open

@@ -9,7 +9,7 @@ import torch
 
 from ltgen_bench.training.checkpoint import checkpoints, load_checkpoint
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")]
 
 # One process imports the library and never computes. It forks a child for each attempt (a process of its own that
 # takes up what the last one left) and kills it after a random moment, until one comes to its end.
