@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ltgen_bench.cli.common import FILE, FOLDER, debug_option
-from ltgen_bench.config.schema import Compile
 from ltgen_bench.core.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     import torch
     from rich.console import Console
 
-    from ltgen_bench.config.schema import RunConfig
+    from ltgen_bench.config.schema import Compile, RunConfig
     from ltgen_bench.core.progress import Progress
     from ltgen_bench.experiments.pipeline import Plan
     from ltgen_bench.experiments.speed.profile import Kernel
@@ -38,7 +37,7 @@ OF_METHODS = ("train", "methods")  # the stages that measure methods
 @click.option("--preset", metavar="NAME", help="Network of train and sample, at 32 x 32.  [default: ddpm, 35.7 M parameters]")
 @click.option("--batch", type=click.IntRange(min=1), metavar="N",
               help="Images of a training step or of a sampled chunk.  [default: 16 and 16 on a CPU, 128 and 500 on CUDA]")
-@click.option("--compile", "compiling", type=click.Choice(get_args(Compile)), default="auto", show_default=True,
+@click.option("--compile", "compiling", type=click.Choice(["auto", "yes", "no", "graphs"]), default="auto", show_default=True,
               help="torch.compile of the training loop, as train.compile; auto: on CUDA.")
 @click.option("--images", type=click.IntRange(min=64), metavar="N", help="Images on each side of a metric.  [default: 4000]")
 @click.option("--features", type=click.IntRange(min=64), metavar="D", help="Features of an image.  [default: 2048]")
@@ -50,7 +49,7 @@ OF_METHODS = ("train", "methods")  # the stages that measure methods
 @click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N.  [default: cuda where there is one]")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads.  [default: as many as torch takes]")
 @debug_option
-def speed(stage: str, names: tuple[str, ...], preset: str | None, batch: int | None, compiling: Compile, images: int | None,
+def speed(stage: str, names: tuple[str, ...], preset: str | None, batch: int | None, compiling: "Compile", images: int | None,
           features: int | None, full: bool, profile: bool, recipe: str | None, data_root: Path, csv_file: Path | None,
           device: str | None, threads: int | None) -> None:
     """Measure speed and memory on this machine.
