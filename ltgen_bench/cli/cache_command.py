@@ -1,4 +1,4 @@
-"""`ltgen-bench cache ...`: what is kept between commands, and how to clear it."""
+"""`ltgen-bench cache ...`: lists and clears the cache folder."""
 
 from datetime import datetime
 from pathlib import Path
@@ -9,26 +9,25 @@ import click
 from ltgen_bench.cli.common import Commands, debug_option
 
 if TYPE_CHECKING:
-    from ltgen_bench.experiments.cache_folder import Kept
+    from ltgen_bench.core.cache_folder import CacheItem
 
 
 @click.group(cls=Commands)
 def cache() -> None:
-    """Show or clear what is kept between commands."""
+    """List or clear the cache: features, images, classifiers and weights."""
 
 
 @cache.command()
 @debug_option
 def show() -> None:
-    """What is kept, its size and last use, and where it lies."""
+    """List what is in the cache, with size, last use and path."""
     from ltgen_bench.core.files import CACHE_VARIABLE, cache_folder
-    from ltgen_bench.experiments.cache_folder import find_kept
 
     folder = cache_folder()
-    found = find_kept(folder)
+    found = _items(folder)
     _table(found, folder)
     click.echo(f"{folder}  {_amount(found)}", err=True)
-    click.echo(f"To keep it elsewhere, set {CACHE_VARIABLE} to another folder; what is there can be moved along.", err=True)
+    click.echo(f"To put the cache elsewhere, set {CACHE_VARIABLE} to another folder and move its content there.", err=True)
 
 
 @cache.command()
@@ -39,19 +38,19 @@ def show() -> None:
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @debug_option
 def prune(older_than: float | None, kind: str, yes: bool, dry_run: bool) -> None:
-    """Remove what is kept; it is made or fetched again when it is needed.
+    """Remove things from the cache; they are computed or fetched again when needed.
 
-    Files that are not this program's stay, and so does what another command is writing.
+    Files of other programs stay, and so do files that another command is writing.
 
     \b
     ltgen-bench cache prune --older-than 30
     ltgen-bench cache prune --kind images --dry-run
     """
+    from ltgen_bench.core.cache_folder import remove
     from ltgen_bench.core.files import cache_folder
-    from ltgen_bench.experiments.cache_folder import find_kept, remove
 
     folder = cache_folder()
-    chosen = [item for item in find_kept(folder) if item.kind != "unknown" and kind in (item.kind, "all")
+    chosen = [item for item in _items(folder) if item.group != "unknown" and kind in (item.group, "all")
               and (older_than is None or item.older_than(older_than))]
     if not chosen:
         click.echo(f"{folder}  nothing to remove")
@@ -66,7 +65,16 @@ def prune(older_than: float | None, kind: str, yes: bool, dry_run: bool) -> None
         click.echo("nothing removed")
 
 
-def _table(items: "list[Kept]", folder: Path) -> None:
+def _items(folder: Path) -> "list[CacheItem]":
+    """Everything in the cache folder, by the kinds that readers of images and evaluations register."""
+    import ltgen_bench.data.cached_images
+    import ltgen_bench.evaluation.cached_evaluation  # noqa: F401
+    from ltgen_bench.core.cache_folder import cache_items
+
+    return cache_items(folder)
+
+
+def _table(items: "list[CacheItem]", folder: Path) -> None:
     """One line each; in a pipe tab-separated, with bytes and paths."""
     from rich.console import Console
 
@@ -76,25 +84,25 @@ def _table(items: "list[Kept]", folder: Path) -> None:
     console = Console()
     if not console.is_terminal:
         for item in items:
-            click.echo("\t".join((item.kind, item.words, str(item.size), _time(item.used), str(item.path))))
+            click.echo("\t".join((item.group, item.words, str(item.size), _time(item.used), str(item.path))))
         return
     if items:
         heads = (Head("what", "what", number=False), Head("kind", "kind", number=False), Head("size", "size"),
                  Head("last use", "used", number=False), Head("path", "path", number=False))
         rows = tuple(Row(tuple(Cell(text) for text in (
-            item.words, item.kind, _bytes(item.size), _time(item.used), str(item.path.relative_to(folder)))))
+            item.words, item.group, _bytes(item.size), _time(item.used), str(item.path.relative_to(folder)))))
             for item in items)
         click.echo(terminal(Table("cache", "", heads, rows), console.width, not console.no_color))
 
 
-def _amount(items: "list[Kept]") -> str:
+def _amount(items: "list[CacheItem]") -> str:
     """`features: 2 (1.2 GB), images: 1 (3 MB); 1.2 GB in all`."""
     sizes: dict[str, list[int]] = {}
     for item in items:
-        sizes.setdefault(item.kind, []).append(item.size)
+        sizes.setdefault(item.group, []).append(item.size)
     parts = [f"{kind}: {len(own)} ({_bytes(sum(own))})" for kind, own in sizes.items()]
     total = f"; {_bytes(sum(map(sum, sizes.values())))} in all" if len(parts) > 1 else ""
-    return f"{', '.join(parts)}{total}" if parts else "nothing is kept"
+    return f"{', '.join(parts)}{total}" if parts else "the cache is empty"
 
 
 def _bytes(size: int) -> str:

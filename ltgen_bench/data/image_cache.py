@@ -31,6 +31,7 @@ from ltgen_bench.core.files import (
     write_whole,
 )
 from ltgen_bench.core.progress import Progress, Stage
+from ltgen_bench.data.cached_images import IMAGES
 from ltgen_bench.data.image_files import RESIZE_RULE, Marks, Shape, common_shape, read_images
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.data.listing import NAMED, Listing, Part, counted
@@ -145,7 +146,7 @@ def entry_folder(listing: Listing, image_size: int | None) -> Path:
     """Where the entry of a listing lies, or would lie."""
     parts = [] if listing.test_part == "test" else [listing.test_part]
     key = json.dumps([listing.identity, listing.layout, listing.lists, image_size, *parts])
-    return cache_folder() / "images" / hashlib.sha256(key.encode()).hexdigest()[:16]
+    return IMAGES.path(cache_folder() / IMAGES.folder, hashlib.sha256(key.encode()).hexdigest())
 
 
 def find_entry(listing: Listing, image_size: int | None) -> tuple[Entry | None, str]:

@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 from ltgen_bench.core.files import write_whole
 from ltgen_bench.core.progress import Progress
 from ltgen_bench.data.images import ImageSet
+from ltgen_bench.evaluation.cached_evaluation import PREDICTIONS
 from ltgen_bench.evaluation.classifiers.classifier_recipe import ClassifierRecipe
 from ltgen_bench.evaluation.classifiers.classifier_training import predict, train_classifier
 from ltgen_bench.evaluation.measure import NO_CLASSES, NO_HELD_OUT, Scope
@@ -41,7 +42,7 @@ def downstream_predictions(real: ImageSet, synthetic: ImageSet, test: ImageSet, 
     its predictions are kept; None: nowhere.
     """
     sets = {name: images for name, images in training_sets(real, synthetic).items() if name in folders}
-    paths = {name: folder / f"downstream-{prediction_key(sets[name], test, recipe, device)}.safetensors"
+    paths = {name: PREDICTIONS.path(folder, prediction_key(sets[name], test, recipe, device))
              for name, folder in folders.items() if folder is not None}
     found = {name: kept for name, path in paths.items() if (kept := _read(path, len(test), progress)) is not None}
     with progress.stage("downstream", len(sets) * recipe.steps, "steps", done=len(found) * recipe.steps) as stage:

@@ -53,7 +53,7 @@ def test_an_empty_cache_says_so(monkeypatch, tmp_path):
     monkeypatch.setenv("LTGEN_BENCH_CACHE", str(tmp_path / "none"))
     shown = call("show")
     assert (shown.exit_code, shown.stdout) == (0, "")
-    assert "nothing is kept" in shown.stderr
+    assert "the cache is empty" in shown.stderr
     assert "nothing to remove" in call("prune").stdout
     assert not (tmp_path / "none").exists()
 

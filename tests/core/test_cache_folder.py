@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
+import ltgen_bench.data.cached_images
+import ltgen_bench.evaluation.cached_evaluation  # noqa: F401
+from ltgen_bench.core.cache_folder import CacheKind, cache_items, remove
 from ltgen_bench.core.errors import MachineError
 from ltgen_bench.evaluation.features.feature_cache import cached_features
-from ltgen_bench.experiments.cache_folder import find_kept, remove
 
 DAY = 86_400
 HEX = "0123456789abcdef"
@@ -24,7 +26,7 @@ def everything_below(folder):
 
 @pytest.fixture
 def cache(tmp_path):
-    """A cache with one of each kind, as the rooms write them."""
+    """A cache with one of each kind, as their writers do."""
     features, images = tmp_path / "cache" / "features", tmp_path / "cache" / "images"
     (images / HEX).mkdir(parents=True)
     features.mkdir()
@@ -40,7 +42,7 @@ def cache(tmp_path):
 
 
 @pytest.fixture
-def kept_features(cache, make_images, counting_extractor, told):
+def stored_features(cache, make_images, counting_extractor, told):
     images = make_images((10, 10, 10)).images
     with told.stage("features", 30, "images") as stage:
         cached_features(images, counting_extractor, cache / "features", told, stage)
@@ -48,51 +50,51 @@ def kept_features(cache, make_images, counting_extractor, told):
     return folder
 
 
-def test_everything_is_named_with_its_size_by_kind(cache, kept_features):
-    found = [(item.kind, item.words) for item in find_kept(cache)]
+def test_everything_is_named_with_its_size_by_kind(cache, stored_features):
+    found = [(item.group, item.words) for item in cache_items(cache)]
     assert sorted(found) == sorted([
         ("features", "features of counting, 30 images of 1 x 8 x 8"),
         ("features", "features of an earlier version, not read any more"),
         ("images", "/data/photos, 6 images of 3 x 8 x 8 and 2 images of 3 x 8 x 8"),
         ("classifiers", "domain classifier"), ("classifiers", "downstream predictions"),
         ("weights", "weights-inception-2015-12-05-6726825d.pth")])
-    sizes = {item.path.name: item.size for item in find_kept(cache)}
+    sizes = {item.path.name: item.size for item in cache_items(cache)}
     assert 5000 <= sizes[f"downstream-{HEX}.safetensors"] < 20_000
     assert sizes[HEX] >= 8 * 192
 
 
-def test_what_was_never_finished_says_how_far_it_got(cache, kept_features):
-    note = json.loads((kept_features / "note.json").read_text())
+def test_what_was_never_finished_says_how_far_it_got(cache, stored_features):
+    note = json.loads((stored_features / "note.json").read_text())
     note |= {"block": 12, "checksums": ["a", None, "c"]}
-    (kept_features / "note.json").write_text(json.dumps(note))
-    words = {item.path: item.words for item in find_kept(cache)}
-    assert words[kept_features] == "features of counting, 18 of 30 images of 1 x 8 x 8"
-    (kept_features / "note.json").write_text("{")
-    assert "its note cannot be read" in {item.path: item.words for item in find_kept(cache)}[kept_features]
-    (kept_features / "note.json").unlink()
-    assert "no images yet" in {item.path: item.words for item in find_kept(cache)}[kept_features]
+    (stored_features / "note.json").write_text(json.dumps(note))
+    words = {item.path: item.words for item in cache_items(cache)}
+    assert words[stored_features] == "features of counting, 18 of 30 images of 1 x 8 x 8"
+    (stored_features / "note.json").write_text("{")
+    assert "its note cannot be read" in {item.path: item.words for item in cache_items(cache)}[stored_features]
+    (stored_features / "note.json").unlink()
+    assert "no images yet" in {item.path: item.words for item in cache_items(cache)}[stored_features]
     (cache / "images" / HEX / "listing.json").unlink()
-    assert "a reading that was killed, no images yet" in {item.words for item in find_kept(cache)}
+    assert "a reading that was killed, no images yet" in {item.words for item in cache_items(cache)}
 
 
-def test_removing_everything_leaves_the_two_rooms_and_nothing_in_them(cache, kept_features, told):
-    items = find_kept(cache)
+def test_removing_everything_leaves_the_two_folders_and_nothing_in_them(cache, stored_features, told):
+    items = cache_items(cache)
     assert remove(items, told.say) == items
     assert everything_below(cache) == ["features", "images"]
-    assert find_kept(cache) == []
+    assert cache_items(cache) == []
     assert told.messages == []
 
 
-def test_removed_features_are_made_again(cache, kept_features, make_images, counting_extractor, told):
-    remove(find_kept(cache), told.say)
+def test_removed_features_are_made_again(cache, stored_features, make_images, counting_extractor, told):
+    remove(cache_items(cache), told.say)
     with told.stage("features", 30, "images") as stage:
         cached_features(make_images((10, 10, 10)).images, counting_extractor, cache / "features", told, stage)
     assert counting_extractor.seen == 60
 
 
-def test_only_what_is_given_is_removed(cache, kept_features, told):
+def test_only_what_is_given_is_removed(cache, stored_features, told):
     before = everything_below(cache)
-    remove([item for item in find_kept(cache) if item.kind == "images"], told.say)
+    remove([item for item in cache_items(cache) if item.group == "images"], told.say)
     assert everything_below(cache) == [name for name in before if HEX + "/" not in name and name not in (
         f"images/{HEX}", f"images/{HEX}.lock")]
 
@@ -102,19 +104,19 @@ FOREIGN = ["mine.txt", "other/deep/model.pth", "features/model.pth", "features/n
            f"downstream-{HEX}.safetensors"]
 
 
-def test_files_that_are_not_the_programs_are_shown_and_stay(cache, kept_features, told):
+def test_files_that_are_not_the_programs_are_shown_and_stay(cache, stored_features, told):
     for name in FOREIGN:
         (cache / name).parent.mkdir(parents=True, exist_ok=True)
         (cache / name).write_text("dear to me")
-    (kept_features / "thesis.tex").write_text("dear to me")
-    unknown = [item for item in find_kept(cache) if item.kind == "unknown"]
+    (stored_features / "thesis.tex").write_text("dear to me")
+    unknown = [item for item in cache_items(cache) if item.group == "unknown"]
     assert len(unknown) == len(FOREIGN) + 1
     assert all("not of this program" in item.words and item.size > 0 for item in unknown)
-    remove(find_kept(cache), told.say)
+    remove(cache_items(cache), told.say)
     for name in FOREIGN:
         assert (cache / name).read_text() == "dear to me"
-    assert everything_below(kept_features) == ["thesis.tex"]
-    assert [item.kind for item in find_kept(cache) if item.kind not in ("unknown", "images")] == ["features"]
+    assert everything_below(stored_features) == ["thesis.tex"]
+    assert [item.group for item in cache_items(cache) if item.group not in ("unknown", "images")] == ["features"]
 
 
 @pytest.mark.parametrize("name", ["features", "images", f"features/classifier-{2 * HEX}", f"images/{HEX[::-1]}",
@@ -129,26 +131,26 @@ def test_links_are_shown_but_not_followed(cache, tmp_path, told, name):
     if link.is_dir():
         link.rename(tmp_path / "moved")
     link.symlink_to(outside if "." not in name else outside / "features.npy")
-    assert [item.words for item in find_kept(cache) if item.path == link] == [f"{link.name} (a link, not followed)"]
-    remove(find_kept(cache), told.say)
+    assert [item.words for item in cache_items(cache) if item.path == link] == [f"{link.name} (a link, not followed)"]
+    remove(cache_items(cache), told.say)
     assert link.is_symlink()
     assert everything_below(outside) == before
 
 
 def test_the_cache_folder_itself_may_be_a_link(cache, tmp_path, told):
     (tmp_path / "link").symlink_to(cache)
-    assert len(find_kept(tmp_path / "link")) == len(find_kept(cache)) == 5
-    remove(find_kept(tmp_path / "link"), told.say)
+    assert len(cache_items(tmp_path / "link")) == len(cache_items(cache)) == 5
+    remove(cache_items(tmp_path / "link"), told.say)
     assert everything_below(cache) == ["features", "images"]
 
 
-def test_what_another_command_writes_stays(cache, kept_features, told):
-    with FileLock(kept_features / ".lock"), FileLock(cache / "images" / f"{HEX}.lock"):
-        removed = remove(find_kept(cache), told.say)
+def test_what_another_command_writes_stays(cache, stored_features, told):
+    with FileLock(stored_features / ".lock"), FileLock(cache / "images" / f"{HEX}.lock"):
+        removed = remove(cache_items(cache), told.say)
     assert len(removed) == 4
     assert len(told.messages) == 2
     assert all("is being written by another command; it stays" in message for message in told.messages)
-    assert (kept_features / "features.npy").is_file()
+    assert (stored_features / "features.npy").is_file()
     assert (cache / "images" / HEX / "train.npy").is_file()
 
 
@@ -157,32 +159,32 @@ def test_a_file_that_is_being_written_stays_for_a_day(cache, told):
     partial = cache / "features" / "weights-inception-2015-12-05-6726825d.pth.00ff.partial"
     for path in (part, partial):
         path.write_bytes(b"half")
-    assert sorted(item.path for item in find_kept(cache) if item.kind == "unknown") == [part, partial]
+    assert sorted(item.path for item in cache_items(cache) if item.group == "unknown") == [part, partial]
     for path in (part, partial):
         os.utime(path, (time.time() - 2 * DAY,) * 2)
-    found = {item.path: item for item in find_kept(cache)}
-    assert [found[path].kind for path in (part, partial)] == ["classifiers", "weights"]
+    found = {item.path: item for item in cache_items(cache)}
+    assert [found[path].group for path in (part, partial)] == ["classifiers", "weights"]
     assert found[part].words == "a file that was never finished"
     remove([found[part], found[partial]], told.say)
     assert not part.exists()
     assert not partial.exists()
 
 
-def test_last_use_is_the_last_hit_of_features(cache, kept_features, make_images, counting_extractor, told):
-    for path in (kept_features, *kept_features.iterdir()):
+def test_last_use_is_the_last_hit_of_features(cache, stored_features, make_images, counting_extractor, told):
+    for path in (stored_features, *stored_features.iterdir()):
         os.utime(path, (time.time() - 40 * DAY,) * 2)
-    (item,) = (item for item in find_kept(cache) if item.path == kept_features)
+    (item,) = (item for item in cache_items(cache) if item.path == stored_features)
     assert item.older_than(39.0)
     assert not item.older_than(41.0)
     with told.stage("features", 30, "images") as stage:
         cached_features(make_images((10, 10, 10)).images, counting_extractor, cache / "features", told, stage)
     assert counting_extractor.seen == 30
-    (item,) = (item for item in find_kept(cache) if item.path == kept_features)
+    (item,) = (item for item in cache_items(cache) if item.path == stored_features)
     assert not item.older_than(0.01)
 
 
-def test_where_nothing_was_kept_there_is_nothing(tmp_path, told):
-    assert find_kept(tmp_path / "none") == []
+def test_where_nothing_was_stored_there_is_nothing(tmp_path, told):
+    assert cache_items(tmp_path / "none") == []
     assert remove([], told.say) == []
 
 
@@ -192,13 +194,14 @@ def test_a_file_that_the_system_does_not_let_go_is_named(cache, told, monkeypatc
 
     monkeypatch.setattr(type(cache), "unlink", refused)
     with pytest.raises(MachineError, match=r"could not be removed: Permission denied\."):
-        remove(find_kept(cache), told.say)
+        remove(cache_items(cache), told.say)
 
 
 def test_listing_the_cache_imports_nothing_heavy():
-    program = ("import sys\nfrom pathlib import Path\nfrom ltgen_bench.experiments.cache_folder import find_kept\n"
-               "find_kept(Path('none'))\n"
-               "print([name for name in ('torch', 'numpy', 'pandas') if name in sys.modules])")
+    program = ("import sys\nfrom pathlib import Path\nimport ltgen_bench.evaluation.cached_evaluation\n"
+               "from ltgen_bench.core.cache_folder import cache_items\n"
+               "cache_items(Path('none'))\n"
+               "print([name for name in ('torch', 'diffusers', 'pandas') if name in sys.modules])")
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
@@ -207,11 +210,20 @@ def test_a_damaged_classifier_and_the_lock_of_one_are_known(cache, told):
     name = f"classifier-01234567-{HEX}.safetensors"
     for left in (f"{name}.damaged", f"{name}.damaged1", f"{name}.lock"):
         (features / left).write_bytes(b"x")
-    found = {item.path.name: item for item in find_kept(cache)}
-    assert {found[f"{name}.{left}"].kind for left in ("damaged", "damaged1", "lock")} == {"classifiers"}
+    found = {item.path.name: item for item in cache_items(cache)}
+    assert {found[f"{name}.{left}"].group for left in ("damaged", "damaged1", "lock")} == {"classifiers"}
     assert "set aside" in found[f"{name}.damaged"].words
     with FileLock(features / f"{name}.lock"):
         assert remove([found[name], found[f"{name}.lock"]], told.messages.append) == []
     assert len(told.messages) == 2
     remove(list(found.values()), told.messages.append)
     assert not list(features.glob("classifier*"))
+
+
+def test_a_kind_names_its_files_and_knows_them_again(tmp_path):
+    kind = CacheKind("features", "features", "{name}-of-{hex8}.npy", "an example", lock="beside")
+    path = kind.path(tmp_path, "a.b", 3 * "01234567")
+    assert path == tmp_path / "a.b-of-01234567.npy"
+    assert kind.gives(path.name)
+    assert not any(map(kind.gives, ("-of-01234567.npy", "a-of-0123456.npy", "a-of-0123456g.npy", "a-of-01234567xnpy")))
+    assert kind.lock_of(path) == tmp_path / "a.b-of-01234567.npy.lock"

@@ -21,6 +21,7 @@ from ltgen_bench.core.files import file_sha256, set_aside, turn_to_make
 from ltgen_bench.core.progress import Progress
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet
+from ltgen_bench.evaluation.cached_evaluation import CLASSIFIER
 from ltgen_bench.evaluation.classifiers.classifier_networks import FEATURES
 from ltgen_bench.evaluation.classifiers.classifier_recipe import (
     LARGE_IMAGE,
@@ -74,7 +75,7 @@ def domain_classifier(dataset: LongTailDataset, *, device: str, folder: Path, we
     if content == SHIPPED_FOR and steps is None:
         return _shipped(dataset, device)
     recipe = recipe if steps is not None else fitted_to(recipe, len(reference))
-    path = folder / f"classifier-{recipe.digest}-{content[:16]}.safetensors"
+    path = CLASSIFIER.path(folder, recipe.digest, content)
     state = _agreed(path, reference, recipe, dataset.num_classes, device, progress)
     sha256 = tensors_sha256(state)
     net = _with_weights(state, recipe, dataset, device)

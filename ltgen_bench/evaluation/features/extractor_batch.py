@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 
 from ltgen_bench.core.files import write_text
 from ltgen_bench.core.progress import Progress
+from ltgen_bench.evaluation.cached_evaluation import BATCH_SIZE
 from ltgen_bench.evaluation.extractors import Extractor
 from ltgen_bench.evaluation.features.feature_cache import feature_file
 from ltgen_bench.evaluation.features.feature_file import BLOCK
@@ -48,7 +49,7 @@ def _found(extractor: Extractor, images: UInt8[np.ndarray, "N C H W"], folder: P
     kind = torch.cuda.get_device_name(place) if place.type == "cuda" else f"cpu, threads {torch.get_num_threads()}"
     about = {"extractor": extractor.name, "weights": extractor.weights_id, "precision": extractor.precision, "device": kind,
              "shape": list(images.shape[1:])}
-    note = folder / f"batch-{extractor.name}-{hashlib.sha256(repr(about).encode()).hexdigest()[:16]}.json"
+    note = BATCH_SIZE.path(folder, extractor.name, hashlib.sha256(repr(about).encode()).hexdigest())
     known = _noted(note)
     for size in (known, extractor.batch_size):
         if size is not None and _kept(_with(extractor, size), images, folder):

@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 from ltgen_bench.core.errors import MachineError
 from ltgen_bench.core.files import turn_to_write
 from ltgen_bench.core.progress import Progress, Stage
+from ltgen_bench.evaluation.cached_evaluation import FEATURES
 from ltgen_bench.evaluation.extractors import Extractor, Features
 from ltgen_bench.evaluation.features.feature_file import About, FeatureFile
 from ltgen_bench.runtime.distributed import SINGLE_PROCESS, Ranks
@@ -51,7 +52,7 @@ def made_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, fo
 def feature_file(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, folder: Path) -> FeatureFile:
     """The file in `folder` for these features, whole, in parts or not there."""
     about = about_features(images, extractor)
-    return FeatureFile(folder / f"{extractor.name}-{about.key[:32]}", about, feature_dim=extractor.feature_dim,
+    return FeatureFile(FEATURES.path(folder, extractor.name, about.key), about, feature_dim=extractor.feature_dim,
                        has_logits=extractor.has_logits)
 
 
