@@ -1,4 +1,4 @@
-"""`ltgen-bench speed`: how fast this machine does it, beside plain references of the same run."""
+"""`ltgen-bench speed`: how fast training, sampling and evaluation are on this machine."""
 
 import math
 import os
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from ltgen_bench.config.schema import Compile, RunConfig
     from ltgen_bench.core.progress import Progress
     from ltgen_bench.experiments.pipeline import Plan
-    from ltgen_bench.experiments.speed.profile import Kernel
-    from ltgen_bench.experiments.speed.rows import SpeedRow
+    from ltgen_bench.experiments.speed.kernel_profile import Kernel
+    from ltgen_bench.experiments.speed.speed_rows import SpeedRow
     from ltgen_bench.report.table import Table
 
 BUSY = 0.3  # load of a core, before anything is measured
@@ -41,7 +41,7 @@ OF_METHODS = ("train", "methods")  # the stages that measure methods
               help="torch.compile of the training loop, as train.compile; auto: on CUDA.")
 @click.option("--images", type=click.IntRange(min=64), metavar="N", help="Images on each side of a metric.  [default: 4000]")
 @click.option("--features", type=click.IntRange(min=64), metavar="D", help="Features of an image.  [default: 2048]")
-@click.option("--full", is_flag=True, help="The metrics' sizes of the targets: 10,000 images, 100 classes, 50,000 x 50,000 once.")
+@click.option("--full", is_flag=True, help="Metrics of 10,000 images and 100 classes, and k-NN metrics of 50,000 x 50,000 once.")
 @click.option("--profile", is_flag=True, help="Also which kernels take the time of a training step.")
 @click.option("--recipe", metavar="DATASET/METHOD|FILE", help="Also what this recipe will take here.")
 @click.option("--data-root", type=FOLDER, default=Path("data"), show_default=True, help="Where the recipe's data set lies.")
@@ -54,9 +54,9 @@ def speed(stage: str, names: tuple[str, ...], preset: str | None, batch: int | N
           device: str | None, threads: int | None) -> None:
     """Measure speed and memory on this machine.
 
-    Each figure stands beside a plain reference that ran in the same minutes, so that the ratio holds on any machine. Of two
-    CPU cores train, sample and methods take about five minutes each, and evaluate two; on a machine that is busy with other
-    things the figures say little.
+    Training images/s, memory and operations under a method; images/s of sampling; seconds and memory of metrics and images/s of
+    Inception; the cost of training under each method. Of two CPU cores train, sample and methods take about five minutes each,
+    and evaluate two. Figures of a machine that is busy with other things say little.
 
     \b
     ltgen-bench speed --stage train --profile
@@ -89,7 +89,7 @@ def speed(stage: str, names: tuple[str, ...], preset: str | None, batch: int | N
     import torch
 
     from ltgen_bench.core.files import write_text
-    from ltgen_bench.experiments.speed.rows import comma_separated
+    from ltgen_bench.experiments.speed.speed_rows import comma_separated
     from ltgen_bench.runtime.device import choose_device, hardware, versions
     from ltgen_bench.runtime.precision import exact_float32
 
@@ -110,7 +110,7 @@ def speed(stage: str, names: tuple[str, ...], preset: str | None, batch: int | N
         write_text(csv_file, comma_separated(rows, {**machine, **versions()}))
         click.echo(f" csv      {csv_file}")
     if profile:
-        from ltgen_bench.experiments.speed.profile import kernels_csv, profiled
+        from ltgen_bench.experiments.speed.kernel_profile import kernels_csv, profiled
 
         with exact_float32():
             kernels = profiled(conditions, progress)
@@ -176,42 +176,19 @@ def _print(table: "Table", out: "Console") -> None:
 def _table(rows: "Sequence[SpeedRow]", machine: dict[str, Any], packages: dict[str, str]) -> "Table":
     from ltgen_bench.report.table import Cell, Head, Row, Table
 
-    heads = (Head("", "what", number=False), Head("ours", "value"), Head("reference", "reference"), Head("ratio", "ratio"),
-             Head("met", "met", number=False), Head("target", "target"), Head("memory", "memory_mb"),
-             Head("its memory", "reference_memory_mb"), Head("size", "size", number=False),
-             Head("reference is", "against", number=False))
+    heads = (Head("", "what", number=False), Head("figure", "value"), Head("compared", "ratio", number=False),
+             Head("memory", "memory_mb"), Head("size", "size", number=False))
     body = tuple(Row(tuple(Cell(text) for text in _cells(row))) for row in rows)
-    notes = [f"{row.what}: the result differs by {row.difference:.1g} from that of {row.against}; {row.tolerance:g} is allowed."
-             for row in rows if not row.agrees]
-    notes += _elsewhere(rows) + _without_bf16(rows)
+    notes = []
     if machine["load"] > BUSY * machine["cpu_count"]:
         notes.append(f"The machine was busy with other things (load {machine['load']} on {machine['cpu_count']} cores): the "
                      "figures say little.")
     where = machine["device_name"] if machine["device"] == "cuda" else machine["cpu"]
     threads = f"{machine['threads']} {'thread' if machine['threads'] == 1 else 'threads'}"
-    notes += ["Memory is the peak beyond the input, of a network with all that it takes; ratios say how many times as fast ours "
-              "is, or as small.",
+    notes += ["Memory is the peak beyond the input: of training, a network with gradients, optimiser and average.",
               f"{where}, {threads}, {machine['system']}; "
               f"{', '.join(f'{name} {version}' for name, version in packages.items())}."]
     return Table("speed", "", heads, body, tuple(notes))
-
-
-def _elsewhere(rows: "Sequence[SpeedRow]") -> list[str]:
-    """At which sizes the targets of rows of other sizes were set, a sentence for each size."""
-    sizes: dict[str, list[str]] = {}
-    for row in rows:
-        if row.target is not None and row.target.elsewhere:
-            sizes.setdefault(row.target.elsewhere, []).append(row.what)
-    return [f"{', '.join(dict.fromkeys(whats))}: the target is for {size}." for size, whats in sizes.items()]
-
-
-def _without_bf16(rows: "Sequence[SpeedRow]") -> list[str]:
-    """Why a target of training may be out of reach, in a sentence where one is."""
-    products = {row.what for row in rows if row.unit == "TFLOP/s"}
-    if products != {"float32 products"} or all(row.met is not False for row in rows):
-        return []
-    return ["This device has no bf16 instructions, with which the targets of training were set; how near float32 is to its own "
-            "limit, matrix products and nothing else, says 'of peak'."]
 
 
 def _kernels(kernels: "Sequence[Kernel]", width: int) -> "Table":
@@ -219,23 +196,16 @@ def _kernels(kernels: "Sequence[Kernel]", width: int) -> "Table":
 
     heads = (Head("step of", "loop", number=False), Head("ms", "ms"), Head("%", "percent"), Head("calls", "calls"),
              Head("kernel", "kernel", number=False))
-    body = tuple(Row(tuple(map(Cell, (f"{kernel.method}, {kernel.loop}", f"{kernel.ms:,.1f}", f"{kernel.percent:.1f}",
+    body = tuple(Row(tuple(map(Cell, (kernel.method, f"{kernel.ms:,.1f}", f"{kernel.percent:.1f}",
                                       f"{kernel.calls:,.0f}", kernel.kernel[:width])))) for kernel in kernels)
     return Table("profile", "", heads, body, ("ms, calls and % of one step, without what a kernel calls.",))
 
 
 def _cells(row: "SpeedRow") -> tuple[str, ...]:
-    met = {True: "yes", False: "NO", None: ""}[row.met]
-    short = "prdc" if "prdc" in row.against else row.against.partition(" (")[0]
-    return (f"{row.what} / {short}" if short else row.what, _figure(row.value, row.unit), _figure(row.reference, row.unit),
-            _times(row.ratio), met, row.target_words, _figure(row.memory_mb, "MB"), _figure(row.reference_memory_mb, "MB"),
-            row.size, row.against)
+    compared = "" if math.isnan(row.ratio) else f"{row.value / row.reference:.2f} x {row.against}"
+    return row.what, _figure(row.value, row.unit), compared, _figure(row.memory_mb, "MB"), row.size
 
 
 def _figure(value: float, unit: str) -> str:
     unit = unit.replace("images", "img")
     return "" if math.isnan(value) else f"{value:,.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
-
-
-def _times(ratio: float) -> str:
-    return "" if math.isnan(ratio) else f"{ratio:.2f} x"

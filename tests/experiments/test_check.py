@@ -28,7 +28,7 @@ from ltgen_bench.evaluation.metrics import balls, fid, inception_score, kid
 from ltgen_bench.experiments.check import closed_forms, evaluator_findings, run_checks, weights
 from ltgen_bench.experiments.check import machine_findings as machine
 from ltgen_bench.experiments.check.finding import Finding, Machine, at_least, at_most, near, note
-from ltgen_bench.experiments.speed.jobs import untrained_inception
+from ltgen_bench.experiments.speed.evaluator_rates import untrained_inception
 
 
 @pytest.fixture(scope="module")

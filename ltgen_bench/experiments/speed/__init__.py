@@ -1,6 +1,6 @@
-"""How fast this program is on this machine, beside plain references measured in the same run.
+"""How fast training, sampling and evaluation are on this machine, and how much memory they take.
 
-STAGES has the stages by name. A stage measures its jobs, each in a process of its own, and returns rows.
+STAGES has the stages by name. A stage makes its measurements, each in a process of its own, and returns rows.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from ltgen_bench.core.registry import Registry
 if TYPE_CHECKING:
     from ltgen_bench.core.progress import Progress
     from ltgen_bench.experiments.speed.conditions import Conditions
-    from ltgen_bench.experiments.speed.rows import SpeedRow
+    from ltgen_bench.experiments.speed.speed_rows import SpeedRow
 
 STAGES: "Registry[Callable[[Conditions, Progress], list[SpeedRow]]]" = Registry("stage", "")
 STAGES.add("train", "ltgen_bench.experiments.speed.training_rates:train_stage")

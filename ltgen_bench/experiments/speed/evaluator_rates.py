@@ -1,82 +1,110 @@
-"""The stage `evaluate`: metrics on given features, and an extractor's loop."""
+"""The stage `evaluate`: metrics of given features, and the features of Inception."""
 
+import math
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
+from jaxtyping import Float32
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from ltgen_bench.core.progress import Progress
-from ltgen_bench.experiments.speed.conditions import FULL, WIDTH, Conditions, Sizes
-from ltgen_bench.experiments.speed.process import Measured, measured
-from ltgen_bench.experiments.speed.rows import SpeedRow, Target
+from ltgen_bench.core.progress import SILENT, Progress
+from ltgen_bench.evaluation.extractors.inception import Inception
+from ltgen_bench.evaluation.features.feature_cache import cached_features
+from ltgen_bench.evaluation.measure import Scope, Sides, measure
+from ltgen_bench.evaluation.metrics import DEFAULT, METRICS, Settings, Side
+from ltgen_bench.evaluation.metrics.balls import neighbour_scores
+from ltgen_bench.evaluation.metrics.fid import frechet_distance
+from ltgen_bench.experiments.speed.conditions import Conditions
+from ltgen_bench.experiments.speed.own_process import Measured, in_own_process, measured
+from ltgen_bench.experiments.speed.speed_rows import SpeedRow
 
-PRDC, FIDELITY = "whole matrices in float64 (prdc's way)", "torch-fidelity"
+STAGE = "evaluate"
+K = 5
+FEW = 64  # images of the call that warms up
+LAYERS = ["2048", "logits_unbiased"]
 
 
 def evaluate_stage(conditions: Conditions, progress: Progress) -> list[SpeedRow]:
-    """k-NN metrics, FID, metrics of every class and Inception features, beside torch-fidelity's and plain ones."""
+    """Seconds and memory of the k-NN metrics, FID and the metrics of every class, and Inception's images/s."""
     sizes = conditions.sizes
-    with progress.stage("speed", 8 + bool(sizes.wide), "measurements") as stage:
-        def run(job: str, **inputs: object) -> Measured:
-            stage.advance(0, job.replace("_", ", "))
-            found = measured(job, inputs, conditions.threads)
-            stage.advance(1)
-            return found
-
-        return [*_neighbours(run, sizes), _frechet(run, sizes), _classes(run, sizes), _inception(run, sizes, conditions.device)]
-
-
-Run = Callable[..., Measured]
-
-
-def _neighbours(run: Run, sizes: Sizes) -> list[SpeedRow]:
-    """Time beside both references, and memory; at full size once more, without a reference."""
-    input_ = {"images": sizes.images, "features": sizes.features}
-    size = _square(sizes.images, sizes.features)
-    elsewhere = "" if sizes.features == WIDTH else f"{WIDTH:,} features"
-    ours, plain, fidelity = (run(job, **input_) for job in ("neighbours", "neighbours_prdc", "neighbours_fidelity"))
-    rows = [_beside("k-NN", size, ours, plain, PRDC, Target("ratio", ">=", 3.0, elsewhere), tolerance=1e-3),
-            _beside("k-NN", size, ours, fidelity, f"{FIDELITY} (precision and recall)",
-                    Target("ratio", ">=", 1.3, elsewhere), tolerance=1e-3),
-            SpeedRow("evaluate", "k-NN memory", size, "MB", ours.memory_mb,
-                     None if sizes.wide else Target("value", "<=", 2500.0, _square(FULL.wide, WIDTH)), PRDC, plain.memory_mb)]
+    square = f"{sizes.images:,} x {sizes.images:,} x {sizes.features:,}"
+    jobs: list[tuple[str, str, Callable[..., Measured], tuple[Any, ...]]] = [
+        ("k-NN", square, neighbours, (sizes.images, sizes.features)), ("FID", square, frechet, (sizes.images, sizes.features)),
+        ("class metrics", f"{sizes.classes} classes x {sizes.per_class} x {sizes.features:,}", class_metrics,
+         (sizes.classes, sizes.per_class, sizes.features)),
+        ("Inception", f"{sizes.inception:,} images on {conditions.device}", inception, (sizes.inception, conditions.device))]
     if sizes.wide:
-        size = _square(sizes.wide, sizes.features)
-        large = run("neighbours", images=sizes.wide, features=sizes.features)
-        rows += [SpeedRow("evaluate", "k-NN", size, "s", large.seconds, memory_mb=large.memory_mb),
-                 SpeedRow("evaluate", "k-NN memory", size, "MB", large.memory_mb, Target("value", "<=", 2500.0, elsewhere))]
+        jobs.append(("k-NN", f"{sizes.wide:,} x {sizes.wide:,} x {sizes.features:,}", neighbours, (sizes.wide, sizes.features)))
+    rows = []
+    with progress.stage("speed", len(jobs), "measurements") as stage:
+        for what, size, job, inputs in jobs:
+            stage.advance(0, what)
+            found = in_own_process(job, conditions.threads, *inputs)
+            rows.append(SpeedRow(STAGE, what, size, "images/s", sizes.inception / found.seconds, memory_mb=found.memory_mb)
+                        if job is inception else SpeedRow(STAGE, what, size, "s", found.seconds, memory_mb=found.memory_mb))
+            stage.advance(1)
     return rows
 
 
-def _frechet(run: Run, sizes: Sizes) -> SpeedRow:
-    input_ = {"images": sizes.images, "features": sizes.features}
-    return _beside("FID", _square(sizes.images, sizes.features), run("frechet", **input_), run("frechet_fidelity", **input_),
-                   FIDELITY, Target("ratio", ">=", 1.0), tolerance=1e-6, relative=True)
+def normal_features(count: int, width: int, seed: int) -> Float32[np.ndarray, "N D"]:
+    """Standard normal features; the time of a metric does not depend on what they are."""
+    return np.random.default_rng(seed).standard_normal((count, width), dtype=np.float32)
 
 
-def _classes(run: Run, sizes: Sizes) -> SpeedRow:
-    """The target is 60 s for 100 classes of 500 images, and in proportion for fewer."""
-    found = run("classes", classes=sizes.classes, per_class=sizes.per_class, features=sizes.features)
-    return SpeedRow("evaluate", "class metrics", f"{sizes.classes} classes x {sizes.per_class} x {sizes.features:,}", "s",
-                    found.seconds, Target("value", "<=", 60.0 * sizes.classes / FULL.classes), memory_mb=found.memory_mb)
+def neighbours(images: int, features: int) -> Measured:
+    """Precision, recall, density and coverage of two sets of so many images."""
+    first, second = normal_features(images, features, 0), normal_features(images, features, 1)
+    neighbour_scores(first[:FEW], second[:FEW], K)
+    return measured(lambda: neighbour_scores(first, second, K))
 
 
-def _inception(run: Run, sizes: Sizes, device: str) -> SpeedRow:
-    input_ = {"images": sizes.inception, "device": device}
-    return _beside("Inception", f"{sizes.inception:,} images on {device}", run("inception", **input_),
-                   run("inception_fidelity", **input_), FIDELITY, Target("ratio", ">=", 1.4), tolerance=1e-4, relative=True,
-                   images=sizes.inception)
+def frechet(images: int, features: int) -> Measured:
+    """FID of two sets of so many images, from their features."""
+    first, second = normal_features(images, features, 0), normal_features(images, features, 1)
+    frechet_distance(first[:FEW], second[:FEW])
+    return measured(lambda: frechet_distance(first, second))
 
 
-def _beside(what: str, size: str, ours: Measured, theirs: Measured, against: str, target: Target, *, tolerance: float,
-            relative: bool = False, images: int | None = None) -> SpeedRow:
-    """A row with its reference, in seconds or with `images` in images/s; the results of both are compared as far as the
-    reference has them."""
-    first, second = (np.array(found.values[:min(len(ours.values), len(theirs.values))]) for found in (ours, theirs))
-    difference = np.abs(first - second).max() / (np.abs(second).max() if relative else 1)
-    value, reference = (found.seconds if images is None else images / found.seconds for found in (ours, theirs))
-    return SpeedRow("evaluate", what, size, "s" if images is None else "images/s", value, target, against, reference,
-                    float(difference), tolerance, ours.memory_mb, theirs.memory_mb)
+def class_metrics(classes: int, per_class: int, features: int) -> Measured:
+    """Every default metric that has a value for each class, with its baseline scores; equally many images of every kind."""
+    labels = np.repeat(np.arange(classes), per_class)
+    sides = Sides(*(Side(normal_features(len(labels), features, seed), labels,
+                         np.eye(classes, dtype=np.float32)[labels]) for seed in range(4)))
+    scopes = [Scope("class", "class", (label,), label, f"class {label}") for label in range(classes)]
+    metrics = [METRICS[name] for name in DEFAULT if "class" in METRICS[name].scopes and "training" not in METRICS[name].needs]
+    with SILENT.stage("metrics", classes, "classes") as stage:
+        return measured(lambda: measure(metrics, sides, scopes, Settings(k=K), stage))
 
 
-def _square(images: int, features: int) -> str:
-    return f"{images:,} x {images:,} x {features:,}"
+def inception(images: int, device: str) -> Measured:
+    """Inception features and logits of 32 x 32 images, written into an empty cache, with untrained weights."""
+    pixels = np.random.default_rng(0).integers(0, 256, (images, 3, 32, 32), dtype=np.uint8)
+    extractor = Inception(untrained_inception().state_dict(), "untrained", device)
+    extractor(pixels[:2])
+    with tempfile.TemporaryDirectory() as folder, SILENT.stage("features", images, "images") as stage:
+        return measured(lambda: cached_features(pixels, extractor, Path(folder), SILENT, stage), device)
+
+
+class _Untrained(FeatureExtractorInceptionV3):
+    """torch-fidelity's network with its first weights, whatever the file holds that it insists on reading."""
+
+    def load_state_dict(self, *arguments: Any, **more: Any) -> Any:
+        return None
+
+
+def untrained_inception() -> FeatureExtractorInceptionV3:
+    """Inception-v3 with random weights that keep the size of what passes through, so that no number is denormal."""
+    with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        path = Path(folder) / "none.pth"
+        torch.save({}, path)
+        net = _Untrained("inception-v3-compat", LAYERS, feature_extractor_weights_path=str(path))
+    with torch.no_grad():
+        for name, weights in net.named_parameters():
+            if name.endswith("conv.weight"):
+                weights *= math.sqrt(6)
+    return net

@@ -11,11 +11,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from ltgen_bench.core.progress import Progress
 from ltgen_bench.experiments.speed.conditions import Conditions
-from ltgen_bench.experiments.speed.loops import fast_loop, plain_loop
-from ltgen_bench.experiments.speed.plain import LOSSES
-from ltgen_bench.experiments.speed.setting import loop_config
-from ltgen_bench.experiments.speed.training_rates import METHODS
-from ltgen_bench.training.cost import forked
+from ltgen_bench.experiments.speed.speed_setting import loop_config, random_images
+from ltgen_bench.experiments.speed.training_rates import CPU_BATCH, CUDA_BATCH, METHODS
+from ltgen_bench.training.cost import forked, probing
 
 TOP, WARM_UP, STEPS = 15, 2, 3
 
@@ -25,7 +23,6 @@ class Kernel:
     """An operation of the CPU, or a kernel of the CUDA device: calls and ms of a step without what it calls, and its share."""
 
     method: str
-    loop: str  # ours, plain
     kernel: str
     calls: float
     ms: float
@@ -33,22 +30,20 @@ class Kernel:
 
 
 def profiled(conditions: Conditions, progress: Progress) -> list[Kernel]:
-    """The TOP kernels of each method's step, ours and where there is one of the plain loop, largest first."""
-    device = torch.device(conditions.device)
+    """The TOP kernels of each method's training step, largest first."""
+    device, batch = torch.device(conditions.device), conditions.batch_size(CPU_BATCH, CUDA_BATCH)
     found: list[Kernel] = []
     names = conditions.methods or METHODS
     with progress.stage("profile", len(names), "methods") as stage:
         for name in names:
-            config = loop_config(name, conditions.preset, conditions.batch_size, **{"train.compile": conditions.compile})
-            for loop, make in (("ours", fast_loop), ("plain", plain_loop)):
-                if loop == "ours" or name in LOSSES:
-                    stage.advance(0, f"{name}, {loop}")
-                    found += _kernels(name, loop, make(config, device).step, device)
+            stage.advance(0, name)
+            config = loop_config(name, conditions.preset, batch, **{"train.compile": conditions.compile})
+            found += _kernels(name, probing(config, random_images(), device, batch).step, device)
             stage.advance(1)
     return found
 
 
-def _kernels(method: str, loop: str, step: Callable[[], object], device: torch.device) -> list[Kernel]:
+def _kernels(method: str, step: Callable[[], object], device: torch.device) -> list[Kernel]:
     cuda = device.type == "cuda"
     with forked(device):
         for _ in range(WARM_UP):
@@ -64,7 +59,7 @@ def _kernels(method: str, loop: str, step: Callable[[], object], device: torch.d
     calls = {event.key: event.count / STEPS for event in events}
     whole = sum(times.values())
     largest = sorted(times, key=lambda key: times[key], reverse=True)[:TOP]
-    return [Kernel(method, loop, key, calls[key], times[key], 100 * times[key] / whole) for key in largest]
+    return [Kernel(method, key, calls[key], times[key], 100 * times[key] / whole) for key in largest]
 
 
 def kernels_csv(kernels: Sequence[Kernel]) -> str:

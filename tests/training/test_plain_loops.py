@@ -5,15 +5,25 @@ import math
 import numpy as np
 import pytest
 import torch
+from benchmarks.plain_references import (
+    EMA_DECAY,
+    LOSSES,
+    PlainLoop,
+    first_noise,
+    loss_of,
+    plain_cbdm,
+    plain_ddpm,
+    plain_prdc,
+    plain_sampling,
+    wake,
+)
 
-from ltgen_bench.diffusion.draws import Draws
-from ltgen_bench.diffusion.guidance import Guidance
-from ltgen_bench.experiments.speed import loops
-from ltgen_bench.experiments.speed.jobs import JOBS
-from ltgen_bench.experiments.speed.loops import first_noise, loss_of, our_sampling, sampled_network, sampling_of
-from ltgen_bench.experiments.speed.plain import EMA_DECAY, LOSSES, PlainLoop, plain_cbdm, plain_ddpm, plain_sampling
-from ltgen_bench.experiments.speed.setting import COUNTS, loop_config, wake
+from ltgen_bench.diffusion.draws import Draws, image_seed
+from ltgen_bench.diffusion.guidance import Guidance, guided
+from ltgen_bench.experiments.speed.sampler_rates import drawing, sampled_network, sampling_of
+from ltgen_bench.experiments.speed.speed_setting import COUNTS, SHAPE, loop_config
 from ltgen_bench.methods.base import Batch
+from ltgen_bench.sampling.draw import solve
 from ltgen_bench.training.cost import DecidedDraws, flops_per_image, probing
 
 CPU = torch.device("cpu")
@@ -80,14 +90,6 @@ class TestTraining:
             counts[dropped] = counter.get_total_flops() / 2
         assert 0.1 * counts[True] + 0.9 * counts[False] == pytest.approx(flops_per_image(config, data, CPU), rel=1e-6)
 
-    def test_the_jobs_return_losses_that_agree(self, monkeypatch):
-        monkeypatch.setattr(loops, "MEMORY_STEPS", 1)
-        inputs = {"method": "cbdm", "preset": "digits", "batch": 2, "device": "cpu"}
-        ours, plain = (JOBS[job](**inputs)() for job in ("train_ours", "train_plain"))
-        assert len(ours) == len(plain) == loops.AGREED_STEPS
-        assert ours == pytest.approx(plain, rel=BF16)
-        assert plain[0] > 1.05, "a network that is awake predicts something, here something wrong"
-
 
 def apart(first, second):
     """The distance of two sets of weights, relative to the length of the second."""
@@ -141,22 +143,45 @@ class TestLosses:
 class TestSampling:
     @pytest.mark.parametrize("omega", [0.0, 1.5])
     def test_ours_draws_what_the_plain_sampler_draws(self, omega):
-        inputs = {"omega": omega, "preset": "digits", "batch": 2, "steps": 4, "device": "cpu"}
-        plain = np.array(JOBS["draw_plain"](**inputs)())
-        assert len(plain) == loops.AGREED_IMAGES * 3 * 32 * 32
-        for precision, bound in (("float32", 1e-5), ("bf16", 0.05)):
-            ours = np.array(JOBS["draw_ours"](**inputs, precision=precision)())
-            assert np.abs(ours - plain).max() / np.abs(plain).max() < bound
+        net = sampled_network("digits", CPU)
+        wake(net)
+        sampling = sampling_of(omega, "float32", 2, 4, CPU)
+        plain = plain_sampling(net, *first_noise(sampling), len(COUNTS), omega, 4)
+        denoiser = guided(net, Guidance(omega), net.null_label)
+        seeds = [image_seed(sampling.config.seed, number) for number in range(2)]
+        for dtype, bound in ((torch.float32, 1e-5), (torch.bfloat16, 0.05)):
+            with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+                ours = solve(denoiser, torch.tensor([0, 1]), seeds, SHAPE, sampling.config, CPU)
+            assert float((ours - plain).abs().max() / plain.abs().max()) < bound
 
     @pytest.mark.parametrize(("omega", "ours", "plain"), [(1.5, [8, 8], [4, 4, 4, 4]), (0.0, [4, 4], [4, 4])])
-    def test_guidance_is_one_doubled_batch_or_two_calls_and_is_left_out_at_zero(self, omega, ours, plain, monkeypatch):
+    def test_guidance_is_one_doubled_batch_or_two_calls_and_is_left_out_at_zero(self, omega, ours, plain):
         net = sampled_network("digits", CPU)
         seen = []
         net.register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
         sampling = sampling_of(omega, "float32", 4, 2, CPU)
-        our_sampling(net, sampling)()
+        drawing(net, sampling)()
         assert seen == ours
         seen.clear()
         plain_sampling(net, *first_noise(sampling), len(COUNTS), omega, 2)
         assert seen == plain
-        assert Guidance().omega == 0.0
+
+
+def by_loops(generated, real, k):
+    """prdc's four numbers, point by point; a ball is open."""
+    def reach(points):
+        return [sorted(np.linalg.norm(points - point, axis=1))[k] for point in points]
+
+    around_real, around_generated = reach(real), reach(generated)
+    distance = np.array([[np.linalg.norm(g - r) for g in generated] for r in real])
+    inside = [[distance[i, j] < around_real[i] for j in range(len(generated))] for i in range(len(real))]
+    return (np.mean([any(inside[i][j] for i in range(len(real))) for j in range(len(generated))]),
+            np.mean([any(distance[i, j] < around_generated[j] for j in range(len(generated))) for i in range(len(real))]),
+            np.sum(inside) / k / len(generated),
+            np.mean([min(distance[i]) < around_real[i] for i in range(len(real))]))
+
+
+def test_the_plain_metrics_are_prdcs_definition():
+    rng = np.random.default_rng(0)
+    generated, real = rng.standard_normal((40, 6)) + 0.3, rng.standard_normal((50, 6))
+    assert plain_prdc(generated, real, 3) == pytest.approx(by_loops(generated, real, 3))

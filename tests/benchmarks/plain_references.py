@@ -1,24 +1,27 @@
-"""The plain loop and the plain sampler: what the fast ones are held against, in their time and in their results.
+"""Plain references: a training loop, a sampler, and k-NN metrics that the package is compared with, in results and in time.
 
-They are written from the definitions as a first version is: float32, eager, contiguous, a pass of its own for every prediction,
-torch's Adam and clipping with their defaults, an average of the weights tensor by tensor. Their random numbers come from the
+The loops are written from the definitions as a first version is: float32, eager, contiguous, a pass for every prediction, torch's
+Adam and clipping with their defaults, an average of the weights tensor by tensor. Their random numbers come from the
 draws of the fast loop, so that both see the same images, time steps, noise and labels; only the masks of dropout are others.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from ltgen_bench.config.schema import RunConfig
 from ltgen_bench.data.dataset import LongTailDataset
-from ltgen_bench.diffusion.draws import Draws, derived_seed
+from ltgen_bench.diffusion.draws import Draws, derived_seed, generator, image_seed
 from ltgen_bench.diffusion.network import ConditionalUNet, build_network
 from ltgen_bench.methods.base import Batch
+from ltgen_bench.sampling.draw import Sampling
 from ltgen_bench.sampling.samplers import SAMPLERS
 from ltgen_bench.training.batches import DataOrder, TrainingImages
+from ltgen_bench.training.trainer import Trainer
 
 T = 1000
 TAU, GAMMA, LABEL_DROP = 1.0, 0.25, 0.1  # of CBDM
@@ -121,3 +124,49 @@ def convolutions(tf32: bool) -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.allow_tf32 = before
+
+
+def wake(net: ConditionalUNet) -> None:
+    """Give the last layer, which starts at zero, weights of an ordinary size: else all networks predict the same, nothing."""
+    weight = net.unet.conv_out.weight
+    drawn = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)) / weight[0].numel() ** 0.5
+    with torch.no_grad():
+        weight.copy_(drawn)
+
+
+def loss_of(loop: Trainer | PlainLoop) -> float:
+    """The loss of the next step of a loop."""
+    found = loop.step()
+    return float(found if isinstance(found, Tensor) else found.total)
+
+
+def first_noise(sampling: Sampling) -> tuple[Float[Tensor, "B C H W"], Int64[Tensor, " B"]]:
+    """(the noise that the sampler of the package starts from, the labels), for `plain_sampling`."""
+    seeds = [image_seed(sampling.config.seed, number) for number in range(len(sampling.labels))]
+    x_t = torch.stack([torch.randn(sampling.image_shape, generator=generator(seed, sampling.device), device=sampling.device)
+                       for seed in seeds])
+    return x_t, torch.from_numpy(sampling.labels).to(sampling.device)
+
+
+def plain_prdc(generated: Float[np.ndarray, "M D"], real: Float[np.ndarray, "N D"],
+               k: int) -> tuple[float, float, float, float]:
+    """(precision, recall, density, coverage) by three whole matrices of distances in float64; the edge is outside a ball.
+
+    As the authors' package defines them (prdc: Naeem et al. 2020).
+    """
+    around_real, around_generated = _kth_nearest(real, k), _kth_nearest(generated, k)
+    distance = _distances(real, generated)  # [N, M]
+    in_real = distance < around_real[:, None]
+    return (float(in_real.any(axis=0).mean()), float((distance < around_generated).any(axis=1).mean()),
+            float(in_real.sum(axis=0).mean() / k), float((distance.min(axis=1) < around_real).mean()))
+
+
+def _kth_nearest(points: Float[np.ndarray, "N D"], k: int) -> Float[np.ndarray, " N"]:
+    """The distance from every point to its k-th nearest neighbour; the nearest of all is the point itself."""
+    return np.partition(_distances(points, points), k, axis=1)[:, k]
+
+
+def _distances(first: Float[np.ndarray, "M D"], second: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "M N"]:
+    first, second = first.astype(np.float64), second.astype(np.float64)
+    squares = np.square(first).sum(axis=1)[:, None] - 2 * first @ second.T + np.square(second).sum(axis=1)
+    return np.sqrt(np.maximum(squares, 0))

@@ -1,12 +1,10 @@
-"""What the loops are measured on: the recipes of CIFAR-10-LT, and images of its size, which need not be read."""
+"""What training and sampling are measured on: the recipes of CIFAR-10-LT, and images of its size, which need not be read."""
 
 import numpy as np
-import torch
 
 from ltgen_bench.config.schema import RunConfig
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet
-from ltgen_bench.diffusion.network import ConditionalUNet
 from ltgen_bench.experiments.recipes import resolve_recipe
 
 RECIPES = "cifar10-lt"
@@ -29,11 +27,3 @@ def random_images() -> LongTailDataset:
     noise = np.random.default_rng(0).integers(0, 256, (len(labels), *SHAPE), dtype=np.uint8)
     images = ImageSet(noise, labels)
     return LongTailDataset("noise", images, images, images, tuple(f"class {c}" for c in range(len(COUNTS))), flip=True)
-
-
-def wake(net: ConditionalUNet) -> None:
-    """Give the last layer, which starts at zero, weights of an ordinary size: else all networks predict the same, nothing."""
-    weight = net.unet.conv_out.weight
-    drawn = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)) / weight[0].numel() ** 0.5
-    with torch.no_grad():
-        weight.copy_(drawn)

@@ -1,0 +1,292 @@
+"""The stages of `speed`: rows from measurements that are known, each stage for real on a small network, and the own process."""
+
+import csv
+import io
+import math
+import os
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ltgen_bench.core.errors import MachineError, UserError
+from ltgen_bench.experiments.speed import STAGES, kernel_profile
+from ltgen_bench.experiments.speed import evaluator_rates as evaluate
+from ltgen_bench.experiments.speed import sampler_rates as sample
+from ltgen_bench.experiments.speed import training_rates as train
+from ltgen_bench.experiments.speed.conditions import FULL, Conditions, Sizes
+from ltgen_bench.experiments.speed.kernel_profile import kernels_csv, profiled
+from ltgen_bench.experiments.speed.method_rates import RelativeCost, relative_cost
+from ltgen_bench.experiments.speed.own_process import Measured, in_own_process, measured
+from ltgen_bench.experiments.speed.speed_rows import SpeedRow, comma_separated
+from ltgen_bench.experiments.speed.speed_setting import COUNTS, loop_config, random_images
+from ltgen_bench.experiments.speed.training_rates import TrainingSpeed, matrix_rate
+from ltgen_bench.training.cost import in_turn, probing
+
+CPU = torch.device("cpu")
+HERE = Conditions(Sizes(), 2, "cpu")
+SMALL = Conditions(Sizes(images=100, features=16, classes=2, per_class=20, inception=2), 1, "cpu", ("ddpm",), "digits", 2)
+
+
+class TestRows:
+    def test_more_is_better_for_rates_and_shares_and_less_for_time_memory_and_operations(self):
+        ratios = {unit: SpeedRow("train", "", "", unit, 2.0, reference=1.0).ratio
+                  for unit in ("images/s", "TFLOP/s", "%", "s", "ms", "MB", "GFLOP", "x")}
+        assert ratios == {"images/s": 2, "TFLOP/s": 2, "%": 2, "s": 0.5, "ms": 0.5, "MB": 0.5, "GFLOP": 0.5, "x": 0.5}
+        assert math.isnan(SpeedRow("train", "", "", "s", 2.0).ratio)
+
+    def test_the_csv_has_raw_numbers_and_the_machine_in_every_line(self):
+        rows = [SpeedRow("evaluate", "a", "10", "s", 2.0, "x", 6.0, memory_mb=12.5), SpeedRow("evaluate", "b", "10", "s", 2.0)]
+        first, second = csv.DictReader(io.StringIO(comma_separated(rows, {"cpu": "a, b", "threads": 2})))
+        assert (first["value"], first["ratio"], first["memory_mb"]) == ("2", "3", "12.5")
+        assert (second["reference"], second["ratio"], second["memory_mb"]) == ("", "", "")
+        assert (second["cpu"], second["threads"]) == ("a, b", "2")
+
+
+class TestTurns:
+    def test_calls_alternate_and_each_keeps_its_own_time(self, monkeypatch):
+        clock, order = [0.0], []
+        monkeypatch.setattr("ltgen_bench.training.cost.time.perf_counter", lambda: clock[0])
+
+        def call(name, seconds):
+            order.append(name)
+            clock[0] += seconds
+
+        found = in_turn([lambda: call("a", 1.0), lambda: call("b", 2.5)], CPU, warm_up=2, least=3, most=3, seconds=100.0)
+        assert "".join(order) == "ab" * 5
+        assert found.rounds.tolist() == [[1.0, 2.5]] * 3
+        assert found.warming.shape == (2, 2)
+
+    @pytest.mark.parametrize(("each", "rounds"), [(0.1, 10), (1.0, 3), (3.0, 2), (9.0, 1)])
+    def test_slow_calls_are_made_less_often(self, each, rounds, monkeypatch):
+        clock = [0.0]
+        monkeypatch.setattr("ltgen_bench.training.cost.time.perf_counter", lambda: clock[0])
+
+        def call():
+            clock[0] += each
+
+        assert len(in_turn([call], CPU, seconds=4.0).rounds) == rounds
+
+    def test_compiling_while_warming_up_leaves_the_later_rounds_their_time(self, monkeypatch):
+        clock, calls = [0.0], []
+        monkeypatch.setattr("ltgen_bench.training.cost.time.perf_counter", lambda: clock[0])
+
+        def call():
+            clock[0] += 0.1 if calls else 60.0
+            calls.append(1)
+
+        found = in_turn([call], CPU, seconds=4.0)
+        assert found.warming.tolist() == [[60.0]]
+        assert found.rounds[:, 0].tolist() == pytest.approx([0.1] * 10)
+
+    def test_costs_are_ratios_of_the_same_rounds(self, monkeypatch):
+        """Steps of 2 and 4 s, the latter a second less where the label goes; every second round takes twice that."""
+        clock, slow = [0.0], [1]
+        monkeypatch.setattr("ltgen_bench.training.cost.time.perf_counter", lambda: clock[0])
+        base, ours = (probing(loop_config(name, "digits", 2), random_images(), CPU, 2) for name in ("ddpm", "cbdm"))
+
+        def take(loop, seconds):
+            def step():
+                dropped = loop is ours and loop.draws(0, 0, 2, CPU).coin("label-drop", 0.1)
+                clock[0] += slow[0] * (seconds if not dropped else seconds - 1)
+                slow[0] = 3 - slow[0] if loop is ours else slow[0]
+
+            monkeypatch.setattr(loop, "step", step)
+
+        take(base, 2.0)
+        take(ours, 4.0)
+        found = relative_cost(base, ours, {"least": 4, "most": 4, "seconds": 1e9})
+        assert found.cost == pytest.approx(0.9 * 2.0 + 0.1 * 1.5)
+        assert found.base == pytest.approx(2 / 3), "images a second of batches of 2, in the median of 2 and 4 s"
+        assert found.rate == pytest.approx(found.base / found.cost)
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Measurements without a process of their own, whose start takes longer than they."""
+    for place in (train, sample, evaluate):
+        monkeypatch.setattr(place, "in_own_process", lambda job, threads, *inputs: job(*inputs))
+
+
+class TestTrain:
+    @pytest.fixture
+    def known(self, monkeypatch):
+        """ddpm at 100 images/s, cbdm at 1.8 of its cost; bf16 products at 6, float32 at 2 TFLOP/s."""
+        found = {"ddpm": TrainingSpeed("bf16", 30e9, RelativeCost(100.0, 1.0, 5.0), 5_000.0),
+                 "cbdm": TrainingSpeed("bf16", 57e9, RelativeCost(100.0, 1.8, 0.0), 6_000.0)}
+        monkeypatch.setattr(train, "resolve_precision", lambda setting, device: "bf16")
+        monkeypatch.setattr(train, "matrix_rate", lambda precision, device: {"bf16": 6e12, "float32": 2e12}[precision])
+        monkeypatch.setattr(train, "flops_per_image", lambda config, data, device: 30e9)
+        monkeypatch.setattr(train, "in_own_process", lambda job, threads, name, *inputs: found[name])
+        return found
+
+    def test_each_figure_of_a_method(self, known, told):
+        rows = train.train_stage(replace(HERE, methods=("cbdm",)), told)
+        ours = 100 / 1.8
+        assert {row.what: (row.unit, row.value) for row in rows} == {
+            "bf16 products": ("TFLOP/s", 6.0), "float32 products": ("TFLOP/s", 2.0),
+            "cbdm": ("images/s", pytest.approx(ours)), "cbdm cost": ("x", 1.8),
+            "cbdm step": ("ms", pytest.approx(16_000 / ours)), "cbdm first steps": ("s", 0.0), "cbdm memory": ("MB", 6_000.0),
+            "cbdm operations": ("GFLOP", 57.0), "cbdm of peak": ("%", pytest.approx(100 * ours * 57 / 6_000))}
+        assert {row.size for row in rows[2:]} == {"ddpm, batch 16, bf16 on cpu"}
+        assert told.stages[0]["done"] == told.stages[0]["total"] == 2
+
+    def test_the_share_is_of_the_matrix_rate_in_the_precision_of_the_step(self, known, told):
+        known["ddpm"] = replace(known["ddpm"], precision="float32")
+        (share,) = (row for row in train.train_stage(replace(HERE, methods=("ddpm",)), told) if row.unit == "%")
+        assert share.value == pytest.approx(100 * 100 * 30 / 2_000)
+
+    def test_what_cannot_train_is_told_and_left_out(self, known, told, monkeypatch):
+        def refuse(job, threads, name, *more):
+            raise UserError(f"{name}: not here.")
+
+        monkeypatch.setattr(train, "in_own_process", refuse)
+        assert len(train.train_stage(replace(HERE, methods=("oc",)), told)) == 2
+        assert told.messages == ["oc is left out: oc: not here."]
+        assert told.stages[0]["done"] == told.stages[0]["total"]
+
+    def test_for_real_on_a_small_network(self, told, in_this_process, monkeypatch):
+        monkeypatch.setattr(train, "ROUNDS", {"least": 1, "most": 1})
+        monkeypatch.setattr(train, "matrix_rate", lambda precision, device: matrix_rate(precision, device, 64))
+        rows = {row.what: row for row in STAGES["train"](SMALL, told)}
+        assert rows["ddpm"].value > 0
+        assert rows["ddpm step"].value == pytest.approx(2000 / rows["ddpm"].value)
+        assert rows["ddpm operations"].ratio == 1
+
+
+class TestSample:
+    def test_seconds_of_three_steps_become_images_of_twenty_five(self, told, monkeypatch):
+        monkeypatch.setattr(sample, "resolve_precision", lambda setting, device: "bf16")
+        monkeypatch.setattr(sample, "in_own_process", lambda job, threads, omega, precision, *inputs: Measured(
+            2.0 if omega else 1.0, 500.0 if precision == "bf16" else 900.0))
+        rows = {row.what: row for row in sample.sample_stage(HERE, told)}
+        assert list(rows) == [f"{what} {precision}{of}" for what in ("guided", "unguided") for precision in ("bf16", "float32")
+                              for of in ("", ", 50,000")]
+        guided = rows["guided bf16"]
+        assert guided.value == pytest.approx(16 / (2.0 / 3 * 25))
+        assert (guided.memory_mb, rows["guided float32"].memory_mb) == (500.0, 900.0)
+        assert rows["unguided bf16"].value == pytest.approx(2 * guided.value)
+        assert rows["guided bf16, 50,000"].value == pytest.approx(50_000 / guided.value)
+        assert told.stages[0]["done"] == told.stages[0]["total"] == 4
+        on_cuda = {row.what: row for row in sample.sample_stage(replace(HERE, device="cuda"), told)}["guided bf16"]
+        assert on_cuda.value == pytest.approx(500 / 2.0), "all steps are drawn there"
+        assert "chunks of 500" in on_cuda.size
+
+    def test_for_real_on_a_small_network(self, told, in_this_process, monkeypatch):
+        monkeypatch.setattr(sample, "ROUNDS", {"least": 1, "most": 1})
+        monkeypatch.setattr(sample, "CPU_STEPS", 2)
+        assert all(row.value > 0 for row in STAGES["sample"](SMALL, told))
+
+
+class TestEvaluate:
+    def test_sizes_reach_the_measurements(self, told, monkeypatch):
+        asked = []
+
+        def pretend(job, threads, *inputs):
+            asked.append((job.__name__, inputs, threads))
+            return Measured(2.0, 300.0)
+
+        monkeypatch.setattr(evaluate, "in_own_process", pretend)
+        rows = evaluate.evaluate_stage(Conditions(FULL, 2, "cpu"), told)
+        assert {threads for *_, threads in asked} == {2}
+        assert [(name, inputs) for name, inputs, _ in asked] == [
+            ("neighbours", (10_000, 2048)), ("frechet", (10_000, 2048)), ("class_metrics", (100, 500, 2048)),
+            ("inception", (256, "cpu")), ("neighbours", (50_000, 2048))]
+        assert [(row.what, row.unit, row.value, row.memory_mb) for row in rows] == [
+            ("k-NN", "s", 2.0, 300.0), ("FID", "s", 2.0, 300.0), ("class metrics", "s", 2.0, 300.0),
+            ("Inception", "images/s", 128.0, 300.0), ("k-NN", "s", 2.0, 300.0)]
+        assert told.stages[0]["done"] == told.stages[0]["total"] == 5
+        assert len(evaluate.evaluate_stage(HERE, told)) == 4
+
+    def test_for_real_at_small_sizes(self, told, in_this_process):
+        assert all(row.value > 0 for row in STAGES["evaluate"](SMALL, told))
+
+
+def allocate(megabytes):
+    """A job: memory that is taken and given back."""
+    return measured(lambda: torch.ones(megabytes * 250_000).sum())
+
+
+def what_is_not_possible():
+    raise UserError("oc: not here.")
+
+
+def fault():
+    raise ValueError("no such thing")
+
+
+class TestOwnProcess:
+    def test_a_measurement_tells_its_time_and_its_memory(self):
+        found = in_own_process(allocate, 1, 300)
+        assert found.seconds > 0
+        assert 250 < found.memory_mb < 700
+
+    def test_threads_reach_it(self):
+        assert in_own_process(torch.get_num_threads, 3) == 3
+
+    def test_errors_come_back(self):
+        with pytest.raises(UserError, match="oc: not here"):
+            in_own_process(what_is_not_possible, 1)
+        with pytest.raises(MachineError, match="'fault' failed: ValueError: no such thing"):
+            in_own_process(fault, 1)
+
+    def test_a_process_that_is_killed_says_what_to_do(self):
+        with pytest.raises(MachineError, match=r"'abort' ended without a result.*--batch"):
+            in_own_process(os.abort, 1)
+
+    def test_an_interruption_ends_it_too(self, monkeypatch):
+        from multiprocessing.connection import Connection
+        from multiprocessing.context import SpawnProcess
+
+        begun = []
+
+        def interrupted(self):
+            raise KeyboardInterrupt
+
+        start = SpawnProcess.start
+        monkeypatch.setattr(SpawnProcess, "start", lambda self: (start(self), begun.append(self.pid)))
+        monkeypatch.setattr(Connection, "recv", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            in_own_process(time.sleep, 1, 60)
+        with pytest.raises(ProcessLookupError):
+            os.kill(begun[0], 0)
+
+
+class TestProbes:
+    def test_the_matrix_rate_counts_a_product_as_twice_the_cube(self, monkeypatch):
+        clock, products = [0.0], []
+        monkeypatch.setattr(train.time, "perf_counter", lambda: clock[0])
+
+        def mm(first, second):
+            products.append(first.dtype)
+            clock[0] += 0.5 if len(products) == 2 else 1.0
+            return first
+
+        monkeypatch.setattr(train.torch, "mm", mm)
+        assert matrix_rate("bf16", CPU, 10) == pytest.approx(2 * 10**3 / 0.5), "the best"
+        assert set(products) == {torch.bfloat16}
+
+    def test_a_profile_names_the_kernels_that_take_the_time(self, told, monkeypatch):
+        monkeypatch.setattr(kernel_profile, "WARM_UP", 1)
+        monkeypatch.setattr(kernel_profile, "STEPS", 1)
+        kernels = profiled(replace(SMALL, methods=("ddpm", "cfg")), told)
+        ours = [kernel for kernel in kernels if kernel.method == "ddpm"]
+        assert {kernel.method for kernel in kernels} == {"ddpm", "cfg"}
+        assert len(ours) == kernel_profile.TOP
+        assert [kernel.ms for kernel in ours] == sorted((kernel.ms for kernel in ours), reverse=True)
+        assert 50 < sum(kernel.percent for kernel in ours) <= 100.0001
+        (backward,) = (kernel for kernel in ours if kernel.kernel == "aten::convolution_backward")
+        net = probing(loop_config("ddpm", "digits", 2), random_images(), CPU, 2).net
+        assert backward.calls == sum(isinstance(module, torch.nn.Conv2d) for module in net.modules())
+        lines = kernels_csv(kernels).splitlines()
+        assert lines[0] == "method,kernel,calls,ms,percent"
+        assert len(lines) == 1 + len(kernels)
+
+
+def test_the_images_are_of_a_long_tail_and_the_recipe_is_the_methods_own():
+    assert random_images().class_counts == list(COUNTS)
+    assert random_images().image_shape == (3, 32, 32)
+    config = loop_config("oc", "cpu", 8)
+    assert config.method.settings["transfer"] == "t2h"
+    assert (config.network.preset, config.train.batch_size, config.train.warmup_images) == ("cpu", 8, 0)
