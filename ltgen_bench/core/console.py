@@ -1,4 +1,4 @@
-"""What a stage looks like: a rich bar on a terminal, a line every ten seconds in a pipe. Everything goes to stderr."""
+"""Display of progress on stderr: a bar on a terminal, a line every ten seconds in a pipe."""
 
 import time
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ LINE_SECONDS = 10.0
 
 
 class _Count(ProgressColumn):
-    """`21,504/44,800 images   512 images/s`, as far as the terminal is wide."""
+    """Column of a bar: `21,504/44,800 images  512/s`."""
 
     def render(self, task: Task) -> Text:
         text = f"{int(task.completed):,}/{int(task.total or 0):,} {task.fields['unit']}"
@@ -33,21 +33,21 @@ class _BarStage:
 
 
 class _LineStage:
-    """In a pipe: nothing for ten seconds, then a line every ten seconds, and one at the end of a long stage."""
+    """Progress in a pipe: a line every ten seconds, and one at the end of a stage that took longer."""
 
     def __init__(self, console: Console, name: str, total: int, unit: str, done: int) -> None:
         self.console, self.name, self.total, self.unit, self.done = console, name, total, unit, done
         self.first = done
-        self.start = self.told = time.monotonic()
+        self.start = self.last_line = time.monotonic()
 
     def advance(self, amount: int, note: str = "") -> None:
         self.done += amount
         now = time.monotonic()
-        if now - self.told >= LINE_SECONDS:
-            self.told = now
-            self.tell(note)
+        if now - self.last_line >= LINE_SECONDS:
+            self.last_line = now
+            self.print_line(note)
 
-    def tell(self, note: str = "") -> None:
+    def print_line(self, note: str = "") -> None:
         rate = (self.done - self.first) / max(time.monotonic() - self.start, 1e-9)
         left = timedelta(seconds=round((self.total - self.done) / rate)) if rate else "?"
         words = [f"{self.name} {self.done:,}/{self.total:,} {self.unit}", f"{rate:,.1f}/s", note, f"{left} left"]
@@ -55,17 +55,17 @@ class _LineStage:
 
 
 class TerminalProgress:
-    """The `Progress` of the command line."""
+    """Implementation of `Progress` for the command line, on a rich console."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
 
     def say(self, message: str) -> None:
-        """One plain line; names from files in it act on no terminal."""
+        """Print one line. Control characters in it are escaped, so that names from files cannot change the terminal."""
         self.console.print(printable_lines(message), soft_wrap=True, highlight=False, markup=False, emoji=False)
 
     def stage(self, name: str, total: int, unit: str, done: int = 0) -> AbstractContextManager[Stage]:
-        """A bar, or lines where there is no terminal."""
+        """Open a stage: a bar on a terminal, else lines."""
         return self._bar(name, total, unit, done) if self.console.is_terminal else self._lines(name, total, unit, done)
 
     @contextmanager
@@ -84,5 +84,5 @@ class TerminalProgress:
     def _lines(self, name: str, total: int, unit: str, done: int) -> Iterator[Stage]:
         stage = _LineStage(self.console, name, total, unit, done)
         yield stage
-        if stage.told > stage.start:
-            stage.tell()
+        if stage.last_line > stage.start:
+            stage.print_line()

@@ -1,4 +1,4 @@
-"""What a signal does while the program is still being imported: one word and its exit code, with nothing begun."""
+"""Handling of Ctrl-C and SIGTERM while the program is still importing its modules: one word, and the signal's exit code."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ def _leave(number: int, frame: object) -> None:
 
 
 def mind_signals() -> None:
-    """From now on a signal ends this program so; `main` takes over from there. Nothing in a program that only imports us."""
+    """Install the handlers, until `main` installs its own. Does nothing in a program that imports ltgen_bench as a library."""
     started = PurePath(sys.argv[0])
     ours = started.name.removesuffix(".exe") == "ltgen-bench" or started.parts[-2:] == ("ltgen_bench", "__main__.py")
     if not ours or "WORLD_SIZE" in os.environ:

@@ -1,11 +1,11 @@
-"""The errors a user sees: one sentence that says what was wrong, where, what is allowed and what to do."""
+"""Exceptions whose messages are shown to the user: what was wrong, where, what is allowed and what to do."""
 
 import difflib
 from collections.abc import Iterable, Sequence
 
 
 class BenchError(Exception):
-    """An error with a message for the user; `exit_code` is what the command line ends with."""
+    """Base class of errors with a message for the user; `exit_code` is the exit status of the command line."""
 
     exit_code = 1
 
@@ -13,7 +13,7 @@ class BenchError(Exception):
 class UserError(BenchError):
     """A mistake in what the user typed or gave. Nothing has been written when it is raised.
 
-    `problems` lists every fault of one file at once, each with its place and its cure.
+    `problems` lists all faults of one file, each with its position and a way to correct it.
     """
 
     exit_code = 2
@@ -24,27 +24,27 @@ class UserError(BenchError):
 
 
 class MethodError(UserError):
-    """The code of a method fails. The message says where."""
+    """The code of a method raised an exception. The message names file and line."""
 
 
 class BusyError(UserError):
-    """Another command is writing there now; the same command may go through later."""
+    """Another command holds the lock; the same command may succeed later."""
 
 
 class MachineError(BenchError):
-    """The machine could not do it: the disk is full, the memory too small, a loss is no longer finite."""
+    """Failure of the machine or of the training: disk full, memory too small, loss not finite."""
 
 
 class DamagedError(MachineError):
-    """A kept file is not what was written into it. The message names it and says how to have it again."""
+    """A stored file does not match its checksum. The message names the file and says how to make it again."""
 
 
 class LostError(MachineError):
-    """Another process of the same run has ended."""
+    """Another process of the same distributed run has ended."""
 
 
 class Interrupted(BenchError):  # noqa: N818  (no error: the user asked for it)
-    """Ctrl-C (130) or SIGTERM (143). What was finished is saved; the message says how to go on."""
+    """Ctrl-C (exit code 130) or SIGTERM (143). Finished work is saved; the message says how to continue."""
 
     def __init__(self, message: str, exit_code: int = 130) -> None:
         self.exit_code = exit_code
@@ -52,9 +52,9 @@ class Interrupted(BenchError):  # noqa: N818  (no error: the user asked for it)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """` Did you mean 'cbdm'?` for a near miss of one of `known`, else an empty string.
+    """Return ` Did you mean 'cbdm'?` where `name` is similar to one of `known`, else an empty string.
 
-    Capitals count for nothing, nor whether words are joined by `_`, `-` or a space: `FID` is near `fid`.
+    Upper and lower case are equal, and so are `_`, `-` and a space.
     """
     folded: dict[str, str] = {}
     for one in known:
@@ -68,13 +68,13 @@ def _folded(name: str) -> str:
 
 
 def inverse_hint(factor: float, before: str = "") -> str:
-    """` Did you mean 100?` for an imbalance factor of 0.01: some call the smallest over the largest count so. Else nothing."""
+    """Return ` Did you mean 100?` for an imbalance factor of 0.01, which some define as smallest / largest count; else ""."""
     inverse = round(1 / factor, 6) if 0 < factor < 1 else 0.0
     return f" Did you mean {before}{inverse:g}, the largest over the smallest class count?" if 1 < inverse < 1e9 else ""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], listing: str = "") -> UserError:
-    """The error for a name that is not among `known`: near match, the full list, and the command that prints it."""
+    """Return the error for a name that is not among `known`: similar name, full list, and the command that prints it."""
     names = sorted(known)
     hint = f"   (ltgen-bench list {listing})" if listing else ""
     return UserError(f"unknown {kind} '{name}'.{did_you_mean(name, names)} Known: {', '.join(names)}.{hint}")

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, the folders of the package and of its cache, and one writer per folder."""
+"""Atomic writing of files, checksums of stored JSON, locks on folders, and the folders of the package and its cache."""
 
 import errno
 import hashlib
@@ -18,14 +18,14 @@ from ltgen_bench.core.errors import BusyError, DamagedError, MachineError, UserE
 
 CACHE_VARIABLE = "LTGEN_BENCH_CACHE"
 LOCK_FILE = ".lock"
-CHECKSUM = "sha256"  # the key of a kept file under which its own checksum stands
+CHECKSUM = "sha256"  # the key of a stored JSON object that holds the checksum of its other values
 CURE = "delete it and repeat the command, and it is made again"
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then move it into place: write, fsync, rename.
+    """Write a file atomically: `write` fills a temporary file in the same folder, which is synced and renamed to `path`.
 
-    Raises `MachineError` when the disk is full; an earlier file at `path` stays as it was.
+    Raises `MachineError` when it cannot be written (disk full); an earlier file at `path` is then unchanged.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,9 +48,10 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 @contextmanager
 def whole_folder(folder: Path, cure: str) -> Iterator[Path]:
-    """A folder beside `folder` to write into, which becomes it when all went well, and else is gone.
+    """Write a folder atomically: yields a temporary folder, which is renamed to `folder` at the end, or deleted on an error.
 
-    A `folder` that is there and not empty is a `UserError`, which ends in `cure`; what cannot be written a `MachineError`.
+    Raises `UserError`, which ends in `cure`, where `folder` exists and is not empty, and `MachineError` where it cannot be
+    written.
     """
     refuse_full(folder, cure)
     unfinished = folder.with_name(f".{folder.name}.unfinished")
@@ -68,18 +69,18 @@ def whole_folder(folder: Path, cure: str) -> Iterator[Path]:
 
 
 def refuse_full(folder: Path, cure: str) -> None:
-    """A `UserError` where `folder` is there and not empty; `cure` says what to do instead."""
+    """Raise `UserError` where `folder` exists and is not empty; `cure` says what to do instead."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} is there and not empty; {cure}.")
+        raise UserError(f"{folder} exists and is not empty; {cure}.")
 
 
 def write_text(path: Path, text: str) -> None:
-    """`write_whole` for a text file in UTF-8."""
+    """Write a text file in UTF-8 atomically; see `write_whole`."""
     write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def append_text(path: Path, text: str) -> None:
-    """Add `text` to the end of a file in UTF-8; a full disk is a `MachineError` and may leave a part of it there."""
+    """Append `text` to a file in UTF-8. Raises `MachineError` on a full disk, and may then have written a part of it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
@@ -89,10 +90,10 @@ def append_text(path: Path, text: str) -> None:
 
 
 def write_at(path: Path, offset: int, data: bytes | memoryview) -> None:
-    """Overwrite bytes inside a file that is there, and have them on the disk before returning.
+    """Overwrite the bytes of an existing file from `offset` on, and sync them to the disk.
 
-    Raises `MachineError` when the disk is full. Where this stops halfway the bytes are old, new or a mixture: what tells
-    which must be written after it.
+    Not atomic: after an interruption the bytes may be old, new or mixed, so write their checksum afterwards.
+    Raises `MachineError` when they cannot be written.
     """
     try:
         with path.open("r+b") as file:
@@ -106,28 +107,28 @@ def write_at(path: Path, offset: int, data: bytes | memoryview) -> None:
 
 def _machine_error(path: Path, error: OSError) -> MachineError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return MachineError(f"the disk is full: {path} could not be written. Files written earlier are whole; free "
-                            "some space and repeat the command to go on.")
+        return MachineError(f"the disk is full: {path} could not be written. Earlier files are complete; free some "
+                            "space and repeat the command to continue.")
     return MachineError(f"{path} could not be written: {error.strerror or error}.")
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
+    """Return the SHA-256 of a file's bytes as hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_checked_json(path: Path, values: Mapping[str, Any]) -> None:
-    """`write_whole` for a JSON object, with the checksum of its values as its last key, `sha256`."""
-    plain = json.loads(json.dumps(values))  # as it is read again: lists for tuples, text for keys
+    """Write a JSON object atomically, with the checksum of its values under the additional key `sha256`."""
+    plain = json.loads(json.dumps(values))  # as it will be read: lists for tuples, strings for keys
     write_text(path, json.dumps({**plain, CHECKSUM: json_sha256(plain)}, indent=1) + "\n")
 
 
 def read_checked_json(path: Path, cure: str = CURE) -> dict[str, Any]:
-    """The values of a JSON object, without its checksum. A file of before there were checksums is read as it is.
+    """Read a JSON object, check it against its checksum and return its values without that key.
 
-    Raises `DamagedError`, which ends in `cure`, for one that is no JSON object or has other values than were written, and
-    `MachineError` for one that cannot be read or is not there.
+    Files of earlier versions have no checksum and are returned as they are. Raises `DamagedError`, which ends in `cure`, for a
+    file that is no JSON object or does not match its checksum, and `MachineError` for one that cannot be read.
     """
     try:
         values = json.loads(path.read_bytes().decode("utf-8"))
@@ -143,14 +144,14 @@ def read_checked_json(path: Path, cure: str = CURE) -> dict[str, Any]:
 
 
 def json_sha256(values: Mapping[str, Any]) -> str:
-    """SHA-256 of plain values as JSON with sorted keys."""
+    """Return the SHA-256 of plain values, as hex digits, over JSON with sorted keys."""
     return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def vouched_for(values: Mapping[str, Any], checksum: Callable[[Mapping[str, Any]], str]) -> bool:
-    """Whether `values` has the `checksum` of its other values under `sha256`; true of values without such a key.
+    """Return whether the value of the key `sha256` is the `checksum` of the other values; True without such a key.
 
-    Where a value is the checksum of all others, its key was `sha256` too, and the damage is in the key.
+    Damage may also be in that key's name: where another key holds the checksum of all others, the result is False.
     """
     if CHECKSUM in values:
         return bool(values[CHECKSUM] == checksum({key: value for key, value in values.items() if key != CHECKSUM}))
@@ -160,7 +161,7 @@ def vouched_for(values: Mapping[str, Any], checksum: Callable[[Mapping[str, Any]
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a damaged file or folder to `NAME.damaged`, or a number behind that, and return where it is now."""
+    """Rename a damaged file or folder to `NAME.damaged` (with a number where that exists) and return the new path."""
     names = (f"{path.name}.damaged{number or ''}" for number in count())
     aside = next(place for name in names if not os.path.lexists(place := path.with_name(name)))
     try:
@@ -172,7 +173,7 @@ def set_aside(path: Path) -> Path:
 
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
-    """Hold the lock of `folder`, so that two commands never write into one run."""
+    """Hold the lock of a run folder. Raises `BusyError` at once where another command holds it."""
     lock = FileLock(folder / LOCK_FILE)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -183,7 +184,7 @@ def only_writer(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise _machine_error(folder, error) from error
     try:
-        if not folder.is_dir():  # it was deleted before the lock was ours
+        if not folder.is_dir():  # deleted before the lock was acquired
             raise BusyError(f"{folder} is being removed by another command; repeat this one.")
         yield
     finally:
@@ -192,16 +193,16 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def turn_to_write(folder: Path, say: Callable[[str], object]) -> Iterator[None]:
-    """Hold the lock of a folder of the cache; where another command holds it, say so and wait for that to end."""
+    """Hold the lock of a cache folder; where another command holds it, report that by `say` and wait."""
     with _turn(folder / LOCK_FILE, folder, say):
         yield
 
 
 @contextmanager
 def turn_to_make(path: Path, say: Callable[[str], object]) -> Iterator[None]:
-    """The same for one file, which is to be looked for again inside: whoever came first has made it by then.
+    """Hold the lock of one cache file, waiting where needed. The caller checks again inside whether the file exists by now.
 
-    No lock is left, and where no file was made no new folder.
+    The lock file, and folders created for it that are still empty, are removed at the end.
     """
     lock = path.with_name(f"{path.name}.lock")
     new = [folder for folder in path.parents if not folder.exists()]
@@ -221,7 +222,7 @@ def _turn(lock_file: Path, what: Path, say: Callable[[str], object]) -> Iterator
     try:
         while not lock.is_locked:
             lock_file.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileNotFoundError):  # who held it has removed the empty folder
+            with suppress(FileNotFoundError):  # the previous holder removed the empty folder
                 try:
                     lock.acquire(timeout=0)
                 except Timeout:
@@ -236,7 +237,7 @@ def _turn(lock_file: Path, what: Path, say: Callable[[str], object]) -> Iterator
 
 
 def cache_folder() -> Path:
-    """The one folder for what can be computed or fetched again; LTGEN_BENCH_CACHE moves it."""
+    """Return the cache folder: LTGEN_BENCH_CACHE, else `ltgen_bench` in XDG_CACHE_HOME or `~/.cache`."""
     moved = os.environ.get(CACHE_VARIABLE)
     if moved:
         return Path(moved)
@@ -246,11 +247,11 @@ def cache_folder() -> Path:
     try:
         return Path.home() / ".cache" / "ltgen_bench"
     except RuntimeError:
-        raise MachineError(f"there is no home folder for what is kept; name a folder with {CACHE_VARIABLE}.") from None
+        raise MachineError(f"there is no home folder for the cache; name a folder with {CACHE_VARIABLE}.") from None
 
 
 def shipped_folder(name: str) -> Path:
-    """`baselines` or `results`: inside the installed package, or beside it in a checkout."""
+    """Return the path of `baselines` or `results`: inside the installed package, or next to it in a checkout."""
     package = Path(__file__).parents[1]
     inside = package / name
     return inside if inside.is_dir() else package.parent / name

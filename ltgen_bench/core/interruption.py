@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: stop at once where nothing is lost, at the end of the step where something would be."""
+"""Handling of Ctrl-C and SIGTERM: at once, or at the end of a training step where the loop asks for it."""
 
 import signal
 import threading
@@ -11,8 +11,8 @@ from typing import Any
 from ltgen_bench.core.errors import Interrupted
 from ltgen_bench.core.torchrun import place
 
-ECHO = 1.0  # seconds in which the echo of a signal comes
-PATIENCE = 5.0  # seconds that a step may still take after a signal, at least
+REPEAT_SECONDS = 1.0  # a SIGTERM so soon after another signal is the same request
+PATIENCE = 5.0  # seconds that a step may still take after a signal, unless the loop sets more
 ALARM: int | None = getattr(signal, "SIGALRM", None)  # Windows has none
 
 
@@ -27,7 +27,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.requested: int | None = None
-        self.patience = PATIENCE  # seconds; who knows how long a step takes says more
+        self.patience = PATIENCE  # seconds; the loop sets more where its steps take longer
         self._since = 0.0
         self._deferring = self._failing = False
         self._previous: dict[int, Any] = {}
@@ -50,9 +50,9 @@ class Interruption:
             return
         self._ring_in(0.0)
         for number, handler in self._previous.items():
-            # torchrun ends with SIGTERM whoever is left; what went wrong is told first
-            untold = number == signal.SIGTERM and kind is not None and place().size > 1
-            signal.signal(number, signal.SIG_IGN if untold else handler)
+            # torchrun sends SIGTERM to the remaining processes; ignore it until the error has been printed
+            ignored = number == signal.SIGTERM and kind is not None and place().size > 1
+            signal.signal(number, signal.SIG_IGN if ignored else handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if number == ALARM:
@@ -63,7 +63,7 @@ class Interruption:
         if self._failing and number == signal.SIGTERM and place().size > 1:
             return
         again = self.requested is not None
-        if again and number == signal.SIGTERM and time.monotonic() - self._since < ECHO:
+        if again and number == signal.SIGTERM and time.monotonic() - self._since < REPEAT_SECONDS:
             return
         self.note(number)
         if again or not self._deferring:
@@ -71,21 +71,21 @@ class Interruption:
         self._ring_in(self.patience)
 
     def _ring_in(self, seconds: float) -> None:
-        """Have an alarm after so many seconds; 0 takes it back. Only where this has taken over the signals."""
+        """Set an alarm in so many seconds, or cancel it with 0. Does nothing where the signals are not handled here."""
         if ALARM is not None and ALARM in self._previous:
             signal.setitimer(signal.ITIMER_REAL, seconds)
 
     def heard(self) -> None:
-        """The loop acts on the signal now, and takes for that as long as it does."""
+        """Cancel the time limit: the loop has noticed the signal and is acting on it."""
         self._ring_in(0.0)
 
     def note(self, number: int) -> None:
-        """That this signal came, here or to another process of the run."""
+        """Record that this signal was received, here or by another process of the run."""
         self.requested, self._since = number, time.monotonic()
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Inside, a first signal only sets `requested`. One that nobody acted on raises at the end, and is not lost."""
+        """Defer the first signal: it only sets `requested`. Raises `Interrupted` at the end where the loop did not act on it."""
         self._deferring = True
         try:
             yield

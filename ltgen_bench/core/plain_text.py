@@ -1,9 +1,9 @@
-"""Text from users and files, made fit to be shown: nothing in it acts on a terminal, a page or a spreadsheet."""
+"""Escaping of text from users and files, so that it cannot control a terminal or run as a spreadsheet formula."""
 
 import re
 import unicodedata
 
-JOINERS = "\u200c\u200d"  # of Persian words and of emoji: invisible, but part of the text
+JOINERS = "\u200c\u200d"  # zero-width joiners, needed in Persian words and emoji
 FORMULA = "=+-@|\uff1d\uff0b\uff0d\uff20"  # the last four are the same signs in full width, which spreadsheets take too
 _SPACES = str.maketrans(dict.fromkeys("\t\n\v\f\r\x85\u2028\u2029", " "))
 _HIDDEN = ("Cc", "Cf", "Cs")  # controls (escape sequences begin with one), marks of direction and the like, lone surrogates
@@ -11,10 +11,10 @@ _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?|[-+]?\.[0-9]+([e
 
 
 def printable(text: str) -> str:
-    """`text` on one line without anything that acts: line breaks and tabs are spaces, other controls are written out.
+    """Return `text` on one line without control characters: line breaks and tabs become spaces, others are escaped.
 
-    Escape sequences, marks that turn the direction of reading and lone surrogates show as `\\x1b`, `\\u202e`, `\\udcff`.
-    All else, of any script, stays; applying it twice changes nothing.
+    Escape sequences, marks of text direction and lone surrogates become `\\x1b`, `\\u202e`, `\\udcff`. All other characters,
+    of any script, are unchanged. Idempotent.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -22,7 +22,7 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """`text` with its line breaks, and each of its lines `printable`."""
+    """Return `text` with its line breaks kept and each line made `printable`."""
     return "\n".join(printable(line) for line in text.split("\n"))
 
 
@@ -33,20 +33,20 @@ def _shown(character: str) -> str:
 
 
 def csv_safe(text: str) -> str:
-    """`text` as a cell of a CSV that no spreadsheet takes as a formula: `=...`, `+...`, `-...`, `@...` get a `'` in front.
+    """Return `text` as a CSV cell that no spreadsheet takes for a formula: `=...`, `+...`, `-...`, `@...` get a leading `'`.
 
-    Numbers stay as they are. `csv_plain` gives the text back.
+    Numbers are unchanged. `csv_plain` is the inverse.
     """
     return f"'{text}" if _is_formula(text) else text
 
 
 def csv_plain(cell: str) -> str:
-    """What `csv_safe` was given."""
+    """Return the text that `csv_safe` turned into `cell`."""
     return cell[1:] if cell.startswith("'") and _is_formula(cell[1:]) else cell
 
 
 def _is_formula(text: str) -> bool:
-    """Also with spaces in front, and with the `'` of a text that is safe already, so that `csv_plain` can tell them apart."""
+    """Return whether a spreadsheet may run `text`, also after spaces. Leading `'` are skipped, so that escaping is invertible."""
     inner = text.lstrip("'")
     bare = inner.lstrip()
     return inner.startswith(("\t", "\r", "\n")) or (bare.startswith(tuple(FORMULA)) and not _NUMBER.fullmatch(bare))

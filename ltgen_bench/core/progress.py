@@ -1,30 +1,29 @@
-"""What the rooms tell about their progress; the command line decides how it looks.
+"""Interface by which the library reports progress; the command line decides how it is displayed.
 
-The library never prints. A room opens a stage and advances it; `SILENT` swallows everything, which is what a
-program that imports the library gets unless it asks for more.
+The library never prints. Its default is `SILENT`, which discards everything.
 """
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, runtime_checkable
 
 
-@runtime_checkable  # so that the tests can check it where it is an argument
+@runtime_checkable  # so that the tests can check arguments of this type
 class Stage(Protocol):
-    """One bar: so much done of so much, with a few words beside it."""
+    """Progress of one stage, for example a progress bar."""
 
     def advance(self, amount: int, note: str = "") -> None:
-        """Add `amount` to what is done; `note` replaces the words beside the bar (loss, sampler, ...)."""
+        """Add `amount` units of work; `note` replaces the text next to the bar (loss, sampler, ...)."""
 
 
 @runtime_checkable
 class Progress(Protocol):
-    """Where stages are shown."""
+    """Display of stages and messages."""
 
     def stage(self, name: str, total: int, unit: str, done: int = 0) -> AbstractContextManager[Stage]:
-        """Open the stage `name` with `total` things to do, of which `done` were finished by an earlier run."""
+        """Open the stage `name` of `total` units of work, of which an earlier run has finished `done`."""
 
     def say(self, message: str) -> None:
-        """One line for the user (continuing from a checkpoint, a file fetched, a thing that could not be done)."""
+        """Show one line to the user (continuing from a checkpoint, a file downloaded, a figure that could not be drawn)."""
 
 
 class _SilentStage:

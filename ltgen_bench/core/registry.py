@@ -1,4 +1,4 @@
-"""Name -> entry. One small class serves methods, data sets, samplers, extractors and metrics."""
+"""Registry of named entries: methods, augmentations, data sets, samplers, extractors and metrics."""
 
 import hashlib
 import importlib

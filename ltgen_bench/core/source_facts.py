@@ -1,4 +1,4 @@
-"""What a registered class or object states of itself, read from its source file: nothing is imported, torch least of all."""
+"""Attributes of registered classes and objects, read from their source files without importing them (and torch)."""
 
 import ast
 from collections.abc import Iterable
@@ -8,10 +8,10 @@ from typing import Any
 
 
 def source_facts(place: str, names: Iterable[str]) -> dict[str, Any]:
-    """The values of `names` that the thing at `place`, `"package.module:name"`, states as literals; others are left out.
+    """Return the attributes `names` of the object at `place` (`"package.module:name"`) that its source gives as literals.
 
-    Of a class these are class attributes, its own or those of a base class that can be followed; of an object the keywords
-    that it is made with. The package around the module is imported, the module itself is not.
+    For a class these are class attributes, its own or inherited; for an object the keyword arguments of its constructor.
+    Attributes that are not literals are left out. The parent package is imported, the module itself is not.
     """
     module, _, name = place.partition(":")
     try:
@@ -37,7 +37,7 @@ def _of_class(node: ast.ClassDef, body: list[ast.stmt], module: str, wanted: set
     assigned += [(part.target.id, part.value) for part in node.body
                  if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name) and part.value is not None]
     found = _literals(assigned, wanted)
-    left = wanted - {name for name, _ in assigned}  # what is stated otherwise than as a literal is no base's either
+    left = wanted - {name for name, _ in assigned}  # an attribute that is no literal here is not inherited
     for base in node.bases:
         if left and isinstance(base, ast.Name):
             inherited = source_facts(_place_of(base.id, body, module), left)
@@ -52,7 +52,7 @@ def _literals(assigned: Iterable[tuple[str, ast.expr]], wanted: set[str]) -> dic
         if name in wanted:
             try:
                 found[name] = ast.literal_eval(value)
-            except ValueError:  # not a literal: who asks must import it
+            except ValueError:  # not a literal: the caller must import the object
                 continue
     return found
 
@@ -62,7 +62,7 @@ def _is_named(targets: list[ast.expr], name: str) -> bool:
 
 
 def _place_of(name: str, body: list[ast.stmt], module: str) -> str:
-    """Where the name of a base class lies: in the module that imports it from, or in `module` itself."""
+    """Return `"package.module:name"` of a base class: from the import statement that names it, else in `module` itself."""
     for node in body:
         if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             for alias in node.names:

@@ -1,4 +1,4 @@
-"""What torchrun tells a process that it starts. Imports no torch."""
+"""Ranks of this process, from torchrun's environment variables. Imports no torch."""
 
 import os
 from dataclasses import dataclass
@@ -6,10 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Place:
-    """This process among those of the run: number `rank` of `size`, and number `local` of the `here` on this machine.
-
-    `machines` is how many torchruns started them.
-    """
+    """Ranks of a process: `rank` of `size` in the run, `local` of `here` on this machine, one of `machines`."""
 
     rank: int = 0
     size: int = 1
@@ -19,7 +16,7 @@ class Place:
 
 
 def place() -> Place:
-    """From the environment; the only process there is, where torchrun started no other."""
+    """Return the ranks of this process; those of a single process where torchrun did not start it."""
     size = int(os.environ.get("WORLD_SIZE", "1")) if {"RANK", "LOCAL_RANK", "MASTER_ADDR"} <= os.environ.keys() else 1
     if size == 1:
         return Place()

@@ -1,19 +1,18 @@
-"""Paths as a user writes them, looked at before the system is asked, which answers some of them with an exception."""
+"""Checks of paths that a user gives, before the operating system raises an exception for them."""
 
 import os
 from pathlib import Path
 
 from ltgen_bench.core.errors import UserError
 
-LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes, of Linux; others allow no more
-SHOWN = 40  # characters of what is too long
+LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes, the limits of Linux; other systems allow no more
+SHOWN = 40  # characters of a too long name in a message
 
 
 def user_path(text: str, where: str) -> Path:
-    """`text` as a path, with `~` and `~NAME` replaced by home folders. Errors call it `where`.
+    """Return `text` as a path, with `~` and `~NAME` expanded. `where` names the option or key in messages.
 
-    Raises `UserError` for characters that no path has, for names and paths that are too long for the system, and for home
-    folders that are not there.
+    Raises `UserError` for characters that no path can have, for too long names and paths, and for unknown home folders.
     """
     check_path(text, where)
     try:
@@ -26,7 +25,7 @@ def user_path(text: str, where: str) -> Path:
 
 
 def check_path(text: str, where: str) -> None:
-    """A `UserError` for a text that the system would take for no path."""
+    """Raise `UserError` for a text that cannot be a path."""
     try:
         encoded = os.fsencode(text)
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Tables that a user gives: the one reader of CSV files, whatever their separator, quotes and line ends."""
+"""Reader of CSV files from users, with any common separator, quotes and line ends."""
 
 import csv
 import io
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 SEPARATORS = ",;\t"
 BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
-SEPARATOR_LINE = re.compile(r"\A\"?sep=[,;\t]\"?\r?\n")  # which spreadsheets put in front of a table, and which is no row
-NAMED = 5  # how many of many rows at fault an error names
+SEPARATOR_LINE = re.compile(r"\A\"?sep=[,;\t]\"?\r?\n")  # written by some spreadsheets before the first row
+NAMED = 5  # largest number of wrong rows that an error lists
 
 
 def read_table(path: Path, where: str = "", *, header: bool = True) -> "pd.DataFrame":
-    """The table in the file `path`, every cell as the text that stands there; errors call the file `where`, else by its path.
+    """Read a CSV file into a frame of strings. `where` names the file in messages, its path by default.
 
-    The separator is the comma, semicolon or tab that the first row has. Cells may be quoted, and then hold separators, doubled
-    quotes and line ends. Columns are called as the first row says, without spaces around (a nameless one `column 3`), or 0, 1,
-    ... where `header` is False. The index is the number of the row as a spreadsheet counts it, from 1; blank lines have no
-    row. Raises `UserError` for a file that is missing, no text in UTF-8, empty, or whose rows differ in length.
+    The separator (comma, semicolon or tab) is detected from the first row. Quoted cells may hold separators, doubled quotes and
+    line ends. Column names come from the first row, stripped (`column 3` where it is empty), or are 0, 1, ... with
+    `header=False`. The index is the row number as a spreadsheet counts it, from 1; blank lines are left out.
+    Raises `UserError` for a file that is missing, empty, not UTF-8 text, or has rows of different length.
     """
     import pandas as pd
 
@@ -39,7 +39,7 @@ def read_table(path: Path, where: str = "", *, header: bool = True) -> "pd.DataF
 
 
 def read_text(path: Path, where: str = "") -> str:
-    """The text of a file that a user gives, without the mark of its encoding (BOM). Raises `UserError`."""
+    """Return the text of a file, without a byte order mark. Raises `UserError` where it is missing or no text."""
     return _text(path, where or str(path))
 
 
@@ -61,7 +61,7 @@ def _text(path: Path, where: str) -> str:
 
 
 def _rows(text: str, where: str) -> dict[int, list[str]]:
-    """Number of each row -> its cells, all rows of one length. The separator is the one that leaves no row shorter or longer."""
+    """Return row number -> cells, with the first candidate separator that gives rows of equal length."""
     faults: list[UserError] = []
     for separator in _candidates(text, where):
         try:
@@ -72,7 +72,7 @@ def _rows(text: str, where: str) -> dict[int, list[str]]:
 
 
 def _even(rows: dict[int, list[str]], where: str) -> dict[int, list[str]]:
-    """The rows as they are, without empty cells beyond the first row's width. Rows of another length are a `UserError`."""
+    """Return the rows without empty cells beyond the first row's width. Raises `UserError` for rows of another length."""
     width = len(next(iter(rows.values()), []))
     rows = {number: _without_empty_rest(cells, width) for number, cells in rows.items()}
     ragged = [f"row {number} has {len(cells)}" for number, cells in rows.items() if len(cells) != width]
@@ -84,14 +84,14 @@ def _even(rows: dict[int, list[str]], where: str) -> dict[int, list[str]]:
 
 
 def _candidates(text: str, where: str) -> list[str]:
-    """The separators that the first row has outside quotes, the most frequent first; a comma where it has none."""
+    """Return the separators in the first row outside quotes, the most frequent first; a comma where there is none."""
     widths = {separator: len(next(iter(_parsed(text, separator, where, 1).values()), [])) for separator in SEPARATORS}
     found = sorted((separator for separator in SEPARATORS if widths[separator] > 1), key=lambda separator: -widths[separator])
     return found or [","]
 
 
 def _parsed(text: str, separator: str, where: str, most: int | None = None) -> dict[int, list[str]]:
-    """The first `most` rows that are not blank; all without. Not by `pandas.read_csv`: it fills short rows without a word."""
+    """Return the first `most` rows (all by default) that are not blank. `pandas.read_csv` would silently fill short rows."""
     found: dict[int, list[str]] = {}
     reader = csv.reader(io.StringIO(text.rstrip(" \r\n"), newline=""), delimiter=separator, skipinitialspace=True, strict=True)
     number = 0
@@ -104,9 +104,9 @@ def _parsed(text: str, separator: str, where: str, most: int | None = None) -> d
     except csv.Error as error:
         if most is not None:  # of this separator; the right one reads the row
             return {}
-        raise UserError(f"{where}: row {number + 1} cannot be read ({error}); see to its quotes.") from error
+        raise UserError(f"{where}: row {number + 1} cannot be read ({error}); check its quotes.") from error
     while len(found) > 1 and len(last := found[next(reversed(found))]) > 1 and not any(cell.strip() for cell in last):
-        del found[next(reversed(found))]  # rows of separators alone, which spreadsheets leave at the end
+        del found[next(reversed(found))]  # rows of separators alone, which spreadsheets write at the end
     return found
 
 
@@ -115,7 +115,7 @@ def _without_empty_rest(cells: list[str], width: int) -> list[str]:
 
 
 def _names(cells: list[str], where: str) -> list[str]:
-    """The names of the columns, no two of them the same."""
+    """Return the column names. Raises `UserError` where two are equal."""
     names = [cell.strip() or f"column {place}" for place, cell in enumerate(cells, 1)]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

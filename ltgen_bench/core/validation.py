@@ -1,4 +1,4 @@
-"""Values from outside as a pydantic model, or one sentence for each fault: where, what was given, what is allowed."""
+"""Validation of settings by pydantic models, with one sentence per fault: key, given value, allowed values."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def validate(model: type[M], values: Mapping[str, Any], *, where: str, prefix: str = "") -> M:
-    """`model` from `values`, or one `UserError` with every fault: key path, what was given, what is allowed."""
+    """Return `values` as an instance of `model`. Raises one `UserError` that lists all faults; `where` names their source."""
     try:
         # through JSON, whose strict mode reads a list where a tuple is meant
         return model.model_validate_json(json.dumps(values, default=str))
@@ -22,12 +22,12 @@ def validate(model: type[M], values: Mapping[str, Any], *, where: str, prefix: s
         raise UserError(f"{where} has {count}", problems) from None
 
 
-INVERSE = "inverse"  # marks a field (in `json_schema_extra`) of which some write the inverse
+INVERSE = "inverse"  # marks a field (in `json_schema_extra`) whose inverse is in use too, as the imbalance factor's
 LONGEST_QUOTE = 100  # characters
 
 
 def short(text: str) -> str:
-    """`text` as a sentence can quote it: its beginning, where it is long."""
+    """Return `text`, cut to `LONGEST_QUOTE` characters, for use in a message."""
     return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}..."
 
 
@@ -40,11 +40,11 @@ BOUNDS = {"gt": "above {}", "ge": "of at least {}", "lt": "below {}", "le": "of 
 
 
 def _explain_all(model: type[BaseModel], faults: list[dict[str, Any]]) -> list[str]:
-    """One sentence for each value at fault. What the alternatives of a union say of one value becomes one sentence."""
+    """Return one sentence for each wrong value; the faults of a union's alternatives are joined."""
     by_value: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for fault in faults:
         by_value.setdefault(_value_path(model, fault), []).append(fault)
-    # a list whose entries are at fault counts as too short as well: only the entries are named
+    # pydantic reports a list with wrong entries as too short as well: report the entries only
     bogus = [path for path, own in by_value.items() if own[0]["type"] == "too_short"
              and any(other[:len(path)] == path and other != path for other in by_value)]
     return [_explain(model, path, own) for path, own in by_value.items() if path not in bogus]
@@ -68,14 +68,14 @@ def _explain(model: type[BaseModel], path: tuple[str, ...], faults: list[dict[st
 
 
 def _inverse_hint(model: type[BaseModel], path: tuple[str, ...], given: Any) -> str:
-    """The inverse of a value below 1, for a setting that some papers define the other way round."""
+    """Return a hint with the inverse of a value below 1, for a setting that some papers define as the inverse; else ""."""
     field = _field_model(model, path[:-1]).model_fields.get(path[-1])
     marked = field is not None and isinstance(field.json_schema_extra, dict) and INVERSE in field.json_schema_extra
     return inverse_hint(given) if marked and isinstance(given, float) else ""
 
 
 def _allowed(fault: dict[str, Any], bounds: str) -> str | None:
-    """What would have been right, as the end of "is not ..."; None where pydantic's own words must do."""
+    """Return what is allowed, to follow "is not"; None where only pydantic's own message says it."""
     kind, context = fault["type"], fault.get("ctx", {})
     if kind == "literal_error":
         expected = str(context["expected"])
@@ -88,7 +88,7 @@ def _allowed(fault: dict[str, Any], bounds: str) -> str | None:
 
 
 def _value_path(model: type[BaseModel], fault: dict[str, Any]) -> tuple[str, ...]:
-    """The key path of the value at fault, without the names that pydantic gives the alternatives of a union."""
+    """Return the key path of the wrong value, without pydantic's names for the alternatives of a union."""
     path = tuple(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
         return path
@@ -98,7 +98,7 @@ def _value_path(model: type[BaseModel], fault: dict[str, Any]) -> tuple[str, ...
 
 
 def _field_model(model: type[BaseModel], path: Sequence[str]) -> type[BaseModel]:
-    """The model that owns the last key of `path`, as far as the path goes through models and lists of models."""
+    """Return the model that has the last key of `path` as a field, following models and lists of models."""
     for name in path:
         if name.isdigit():
             continue
@@ -112,7 +112,7 @@ def _field_model(model: type[BaseModel], path: Sequence[str]) -> type[BaseModel]
 
 
 def _bounds(model: type[BaseModel], path: Sequence[str]) -> str:
-    """`above 0 and below 1`, from the constraints of the field at `path`."""
+    """Return the bounds of the field at `path` in words, such as `above 0 and below 1`."""
     names = [part for part in path if not part.isdigit()]
     field = None
     for depth in range(len(names)):

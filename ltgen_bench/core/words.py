@@ -1,4 +1,4 @@
-"""Numbers, lists and file names as short text."""
+"""Formatting of numbers, lists and file names as short text."""
 
 import hashlib
 import re
@@ -8,7 +8,7 @@ LONGEST_NAME = 80  # characters
 
 
 def count(images: SupportsFloat) -> str:
-    """A number of images in few letters: 441, 44.8k, 14.4M."""
+    """Return a number of images in short form: 441, 44.8k, 14.4M."""
     images = float(images)
     for limit, letter in ((1e6, "M"), (1e4, "k")):
         if images >= limit:
@@ -17,22 +17,22 @@ def count(images: SupportsFloat) -> str:
 
 
 def power(value: float) -> str:
-    """A large number with a power of ten: 1.91e12."""
+    """Return a large number in scientific notation with three digits: 1.91e12."""
     digits, exponent = f"{value:.2e}".split("e")
     return f"{digits}e{int(exponent)}"
 
 
 def file_name(text: str) -> str:
-    """`text` as a name for a file or folder: nothing in it leads elsewhere."""
+    """Return `text` as a file name: characters other than ASCII letters, digits, `.`, `_` and `-` become dashes."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "unnamed"
 
 
 def distinct_name(text: str) -> str:
-    """`file_name` of `text`, and where that is not the text itself a checksum behind it: `a/b` and `a-b` are two files."""
+    """Return `file_name(text)`, followed by a checksum where it differs from `text`, so that `a/b` and `a-b` are two files."""
     name = file_name(text)[:LONGEST_NAME]
     return name if name == text else f"{name}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:6]}"
 
 
 def listed(names: list[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """Return a list in words: `a`, `a and b`, `a, b and c`."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -219,7 +219,7 @@ class TestInterruption:
             signal.signal(signal.SIGTERM, before)
 
     def test_a_later_signal_is_no_echo(self, monkeypatch):
-        monkeypatch.setattr("ltgen_bench.core.interruption.ECHO", 0.0)
+        monkeypatch.setattr("ltgen_bench.core.interruption.REPEAT_SECONDS", 0.0)
         with Interruption() as interruption, pytest.raises(Interrupted), interruption.deferred():  # noqa: PT012
             signal.raise_signal(signal.SIGTERM)
             signal.raise_signal(signal.SIGTERM)
