@@ -1,4 +1,4 @@
-"""The library's front: score any images with one call. `run`, `RunConfig` and the readers stand beside it in `ltgen_bench`."""
+"""Entry points of the library: score any images with one call. `ltgen_bench` has `run`, `RunConfig` and the readers too."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The command line: parse, call the library, print. What takes time to import is imported by the command that needs it."""
+"""Command line interface. Each command imports what takes time to import itself."""
 
 # ruff: noqa: E402, I001  (a signal while the rest is imported finds its answer)
 from ltgen_bench.core.early_signals import mind_signals
@@ -37,7 +37,7 @@ from ltgen_bench.cli.speed_command import speed
 from ltgen_bench.core.errors import BenchError, Interrupted, LostError
 from ltgen_bench.core.plain_text import printable_lines
 from ltgen_bench.runtime.distributed import destroy_process_group, report_lost_processes
-from ltgen_bench.core.torchrun import place
+from ltgen_bench.core.torchrun import torchrun_process
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -61,19 +61,19 @@ for _command in (run, grid, evaluate, search, report, protocol, data, list_, met
 
 
 class _Signals:
-    """Ctrl-C and SIGTERM where no stage minds them. `came` says that one did: what breaks an import then is no fault of ours."""
+    """Handlers of Ctrl-C and SIGTERM while no stage handles them. `came` is set when one was received."""
 
     def __init__(self) -> None:
         self.came = 0
         self._before: dict[int, Any] = {}
 
     def mind(self) -> None:
-        """Take over both; of several processes torchrun ends some itself."""
-        for number in (signal.SIGINT, signal.SIGTERM) if place().size == 1 else (signal.SIGINT,):
+        """Install the handlers; with several processes torchrun's SIGTERM keeps its default."""
+        for number in (signal.SIGINT, signal.SIGTERM) if torchrun_process().size == 1 else (signal.SIGINT,):
             self._before[number] = signal.signal(number, self._handle)
 
     def give_back(self) -> None:
-        """As they were before."""
+        """Restore the former handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -85,7 +85,7 @@ class _Signals:
 
 
 def main() -> None:
-    """The program: run a command and turn what went wrong into one sentence and an exit code."""
+    """Run a command, and turn exceptions into a message and an exit code."""
     debug = "--debug" in sys.argv[1:]
     signals, voice = _Signals(), Voice()
     try:

@@ -1,4 +1,4 @@
-"""`ltgen-bench check`: whether this machine computes what it should."""
+"""`ltgen-bench check`: compare this machine's results with known values."""
 
 import json
 import time
@@ -27,9 +27,9 @@ STYLES = {"ok": "green", "FAILED": "bold red", "note": "dim"}
 def check(extractor_weights: tuple[str, ...], device: str | None, as_json: bool) -> None:
     """Check that this machine computes what it should.
 
-    Metrics against closed forms, features against stored ones, what must not matter, versions, memory, weights: one line a
-    finding, with the figure and its bound; the exit code is 1 when one has failed. Takes half a minute. Weights files are read
-    without running what is in them, and their checksum is verified.
+    Compares metrics with closed forms and features with stored ones, and checks versions, memory, disk and weights files: one
+    line per check, with the figure and its bound. The exit code is 1 where a check failed. Takes half a minute. Weights files
+    are never unpickled, and their checksum is verified.
 
     \b
     ltgen-bench check

@@ -1,4 +1,4 @@
-"""`ltgen-bench cite`: what to cite."""
+"""`ltgen-bench cite`: BibTeX of what was used."""
 
 import click
 
@@ -11,7 +11,7 @@ from ltgen_bench.core.registry import Registry
 @click.argument("names", metavar="METHOD...", nargs=-1, required=True)
 @debug_option
 def cite(names: tuple[str, ...]) -> None:
-    """Print the BibTeX of methods and augmentations: what you should cite when you use them.
+    """Print the BibTeX of methods and augmentations.
 
     \b
     ltgen-bench cite cbdm ada >> references.bib

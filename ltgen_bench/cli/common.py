@@ -1,4 +1,4 @@
-"""What the commands share: options, the group that answers a mistyped name, and plain tables."""
+"""Options, groups and tables that several commands share."""
 
 import errno
 import sys
@@ -14,10 +14,10 @@ from ltgen_bench.core.user_paths import check_path
 
 
 class SafePath(click.Path):
-    """A path of which the system can be asked: what it takes for none is a `UserError`, and no exception of its own."""
+    """Parameter type of paths. Texts that cannot be a path raise `UserError`."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """As click does, once the text has been looked at."""
+        """Return the path after checking the text."""
         check_path(str(value), param.opts[0] if param is not None else "the command")
         return super().convert(value, param, ctx)
 
@@ -27,10 +27,10 @@ FILE = SafePath(path_type=Path, dir_okay=False)
 
 
 class Commands(click.Group):
-    """A group that answers a mistyped command with the one that was meant."""
+    """Group of commands that suggests a similar name for an unknown command."""
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with the near match and the list of commands."""
+        """Return the command as click does; raises a usage error with a similar name and the list of commands."""
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             names = self.list_commands(ctx)
             raise UserError(f"unknown command '{args[0]}'.{did_you_mean(args[0], names)} Known: {', '.join(names)}.")
@@ -38,17 +38,17 @@ class Commands(click.Group):
 
 
 def debug_option(command: Callable) -> Callable:
-    """`--debug`, for every command; `main` looks for it when an error arrives."""
+    """Add `--debug`, which `main` reads when an exception arrives."""
     return click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(command)
 
 
 def runs_option(command: Callable) -> Callable:
-    """`--runs DIR`, where the run folders lie."""
+    """Add `--runs DIR`, the folder of the run folders."""
     return click.option("--runs", type=FOLDER, default=Path("runs"), show_default=True, help="Folder of the runs.")(command)
 
 
 def preset_option(command: Callable) -> Callable:
-    """`--preset NAME`, and `--protocol` as a `UserError` that names it."""
+    """Return `--preset NAME`, and `--protocol` as a `UserError` that names it."""
     def refuse(context: click.Context, option: click.Parameter, value: str | None) -> None:
         if value is not None:
             raise UserError(f"--protocol is called --preset: write --preset {value}.")
@@ -59,12 +59,12 @@ def preset_option(command: Callable) -> Callable:
 
 
 class Batch(click.ParamType):
-    """A whole number above 0, or auto."""
+    """Parameter type of batch sizes: an integer above 0, or auto."""
 
     name = "batch"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The number, or "auto"; of anything else a `UserError`."""
+        """Return the integer, or "auto". Raises `UserError` for anything else."""
         if value == "auto" or isinstance(value, int):
             return value
         number = whole_number(value)
@@ -75,12 +75,12 @@ class Batch(click.ParamType):
 
 
 def whole_number(text: str) -> int:
-    """A whole number of at most 18 digits; -1 for anything else."""
+    """Return a non-negative integer of at most 18 digits; -1 for anything else."""
     return int(text) if text.isdecimal() and len(text) <= 18 else -1
 
 
 def batch_option(words: str) -> Callable:
-    """`--batch N|auto`; `words` say what is done with so many images at once."""
+    """Return a decorator that adds `--batch N|auto`; `words` begin its help text."""
     return click.option("--batch", type=Batch(), metavar="N|auto", help=words)
 
 
@@ -101,14 +101,14 @@ _DATA_OPTIONS = (
 
 
 def data_options(command: Callable) -> Callable:
-    """The options that say which images are meant, for every command that reads a data set."""
+    """Add the options that select images, for commands that read a data set."""
     for option in reversed(_DATA_OPTIONS):
         command = option(command)
     return command
 
 
 def data_values(options: dict[str, Any]) -> dict[str, Any]:
-    """Keys of `[data]` -> values, of the data options that were given; takes them out of `options`."""
+    """Remove the data options from `options`, and return those that were given as keys of `[data]`."""
     factor, columns = options.pop("imbalance_factor"), options.pop("columns")
     if factor is not None and factor != "natural":
         try:
@@ -122,7 +122,7 @@ def data_values(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def unforeseen(error: Exception) -> tuple[str, int]:
-    """(a sentence, the exit code) for an exception that is none of ours."""
+    """Return (message, exit code) for an exception that is no `BenchError`."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "the disk is full. What was finished is whole; free some space and repeat the command to go on.", 1
     if _out_of_memory(error):
@@ -144,7 +144,7 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def listing(rows: list[tuple[str, str, str]], heads: tuple[str, str, str]) -> None:
-    """A table of three columns that wraps its texts to the terminal, or tab-separated lines in a pipe."""
+    """Print a table of three columns, wrapped to the terminal, or tab-separated lines in a pipe."""
     from rich.console import Console
     from rich.table import Table
 

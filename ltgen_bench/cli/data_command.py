@@ -1,4 +1,4 @@
-"""`ltgen-bench data ...`: look at a data set, check it, and take its split elsewhere."""
+"""`ltgen-bench data ...`: show, verify and export a data set."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ def data() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, and nothing else, on stdout.")
 @debug_option
 def show(dataset: str, data_root: Path, plot: Path | None, every: bool, as_json: bool, **options: Any) -> None:
-    """Counts, groups, fingerprint and reference sets of DATASET, and the curve of its class counts.
+    """Show class counts, groups, fingerprint and reference sets of DATASET, and a chart of its class counts.
 
     \b
     ltgen-bench data show cifar10-lt-50
@@ -50,7 +50,7 @@ def show(dataset: str, data_root: Path, plot: Path | None, every: bool, as_json:
 
 
 def _facts(config: "DataConfig", data_root: Path) -> tuple[dict[str, Any], str]:
-    """What is known of the data set; without its images what the shipped manifest tells, and why they are missing."""
+    """Return (description, why it is incomplete); without the images the description is that of the shipped manifest."""
     from ltgen_bench.data import load_dataset
     from ltgen_bench.data.catalog import find_source
     from ltgen_bench.data.describe import describe, describe_manifest
@@ -78,7 +78,7 @@ def _facts(config: "DataConfig", data_root: Path) -> tuple[dict[str, Any], str]:
 @click.option("--update", is_flag=True, help="Take files that changed since they were read as they are now.")
 @debug_option
 def verify(dataset: str | None, data_root: Path, update: bool, **options: Any) -> None:
-    """Recompute the checksums and fingerprints of DATASET; without a name, of the splits that ship with the package."""
+    """Recompute checksums and fingerprint of DATASET, or of all splits that ship with the package."""
     from ltgen_bench.data.verify import verify as check
     from ltgen_bench.data.verify import verify_manifests
 
@@ -177,7 +177,7 @@ def _print(config: "DataConfig", facts: dict[str, Any], missing: str, every: boo
 
 
 def _echo(lines: list[tuple[str, str]]) -> None:
-    """Aligned `name  words` lines that wrap under their words."""
+    """Print aligned `name  words` lines, the words wrapped."""
     import textwrap
 
     from rich.console import Console

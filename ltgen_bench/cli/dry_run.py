@@ -1,4 +1,4 @@
-"""What `ltgen-bench run --dry-run` prints: the whole recipe, and what the run will take on this machine."""
+"""Output of `ltgen-bench run --dry-run`: the whole recipe, and its cost on this machine."""
 
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def show_plan(plan: "Plan", device: "torch.device", processes: int) -> None:
-    """The recipe as TOML, and as comments what it will take, from a few measured steps; nothing is written."""
+    """Print the recipe as TOML, and the expected cost from a few measured steps as comments. Writes no files."""
     from datetime import timedelta
 
     from ltgen_bench.diffusion.network import network_shape

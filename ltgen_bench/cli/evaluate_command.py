@@ -1,4 +1,4 @@
-"""`ltgen-bench evaluate`: score the samples of a run, or of any model, under any rules."""
+"""`ltgen-bench evaluate`: score the samples of a run, or of any model."""
 
 import json
 from pathlib import Path
@@ -129,14 +129,14 @@ def evaluate(samples: str, dataset: str | None, data_root: Path, preset: str | N
 
 
 class Shown(NamedTuple):
-    """Where results go beside the run folder: a folder for scores.csv, and JSON in place of tables."""
+    """Further outputs: a folder for scores.csv, and JSON instead of tables."""
 
     out: Path | None
     as_json: bool
 
 
 def _refuse_unknown(samples: str, runs: Path) -> None:
-    """With --dataset images are meant: where SAMPLES is neither such nor a run, all that it may be is named."""
+    """Raise `UserError` where SAMPLES is given with --dataset and is no file, folder, reference or run."""
     from ltgen_bench.data.samples import FORMS
     from ltgen_bench.evaluation.trivial_samples import TRIVIAL
     from ltgen_bench.records.store import find_runs
@@ -147,14 +147,14 @@ def _refuse_unknown(samples: str, runs: Path) -> None:
 
 
 def _refuse(why: str, **options: Any) -> None:
-    """Options that have no meaning here are said to have none, and not passed over."""
+    """Raise `UserError` for the first option that was given and has no meaning here, because of `why`."""
     for name, value in options.items():
         if value is not None:
             raise UserError(f"--{name.replace('_', '-')}: {why}; leave it out.")
 
 
 def _whole_numbers(option: str, text: str | None) -> list[int]:
-    """`3,5,10` as a list; what is no whole number above 0, or stands there twice, is a `UserError`."""
+    """Return `3,5,10` as a list. Raises `UserError` for anything but distinct integers above 0."""
     numbers = [whole_number(name) for name in names_of(text) or []]
     if text is not None and (not numbers or min(numbers) < 1 or len(set(numbers)) < len(numbers)):
         raise UserError(f"{option} {text}: write different whole numbers above 0, for example {option} 3,5,10")
@@ -162,7 +162,7 @@ def _whole_numbers(option: str, text: str | None) -> list[int]:
 
 
 def _changes(preset: str | None, settings: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
-    """Values of `[evaluate]` that the options state."""
+    """Return the values of `[evaluate]` from the options."""
     from ltgen_bench.config.recipe_files import parse_setting
 
     stated = {"preset": check_preset(preset), "metrics": names_of(options["metrics"]),
@@ -177,7 +177,7 @@ def _changes(preset: str | None, settings: tuple[str, ...], options: dict[str, A
 
 
 def _configured(config: "RunConfig", changes: dict[str, Any]) -> "RunConfig":
-    """`config` with `changes` in its rules; a preset asked for puts its own in the place of all others."""
+    """Return `config` with `changes` in its rules; a preset asked for puts its own in the place of all others."""
     from ltgen_bench.config.schema import EvaluateConfig
     from ltgen_bench.core.validation import validate
 
@@ -242,7 +242,7 @@ def _of_images(samples: str, given: dict[str, Any], data: dict[str, Any], change
 
 
 def _present(found: "list[Rescored]", config: "RunConfig", console: "Console", shown: Shown, runs: Path | None) -> None:
-    """Tables, or JSON, of what was scored; `runs` is where the run lies that its images were drawn by, where one was."""
+    """Print tables or JSON of the scores; `runs` is the folder of the run that drew the images, if any."""
     if shown.out is not None:
         _joined([one.scores for one in found]).save(shown.out / SCORES_FILE)
     if shown.as_json:

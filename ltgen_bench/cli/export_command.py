@@ -1,4 +1,4 @@
-"""`ltgen-bench export`: the network of a run for use elsewhere."""
+"""`ltgen-bench export`: write the network of a run for other programs."""
 
 import shlex
 from pathlib import Path
@@ -18,11 +18,11 @@ from ltgen_bench.cli.common import FILE, FOLDER, debug_option, runs_option
 @runs_option
 @debug_option
 def export(run: str, folder: Path, at: int | None, method_file: Path | None, data_root: Path, runs: Path) -> None:
-    """Write the trained network of RUN as a folder of diffusers.
+    """Write the trained network of RUN as a diffusers folder.
 
-    DIR becomes a folder that `UNet2DModel.from_pretrained` loads, with the label embedding, the scheduler and the recipe beside
-    it, and a README.md that says what it is, how it is used from Python, and what to cite. RUN is a run folder, its name or
-    the beginning of it (ltgen-bench runs list).
+    DIR can be loaded by `UNet2DModel.from_pretrained` and has the label embedding, the scheduler, the recipe, and a model
+    card (README.md) with examples in Python and citations. RUN is a run folder, its name or the beginning of its name (ltgen-
+    bench runs list).
 
     \b
     ltgen-bench export cbdm-1a2b cbdm-digits

@@ -1,4 +1,4 @@
-"""`ltgen-bench grid`: several methods and seeds in one command that can be stopped and repeated."""
+"""`ltgen-bench grid`: runs of several methods and seeds."""
 
 import itertools
 import json
@@ -61,10 +61,10 @@ def grid(methods: str | None, seeds: str, axes: tuple[str, ...], method_file: Pa
          dataset: str | None, recipe: Path | None, settings: tuple[str, ...], extractor_weights: tuple[str, ...],
          data_root: Path, device: str | None, evaluate_every: int | None, runs: Path, dry_run: bool, as_json: bool,
          **options: Any) -> None:
-    """Make the runs of several methods and seeds, one after the other. Takes the options of `run`.
+    """Run several methods and seeds, one after the other. Takes the options of `run`.
 
-    Repeating the command goes on where it stopped; finished runs are not made again. Where a run fails, the others go on, and
-    the exit code is 1. The same command in another window, or --jobs, shares the work.
+    Repeating the command continues where it stopped; finished runs are not repeated. Where a run fails, the others continue,
+    and the exit code is 1. The same command in another terminal, or --jobs, shares the work.
 
     \b
     ltgen-bench grid --methods ddpm,cfg,cbdm --seeds 0,1,2
@@ -118,7 +118,7 @@ def grid(methods: str | None, seeds: str, axes: tuple[str, ...], method_file: Pa
 
 def configs_of(methods: str | None, seeds: str, axes: tuple[str, ...], method_file: Path | None, dataset: str | None,
                recipe: Path | None, settings: tuple[str, ...], options: dict[str, Any]) -> "dict[str, list[RunConfig]]":
-    """Name of a cell -> its configuration under every seed; unknown names and values are a `UserError`."""
+    """Return name of a cell -> its configurations, one per seed. Raises `UserError` for unknown names and values."""
     from ltgen_bench.methods import METHODS, add_method_file
 
     known = list(METHODS)
@@ -151,9 +151,9 @@ def _seeds(text: str) -> list[int]:
 
 @contextmanager
 def helpers(number: int) -> Iterator[None]:
-    """So many further processes of this very command inside, which leave alone what another one is making.
+    """Start so many further processes of this command, which skip runs that another process is making.
 
-    Each stops when its standard input ends, so it does not outlive this process, however that ends.
+    Each ends when its standard input is closed, so that none outlives this process.
     """
     command = [sys.executable, "-m", "ltgen_bench", *sys.argv[1:]]
     started = [subprocess.Popen(command, env={**os.environ, HELPER: "1"}, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
@@ -166,7 +166,7 @@ def helpers(number: int) -> Iterator[None]:
 
 
 def _help(make: "Callable[[], tuple[Cell, ...]]") -> None:
-    """What a helper does: the same, and nothing is told at the end but by the process that started it."""
+    """Make runs in a process started by `helpers`; only the process that started it reports at the end."""
     def end_with_it() -> None:
         sys.stdin.read()  # until the other process is gone
         os.kill(os.getpid(), signal.SIGTERM)
@@ -215,7 +215,7 @@ def _show(cells: "Sequence[Cell]", as_json: bool) -> None:
 
 
 def _table(cells: "Sequence[Cell]") -> "Table":
-    """What was made, a row for the seeds of one name."""
+    """Return the table of runs, a row per cell."""
     from ltgen_bench.core.words import count
     from ltgen_bench.report.table import Cell as Entry
     from ltgen_bench.report.table import Head, Row, Table

@@ -1,4 +1,4 @@
-"""`ltgen-bench list ...`: what there is to choose from."""
+"""`ltgen-bench list ...`: available methods, data sets, metrics and so on."""
 
 from typing import TYPE_CHECKING
 
@@ -21,9 +21,9 @@ def list_() -> None:
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads of --measure.  [default: torch's choice]")
 @debug_option
 def methods(measure: bool, threads: int | None) -> None:
-    """Methods that can be trained.
+    """List the methods.
 
-    The cost is the training time of an image as a multiple of ddpm's. Evidence says where the definition was read: ltgen-bench
+    The cost is the training time per image relative to ddpm. Evidence says where the definition was read; see ltgen-bench
     method show NAME.
     """
     from rich.console import Console
@@ -63,7 +63,7 @@ def _costs_here(threads: int | None) -> "Costs":
 
 
 def _methods_table(rows: list[tuple[str, ...]], where: str, width: int, color: bool) -> str:
-    """Short columns side by side, and beneath each method its idea and source over the whole width."""
+    """Return the table of methods: short columns side by side, idea and source below over the whole width."""
     from ltgen_bench.report.table import Cell, Head, Row, Table
     from ltgen_bench.report.table_formats import terminal
 
@@ -76,7 +76,7 @@ def _methods_table(rows: list[tuple[str, ...]], where: str, width: int, color: b
 @list_.command()
 @debug_option
 def augmentations() -> None:
-    """Augmentations of the training images, for any method."""
+    """List the augmentations of training images, for any method."""
     from ltgen_bench.training.augmentation import AUGMENTATIONS
 
     listing([(name, *AUGMENTATIONS.facts(name, "summary", "source")) for name in AUGMENTATIONS],
@@ -86,7 +86,7 @@ def augmentations() -> None:
 @list_.command()
 @debug_option
 def datasets() -> None:
-    """Data sets by name, and the forms for your own."""
+    """List the data sets by name, and the forms for your own."""
     from ltgen_bench.data.catalog import DATASETS, OWN_FORMS, SPELLINGS
 
     rows = [(name, DATASETS[name].summary, DATASETS[name].source) for name in DATASETS]
@@ -97,7 +97,7 @@ def datasets() -> None:
 @list_.command()
 @debug_option
 def metrics() -> None:
-    """Metrics, and the extractors whose features they read."""
+    """List the metrics, and the extractors of their features."""
     from ltgen_bench.evaluation.describe_metrics import FEW, describe_extractors, describe_metrics
 
     rows = [(m["name"], f"{m['title']} {m['better']}  {m['summary']}; {FEW} at values of fewer than {m['enough']}", m["source"])
@@ -109,7 +109,7 @@ def metrics() -> None:
 @list_.command()
 @debug_option
 def samplers() -> None:
-    """Samplers that draw the images."""
+    """List the samplers."""
     from ltgen_bench.sampling.samplers import SAMPLERS
 
     listing([(name, SAMPLERS[name].summary, SAMPLERS[name].source) for name in SAMPLERS], ("sampler", "how", "source"))
@@ -118,7 +118,7 @@ def samplers() -> None:
 @list_.command()
 @debug_option
 def recipes() -> None:
-    """Recipes that ship with the package."""
+    """List the recipes that ship with the package."""
     from ltgen_bench.config.schema import RunConfig
     from ltgen_bench.experiments.recipes import shipped_recipes
 
@@ -128,6 +128,6 @@ def recipes() -> None:
 
 
 def recipe_words(config: "RunConfig") -> str:
-    """Budget and sampling of a recipe."""
+    """Return budget and sampling of a recipe in words."""
     sample = config.sample
     return f"{config.train.budget_images:,} images, {sample.sampler} {sample.steps}, omega {sample.omega:g}"

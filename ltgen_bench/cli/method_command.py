@@ -1,4 +1,4 @@
-"""`ltgen-bench method ...`: what a method is, and whether one keeps the contract."""
+"""`ltgen-bench method ...`: describe a method, or check it against the contract."""
 
 import inspect
 import json
@@ -27,7 +27,7 @@ INDENT = 14
 
 @click.group(cls=Commands)
 def method() -> None:
-    """Show what a method is, or check one of your own."""
+    """Show a method, or check one of your own."""
 
 
 @method.command(name="show")
@@ -35,7 +35,7 @@ def method() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 @debug_option
 def method_show(name: str, as_json: bool) -> None:
-    """Objective, settings, source, evidence, what to cite and recipes of a method.
+    """Show objective, settings, source, evidence, citations and recipes of a method.
 
     \b
     ltgen-bench method show cbdm
@@ -64,11 +64,11 @@ def method_show(name: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, and nothing else, on stdout.")
 @debug_option
 def method_check(name: str, settings: tuple[str, ...], as_json: bool) -> None:
-    """Check a method of your own against the contract that every method here keeps.
+    """Check a method of your own against the contract that all methods here meet.
 
-    FILE is what --method-file takes; NAME is a method that is installed. Each requirement is tried on a tiny network and
-    small images: finite losses, random numbers, batches of one image, going on after an interruption, samples, and more. What
-    fails is said in words, and the exit code is 2. Takes a few seconds.
+    FILE is what --method-file takes; NAME is an installed method. Tries each requirement on a tiny network and small images:
+    finite losses, random numbers, batches of one image, continuing after an interruption, samples, and more. Each failure is
+    explained, and the exit code is then 2. Takes a few seconds.
 
     \b
     ltgen-bench method check my_method.py
@@ -105,7 +105,7 @@ def method_check(name: str, settings: tuple[str, ...], as_json: bool) -> None:
 
 
 def _registered(name: str) -> str:
-    """The name of a registered method; that of a file, once it is registered."""
+    """Return the name of a registered method; a file is registered first."""
     from ltgen_bench.methods import METHODS, add_method_file
 
     if not name.endswith(".py") and not Path(name).is_file():
@@ -117,7 +117,7 @@ def _registered(name: str) -> str:
 
 
 def _settings(settings: tuple[str, ...]) -> dict[str, Any]:
-    """`method.KEY=VALUE` as KEY -> VALUE."""
+    """Return KEY -> VALUE of settings given as `method.KEY=VALUE`."""
     from ltgen_bench.config.recipe_files import parse_setting
 
     values = {}
@@ -130,7 +130,7 @@ def _settings(settings: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _line(finding: "Finding", findings: "list[Finding]", console: "Console") -> None:
-    """A line a requirement, and beneath it what is wrong; words that stood above already are not said again."""
+    """Print one requirement, and what is wrong where it failed; repeated explanations are printed once."""
     from rich.text import Text
 
     console.print(Text.assemble((f"{finding.state:<6}", STYLES[finding.state]), f" {finding.name}"), soft_wrap=True)
@@ -140,7 +140,7 @@ def _line(finding: "Finding", findings: "list[Finding]", console: "Console") -> 
 
 
 def _recipes(name: str) -> dict[str, str]:
-    """`data set/method` -> budget and sampling of the shipped recipes of a method."""
+    """Return `data set/method` -> budget and sampling, for the shipped recipes of a method."""
     from ltgen_bench.cli.list_command import recipe_words
     from ltgen_bench.config.schema import RunConfig
     from ltgen_bench.experiments.recipes import shipped_recipes
@@ -151,7 +151,7 @@ def _recipes(name: str) -> dict[str, str]:
 
 
 def _page(described: "MethodDescription", recipes: Mapping[str, str], cost: str, width: int) -> str:
-    """Everything about a method, at most `width` columns wide; formulas keep their lines."""
+    """Return the description of a method, at most `width` columns wide; formulas keep their lines."""
     from ltgen_bench.experiments.recipes import stand_in
 
     facts = {"source": described.source, "evidence": f"{described.evidence}: {described.evidence_words}",
@@ -174,7 +174,7 @@ def _page(described: "MethodDescription", recipes: Mapping[str, str], cost: str,
 
 
 def _prose(text: str, width: int) -> list[str]:
-    """Paragraphs wrapped to `width`; what is indented is a formula or a list and stays as it is."""
+    """Return paragraphs wrapped to `width`; what is indented is a formula or a list and stays as it is."""
     lines: list[str] = []
     for paragraph in inspect.cleandoc(text).split("\n\n"):
         as_it_is = any(line.startswith((" ", "-", "*")) for line in paragraph.splitlines())
@@ -183,7 +183,7 @@ def _prose(text: str, width: int) -> list[str]:
 
 
 def _beside(word: str, text: str, width: int, indent: int = INDENT) -> list[str]:
-    """`word   text`, the text wrapped in a column of its own."""
+    """Return `word   text`, the text wrapped in a column of its own."""
     first, *rest = _wrapped(text, width, " " * indent)
     return [f"{word:<{indent}}{first[indent:]}", *rest]
 

@@ -1,4 +1,4 @@
-"""`ltgen-bench run`: train a method, sample from it, score the images."""
+"""`ltgen-bench run`: train a method, sample from it, and score the images."""
 
 import json
 import re
@@ -122,7 +122,7 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
 
 def config_of(method: str | None, dataset: str | None, recipe: Path | None, method_file: Path | None, settings: tuple[str, ...],
               options: dict[str, Any]) -> "RunConfig":
-    """The configuration that the options mean; of an unknown method, data set, preset or value a `UserError`."""
+    """Return the configuration of the options. Raises `UserError` for an unknown method, data set, preset or value."""
     from ltgen_bench.experiments.recipes import resolve_recipe
     from ltgen_bench.methods import METHODS, add_method_file
 
@@ -134,7 +134,7 @@ def config_of(method: str | None, dataset: str | None, recipe: Path | None, meth
 
 
 def carrying_out(evaluate_every: int | None) -> "Callable[..., Run]":
-    """What makes a run of a plan: with a curve where one is asked for."""
+    """Return what makes a run of a plan: with a curve where one is asked for."""
     from ltgen_bench.experiments.curves import carry_out_curve
     from ltgen_bench.experiments.pipeline import carry_out
 
@@ -151,7 +151,7 @@ def resumable() -> Iterator[None]:
 
 
 def overrides_of(settings: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
-    """Dotted keys -> values, of the options that were given and of --set, which wins."""
+    """Return dotted keys -> values of the options that were given and of --set, which takes precedence."""
     from ltgen_bench.config.recipe_files import parse_setting
 
     data = {f"data.{key}": value for key, value in data_values(options).items()}
@@ -170,7 +170,7 @@ def overrides_of(settings: tuple[str, ...], options: dict[str, Any]) -> dict[str
 
 
 def _preset_sampling(given: dict[str, Any]) -> dict[str, Any]:
-    """The key of --preset-sampling; a `UserError` beside a value that the preset states itself."""
+    """Return the key of --preset-sampling. Raises `UserError` where an option sets a value that the preset states."""
     from ltgen_bench.evaluation.presets import PRESETS
 
     name = given.get("evaluate.preset")
@@ -183,7 +183,7 @@ def _preset_sampling(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _budget(options: dict[str, Any]) -> dict[str, Any]:
-    """The key of the one budget that was given, after taking away that of a recipe in FLOPs or seconds."""
+    """Return the key of the budget that was given, and remove a recipe's budget in FLOPs or seconds."""
     keys = {"budget_images": "train.budget_images", "budget_flops": "budget.flops", "budget_seconds": "budget.seconds"}
     given = {name: options[name] for name in keys if options[name] is not None}
     if len(given) > 1:
@@ -193,26 +193,26 @@ def _budget(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_preset(name: str | None) -> str | None:
-    """`name` itself; an unknown one is a `UserError` with the near match."""
+    """Return `name` itself; an unknown one is a `UserError` with the near match."""
     from ltgen_bench.evaluation.presets import PRESETS
 
     return None if name is None else PRESETS.check(name)
 
 
 def cleared(preset: str | None) -> dict[str, None]:
-    """Overrides that take away what a recipe says where a preset asked for on the command line decides."""
+    """Return overrides that take away what a recipe says where a preset asked for on the command line decides."""
     from ltgen_bench.evaluation.preset import RULE_FIELDS
 
     return {} if preset is None else {f"evaluate.{name}": None for name in (*RULE_FIELDS, "reference_per_class")}
 
 
 def names_of(text: str | None) -> list[str] | None:
-    """`fid, kid` as a list."""
+    """Return `fid, kid` as a list."""
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
 def weights_files(pairs: tuple[str, ...]) -> dict[str, Path]:
-    """--extractor-weights as extractor -> file; a missing file is a `UserError`."""
+    """Return --extractor-weights as extractor -> file. Raises `UserError` for a missing file."""
     weights = {}
     for pair in pairs:
         name, equals, file = pair.partition("=")
@@ -226,7 +226,7 @@ def weights_files(pairs: tuple[str, ...]) -> dict[str, Path]:
 
 def prepare(config: "RunConfig", data_root: Path, device: str | None,
             threads: int | None) -> "tuple[LongTailDataset, torch.device, TerminalProgress, Console]":
-    """(data set, device, progress on stderr, console on stdout); imports torch, so the caller checks names before."""
+    """Return (data set, device, progress on stderr, console on stdout). Imports torch, so names are to be checked before."""
     from rich.console import Console
 
     from ltgen_bench.core.console import TerminalProgress
@@ -244,23 +244,23 @@ def prepare(config: "RunConfig", data_root: Path, device: str | None,
 
 
 def typed_command() -> str:
-    """The command as typed, without the path of the program."""
+    """Return the command as typed, without the path of the program."""
     return f"{launcher()} {shlex.join(sys.argv[1:])}".rstrip()
 
 
 def recorded_command() -> str:
-    """The command for the record, which is published: absolute paths are cut to their last part."""
+    """Return the command for the record, with absolute paths cut to their last part, since records are published."""
     return re.sub(r"(?<![\w.])(?:~|/)[^\s'\"]*/([^\s'\"/]+)", r".../\1", typed_command())
 
 
 def about(dataset: "LongTailDataset") -> str:
-    """A data set in a few words: its name, factor, images and classes."""
+    """Return a data set in words: name, factor, images and classes."""
     factor = f"imbalance {dataset.imbalance_factor:g}" if dataset.imbalance_factor else "its own class counts"
     return f"{dataset.name} ({factor}, {len(dataset.train):,} images, {dataset.num_classes} classes)"
 
 
 def place_words(device: "torch.device") -> str:
-    """`cpu, 2 threads` or `cuda:0`."""
+    """Return `cpu, 2 threads` or `cuda:0`."""
     import torch
 
     threads = torch.get_num_threads()
@@ -277,7 +277,7 @@ def _header(plan: "Plan", device: "torch.device", console: "Console", processes:
 
 
 def recipe_note(config: "RunConfig") -> list[str]:
-    """Which recipe a method that does not come with this package takes, and what stands in it."""
+    """Return which recipe is taken for a method that does not come with this package, and its main values."""
     from ltgen_bench.cli.list_command import recipe_words
     from ltgen_bench.methods import METHODS
 
@@ -288,7 +288,7 @@ def recipe_note(config: "RunConfig") -> list[str]:
 
 
 def warnings_of(config: "RunConfig") -> list[str]:
-    """What is allowed and hardly meant: a budget cut so short that the learning rate never rises to its value."""
+    """Return a warning where the budget is so short that the learning rate never reaches its value."""
     warmup, budget = config.train.warmup_images, config.train.budget_images
     if 2 * warmup <= budget:
         return []
@@ -297,7 +297,7 @@ def warnings_of(config: "RunConfig") -> list[str]:
 
 
 def show(result: "Run", known: bool, out: "Console") -> None:
-    """The table of a run; `known` says that it was finished before."""
+    """Print the table of a run; `known` says that it was finished before."""
     from ltgen_bench.report.run_table import score_table
 
     record, folder = result.record, result.plan.folder
@@ -320,7 +320,7 @@ def _show_curve(result: "Run", out: "Console") -> None:
 
 
 def notes_of(result: "Run", out: "Console") -> None:
-    """What the preset expects of the samples, where there is a preset."""
+    """Print where the samples differ from what the preset expects."""
     record = result.record
     if record.preset:
         click.echo(preset_notes(record.preset, result.plan.config, record.dataset, record.class_counts, out.width,

@@ -1,4 +1,4 @@
-"""`ltgen-bench sample`: images from a network in a folder of diffusers."""
+"""`ltgen-bench sample`: draw images from a network in a diffusers folder."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,7 +77,7 @@ def sample(network: Path, dataset: str | None, settings: tuple[str, ...], data_r
 
 
 def _changes(settings: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
-    """Values of `[sample]` that the options state."""
+    """Return the values of `[sample]` from the options."""
     from ltgen_bench.config.recipe_files import parse_setting
     from ltgen_bench.sampling.samplers import SAMPLERS
 
@@ -109,7 +109,7 @@ def _data(dataset: str | None, options: dict[str, Any]) -> "DataConfig | None":
 
 
 def _check_place(network: Path) -> None:
-    """Refuse what is no folder, and a run, before torch is imported."""
+    """Raise `UserError` where `network` is no folder, or a run folder, before torch is imported."""
     if (network / "config.toml").is_file():
         raise UserError(f"{network} is a run; write its network into a folder of its own: ltgen-bench export {network} DIR, or "
                         "draw from it by repeating its ltgen-bench run with another --omega, --sampler or --images-per-class.")
@@ -118,7 +118,7 @@ def _check_place(network: Path) -> None:
 
 
 def _configured(stored: "StoredNetwork", data: "DataConfig | None", changes: dict[str, Any]) -> "SampleConfig":
-    """As the folder says, or the recipe of the data set without guidance, with `changes` laid over it."""
+    """Return the sampling settings: of the folder, else of the data set's recipe without guidance, with `changes` applied."""
     from ltgen_bench.config.schema import SampleConfig
     from ltgen_bench.core.validation import validate
     from ltgen_bench.experiments.recipes import resolve_recipe
@@ -136,7 +136,7 @@ def _configured(stored: "StoredNetwork", data: "DataConfig | None", changes: dic
 
 
 def _words(drawing: "Drawing") -> str:
-    """The network and how it is sampled, in a few words."""
+    """Return the network and its sampling settings in words."""
     facts, config = drawing.network.facts, drawing.config
     whose = f" ({facts.name})" if facts is not None else ""
     classes = len(drawing.class_names)

@@ -1,4 +1,4 @@
-"""`ltgen-bench search`: choose omega, steps, budget, ... on one half of the real images, and report on the other."""
+"""`ltgen-bench search`: choose settings on one half of the real images, and report on the other."""
 
 import json
 import math
@@ -43,11 +43,11 @@ LEFT_OUT = ("evaluate_every",)  # an option of `run` that a search has no use fo
 def search(axes: tuple[str, ...], metric: str, by: str | None, method: str | None, dataset: str | None, recipe: Path | None,
            settings: tuple[str, ...], extractor_weights: tuple[str, ...], method_file: Path | None, data_root: Path,
            device: str | None, threads: int | None, runs: Path, dry_run: bool, as_json: bool, **options: Any) -> None:
-    """Choose values of a recipe on one half of the real images, and report the chosen ones on the other half.
+    """Choose settings on one half of the real images, and report the chosen ones on the other half.
 
-    A number that was searched for on the images that it is reported on flatters itself. Every candidate is trained (once
-    for each distinct training), sampled, and scored against the half `selection`; the best is scored against the half
-    `report`. Takes the options of `run`. Repeating the command goes on where it stopped.
+    A score that settings were chosen by is biased in their favour. Every candidate is trained (once for each distinct
+    training), sampled, and scored against the half `selection`; the best is scored against the half `report`. Takes the
+    options of `run`. Repeating the command continues where it stopped.
 
     \b
     ltgen-bench search --over sample.omega=0,0.5,1,2
@@ -98,7 +98,7 @@ def _dry_run(search: "Search") -> None:
 
 
 def _table(found: "Found") -> "Table":
-    """Every candidate with its score of the selection half; the chosen one is marked."""
+    """Return the table of candidates with their scores on the selection half; the chosen one is marked."""
     from ltgen_bench.report.numbers import facts, show
     from ltgen_bench.report.table import Cell, Head, Row, Table
 

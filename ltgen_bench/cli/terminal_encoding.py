@@ -1,4 +1,4 @@
-"""Terminals that cannot show every character: nothing that is printed ends a command because of one."""
+"""Output on terminals whose encoding lacks characters, without exceptions."""
 
 import codecs
 import sys
@@ -28,7 +28,7 @@ codecs.register_error(HANDLER, _replaced)
 
 
 def any_text() -> None:
-    """Let the standard streams take every text, whatever their encoding is."""
+    """Let the standard streams accept every text, whatever their encoding."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper) and stream.errors != HANDLER:
             stream.reconfigure(errors=HANDLER)

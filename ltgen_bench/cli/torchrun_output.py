@@ -1,6 +1,6 @@
-"""What the command line does otherwise where torchrun started several processes of it: one of them speaks.
+"""Output of the command line under torchrun: only the first process prints.
 
-The others work silently. They speak up only with a mistake that the first one did not make too, since that one's end is theirs.
+The other processes are silent, except for errors that the first process does not have, since it ends with them.
 """
 
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ltgen_bench.core.errors import UserError
-from ltgen_bench.core.torchrun import place
+from ltgen_bench.core.torchrun import torchrun_process
 
 if TYPE_CHECKING:
     from torch.distributed import TCPStore
@@ -22,15 +22,15 @@ GRACE = 3.0  # seconds in which torchrun ends the others after the first one
 
 
 def check_shared(command: str | None) -> None:
-    """A `UserError` for a command that several processes would each do for themselves."""
-    if place().size > 1 and command is not None and command not in SHARED:
+    """Raise `UserError` for a command that several processes cannot share."""
+    if torchrun_process().size > 1 and command is not None and command not in SHARED:
         raise UserError(f"several processes share the work of {', '.join(SHARED)} alone; start 'ltgen-bench {command}' without "
                         "torchrun.")
 
 
 def launcher() -> str:
-    """How this command was started: `ltgen-bench`, or by torchrun."""
-    own = place()
+    """Return the command that started this process: `ltgen-bench`, or torchrun's."""
+    own = torchrun_process()
     if own.size == 1:
         return "ltgen-bench"
     # what torchrun was told of where the machines meet, it does not pass on
@@ -39,7 +39,7 @@ def launcher() -> str:
 
 
 def _leave_word() -> None:
-    """Let the others know, in the store of torchrun which outlives this process, that the user has been told why it ends."""
+    """Record in torchrun's store, which outlives this process, that the error has been printed."""
     store = _store()
     if store is not None:
         store.set(_word(), "told")
@@ -55,7 +55,7 @@ def _word() -> str:
 
 
 def _store() -> "TCPStore | None":
-    """None where the processes have not met yet, or there is no such store any more."""
+    """Return torchrun's store; None where the processes have not connected, or it is gone."""
     if "torch" not in sys.modules:
         return None
     from torch import distributed as dist
@@ -70,10 +70,10 @@ def _store() -> "TCPStore | None":
 
 
 class Voice:
-    """Where errors go: to stderr, and from the processes behind the first one late and with their number."""
+    """Output of errors on stderr; processes other than the first print later, with their rank."""
 
     def __init__(self) -> None:
-        own = place()
+        own = torchrun_process()
         self.rank, self.size = own.rank, own.size
         self.stderr = sys.stderr
         if self.size > 1:  # torch warns of looking for unused parameters, which is meant
@@ -82,9 +82,9 @@ class Voice:
             sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  (as long as the program lasts)
 
     def tell(self, message: str, *, stopped: bool = False, at_once: bool = False) -> None:
-        """Print `message`; `at_once` also from a process behind the first, of what that one may not live to tell.
+        """Print `message`; with `at_once` also from a process other than the first, without waiting for it.
 
-        That the user `stopped` them is told by the first alone, and so is a mistake of which the others see that it has ended.
+        Only the first process prints that the user `stopped` the run, and the failure of another process.
         """
         if self.rank and stopped:
             return

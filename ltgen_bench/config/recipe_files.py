@@ -1,4 +1,4 @@
-"""Recipe files and settings as text: TOML, and the `KEY=VALUE` of `--set`."""
+"""Recipe files (TOML), and settings given as `KEY=VALUE`."""
 
 import json
 import re
@@ -16,7 +16,7 @@ NESTED = f"its lists or tables are nested too deeply, and {DEEPEST} levels are a
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The values of a TOML file; a missing or broken one is a `UserError` (with the line where TOML is broken)."""
+    """Return the values of a TOML file. Raises `UserError` where it is missing, unreadable or malformed (with the line)."""
     try:
         return parse_toml(path.read_text(encoding="utf-8-sig"))  # some editors put the mark of the encoding in front
     except FileNotFoundError:
@@ -30,7 +30,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def _other_form(path: Path) -> str:
-    """`JSON` or `YAML` where a file that is no TOML is that by its content or its name, else nothing."""
+    """Return `JSON` or `YAML` where a file that is not TOML seems to be that, else an empty text."""
     text = path.read_text(encoding="utf-8-sig")
     try:
         json.loads(text)
@@ -42,12 +42,12 @@ def _other_form(path: Path) -> str:
 
 
 def recipe_path(dataset: str, method: str) -> Path:
-    """Where the shipped recipe of a method on a data set stands (perhaps not there)."""
+    """Return the path of the shipped recipe of a method on a data set, which may not exist."""
     return shipped_folder("baselines") / dataset / f"{method}.toml"
 
 
 def set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
-    """Put `value` at the dotted `key` (`method.tau`) of nested dictionaries; None takes the key away."""
+    """Set the dotted `key` (`method.tau`) in nested dictionaries; the value None removes it."""
     *parents, last = key.split(".")
     if len(parents) > DEEPEST:
         raise UserError(f"--set {short(key)}: it has {len(parents) + 1:,} parts, and no setting lies so deep.")
@@ -62,7 +62,7 @@ def set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """`method.tau=0.5` as (key, value); the value is read as TOML, and as plain text where it is none."""
+    """Return (key, value) of `method.tau=0.5`; the value is read as TOML, else taken as text. Raises `UserError`."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise UserError(f"--set {short(text)}: write it as KEY=VALUE, for example --set method.tau=0.5")
@@ -76,7 +76,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """The values of TOML. Raises `ValueError` for what is none, for numbers beyond 64 bits, and for endlessly nested tables."""
+    """Return the values of a TOML text. Raises `ValueError` for invalid TOML, integers beyond 64 bits and too deep nesting."""
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError:

@@ -1,4 +1,4 @@
-"""Everything that decides the numbers of a run: frozen, strict, read from one TOML recipe, with a digest per stage."""
+"""Configuration of a run: frozen, strictly validated models, and the digest of each stage."""
 
 import hashlib
 import json
@@ -19,13 +19,13 @@ Compile = Literal["auto", "yes", "no", "graphs"]  # `graphs`: CUDA graphs too
 
 
 class Part(BaseModel):
-    """A frozen group of settings in which unknown keys and wrong types are errors."""
+    """Base class of groups of settings: frozen; unknown keys and wrong types are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class DataConfig(Part):
-    """Which images, and how many of each class."""
+    """Data set, and number of training images of each class."""
 
     name: str = Field(default="digits-lt", description="a catalogue name, folder:PATH, npz:FILE or hub:NAME")
     imbalance_factor: Annotated[float, Field(ge=1)] | Literal["natural"] | None = Field(
@@ -49,7 +49,7 @@ class DataConfig(Part):
 
 
 class NetworkConfig(Part):
-    """The U-Net. A preset gives every value; the others override it."""
+    """U-Net. A preset gives every value; the other settings override it."""
 
     preset: Literal["ddpm", "cpu", "digits"] = "ddpm"
     channels: tuple[int, ...] | None = Field(default=None, min_length=1, description="width of each resolution level")
@@ -59,7 +59,7 @@ class NetworkConfig(Part):
 
 
 class MethodConfig(BaseModel):
-    """The method's name and its raw settings, which the method's own `Settings` validates."""
+    """Name of the method, and its settings as given; the method's own `Settings` validates them."""
 
     model_config = ConfigDict(frozen=True, extra="allow", strict=True)
 
@@ -72,7 +72,7 @@ class MethodConfig(BaseModel):
 
 
 class TrainConfig(Part):
-    """One loop for all methods. Every schedule counts images seen, so a batch size changes none of them."""
+    """Training, equal for all methods. Schedules count images seen, so that they do not depend on the batch size."""
 
     budget_images: int = Field(default=14_400_000, gt=0, description="training images seen, with repetition")
     batch_size: int = Field(default=64, gt=0)
@@ -90,14 +90,14 @@ class TrainConfig(Part):
 
 
 class BudgetConfig(Part):
-    """A budget in what training costs, of which `train.budget_images` is made: methods of equal cost instead of equal images."""
+    """Training budget in FLOPs or seconds, from which `train.budget_images` is computed."""
 
     flops: float | None = Field(default=None, gt=0, description="floating-point operations of the whole training")
     seconds: float | None = Field(default=None, gt=0, description="of training on this machine, by a measured pace")
 
 
 class SampleConfig(Part):
-    """How images are drawn from the trained network."""
+    """Sampling from the trained network."""
 
     sampler: str = "ddpm"
     steps: int = Field(default=1000, gt=0, le=1000, description="network evaluations an image")
@@ -148,7 +148,7 @@ class EvaluateConfig(Part):
 
 
 class Reported(Part):
-    """A number that a paper prints for this recipe. Never mixed with what we measure."""
+    """Score that a paper prints for this recipe; it is never mixed with measured scores."""
 
     metric: str
     value: float
@@ -156,7 +156,7 @@ class Reported(Part):
 
 
 class RunConfig(Part):
-    """One run from data to scores, as a recipe states it."""
+    """Configuration of one run, from data to scores."""
 
     source: str = Field(default="", description="where the values come from")
     seed: int = Field(default=0, ge=0, lt=2**31, description="training seed: weights, data order, noise")
@@ -171,13 +171,16 @@ class RunConfig(Part):
 
     @classmethod
     def from_recipe(cls, path: str | Path, *, overrides: Mapping[str, Any] | None = None, **top: Any) -> "RunConfig":
-        """Read a TOML recipe; `overrides` maps dotted keys to values, `top` sets top-level ones (`seed=3`)."""
+        """Read a TOML recipe; `overrides` maps dotted keys to values, `top` sets top-level keys. Raises `UserError`."""
         return cls.from_values(read_toml(Path(path)), overrides={**(overrides or {}), **top}, where=str(path))
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any], *, overrides: Mapping[str, Any] | None = None,
                     where: str = "the configuration") -> "RunConfig":
-        """Validate nested `values` after laying dotted `overrides` over them. All faults come in one `UserError`."""
+        """Validate nested `values` with dotted `overrides` applied. Raises one `UserError` with all faults.
+
+        `where` names the source of the values in messages.
+        """
         merged = json.loads(json.dumps(values, default=str))
         evaluate = merged.get("evaluate")
         if isinstance(evaluate, dict) and "protocol" in evaluate and "preset" not in evaluate:
@@ -187,11 +190,11 @@ class RunConfig(Part):
         return validate(cls, merged, where=where)
 
     def to_toml(self) -> str:
-        """The whole recipe as TOML, defaults included. Values that are absent, and empty lists of `reported`, are left out."""
+        """Return the whole recipe as TOML, with defaults, without absent values and an empty list of `reported` scores."""
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True, exclude=None if self.reported else {"reported"}))
 
     def train_digest(self, fingerprint: str, code: str = "") -> str:
-        """8 hex digits over data (by content), network, method and training. The seed stands beside it in the folder.
+        """Return 8 hex digits over data (by `fingerprint`), network, method and training; the seed is not part of it.
 
         `code` is the content hash of a method's own file, for methods that do not come with the package.
         """
@@ -199,11 +202,11 @@ class RunConfig(Part):
         return digest({**parts, "code": code} if code else parts)
 
     def sample_digest(self, train_digest: str) -> str:
-        """Chained: the training it belongs to, its seed, and everything about sampling."""
+        """Return 8 hex digits over the training digest, the seed and the sampling settings."""
         return digest({"train": train_digest, "seed": self.seed, "sample": _set(self.sample)})
 
     def score_digest(self, sample_digest: str) -> str:
-        """Chained: the samples, and everything about measuring them but how many images go through an extractor at once."""
+        """Return 8 hex digits over the sample digest and the evaluation settings except the batch size."""
         stated = _set(self.evaluate.model_copy(update={"batch_size": None}))
         if "preset" in stated:
             stated["protocol"] = stated.pop("preset")  # the key when the first score folders got their names
@@ -211,7 +214,7 @@ class RunConfig(Part):
 
 
 def _set(part: BaseModel) -> dict[str, Any]:
-    """The values that differ from their defaults, so that a new setting with a default changes no digest."""
+    """Return the values that differ from their defaults, so that a new setting with a default changes no digest."""
     values = part.model_dump(mode="json", exclude_defaults=True)
     if isinstance(part, MethodConfig):
         values["name"] = part.name
@@ -219,6 +222,6 @@ def _set(part: BaseModel) -> dict[str, Any]:
 
 
 def digest(value: Any) -> str:
-    """8 hex digits of SHA-256 over canonical JSON with the schema version."""
+    """Return 8 hex digits of SHA-256 over canonical JSON with the schema version."""
     text = json.dumps({"schema": DIGEST_SCHEMA, "value": value}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Any
 
 from ltgen_bench.core.errors import Interrupted
-from ltgen_bench.core.torchrun import place
+from ltgen_bench.core.torchrun import torchrun_process
 
 REPEAT_SECONDS = 1.0  # a SIGTERM so soon after another signal is the same request
 PATIENCE = 5.0  # seconds that a step may still take after a signal, unless the loop sets more
@@ -19,10 +19,9 @@ ALARM: int | None = getattr(signal, "SIGALRM", None)  # Windows has none
 class Interruption:
     """As a context manager it handles both signals in the main thread; the outermost of nested blocks restores the handlers.
 
-    A signal raises `Interrupted`, except inside `deferred()`, where it is noted in `requested` for the loop to act on.
-    There it raises too where the loop does not act on it within `patience` seconds: a step that does not end is left. So does a
-    second signal, unless it is a SIGTERM within a second: torchrun sends one right after the Ctrl-C that it hands on, and
-    schedulers send it to a program and to its parent.
+    A signal raises `Interrupted`. Inside `deferred()` it only sets `requested`, for the loop to act on; it raises there too
+    when the loop has not acted within `patience` seconds (a step that does not end), and at a second signal. A SIGTERM within
+    a second of the first signal is not a second one: torchrun sends it after the Ctrl-C that it forwards.
     """
 
     def __init__(self) -> None:
@@ -51,7 +50,7 @@ class Interruption:
         self._ring_in(0.0)
         for number, handler in self._previous.items():
             # torchrun sends SIGTERM to the remaining processes; ignore it until the error has been printed
-            ignored = number == signal.SIGTERM and kind is not None and place().size > 1
+            ignored = number == signal.SIGTERM and kind is not None and torchrun_process().size > 1
             signal.signal(number, signal.SIG_IGN if ignored else handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
@@ -60,7 +59,7 @@ class Interruption:
                 self.stop(f"stopped in the middle of a step that did not end within {self.patience:.0f} s; what was saved "
                           "before it stays")
             return
-        if self._failing and number == signal.SIGTERM and place().size > 1:
+        if self._failing and number == signal.SIGTERM and torchrun_process().size > 1:
             return
         again = self.requested is not None
         if again and number == signal.SIGTERM and time.monotonic() - self._since < REPEAT_SECONDS:

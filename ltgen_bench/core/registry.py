@@ -15,7 +15,7 @@ LONGEST_NAME = 100  # bytes: a folder's name has room for 255, with digests and 
 
 
 def label_fault(name: object) -> str:
-    """What is wrong with a name that tables are to bear, as "it ..."; an empty text where nothing is."""
+    """Return what makes a name unfit for tables, as "it ..."; an empty text where it is fit."""
     if not isinstance(name, str):
         return f"it is a {type(name).__name__} and no text"
     if not name.strip():
@@ -29,7 +29,7 @@ def label_fault(name: object) -> str:
 
 
 def name_fault(name: object) -> str:
-    """Likewise of a name that folders are to bear."""
+    """Return what makes a name unfit for tables or folders, as "it ..."; an empty text where it is fit."""
     fault = label_fault(name)
     if fault or not isinstance(name, str):
         return fault
@@ -39,10 +39,7 @@ def name_fault(name: object) -> str:
 
 
 def for_folder(text: str) -> str:
-    """`text`, a name that others chose, as a part of the name of a folder: what is not fit for that is a dash.
-
-    Where something had to go, 6 digits of a checksum tell it from others that become alike.
-    """
+    """Return `text` as a part of a folder name: unfit characters become dashes, and 6 digits of a checksum are added then."""
     plain = "".join("-" if character in "/\\" or not character.isprintable() else character for character in text).strip()
     short = plain.encode()[:LONGEST_NAME - 20].decode(errors="ignore")
     if short == text:
@@ -51,17 +48,17 @@ def for_folder(text: str) -> str:
 
 
 def check_name(kind: str, name: object) -> None:
-    """A `UserError` for a name that is no name for a folder; `kind` says what is called so."""
+    """Raise `UserError` for a name that is unfit for a folder; `kind` says what has this name."""
     refuse_named(kind, name, name_fault(name))
 
 
 def check_label(kind: str, name: object) -> None:
-    """A `UserError` for a name that is none for a table; `kind` says what is called so."""
+    """Raise `UserError` for a name that is unfit for a table; `kind` says what has this name."""
     refuse_named(kind, name, label_fault(name))
 
 
 def refuse_named(kind: str, name: object, fault: str) -> None:
-    """A `UserError` where there is a `fault`; it shows no control characters, and of a long name the beginning."""
+    """Raise `UserError` where `fault` is not empty; control characters of the name are escaped, and a long name is cut."""
     if fault:
         shown = ascii(name)
         raise UserError(f"{kind} {shown if len(shown) <= LONGEST_NAME else shown[:LONGEST_NAME] + '...'}: {fault}; a name is of "
@@ -123,7 +120,7 @@ class Registry(Generic[T]):
         del self._entries[self._known(name)]
 
     def check(self, name: str) -> str:
-        """`name` itself when it is registered, once; else a `UserError` with the near match and the full list."""
+        """Return `name` itself when it is registered, once; else a `UserError` with the near match and the full list."""
         others = self._others.get(self._known(name))
         if others:
             raise UserError(f"{self.kind} '{name}': several are called so, {self._entries[name]!r} and "
@@ -144,7 +141,7 @@ class Registry(Generic[T]):
         return entry
 
     def facts(self, name: str, *names: str) -> tuple[Any, ...]:
-        """The attributes `names` of an entry, from its source where it states them as literals, so that nothing is imported."""
+        """Return the attributes `names` of an entry, from its source file where they are literals, else after importing it."""
         entry = self._entries[self._known(name)]
         found = source_facts(entry.place, names) if isinstance(entry, Later) else {}
         if set(found) < set(names):
@@ -162,6 +159,6 @@ class Registry(Generic[T]):
 
 
 def imported(place: str) -> Any:
-    """What lies at `place`, written `"package.module:name"`."""
+    """Return what lies at `place`, written `"package.module:name"`."""
     module, _, attribute = place.partition(":")
     return getattr(importlib.import_module(module), attribute)

@@ -1,4 +1,4 @@
-"""The data room: long-tailed data sets and the balanced sets they are judged against."""
+"""Data sets: readers, long-tailed splits, and the balanced images that generated images are compared with."""
 
 from ltgen_bench.data.catalog import DATASETS
 from ltgen_bench.data.dataset import LongTailDataset

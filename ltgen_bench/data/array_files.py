@@ -1,4 +1,4 @@
-"""Array files (.npy, .npz) of a user's own, whose headers are looked at before anything is unpacked or allocated."""
+"""Readers of array files (.npy, .npz) from users. Headers are checked before anything is unpacked or allocated."""
 
 import math
 import tokenize
@@ -27,7 +27,7 @@ SUFFIX = ".npy"  # of the arrays in an npz
 
 @dataclass(frozen=True)
 class Header:
-    """What the header of an array states, and how many bytes its values take."""
+    """Shape and dtype of an array, as its header states them."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -38,9 +38,9 @@ class Header:
 
 
 def npz_headers(path: Path, where: str) -> dict[str, Header]:
-    """Name -> header of every array of an npz, which errors call `where`; nothing is unpacked.
+    """Return name -> header of every array of an npz without unpacking it. `where` names the file in messages.
 
-    Raises `UserError` for a file that is none, and for arrays that claim other sizes than the archive states.
+    Raises `UserError` for a file that is no npz, and for arrays whose size does not match the archive's entry.
     """
     if not path.is_file():
         raise UserError(f"{where}: there is no such file." if not path.exists() else f"{where} is no regular file.")
@@ -62,9 +62,9 @@ def npz_headers(path: Path, where: str) -> dict[str, Header]:
 
 
 def read_npz(path: Path, where: str, keys: Collection[str] | None = None) -> dict[str, np.ndarray]:
-    """The arrays `keys` of an npz (all of them by default), which errors call `where`. Raises `UserError`.
+    """Return the arrays `keys` of an npz (all by default). `where` names the file in messages.
 
-    Arrays that would not fit into the memory are refused by their headers.
+    Raises `UserError` for an unreadable file and for arrays that would not fit into the memory.
     """
     headers = {key: header for key, header in npz_headers(path, where).items() if keys is None or key in keys}
     refuse_large(sum(header.nbytes for header in headers.values()), where, path.stat().st_size)
@@ -76,7 +76,7 @@ def read_npz(path: Path, where: str, keys: Collection[str] | None = None) -> dic
 
 
 def npy_header(path: Path, where: str) -> Header:
-    """The header of an npy, which errors call `where`. Raises `UserError`, as for a file that is shorter than it states."""
+    """Return the header of an npy. Raises `UserError` where it is missing, unreadable or shorter than its header states."""
     if not path.is_file():
         raise UserError(f"{where}: there is no such file." if not path.exists() else f"{where} is no regular file.")
     try:
@@ -87,7 +87,7 @@ def npy_header(path: Path, where: str) -> Header:
 
 
 def read_npy(path: Path, where: str) -> np.ndarray:
-    """The one array of an npy. Object arrays are refused: they are pickles, and pickles run code."""
+    """Return the array of an npy. Raises `UserError`; object arrays are refused, since unpickling them would run code."""
     refuse_large(npy_header(path, where).nbytes, where, path.stat().st_size)
     try:
         with path.open("rb") as file:
@@ -97,7 +97,7 @@ def read_npy(path: Path, where: str) -> np.ndarray:
 
 
 def read_header(file: IO[bytes] | BufferedIOBase, size: int) -> Header:
-    """The header at the beginning of `file`, which has `size` bytes with its header. Raises one of UNREADABLE."""
+    """Read the header at the beginning of `file`, which has `size` bytes in all. Raises one of UNREADABLE."""
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:
@@ -112,7 +112,7 @@ def read_header(file: IO[bytes] | BufferedIOBase, size: int) -> Header:
 
 
 def refuse_large(nbytes: int, where: str, size: int | None = None) -> None:
-    """A `UserError` for arrays of `nbytes` that the memory does not hold, or that no file of `size` bytes can hold honestly."""
+    """Raise `UserError` for arrays of `nbytes` that exceed half the memory, or what a file of `size` bytes may unpack to."""
     memory = machine_memory()
     if nbytes > MEMORY_SHARE * memory:
         raise UserError(f"{where}: its arrays take {nbytes / 1e9:.1f} GB unpacked, more than half of this machine's memory "
@@ -123,7 +123,7 @@ def refuse_large(nbytes: int, where: str, size: int | None = None) -> None:
 
 
 def fault_words(error: BaseException) -> str:
-    """Why a file of arrays cannot be read, in a user's words."""
+    """Return why a file of arrays cannot be read, in words for the user."""
     if "pickle" in str(error):
         return "it holds Python objects, and reading these would run code; save arrays of numbers"
     if isinstance(error, zipfile.BadZipFile):

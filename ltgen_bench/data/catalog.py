@@ -1,4 +1,4 @@
-"""The data sets that have a name, and the forms for a user's own."""
+"""Catalogue of data sets: those with a name, and the forms `folder:`, `npz:` and `hub:` for a user's own."""
 
 import os
 from collections.abc import Callable
@@ -33,9 +33,10 @@ from ltgen_bench.data.torchvision_sets import load_torchvision, verify_torchvisi
 
 @dataclass(frozen=True)
 class DataSource:
-    """One catalogue entry. `imbalance_factor` is what the name stands for; None keeps the counts as they are.
+    """An entry of the catalogue.
 
-    `summary` says what the images are and which of them the name stands for, `images` the first alone.
+    `summary` says what the images are and which of them the name stands for, `images` only the former. `imbalance_factor` is
+    that of the name; with None the class counts are kept.
     """
 
     summary: str
@@ -72,7 +73,7 @@ def _add_both(name: str, factor: float, source: DataSource) -> None:
 def _from_torchvision(name: str, kind: str, summary: str, source: str, licence: str, *, flip: bool, channels: int,
                       class_names: tuple[str, ...], files: dict[str, str], places: tuple[str, ...],
                       recipes: str = "cifar10-lt") -> None:
-    """Register what torchvision's class `kind` reads, at factor 100; `files` are the published ones with their md5."""
+    """Register the set that torchvision's class `kind` reads, and its long tail at factor 100; `files` maps names to md5."""
     _add_both(name, 100.0, DataSource(
         f"{summary}, {len(class_names)} classes; fetched by torchvision", source, licence,
         partial(load_arrays, partial(load_torchvision, kind)), flip, recipes, image_shape=(channels, 32, 32),
@@ -83,7 +84,7 @@ def _from_torchvision(name: str, kind: str, summary: str, source: str, licence: 
 
 def _large(large: LargeSet, summary: str, source: str, licence: str, num_classes: int, recipes: str,
            size: int = large_sets.IMAGE_SIZE) -> DataSource:
-    """The entry of a set that lies on the user's disk, at `size` x `size` when no other is asked for."""
+    """Return the entry of a set on the user's disk, with images resized to `size` x `size` by default."""
     find = partial(find_large, large)
     return DataSource(
         summary, source, licence, partial(load_listed, find, size), True, recipes, content=large.folder,
@@ -167,7 +168,7 @@ SPELLINGS = ("NAME-lt-FACTOR", "folder:PATH", "npz:FILE", "hub:NAME")
 
 
 def find_source(name: str) -> DataSource:
-    """The entry of a catalogue name, of `NAME-lt-FACTOR`, or of a user's own; else a `UserError` with the near match."""
+    """Return the entry of a catalogue name, of `NAME-lt-FACTOR`, or of a user's own data. Raises `UserError` for other names."""
     prefix, colon, path = name.partition(":")
     if not colon:
         return DATASETS[name] if name in DATASETS else _at_factor(name)
@@ -189,7 +190,7 @@ def find_source(name: str) -> DataSource:
 
 
 def _at_factor(name: str) -> DataSource:
-    """The entry that `cifar10-lt-50` stands for: that of `cifar10-lt`, at the factor 50."""
+    """Return the entry of a name such as `cifar10-lt-50`: that of `cifar10-lt`, with the imbalance factor 50."""
     known = next((known for known in DATASETS if known.endswith("-lt") and name.startswith(f"{known}-")), None)
     if known is None:
         raise unknown_name("data set", name, [*DATASETS, *SPELLINGS], "datasets")
@@ -209,7 +210,7 @@ def _at_factor(name: str) -> DataSource:
 
 
 def short_name(name: str) -> str:
-    """A name fit for a folder and a table: `folder:/data/cifar10-jpeg/` becomes `folder-cifar10-jpeg`."""
+    """Return a name fit for folders and tables: `folder:/data/cifar10-jpeg/` becomes `folder-cifar10-jpeg`."""
     prefix, colon, path = name.partition(":")
     if not colon:
         return name

@@ -1,4 +1,4 @@
-"""What lies in class folders: images, and every other file by what becomes of it, so that none is lost without a word."""
+"""Classification of the files in class folders: images, files that are left out and reported, and files that are refused."""
 
 import codecs
 import io
@@ -22,9 +22,10 @@ Head = Callable[[], bytes | None]
 
 
 def kind_of(name: str, head: Head | None) -> str:
-    """IMAGE, HIDDEN, TEXT or STRANGE, of the file `name` with forward slashes; by its content where the name does not tell.
+    """Return IMAGE, HIDDEN, TEXT or STRANGE for a file, by its name or else by its content.
 
-    `head` gives the first HEAD_BYTES of the file, or None where it cannot be read; it is None for what is no plain file.
+    `name` has forward slashes. `head` returns the first HEAD_BYTES of the file, or None where it cannot be read; it is None for
+    anything but a plain file.
     """
     lower = name.lower()
     if any(map(is_hidden, name.split("/"))):
@@ -43,7 +44,7 @@ def kind_of(name: str, head: Head | None) -> str:
 
 @dataclass
 class Inventory:
-    """The files of the class folders at `where`: what is to be refused, and what is left out with a word."""
+    """Files found in the class folders at `where`: images that are misplaced, unreadable files, and files that are left out."""
 
     where: str
     deeper: list[str] = field(default_factory=list)
@@ -52,9 +53,9 @@ class Inventory:
     left_out: dict[str, list[str]] = field(default_factory=dict)
 
     def images_of(self, folder: str, files: Iterable[tuple[str, Head | None]]) -> list[str]:
-        """Sorted names of the images directly in the class folder `folder`; all its other files are noted.
+        """Return the sorted names of the images directly in the class folder `folder`, and record all its other files.
 
-        `files` are all files below it, by their path from it.
+        `files` are all files below the folder, by their path relative to it.
         """
         images = []
         for name, head in files:
@@ -66,7 +67,7 @@ class Inventory:
         return sorted(images)
 
     def note_below(self, kind: str, name: str) -> None:
-        """Note a file in a class folder or below, which is no image directly in it."""
+        """Record a file in or below a class folder that is no image directly in it."""
         if kind == IMAGE:
             self.deeper.append(name)
         elif kind == STRANGE:
@@ -75,19 +76,19 @@ class Inventory:
             self.left_out.setdefault(kind, []).append(name)
 
     def look_beside(self, folder: Path) -> None:
-        """Note the files in `folder`, which has the class folders."""
+        """Record the files directly in `folder`, the parent of the class folders."""
         for name, head in files_in(folder, below=False):
             self.note_beside(kind_of(name, head), name)
 
     def note_beside(self, kind: str, name: str) -> None:
-        """Note a file beside the class folders: an image has no class there, and whatever else it is, no image is lost."""
+        """Record a file next to the class folders, where an image has no class."""
         if kind == IMAGE:
             self.beside.append(name)
         else:
             self.left_out.setdefault(kind, []).append(name)
 
     def refuse(self) -> None:
-        """A `UserError` where images, or what may be images, would be lost: how many, why, the first of them, the way out."""
+        """Raise `UserError` where images, or files that may be images, are misplaced or unreadable, with counts and examples."""
         faults = [(self.deeper, "image", "deeper than CLASS/FILE", "move them up into their class folders, or away"),
                   (self.beside, "image", "beside the class folders", "move them into the folders of their classes, or away"),
                   (self.strange, "file", "of no format that is read here, or no plain files",
@@ -100,15 +101,15 @@ class Inventory:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was left out: how many files, why, and the first of them."""
+        """Messages on the files that are left out: how many, of which kind, and examples."""
         kinds = [f"{counted(len(names), kind)} ({some(sorted(names))})" for kind, names in sorted(self.left_out.items())]
         return (f"{self.where}: left out: {' and '.join(kinds)}",) if kinds else ()
 
 
 def files_in(folder: Path, *, below: bool = True) -> Iterator[tuple[str, Head | None]]:
-    """Every file in `folder` by its path from there, with what reads its beginning; hidden folders count as one file.
+    """Yield (path relative to `folder`, function that reads its beginning) of every file; a hidden folder counts as one file.
 
-    With `below` those in its folders too. What is no plain file, as a link to nothing, has nothing that reads it.
+    With `below`, subfolders are included. The function is None for anything but a plain file, such as a broken link.
     """
     if not folder.is_dir():
         return
@@ -126,7 +127,7 @@ def files_in(folder: Path, *, below: bool = True) -> Iterator[tuple[str, Head | 
 
 
 def first_image(folder: Path) -> Path | None:
-    """The first image file below `folder`, by the order of names."""
+    """Return the first image file below `folder`, in the order of names; None where there is none."""
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not is_hidden(name))  # in place: what is walked, in that order
         for path in (Path(place) / name for name in sorted(files)):
@@ -154,7 +155,7 @@ def _is_image(data: bytes) -> bool:
 
 
 def _is_text(data: bytes) -> bool:
-    """Whether bytes are text in UTF-8, perhaps cut within a character."""
+    """Return whether bytes are UTF-8 text, possibly cut within a character."""
     try:
         codecs.getincrementaldecoder("utf-8")().decode(data)
     except UnicodeDecodeError:

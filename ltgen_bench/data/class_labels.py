@@ -1,4 +1,4 @@
-"""Which class a label means: the name of a class, or its position in the order of the classes."""
+"""Interpretation of labels as names of classes or as positions in the order of the classes."""
 
 import re
 import unicodedata
@@ -20,12 +20,12 @@ OPTION = "--labels-are names or --labels-are positions"
 
 def label_numbers(texts: Iterable[str], class_names: Sequence[str], where: str, word: str, *, are: LabelsAre | None = None,
                   names_first: bool = False) -> dict[str, int]:
-    """Each of `texts` as a label from 0 to K - 1: all of them are names of classes, or all are positions of classes.
+    """Return text -> label (0 to K - 1), reading all of `texts` as names of classes, or all as positions.
 
     A name may be written as its number (1 for `01`, or for `class_1` where all names are `class_` and a number). `are` is the
-    user's word for which is meant. Without it the reading that fits all is taken; where both fit and differ, this is a
-    `UserError`, but with `names_first` texts that are names letter by letter are names. Raises `UserError` that lists the
-    unknown ones and the classes that are missing; `word` is what one of `texts` is called.
+    user's choice. Without it the interpretation that fits all texts is taken; where both fit and differ, `UserError` is raised,
+    unless `names_first` is set and all texts are exact names. Raises `UserError` with unknown labels and missing classes; `word`
+    is the noun for one of `texts` in messages.
     """
     texts = list(texts)
     found = {how: {text: number for text in texts if (number := read(text)) is not None} for how, read in
@@ -42,7 +42,7 @@ def label_numbers(texts: Iterable[str], class_names: Sequence[str], where: str, 
 
 
 def number_labels(labels: np.ndarray, class_names: Sequence[str], where: str, are: LabelsAre | None) -> np.ndarray:
-    """Whole numbers as labels, by the rules of `label_numbers`; those that fit neither reading come back as they are."""
+    """Return an integer array as labels, by the rules of `label_numbers`; unchanged where neither interpretation fits."""
     values, places = np.unique(labels, return_inverse=True)
     texts = [str(value) for value in values.tolist()]
     by_name = _Names(class_names)
@@ -53,12 +53,12 @@ def number_labels(labels: np.ndarray, class_names: Sequence[str], where: str, ar
 
 
 def are_other(numbers: Mapping[str, int]) -> bool:
-    """Whether some of the texts that `label_numbers` read are numbers, and another class's position than their own."""
+    """Return whether `label_numbers` read a number as the name of a class at another position."""
     return any(text.isdecimal() and Decimal(text) != number for text, number in numbers.items())
 
 
 class _Names:
-    """The label of the class that a text names, letter by letter or by the number in the names; None for no class."""
+    """Map a text to the label of the class it names, exactly or by the number in the name; None for no class."""
 
     def __init__(self, class_names: Sequence[str]) -> None:
         self.exact = {_plain(name): label for label, name in enumerate(class_names)} | \
@@ -77,7 +77,7 @@ def _positions(class_names: Sequence[str]) -> Mapping[str, int]:
 
 
 def _values(class_names: Sequence[str]) -> list[Decimal]:
-    """The number in each name, where all names are numbers or begin with the same text and a number; else nothing."""
+    """Return the number in each name, where all names are numbers or a common text and a number; else an empty list."""
     names = [_plain(name) for name in class_names]
     if all(NUMBER.fullmatch(name) for name in names):
         values = [Decimal(name) for name in names]
@@ -91,10 +91,7 @@ def _values(class_names: Sequence[str]) -> list[Decimal]:
 
 
 def _plain(text: str) -> str:
-    """As the classes of a data set are called, without spaces around, and letters with marks in one form.
-
-    File systems and spreadsheets write such letters in two forms.
-    """
+    """Return `text` stripped and in Unicode normal form C, since file systems and spreadsheets write accents in two forms."""
     return unicodedata.normalize("NFC", printable(text).strip())
 
 

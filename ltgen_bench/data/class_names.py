@@ -1,4 +1,4 @@
-"""Names of classes in the order of their labels: those of published data sets, and how others are put in order."""
+"""Class names of the published data sets, and the order of other class names."""
 
 import re
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ CIFAR100 = (
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Names of classes in the order of their labels: by value where all are numbers (2 before 10), else sorted as texts."""
+    """Return class names in the order of their labels: by value where all are numbers (2 before 10), else sorted as text."""
     names = list(names)
     if all(NUMBER.fullmatch(name) for name in names):
         return sorted(names, key=lambda name: (Decimal(name), name))

@@ -1,4 +1,4 @@
-"""A long-tailed training set with the balanced sets that it is judged against."""
+"""A long-tailed training set with the balanced sets that generated images are compared with."""
 
 import hashlib
 import json
@@ -19,13 +19,12 @@ HALF_SEED = 0  # of the division of real images into a half to choose on and a h
 
 @dataclass(frozen=True)
 class LongTailDataset:
-    """What a model trains on (`train`), and what its images are compared with (`reference`, `test`).
+    """Images to train on (`train`), and real images to compare generated ones with (`reference`, `test`).
 
-    `reference` is the whole balanced training set that `train` was cut from; `test` was never trained on, and has no images
-    where the user's data have no test part.
-    `flip` says whether a mirrored image is still an image of its class. `name` stands in folders and tables. `split` is
-    the manifest of the training images; None where they were not taken from a source. `halved` says which half
-    of the real images `reference` and `test` are.
+    `reference` is the balanced training set that `train` was cut from. `test` is held out, and has no images where the user's
+    data have no test part. `flip` says whether a mirrored image still belongs to its class. `name` is used in folders and
+    tables. `split` is the manifest of the training images, or None. `halved` names the half of the real images that
+    `reference` and `test` hold, if not all.
     """
 
     name: str
@@ -62,12 +61,12 @@ class LongTailDataset:
 
     @cached_property
     def groups(self) -> dict[str, list[int]]:
-        """`many@thirds`, `medium@thirds`, ..., `few@count` -> their classes (perhaps none)."""
+        """Scope name -> classes: `many@thirds`, `medium@thirds`, ..., `few@count`; groups may be empty."""
         return all_groups(self.class_counts)
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits over the content of all three sets and the class names: equal exactly when the data are."""
+        """16 hex digits of a hash over the pixels and labels of all three sets and the class names."""
         train = self.train.content_hash()
         reference = train if self.reference is self.train else self.reference.content_hash()
         parts = {"train": train, "reference": reference, "test": self.test.content_hash(),
@@ -75,10 +74,10 @@ class LongTailDataset:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     def half(self, name: Literal["selection", "report"]) -> "LongTailDataset":
-        """The same training set, with one half of the real images that judge it: of every class of `reference` and `test`.
+        """Return the data set with the same training images, and one half of every class of `reference` and `test`.
 
-        Settings that are searched are chosen on the half `selection` and reported on the half `report`; no image is in
-        both. The fingerprint differs between the halves and from the whole. A class of one image is a `UserError`.
+        Settings are chosen on the half `selection` and reported on the half `report`, which share no image. Each half has a
+        fingerprint of its own. Raises `UserError` for a class with a single image.
         """
         assert self.halved is None, "a half of a half"
         for part, images in (("reference", self.reference), ("test", self.test)):
@@ -92,13 +91,13 @@ class LongTailDataset:
 
 
 def balanced(labels: Int64[np.ndarray, " N"], num_classes: int) -> bool:
-    """Whether no class has more than twice the images of another."""
+    """Return whether no class has more than twice the images of another."""
     counts = np.bincount(labels, minlength=num_classes)
     return bool(counts.max() <= 2 * counts.min())
 
 
 def _half(labels: Int64[np.ndarray, " N"], half: Literal["selection", "report"]) -> Int64[np.ndarray, " n"]:
-    """Indices of one half of every class, ascending; an odd image goes to `report`."""
+    """Return the indices of one half of every class, ascending; the odd image belongs to `report`."""
     rng = np.random.RandomState(HALF_SEED)  # numpy has frozen the stream of this generator
     chosen = []
     for label in np.unique(labels):

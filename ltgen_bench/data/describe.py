@@ -1,4 +1,4 @@
-"""A long-tailed data set in words and as a curve, for people: counts, groups, reference sets, checksums."""
+"""Description of a long-tailed data set for `data show`: counts, groups, reference sets, checksums and a curve."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ BARS = " ▁▂▃▄▅▆▇█"
 
 
 def describe(dataset: LongTailDataset) -> dict[str, Any]:
-    """Everything that `data show` prints, as plain JSON values."""
+    """Return everything that `data show` prints, as plain JSON values."""
     assert dataset.split is not None, "a loaded data set has a split"
     return {
         **_common(dataset.name, dataset.split, dataset.class_names, dataset.class_counts, dataset.image_shape, dataset.flip),
@@ -28,7 +28,7 @@ def describe(dataset: LongTailDataset) -> dict[str, Any]:
 
 
 def describe_manifest(name: str, split: Split, source: DataSource) -> dict[str, Any]:
-    """What a manifest alone says of a data set whose images are not at hand: `describe` without fingerprint and references."""
+    """Return `describe` of a data set whose images are missing, from its manifest: without fingerprint and references."""
     assert split.ranks is not None, "a standard split names its images"
     counts = [len(own) for own in split.ranks]
     names = source.class_names or tuple(str(c) for c in range(len(counts)))
@@ -52,13 +52,13 @@ def _sizes(images: ImageSet, num_classes: int) -> dict[str, int]:
 
 
 def is_shipped(split: Split) -> bool:
-    """Whether this is the very manifest that ships with the package."""
+    """Return whether the manifest is one that ships with the package."""
     standard = None if split.imbalance_factor is None else standard_split(split.dataset, split.imbalance_factor)
     return standard is not None and standard.sha256 == split.sha256
 
 
 def split_words(facts: dict[str, Any]) -> str:
-    """How the training images were chosen: `exp, factor 100, split seed 0`; `facts` are those of `describe`."""
+    """Return how the training images were chosen, such as `exp, factor 100, split seed 0`; `facts` come from `describe`."""
     if facts["profile"] == NATURAL:
         return "all images, as many of each class as there are"
     split = facts["split"]
@@ -67,20 +67,20 @@ def split_words(facts: dict[str, Any]) -> str:
 
 
 def reference_words(facts: dict[str, Any]) -> dict[str, str]:
-    """What each set that generated images may be compared with is; `facts` are those of `describe`."""
+    """Return set name -> description of each set of real images to compare with; `facts` come from `describe`."""
     balanced = facts["default_reference"] == "train"
     return {"train": "the balanced training set" if balanced else "all training images, not balanced",
             "test": origin_words(facts["test_part"]), "longtail": "the images that a model trains on"}
 
 
 def size_words(sizes: dict[str, int]) -> str:
-    """`50,000 images, 5,000 a class` or `441 images, 6 to 131 a class`."""
+    """Return `50,000 images, 5,000 a class` or `441 images, 6 to 131 a class`."""
     low, high = sizes["smallest_class"], sizes["largest_class"]
     return f"{sizes['images']:,} images, {f'{low:,}' if low == high else f'{low:,} to {high:,}'} a class"
 
 
 def group_lines(groups: dict[str, list[int]], counts: list[int], names: list[str], most: int = 6) -> list[tuple[str, str]]:
-    """(group, its classes in words), an empty group named as empty."""
+    """Return (group, its classes in words) of each group, including empty ones."""
     lines = []
     for group, classes in groups.items():
         if not classes:
@@ -95,9 +95,9 @@ def group_lines(groups: dict[str, list[int]], counts: list[int], names: list[str
 
 
 def curve(counts: list[int], width: int, height: int = 8) -> list[str]:
-    """The class counts from head to tail as lines of at most `width` columns, drawn with blocks; 0 is the bottom.
+    """Return a bar chart of the class counts from head to tail, as lines of at most `width` characters starting from 0.
 
-    A class is at most four columns wide; where there are more classes than columns, a column is the mean of its classes.
+    A class is at most four columns wide; with more classes than columns, a column is the mean of its classes.
     """
     ordered = sorted(counts, reverse=True)
     margin = len(f"{ordered[0]:,}") + 2

@@ -12,12 +12,12 @@ SHA256 = "ac2213023a1dd19f8222ec82825f32c3504d17957813b2fdf14736bb5f12f150"
 
 
 def load_digits() -> RawData:
-    """scikit-learn's 1,797 handwritten digits, 8 x 8, grey levels 0 ... 16 spread to 0 ... 255; 75 / 25, stratified."""
+    """Return scikit-learn's 1,797 handwritten digits, 8 x 8, grey levels 0 to 16 scaled to 0 to 255; 75 % / 25 %, stratified."""
     return RawData(*stratified_split(all_digits()), DIGITS)
 
 
 def all_digits() -> ImageSet:
-    """The 1,797 digits in scikit-learn's order, uint8 [1797, 1, 8, 8]."""
+    """Return the 1,797 digits in scikit-learn's order, uint8 [1797, 1, 8, 8]."""
     from sklearn.datasets import load_digits as sklearn_digits
 
     digits = sklearn_digits()
@@ -26,7 +26,7 @@ def all_digits() -> ImageSet:
 
 
 def verify_digits() -> list[str]:
-    """Hash the images and labels; others than the published ones are a `UserError`."""
+    """Check the hash of images and labels, and return a message. Raises `UserError` where it differs from the published one."""
     digits = all_digits()
     found = digits.content_hash()
     if found != SHA256:

@@ -1,4 +1,4 @@
-"""A split as an image folder that other programs read, and that reads back as the same data."""
+"""Export of a split as an image folder for other programs."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,11 +16,11 @@ BLOCK = 1024
 
 
 def export(dataset: LongTailDataset, folder: Path, *, reference: bool = False, progress: Progress = SILENT) -> list[Path]:
-    """Write `folder`/train/CLASS/NUMBER.png and test likewise, with `reference` the balanced set too, and `split.json`.
+    """Write `folder`/train/CLASS/NUMBER.png, likewise test (and with `reference` the balanced set), and `split.json`.
 
-    PNGs hold the very pixels, so `folder:FOLDER` reads the same images with the same labels. The number of a file is the
-    image's place in its set. Class folders carry the class names, behind their label where sorting would change the order.
-    The folder appears when it is whole; one that is there and not empty is a `UserError`.
+    Returns the written paths. PNG is lossless, so `folder:FOLDER` reads the same data. NUMBER is the position in the set. Class
+    folders have the class names, after the label where sorting would change the order. The folder is written atomically; raises
+    `UserError` where it exists and is not empty.
     """
     parts = {"train": dataset.train, "test": dataset.test, **({"reference": dataset.reference} if reference else {})}
     parts = {part: images for part, images in parts.items() if len(images)}  # there may be no test images
@@ -34,7 +34,7 @@ def export(dataset: LongTailDataset, folder: Path, *, reference: bool = False, p
 
 
 def folder_names(class_names: tuple[str, ...]) -> list[str]:
-    """A folder name for each class, whose order is that of the labels, here and in programs that sort numbers as texts."""
+    """Return a folder name for each class whose sorted order is that of the labels, here and in other programs."""
     safe = ["".join("-" if c in UNSAFE or not c.isprintable() else c for c in name).strip(" .") or "class"
             for name in class_names]
     ordered = sorted(safe) == safe == in_order(safe)

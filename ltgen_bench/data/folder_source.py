@@ -1,4 +1,4 @@
-"""A folder of class folders: the layout that a user's own images have."""
+"""Reader of folders of class folders, the layout of users' own images."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +12,10 @@ from ltgen_bench.data.parts import NONE, TRAIN, TRAIN_NAMES, Parts, choose_parts
 
 
 def list_folder(root: Path, where: str, test_part: str | None = None) -> Listing:
-    """`ROOT/train/CLASS/FILE` and `ROOT/test/CLASS/FILE`, or another test part by the rules of `choose_parts`.
+    """List `ROOT/train/CLASS/FILE` and `ROOT/test/CLASS/FILE`, or another test part by the rules of `choose_parts`.
 
-    Classes stand in the order of their names (`in_order`), images in that of their sorted file names. Raises `UserError` for a
-    missing folder, a class without images, and classes in the test part that the training part lacks.
+    Classes are in the order of `in_order`, images in that of their sorted file names. Raises `UserError` for a missing folder, a
+    class without images, and classes of the test part that are not in the training part.
     """
     folders = inner_folders(root)
     if not find_part(folders, TRAIN_NAMES, where):
@@ -28,13 +28,13 @@ def list_folder(root: Path, where: str, test_part: str | None = None) -> Listing
 
 
 def inner_folders(root: Path) -> list[str]:
-    """Names of the folders in `root`, sorted, without hidden ones; none where there is no such folder."""
+    """Return the sorted names of the folders in `root` that are not hidden; empty where `root` does not exist."""
     paths = root.iterdir() if root.is_dir() else []
     return sorted(path.name for path in paths if path.is_dir() and not is_hidden(path.name))
 
 
 def split_off(train: Part, root: Path, class_names: list[str], parts: Parts, where: str) -> tuple[Part, Part]:
-    """(training images, test images) by `parts`: a folder `ROOT/PART/CLASS/FILE`, a share of `train`, or none."""
+    """Return (training part, test part) by `parts`: a folder `ROOT/PART/CLASS/FILE`, a share of `train`, or none."""
     if parts.test in (TRAIN, NONE):
         return hold_out(train, parts.test)
     inside = inner_folders(root / parts.test)
@@ -49,9 +49,9 @@ def split_off(train: Part, root: Path, class_names: list[str], parts: Parts, whe
 
 
 def list_classes(root: Path, part: str, class_names: list[str], inner: str = "") -> Part:
-    """The image files `ROOT/PART/CLASS/FILE` of every class, or those in the folder `inner` of each class folder.
+    """Return the image files `ROOT/PART/CLASS/FILE` of every class, or those in the folder `inner` of each class folder.
 
-    Raises `UserError` for a class without images, and where images lie elsewhere or in a format that is not read.
+    Raises `UserError` for a class without images, and for misplaced or unreadable files.
     """
     places = ["/".join(filter(None, (part, name, inner))) for name in class_names]
     inventory = Inventory(str(root / part))

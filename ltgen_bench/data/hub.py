@@ -24,10 +24,10 @@ from ltgen_bench.data.plain_files import read_plain
 
 @dataclass(frozen=True)
 class HubListing(Listing):
-    """Rows of a hub data set as if they were files, called `train/0`, `train/1`, ..., after their split.
+    """Listing of a data set on the hub, whose rows are files called `train/0`, `train/1`, ..., after their split.
 
-    `columns` maps each split to its rows with the undecoded image alone; `fingerprints` are the names of the columns and the
-    library's own fingerprints of the splits.
+    `columns` maps each split to its rows with the encoded image alone; `fingerprints` are the names of the columns and the
+    fingerprints that `datasets` gives to the splits.
     """
 
     columns: dict[str, Any] = field(default_factory=dict)
@@ -35,11 +35,11 @@ class HubListing(Listing):
 
     @property
     def identity(self) -> str:
-        """A new revision of the data set has other fingerprints, and is another place."""
+        """Text that identifies the content; it changes with the revision of the data set."""
         return "|".join((self.where, *self.fingerprints))
 
     def content(self, file: str) -> bytes:
-        """The bytes of one image, from its row or from the file that the row names. Raises `OSError`."""
+        """Return the encoded image of a row, or of the file that the row names. Raises `OSError`."""
         split, _, row = file.partition("/")
         (image,) = self.columns[split][int(row)].values()
         if image is None or (image["bytes"] is None and image["path"] is None):
@@ -48,13 +48,11 @@ class HubListing(Listing):
 
 
 def list_hub(name: str, columns: tuple[str, str] | None, progress: Progress, test_part: str | None = None) -> HubListing:
-    """The splits `train` and `test` (or another, by the rules of `choose_parts`) of `NAME` or `NAME:CONFIG`.
+    """List the splits `train` and `test` (or another, by the rules of `choose_parts`) of `NAME` or `NAME:CONFIG`.
 
-    NAME is on the hub, or a folder like one.
-
-    Images and labels are the `columns` given, or the only image column and the only one of class labels or whole
-    numbers. Raises `UserError` where the library is missing, the
-    data set cannot be had, or columns and labels do not fit.
+    NAME is on the hub, or a local folder of that form. `columns` are the image and the label column; without them the only image
+    column, and the only one of class labels or integers. Raises `UserError` where the library is missing, the data set cannot be
+    loaded, or columns and labels do not fit.
     """
     where = f"hub:{name}"
     splits = _load(name, where, progress)
@@ -69,7 +67,7 @@ def list_hub(name: str, columns: tuple[str, str] | None, progress: Progress, tes
 
 
 def _load(name: str, where: str, progress: Progress) -> dict[str, Any]:
-    """The splits as `datasets` gives them, fetched where they are not in its cache."""
+    """Return the splits of `datasets`, downloaded where they are not in its cache."""
     datasets = _library(where)
     path, _, configuration = name.partition(":")
     local = user_path(path, where)
@@ -99,7 +97,7 @@ def _first_line(error: Exception) -> str:
 
 @contextmanager
 def _quiet(datasets: Any, progress: Progress) -> Iterator[None]:
-    """The library's bars only where somebody looks at them, and none of its log lines: what goes wrong it raises."""
+    """Disable the library's log, and its progress bars unless they would be displayed; it raises its errors anyway."""
     hidden = (progress is SILENT or not sys.stderr.isatty()) and not datasets.are_progress_bars_disabled()
     loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
     levels = [logger.level for logger in loggers]
@@ -117,7 +115,7 @@ def _quiet(datasets: Any, progress: Progress) -> Iterator[None]:
 
 
 def _columns(features: Mapping[str, Any], given: tuple[str, str] | None, where: str) -> tuple[str, str]:
-    """(image column, label column), as given or as found."""
+    """Return (image column, label column), as given or as detected."""
     kinds = {name: type(feature).__name__ for name, feature in features.items()}
     images = [name for name, kind in kinds.items() if kind == "Image"]
     classes = [name for name, kind in kinds.items() if kind == "ClassLabel"]
@@ -140,7 +138,7 @@ def _columns(features: Mapping[str, Any], given: tuple[str, str] | None, where: 
 
 def _labels(splits: Mapping[str, Any], column: str, where: str,
             parts: Parts) -> tuple[tuple[str, ...], dict[str, Int64[np.ndarray, " N"]]]:
-    """The class names, and int64 labels of each split. Class labels have names; numbers are theirs, texts are put in order."""
+    """Return the class names, and the int64 labels of each split. Classes of integers and text columns are in sorted order."""
     for split, data in splits.items():
         _refuse_null(data, column, split, where, parts)
     values = {split: np.asarray(data.with_format("numpy", columns=[column])[column][:]) for split, data in splits.items()}
@@ -171,7 +169,7 @@ def _labels(splits: Mapping[str, Any], column: str, where: str,
 
 
 def _refuse_null(data: Any, column: str, split: str, where: str, parts: Parts) -> None:
-    """A `UserError` where rows of a split have no label: nothing, no number, or a text without letters."""
+    """Raise `UserError` where rows of a split have no label: null, not a number, or a blank text."""
     cells = data.select_columns([column]).with_format("arrow")[:][column].to_pylist()
     rows = [row for row, cell in enumerate(cells) if cell is None or cell != cell or (isinstance(cell, str) and not cell.strip())]
     if rows:
@@ -182,7 +180,7 @@ def _refuse_null(data: Any, column: str, split: str, where: str, parts: Parts) -
 
 
 def _whole(values: np.ndarray, column: str, split: str, where: str) -> Int64[np.ndarray, " N"]:
-    """Whole numbers that are stored as floats, as whole numbers; others are a `UserError`."""
+    """Return integers that are stored as floats as int64. Raises `UserError` for other numbers."""
     odd = np.flatnonzero(values != np.round(values))
     if len(odd):
         raise UserError(f"{where}: {len(odd):,} of the {len(values):,} labels '{column}' of the split '{split}' are no whole "
@@ -192,12 +190,12 @@ def _whole(values: np.ndarray, column: str, split: str, where: str) -> Int64[np.
 
 
 def _rows_of(split: str, labels: Int64[np.ndarray, " N"]) -> Part:
-    """The rows of a split as files; the library's fingerprint tells whether they changed, so the hint says nothing."""
+    """Return the rows of a split as a part, without size and time: the library's fingerprint tells whether they changed."""
     nothing = np.zeros(len(labels), dtype=np.int64)
     return Part(tuple(f"{split}/{row}" for row in range(len(labels))), labels, nothing, nothing, (None,) * len(labels))
 
 
 def _undecoded(splits: Mapping[str, Any], column: str) -> dict[str, Any]:
-    """Each split with the image column alone, as the bytes that were stored."""
+    """Return each split with the image column alone, as encoded bytes."""
     return {split: data.select_columns([column]).cast_column(column, _library("hub").Image(decode=False))
             for split, data in splits.items()}

@@ -1,9 +1,9 @@
-"""What was read from image files is kept: an array for each part, and a JSON that says which files it came from.
+"""Cache of decoded images: an array for each part, and a JSON file with the image files that it came from.
 
-An entry lies in `cache_folder()/images/<key>/`; the key stands for the place, the kind of layout, the lists and the image
-size. It is there whole or not at all: the JSON comes last, and the entry is taken away when its reading stops. Size and time
-of the files are the hint that they are still what they were; `image_verify` looks at their content. The arrays and the JSON
-have checksums, which are looked at whenever they are read: what is damaged is named, set aside, and read from the files again.
+An entry is the folder `cache_folder()/images/<key>/`; the key stands for the location, the layout, the lists and the image
+size. The JSON file is written last, and an entry whose reading stops is removed. Sizes and times of the image files tell
+whether they may have changed; `image_verify` compares their content. Arrays and JSON have checksums that are checked at every
+reading; a damaged entry is reported, set aside, and made again.
 """
 
 import hashlib
@@ -47,53 +47,53 @@ HASHED = 1024  # images at a time
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry of the cache: its folder, and the facts of its JSON."""
+    """Entry of the cache: its folder, and the values of its JSON file."""
 
     folder: Path
     facts: dict[str, Any]
 
     def part(self, name: str) -> dict[str, Any]:
-        """Of the part `name`: files, sizes, times, sha256 (of each file), shape, pixels (SHA-256 of the array)."""
+        """Return what is stored of a part: files, sizes, times, sha256 (of each file), shape, pixels (SHA-256 of the array)."""
         return dict(self.facts["parts"][name])
 
     def digests(self) -> dict[str, str]:
-        """File -> SHA-256 of its content, of both parts."""
+        """File -> SHA-256 of its content, for both parts."""
         found: dict[str, str] = {}
         for part in self.facts["parts"].values():
             found |= {file: part["sha256"][64 * i:64 * i + 64] for i, file in enumerate(part["files"])}
         return found
 
     def hints(self) -> dict[str, tuple[int, int]]:
-        """File -> (size, time) of when it was read."""
+        """File -> (size in bytes, time of modification) at the time of reading."""
         return {file: (size, time) for part in self.facts["parts"].values()
                 for file, size, time in zip(part["files"], part["sizes"], part["times"], strict=True)}
 
     def matches(self, listing: Listing) -> bool:
-        """Whether the listing has the very same files in the same order, with sizes and times as they were."""
+        """Return whether the listing has the same files in the same order, with unchanged sizes and times."""
         return all(self.part(name)[key] == value for name, part in listing.parts.items() for key, value in hint(part).items())
 
     def say_marks(self, progress: Progress) -> None:
-        """Say again what was said of the images when they were read."""
+        """Repeat the messages about the images from the time of reading."""
         for name, part in self.facts["parts"].items():
             Marks(**part.get("marks", {})).say(f"{len(part['files']):,} {name} images", progress)
 
     def array_path(self, name: str) -> Path:
-        """Where the images of the part `name` lie."""
+        """Return the path of the images of the part `name`."""
         return self.folder / f"{name}.npy"
 
 
 def hint(part: Part) -> dict[str, list]:
-    """What a listing knows of its files without reading them, as JSON keeps it."""
+    """Return names, sizes and times of the files of a part, as the JSON file stores them."""
     return {"files": list(part.files), "sizes": part.sizes.tolist(), "times": part.times.tolist()}
 
 
 def load_images(listing: Listing, image_size: int | None, command: str, progress: Progress, *,
                 memory_share: float = MEMORY_SHARE) -> RawData:
-    """The images of a listing from the cache, or read into it now.
+    """Return the images of a listing from the cache, after reading them into it where needed.
 
-    Arrays that take more than `memory_share` of the machine's memory are mapped: their pages come from the disk when they are
-    used, and writing to them changes no file. Raises `UserError` for files that cannot be read or have different sizes, and
-    for a listing that is not the one that was read; `command` is what the user can type to look at that.
+    Arrays that take more than `memory_share` of the machine's memory are memory-mapped (copy on write). Raises `UserError` for
+    files that cannot be read or have different sizes, and for a listing that changed since it was read; `command` is what the
+    user can type to verify it.
     """
     limit = memory_share * machine_memory()
     entry, _ = find_entry(listing, image_size)
@@ -119,10 +119,9 @@ def load_images(listing: Listing, image_size: int | None, command: str, progress
 
 
 def _arrays(entry: Entry, listing: Listing, limit: float, progress: Progress) -> dict[str, UInt8[np.ndarray, "N C H W"]] | None:
-    """The array of each part, mapped where all of them take more than `limit` bytes; None where one is not what was written.
+    """Return the array of each part, memory-mapped where all take more than `limit` bytes; None where a checksum does not match.
 
-    All of it is read for that, mapped or not, as the fingerprint of the data set will once more: 0.5 s for 60,000 images of
-    32 x 32 in colour, on one core.
+    Reads every array once for its checksum: 0.5 s for 60,000 colour images of 32 x 32 on one core.
     """
     mapped = sum(entry.array_path(name).stat().st_size for name in listing.parts) > limit
     found = {}
@@ -136,21 +135,21 @@ def _arrays(entry: Entry, listing: Listing, limit: float, progress: Progress) ->
 
 
 def checksum(entry: Entry) -> str:
-    """`sha256:...` over the names and the contents of all files in their order, and over the lists that say their labels."""
+    """Return `sha256:...` over names and contents of all files in order, and over the lists that give their labels."""
     parts = {name: {"files": part["files"], "sha256": part["sha256"]} for name, part in entry.facts["parts"].items()}
     text = json.dumps({"lists": entry.facts["lists"], "parts": parts}, sort_keys=True, separators=(",", ":"))
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def entry_folder(listing: Listing, image_size: int | None) -> Path:
-    """Where the entry of a listing lies, or would lie."""
+    """Return the folder of the entry of a listing, which may not exist."""
     parts = [] if listing.test_part == "test" else [listing.test_part]
     key = json.dumps([listing.identity, listing.layout, listing.lists, image_size, *parts])
     return IMAGES.path(cache_folder() / IMAGES.folder, hashlib.sha256(key.encode()).hexdigest())
 
 
 def find_entry(listing: Listing, image_size: int | None) -> tuple[Entry | None, str]:
-    """(the entry of a listing, its files complete by their sizes; what is wrong with it). None where it cannot be used."""
+    """Return (the entry of a listing, what is wrong with it); None for the entry where it cannot be used. Checks sizes only."""
     folder = entry_folder(listing, image_size)
     if not (folder / FACTS).is_file():
         return None, ""  # never read, or a reading that was killed
@@ -165,7 +164,7 @@ def find_entry(listing: Listing, image_size: int | None) -> tuple[Entry | None, 
 
 
 def whole_entry(listing: Listing, image_size: int | None, progress: Progress) -> Entry | None:
-    """`find_entry` for who holds the lock: an entry that cannot be used is named and set aside."""
+    """Return `find_entry` while holding the lock; an unusable entry is reported and set aside."""
     entry, fault = find_entry(listing, image_size)
     if fault == OTHER_VERSION:  # no damage: what is read now takes its place
         progress.say(f"the kept images of {listing.where} cannot be used ({fault}); the files are read again")
@@ -175,14 +174,14 @@ def whole_entry(listing: Listing, image_size: int | None, progress: Progress) ->
 
 
 def put_aside(listing: Listing, image_size: int | None, fault: str, progress: Progress) -> None:
-    """Say what is wrong with an entry, and keep it under another name, out of the way of a new one."""
+    """Report what is wrong with an entry, and rename it."""
     aside = set_aside(entry_folder(listing, image_size))
     progress.say(f"the kept images of {listing.where} cannot be used ({fault}); they are set aside as {aside}, and the files are "
                  "read again")
 
 
 def _fault(entry: Entry, listing: Listing) -> str:
-    """Why the arrays cannot be those that were written, as far as their sizes tell; nothing where they can."""
+    """Return what is wrong with the sizes of the arrays; an empty text where nothing is."""
     if entry.facts["reader"] != READER:
         return OTHER_VERSION
     for name in listing.parts:
@@ -194,7 +193,7 @@ def _fault(entry: Entry, listing: Listing) -> str:
 
 
 def read_entry(listing: Listing, image_size: int | None, progress: Progress) -> Entry:
-    """Read all files of a listing into the cache, in place of what was kept of them before."""
+    """Read all files of a listing into the cache, replacing an earlier entry."""
     import PIL
 
     folder = entry_folder(listing, image_size)
@@ -213,7 +212,7 @@ def read_entry(listing: Listing, image_size: int | None, progress: Progress) -> 
 
 
 def write_entry(entry: Entry) -> None:
-    """Write the JSON of an entry whose arrays are there."""
+    """Write the JSON file of an entry whose arrays exist."""
     facts = json.loads(json.dumps(entry.facts))  # as they are read again
     write_text(entry.folder / FACTS, json.dumps({**facts, CHECKSUM: json_sha256(facts)}, separators=(",", ":")) + "\n")
 
@@ -239,7 +238,7 @@ def only_reader(listing: Listing, image_size: int | None, progress: Progress) ->
 
 
 def _shape(listing: Listing, image_size: int | None) -> Shape:
-    """The shape of all images, looked up before any time is spent on reading them."""
+    """Return the common shape of all images, before any is decoded."""
     train, test = (common_shape(listing, part, image_size) for part in listing.parts.values())
     if train is not None and test is not None and train != test:
         raise UserError(f"{listing.where}: training images are {_words(train)} and test images {_words(test)}; all must have "
@@ -270,7 +269,7 @@ def _read_part(entry: Entry, listing: Listing, name: str, shape: Shape, image_si
 
 
 def pixels_digest(images: UInt8[np.ndarray, "N C H W"], stage: Stage | None = None) -> str:
-    """SHA-256 of the pixels in their order, as an entry keeps it. A `stage` advances by images."""
+    """Return the SHA-256 of the pixels in order. `stage` advances by images."""
     digest = hashlib.sha256()
     for start in range(0, len(images), HASHED):
         block = images[start:start + HASHED]
@@ -281,7 +280,7 @@ def pixels_digest(images: UInt8[np.ndarray, "N C H W"], stage: Stage | None = No
 
 
 def difference(before: dict[str, Any], now: dict[str, Any]) -> tuple[dict[str, int], list[str]]:
-    """(how many files were added, removed, changed; the first of them in words) between two maps of files."""
+    """Return (numbers of files added, removed and changed; the first of them in words) between two maps of files."""
     groups = {"added": [file for file in now if file not in before], "removed": [file for file in before if file not in now],
               "changed": [file for file in now if file in before and now[file] != before[file]]}
     named = [f"{word}: {file}" for word, files in groups.items() for file in files]
@@ -289,7 +288,7 @@ def difference(before: dict[str, Any], now: dict[str, Any]) -> tuple[dict[str, i
 
 
 def _refuse_changed(entry: Entry, listing: Listing, command: str) -> None:
-    """A `UserError` where a file was added, removed or touched; the same files in another order are no change to the user."""
+    """Raise `UserError` where a file was added, removed or modified. Another order of the same files is no change."""
     now = {file: own for part in listing.parts.values()
            for file, *own in zip(part.files, part.sizes.tolist(), part.times.tolist(), strict=True)}
     counts, named = difference({file: list(own) for file, own in entry.hints().items()}, now)

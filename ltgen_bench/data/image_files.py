@@ -1,9 +1,8 @@
-"""Image files as bytes: decoded by threads, block by block, all to one size.
+"""Decoding of image files by threads, in blocks, to one size.
 
-Pixels stay as they are stored: an orientation that a camera wrote beside them is not applied, as in torchvision's image
-folders, and the user is told how many files have one. Transparent pixels are composed on white, which is told too. With
-an image size, the centre square is cut out and resized by
-Pillow: its BOX filter, the mean over the area of a pixel, makes it smaller, and BICUBIC larger.
+Pixels are taken as stored: the orientation in a camera's metadata is not applied, as in torchvision's image folders, and
+transparent pixels are composed on white; both are reported with the number of files. With an image size, the centre square is
+cut out and resized by Pillow: BOX (the mean over the area of a pixel) to a smaller size, BICUBIC to a larger one.
 """
 
 import hashlib
@@ -39,11 +38,11 @@ Shape = tuple[int, int, int]
 
 
 class BadImageError(ValueError):
-    """A file that is no image which can be read; its text says why."""
+    """File that cannot be decoded as an image; the message says why."""
 
 
 class Pixels(NamedTuple):
-    """A decoded file: uint8 [C, H, W], whether it is to be turned, and whether transparent pixels were composed on white."""
+    """Decoded image: uint8 [C, H, W], whether its metadata ask for a rotation, and whether it had transparent pixels."""
 
     array: UInt8[np.ndarray, "C H W"]
     turned: bool
@@ -52,18 +51,18 @@ class Pixels(NamedTuple):
 
 @dataclass
 class Marks:
-    """How many images carry an orientation, and how many transparent pixels."""
+    """Numbers of images with an orientation in their metadata, and with transparent pixels."""
 
     turned: int = 0
     transparent: int = 0
 
     def add(self, other: "Pixels | Marks") -> None:
-        """Count one image, or those of another count."""
+        """Add one image, or the numbers of another count."""
         self.turned += other.turned
         self.transparent += other.transparent
 
     def say(self, total: str, progress: Progress) -> None:
-        """What the user is told; `total` is how many images there are, in words."""
+        """Report the numbers to the user; `total` is the number of images in words."""
         if self.turned:
             progress.say(f"{self.turned:,} of {total} carry a camera's orientation, which is not applied: they are read as their "
                          "pixels are stored; turn the files themselves where that matters")
@@ -74,7 +73,7 @@ class Marks:
 
 @dataclass
 class Block:
-    """Some images in their order: uint8 [n, C, H, W], the SHA-256 of each file, and what is wrong with some of them."""
+    """Consecutive images: uint8 [n, C, H, W], the SHA-256 of each file, and the faults of those that could not be read."""
 
     images: UInt8[np.ndarray, "n C H W"]
     digests: list[str] = field(default_factory=list)
@@ -84,15 +83,12 @@ class Block:
 
 
 def decode(data: bytes, image_size: int | None = None) -> tuple[UInt8[np.ndarray, "C H W"], bool]:
-    """The pixels of an image file, one channel for grey files and three for others; and whether it is to be turned."""
+    """Return (pixels, whether the metadata ask for a rotation) of an image file; one channel for grey files, else three."""
     return decode_marked(data, image_size)[:2]
 
 
 def decode_marked(data: bytes, image_size: int | None = None) -> Pixels:
-    """The pixels of an image file, one channel for grey files and three for others, and what the user is to be told of it.
-
-    `data` are the bytes of the file. Raises `BadImageError`.
-    """
+    """Decode the bytes of an image file; one channel for grey files, else three. Raises `BadImageError`."""
     from PIL import Image
 
     try:
@@ -114,7 +110,7 @@ def decode_marked(data: bytes, image_size: int | None = None) -> Pixels:
 
 
 def pillow_words(error: BaseException) -> str:
-    """What is wrong with a file of images, without the objects that Pillow names."""
+    """Return what is wrong with an image file, without the Python objects in Pillow's messages."""
     from PIL import UnidentifiedImageError
 
     return "its content is of no format that is read" if isinstance(error, UnidentifiedImageError) else str(error)
@@ -130,7 +126,7 @@ def _is_grey(image: "Image") -> bool:
 
 
 def _frames(image: "Image") -> int:
-    """How many images a file holds; the preview beside a camera's JPEG is none."""
+    """Return the number of images in a file, not counting the preview in a camera's JPEG."""
     if image.format not in MOVING:
         return 1
     try:
@@ -140,7 +136,7 @@ def _frames(image: "Image") -> int:
 
 
 def _opaque(image: "Image") -> tuple["Image", bool]:
-    """The image without transparency, and whether some pixels had it: these are composed on white."""
+    """Return the image composed on white, and whether it had transparent pixels."""
     from PIL import Image
 
     if not image.has_transparency_data:
@@ -172,9 +168,9 @@ def _resized(image: "Image", size: int | None) -> "Image":
 
 
 def common_shape(listing: Listing, part: Part, image_size: int | None) -> Shape | None:
-    """(channels, height, width) that the images of a part have in common, by the first that can be read; None without one.
+    """Return the (channels, height, width) of the first readable image of a part; None where none is readable.
 
-    A part has one channel where all its files are grey. The headers of all files are looked at only if the first is.
+    One channel where all files are grey; the headers of all files are read only if the first is grey.
     """
     with _quiet_pillow():
         for file in part.files:
@@ -199,10 +195,10 @@ def _grey_or_broken(listing: Listing, file: str) -> bool:
 
 
 def read_images(listing: Listing, name: str, shape: Shape, image_size: int | None, progress: Progress) -> Iterator[Block]:
-    """The images of the part `name` (train or test) in blocks, in their order.
+    """Yield the images of the part `name` (train or test) in blocks, in order.
 
-    Grey files among colour ones are shown in three channels. Raises `UserError` behind the last block: how many files
-    could not be read or have another size than `shape`, and the first of them.
+    Grey files among colour ones get three channels. After the last block raises `UserError` with the number of files that could
+    not be read or differ from `shape`, and the first of them.
     """
     part = listing.parts[name]
     faults: list[str] = []
@@ -223,7 +219,7 @@ def read_images(listing: Listing, name: str, shape: Shape, image_size: int | Non
 
 
 def _in_order(pool: ThreadPoolExecutor, listing: Listing, part: Part, shape: Shape, image_size: int | None) -> Iterator[Block]:
-    """The blocks one after the other, with no more than AHEAD of them read before they are asked for."""
+    """Yield the blocks in order, reading at most AHEAD of them in advance."""
     waiting: deque[Future[Block]] = deque()
     for start in range(0, len(part), BLOCK):
         waiting.append(pool.submit(_read_block, listing, part.files[start:start + BLOCK], shape, image_size))
@@ -262,7 +258,7 @@ def _refuse(listing: Listing, part: Part, name: str, shape: Shape, faults: list[
 
 @contextmanager
 def _quiet_pillow() -> Iterator[None]:
-    """Pillow warns of odd metadata, which nobody asked for; what is wrong with pixels it raises."""
+    """Ignore Pillow's warnings about metadata; it raises errors about pixels."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield

@@ -1,4 +1,4 @@
-"""Whether image files are still what was read: file for file by content, and the kept arrays by their checksum."""
+"""Check whether image files still have the content that was read from them, and whether the cached arrays are intact."""
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
@@ -23,11 +23,10 @@ from ltgen_bench.data.listing import NAMED, Listing, counted
 
 
 def verify_images(listing: Listing, image_size: int | None, command: str, progress: Progress, update: bool) -> list[str]:
-    """Recompute the SHA-256 of every file of a listing and of the kept arrays; what was found, a line each.
+    """Recompute the SHA-256 of every file of a listing and of the cached arrays; returns messages.
 
-    Where only sizes and times differ, they are noted. Where contents differ the files are read again with `update`, and
-    without it this is a `UserError` that names them; `command` is what the user typed. Kept arrays that are not what was
-    written are made again.
+    New sizes and times of unchanged files are recorded. Files whose content changed are read again with `update`, and otherwise
+    raise a `UserError` that names them; `command` is what the user typed. Damaged arrays are made again.
     """
     with only_reader(listing, image_size, progress):
         entry = whole_entry(listing, image_size, progress)
@@ -51,7 +50,7 @@ def verify_images(listing: Listing, image_size: int | None, command: str, progre
 
 
 def _digests(listing: Listing, progress: Progress) -> dict[str, str]:
-    """File -> SHA-256 of its content now. Files that cannot be read are a `UserError`."""
+    """Return file -> SHA-256 of its present content. Raises `UserError` for files that cannot be read."""
     digests: dict[str, str] = {}
     faults: list[str] = []
 
@@ -75,7 +74,7 @@ def _digests(listing: Listing, progress: Progress) -> dict[str, str]:
 
 
 def _note_hints(entry: Entry, listing: Listing) -> list[str]:
-    """Take sizes and times of files whose content is the same into the entry; what was done, if anything."""
+    """Record sizes and times of files whose content is unchanged; returns messages."""
     if entry.matches(listing):
         return []
     if any(entry.part(name)["files"] != list(part.files) for name, part in listing.parts.items()):
@@ -91,7 +90,7 @@ def _note_hints(entry: Entry, listing: Listing) -> list[str]:
 
 
 def _whole(entry: Entry, listing: Listing) -> bool:
-    """Whether the arrays are what was written, and fit the listing."""
+    """Return whether the arrays match their checksums and the listing."""
     return entry.matches(listing) and all(
         pixels_digest(np.load(entry.array_path(name), mmap_mode="r")) == entry.part(name)["pixels"] for name in listing.parts)
 

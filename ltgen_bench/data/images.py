@@ -1,4 +1,4 @@
-"""Sets of images as plain arrays, and their content hashes."""
+"""Sets of images as NumPy arrays."""
 
 import hashlib
 import struct
@@ -21,7 +21,7 @@ BROKEN_ARRAYS = (OSError, ValueError, LookupError, TypeError, AttributeError, EO
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images with labels. `images` is uint8 [N, C, H, W] in 0 ... 255, `labels` int64 [N] in 0 ... K - 1."""
+    """Images with labels: `images` uint8 [N, C, H, W] in 0 to 255, `labels` int64 [N] in 0 to K - 1."""
 
     images: UInt8[np.ndarray, "N C H W"]
     labels: Int64[np.ndarray, " N"]
@@ -30,11 +30,11 @@ class ImageSet:
         return len(self.labels)
 
     def take(self, indices: np.ndarray) -> "ImageSet":
-        """The images at `indices` (integers or a mask), in that order."""
+        """Return the images at `indices` (integers or a mask), in that order."""
         return ImageSet(self.images[indices], self.labels[indices])
 
     def content_hash(self) -> str:
-        """SHA-256 over shape, images and labels, in their order: one pixel changed is another hash."""
+        """Return the SHA-256 over shape, images and labels, in order."""
         digest = hashlib.sha256(repr(self.images.shape).encode())
         digest.update(np.ascontiguousarray(self.images).data)
         digest.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
@@ -43,18 +43,18 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class SampleSet(ImageSet):
-    """Generated images: an `ImageSet` with the seed that each image was drawn from, int64 [N]."""
+    """Generated images: an `ImageSet` with the seed of each image, int64 [N]."""
 
     seeds: Int64[np.ndarray, " N"]
 
     def save(self, path: Path) -> None:
-        """Write an npz that any program reads: `images` uint8 [N, H, W, C], `labels`, `seeds`."""
+        """Write an npz with `images` uint8 [N, H, W, C], `labels` and `seeds`."""
         images = self.images.transpose(0, 2, 3, 1)
         write_whole(path, lambda part: np.savez(part, images=images, labels=self.labels, seeds=self.seeds))
 
     @classmethod
     def load(cls, path: Path) -> "SampleSet":
-        """Read what `save` wrote. Object arrays are refused, since unpickling them would run code."""
+        """Read an npz that `save` wrote. Object arrays are refused, since unpickling them would run code."""
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 images, labels, seeds = stored["images"].transpose(0, 3, 1, 2), stored["labels"], stored["seeds"]

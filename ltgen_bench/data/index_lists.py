@@ -1,4 +1,4 @@
-"""Published index lists: lines of `PATH LABEL`, as ImageNet-LT ships them, that say which images a data set has."""
+"""Reader of published index lists: lines of `PATH LABEL` that say which images a data set has, as for ImageNet-LT."""
 
 import os
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ DIGITS = 20  # more has no label; Python refuses to read thousands of them
 
 @dataclass
 class IndexList:
-    """The lines of one list that could be read, and what is wrong with the others."""
+    """Lines of one list, and the problems of those that could not be read."""
 
     path: Path
     files: list[str] = field(default_factory=list)
@@ -32,12 +32,12 @@ class IndexList:
 
 
 def list_indexed(root: Path, where: str, train_list: Path, test_list: Path | None, test_part: str | None = None) -> Listing:
-    """The images that the lists name; paths are relative to `root`, labels whole numbers from 0 without a gap.
+    """List the images of index lists; paths are relative to `root`, labels are integers from 0 without gaps.
 
-    Without a test list the folder's own part `test/CLASS/FILE` is taken, or another by the rules of `choose_parts`.
-    Classes are called by the folders of their training images where these are one-to-one with the labels, and else by
-    their number. All faults of both lists are in one `UserError`: lines that are none, files that are not there, labels
-    without images, and test labels that the training list lacks.
+    Without a test list the folder's own part `test/CLASS/FILE` is taken, or another by the rules of `choose_parts`. Class
+    names are the folders of the training images where these are one-to-one with the labels, else the labels. Raises one
+    `UserError` with all faults of both lists: malformed lines, missing files, labels without images, test labels that
+    training lacks.
     """
     lists = [read_index_list(path) for path in (train_list, test_list) if path is not None]
     for found in lists:
@@ -63,10 +63,10 @@ def list_indexed(root: Path, where: str, train_list: Path, test_list: Path | Non
 
 
 def read_index_list(path: Path) -> IndexList:
-    """The lines of a list, whose text may begin with the mark of its encoding (BOM), as may each list of several in one file.
+    """Read a list, with or without byte order marks.
 
-    A .csv or .tsv is a table with a column of paths and one of labels. Faults of single lines are kept as problems; a file that
-    is missing or no text is a `UserError`.
+    A .csv or .tsv is a table with a column of paths and one of labels. Faults of single lines are returned as problems; raises
+    `UserError` for a file that is missing or no text.
     """
     if not path.is_file():
         raise UserError(f"the index list {path} could not be read: it is no plain file." if path.exists() else
@@ -94,13 +94,13 @@ def read_index_list(path: Path) -> IndexList:
 
 
 def _lines(path: Path) -> dict[str, list[str]]:
-    """`line 1`, ... -> its path and its label, or what else stands there."""
+    """Return `line 1`, ... -> [path, label], or the words of a malformed line."""
     lines = read_text(path, str(path)).replace(BOM, "").splitlines()
     return {f"line {number}": [word.strip() for word in line.rsplit(maxsplit=1)] for number, line in enumerate(lines, 1)}
 
 
 def _table(path: Path) -> dict[str, list[str]]:
-    """`row 1`, ... -> its path and its label, of a table whose columns are called so, or that has these two alone."""
+    """Return `row 1`, ... -> [path, label] of a table with the columns `path` and `label`, or with only two columns."""
     rows = {f"row {row}": [cell.strip() for cell in cells] for row, *cells in read_table(path, header=False).itertuples()}
     heads = [cell.casefold() for cell in next(iter(rows.values()))]
     chosen = [[place for place, head in enumerate(heads) if head in names] for names in (PATH_HEADS, LABEL_HEADS)]
@@ -117,12 +117,12 @@ def _is_label(text: str) -> bool:
 
 
 def _with_slashes(root: Path, files: list[str]) -> list[str]:
-    """`files` with the backslashes of Windows as slashes, but where a file of that very name is there."""
+    """Return `files` with backslashes replaced by slashes, except where a file of that exact name exists."""
     return [file.replace("\\", "/") if "\\" in file and not os.path.lexists(root / file) else file for file in files]
 
 
 def class_names(part: Part) -> list[str]:
-    """A name for each label: the folder of its images where each label has one folder of its own, else its number."""
+    """Return a name for each label: the folder of its images where each label has one folder of its own, else the number."""
     folders: dict[int, set[str]] = {}
     for file, label in zip(part.files, part.labels.tolist(), strict=True):
         folders.setdefault(label, set()).add(PurePosixPath(file).parent.name)
@@ -138,7 +138,7 @@ def _absent(found: IndexList, part: Part, root: Path) -> str:
 
 
 def _repeated(lists: list[IndexList], parts: list[Part]) -> list[str]:
-    """Files that one list names twice, and test images that are trained on: by their place on the disk, whatever the path."""
+    """Return messages on files that a list names twice, and on test files that are training files (by device and inode)."""
     problems = []
     first_of: list[dict[Place | str, str]] = []
     for found, part in zip(lists, parts, strict=True):
@@ -165,7 +165,7 @@ def _pair(file: str, known: str) -> str:
 
 
 def _label_faults(lists: list[IndexList]) -> list[str]:
-    """Labels without training images, and test labels that training lacks."""
+    """Return messages on labels without training images, and on test labels that do not occur in training."""
     train = lists[0]
     known = set(train.labels)
     if not known:

@@ -1,4 +1,4 @@
-"""Labels that a user gives beside images: a row each of a table or a text, or the numbers of an array."""
+"""Reader of label files for sample arrays: a row per image of a table or text, or an array."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,10 +19,10 @@ HEADS = ("label", "labels")
 
 
 def text_labels(path: Path, class_names: Sequence[str], are: LabelsAre | None, progress: Progress) -> np.ndarray:
-    """int64 [N]: the label of each row of a table or text, which may be a name of a class or its position.
+    """Return int64 [N]: the label of each row of a table or text, given as a class name or position.
 
-    A table of several columns has one that is called `label`. Raises `UserError` for rows without a label, and as
-    `read_table` and `label_numbers` do.
+    A table with several columns needs one called `label`. Raises `UserError` for rows without a label, and as `read_table` and
+    `label_numbers` do.
     """
     where = f"--labels {path}"
     texts = {row: str(text).strip() for row, text in _column(path, where, class_names).items()}
@@ -38,7 +38,7 @@ def text_labels(path: Path, class_names: Sequence[str], are: LabelsAre | None, p
 
 def array_labels(labels: np.ndarray, class_names: Sequence[str], where: str, are: LabelsAre | None,
                  progress: Progress) -> np.ndarray:
-    """The labels of an array: whole numbers that are names of classes or positions, or names as texts; others as they are."""
+    """Return the labels of an array of integers (class names or positions) or of class names as text; others unchanged."""
     if labels.dtype.kind == "U" and labels.ndim == 1:
         numbers = label_numbers(dict.fromkeys(labels.tolist()), class_names, where, "label", are=are)
         found = np.array([numbers[text] for text in labels.tolist()], dtype=np.int64)
@@ -58,7 +58,7 @@ def _say_names(where: str, progress: Progress) -> None:
 
 
 def _column(path: Path, where: str, class_names: Sequence[str]) -> "pd.Series":
-    """The cells with the labels, by their row in the file."""
+    """Return the column with the labels, indexed by row of the file."""
     import pandas as pd
 
     lines = pd.Series([line.strip() for line in read_text(path, where).splitlines() if line.strip()], dtype=object)

@@ -1,4 +1,4 @@
-"""Data sets too large to be fetched, or behind a form: read from `<data root>/<name>/` on the user's disk."""
+"""Data sets that are too large to download automatically, or need a registration: read from `<data root>/<name>/`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ IMAGE_SIZE = 64  # pixels, when the user asks for no other
 
 @dataclass(frozen=True)
 class LargeSet:
-    """Where a large set comes from, where it lies, and what is found there.
+    """Origin and layout of a large data set.
 
-    `archives` are published files with their md5 (empty where its authors or torchvision state none), `inner` is the folder
-    that they unpack to, `wanted` says what the folder must have. `index_lists` are the names of the published lists of
-    training and test images; `find` reads the layout where there are none.
+    `archives` are published files with their md5 (empty where none is published), `inner` is the folder that they unpack to,
+    `wanted` says what the folder must contain. `index_lists` are the names of the published lists of training and test images;
+    `find` reads the layout where there are none.
     """
 
     folder: str
@@ -34,9 +34,9 @@ class LargeSet:
 
 
 def list_large(large: LargeSet, config: DataConfig, data_root: Path) -> Listing:
-    """The images of a large set: by the lists that `config` names, by the published ones in its folder, or by its layout.
+    """List the images of a large set: by the lists that `config` names, by the published ones in its folder, or by its layout.
 
-    A `UserError` where the folder is missing says what to get, from where, and where to put it.
+    Raises `UserError` where the folder is missing, saying what to download, from where, and where to put it.
     """
     outer = data_root / large.folder
     if not outer.is_dir():
@@ -56,7 +56,7 @@ def list_large(large: LargeSet, config: DataConfig, data_root: Path) -> Listing:
 
 
 def _needs_lists(names: tuple[str, str], address: str) -> Callable[[Path, str], Listing]:
-    """The finder of a set that is nothing without its published lists."""
+    """Return a `find` for a set that needs its published lists; it raises `UserError`."""
     def find(root: Path, where: str) -> Listing:
         raise UserError(f"{where}: {root} has no {names[0]} and {names[1]}; get these lists from {address} and put them there, "
                         "or name them with --index-list and --test-list.")
@@ -65,7 +65,7 @@ def _needs_lists(names: tuple[str, str], address: str) -> Callable[[Path, str], 
 
 
 def _list_celeba_5(root: Path, where: str) -> Listing:
-    """Class folders, since how the five classes were divided is not published as a list."""
+    """List class folders, since the division into five classes is not published as a list."""
     if not (root / "train").is_dir():
         raise UserError(f"{where}: no list of its five classes by hair colour is published; sort the images into "
                         f"{root}/train/CLASS/FILE and {root}/test/CLASS/FILE, or give --index-list FILE with lines PATH LABEL, "

@@ -1,4 +1,4 @@
-"""The layouts in which the authors of large sets ship their images: Tiny ImageNet, CUB-200-2011, iNaturalist 2018."""
+"""Readers of the layouts of Tiny ImageNet, CUB-200-2011 and iNaturalist 2018, as their authors distribute them."""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ INATURALIST_LISTS = ("train2018.json", "val2018.json")
 
 
 def list_tiny_imagenet(root: Path, where: str) -> Listing:
-    """`train/<wnid>/images/*.JPEG`, and `val/images` with `val_annotations.txt` as the test part. Classes are the wnids."""
+    """List `train/<wnid>/images/*.JPEG`, and `val/images` with `val_annotations.txt` as the test part. Classes are the wnids."""
     if not (root / "train").is_dir() or not (root / TINY_LIST).is_file():
         raise UserError(f"{where}: {root} has no train/<wnid>/images/ or no {TINY_LIST}; unpack tiny-imagenet-200.zip there.")
     wnids = class_folders(root / "train")
@@ -31,7 +31,7 @@ def list_tiny_imagenet(root: Path, where: str) -> Listing:
 
 
 def list_cub(root: Path, where: str) -> Listing:
-    """`images.txt`, `image_class_labels.txt` and `train_test_split.txt` of CUB_200_2011. Classes are the folders in `images`."""
+    """List the images of `images.txt`, `image_class_labels.txt` and `train_test_split.txt`. Classes are the image folders."""
     _check_lists(root, where, CUB_LISTS, "unpack CUB_200_2011.tgz there")
     files, labels, trains = (dict(row[:2] for row in _rows(root / name)) for name in CUB_LISTS)
     if not files.keys() == labels.keys() == trains.keys():
@@ -47,7 +47,7 @@ def list_cub(root: Path, where: str) -> Listing:
 
 
 def list_inaturalist(root: Path, where: str) -> Listing:
-    """`train2018.json` and `val2018.json` of the competition. Classes are called by the ids of their categories."""
+    """List the images of `train2018.json` and `val2018.json`. Classes are named by the ids of their categories."""
     _check_lists(root, where, INATURALIST_LISTS, "put them there, or the lists iNaturalist18_train.txt and "
                  "iNaturalist18_val.txt, or name lists with --index-list and --test-list")
     train, test = (_annotations(root / name) for name in INATURALIST_LISTS)
@@ -69,7 +69,7 @@ def _check_lists(root: Path, where: str, names: Sequence[str], cure: str) -> Non
 
 
 def _part(root: Path, where: str, source: str, files: Sequence[str], labels: Sequence[int]) -> Part:
-    """The part of the files that the list `source` names; none, or files that are not there, are a `UserError`."""
+    """Return the part with the files that the list `source` names. Raises `UserError` where there are none or some missing."""
     if not files:
         raise UserError(f"{where}: {root / source} names no images; unpack the archive again.")
     part = Part.of(root, files, labels)
@@ -80,7 +80,7 @@ def _part(root: Path, where: str, source: str, files: Sequence[str], labels: Seq
 
 
 def _rows(path: Path) -> list[list[str]]:
-    """The words of each line, of which there are at least two."""
+    """Return the words of each line. Raises `UserError` for a line of fewer than two."""
     try:
         rows = [line.split() for line in read_text(path).splitlines()]
     except UserError as error:
@@ -92,7 +92,7 @@ def _rows(path: Path) -> list[list[str]]:
 
 
 def _annotations(path: Path) -> list[tuple[str, int]]:
-    """(file, category) of each image of a JSON in the layout of COCO, in its order."""
+    """Return (file, category) of each image of a JSON file in COCO's format, in order."""
     try:
         values = json.loads(read_text(path))
         category = {int(row["image_id"]): int(row["category_id"]) for row in values["annotations"]}

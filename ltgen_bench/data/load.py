@@ -1,4 +1,4 @@
-"""The door of the data room: a configuration in, a long-tailed data set out."""
+"""Loading of a data set: from its configuration to training, reference and test images."""
 
 from pathlib import Path
 
@@ -18,11 +18,10 @@ from ltgen_bench.data.splits import NATURAL, Split, draw_split, standard_split
 
 
 def load_dataset(config: DataConfig, *, data_root: Path = Path("data"), progress: Progress = SILENT) -> LongTailDataset:
-    """Read the images that `config` names and cut the long tail that it asks for.
+    """Load the images that `config` names, and select the long-tailed training set.
 
-    `data_root` is where torchvision's data sets and the large ones lie, or are fetched to. Raises `UserError` for an
-    unknown name, files that are missing, corrupt, changed or of different sizes, labels out of range, a class without
-    images, and a manifest of other images.
+    `data_root` is the folder of downloaded data sets. Raises `UserError` for an unknown name, files that are missing, corrupt,
+    changed or of different sizes, labels out of range, a class without images, and a manifest of other images.
     """
     source = find_source(config.name)
     factor = wanted_factor(config, source)
@@ -42,7 +41,7 @@ def load_dataset(config: DataConfig, *, data_root: Path = Path("data"), progress
 
 
 def _shown_names(names: tuple[str, ...], where: str) -> tuple[str, ...]:
-    """The names of classes as text that every file, table and picture can hold; two that become one are a `UserError`."""
+    """Return class names without control characters. Raises `UserError` where two become equal."""
     shown = tuple(map(printable, names))
     if len(set(shown)) < len(set(names)):
         twice = next(name for name in shown if shown.count(name) > 1)
@@ -51,13 +50,13 @@ def _shown_names(names: tuple[str, ...], where: str) -> tuple[str, ...]:
 
 
 def wanted_factor(config: DataConfig, source: DataSource) -> float | None:
-    """The imbalance factor that a configuration asks for; None keeps the counts of the classes as they are."""
+    """Return the imbalance factor of a configuration; None keeps the class counts."""
     factor = source.imbalance_factor if config.imbalance_factor is None else config.imbalance_factor
     return float(factor) if isinstance(factor, float | int) else None
 
 
 def shipped_split(config: DataConfig) -> Split | None:
-    """The manifest that ships for what `config` names, which needs no images; None where the package has none."""
+    """Return the shipped manifest of a configuration, without reading images; None where there is none."""
     source = find_source(config.name)
     factor = wanted_factor(config, source)
     if factor is None or config.split is not None or (config.profile, config.split_seed, config.class_order) != ("exp", 0, None):
@@ -66,7 +65,7 @@ def shipped_split(config: DataConfig) -> Split | None:
 
 
 def _split(config: DataConfig, source: DataSource, raw: RawData, factor: float | None, manifest: Split | None) -> Split:
-    """The manifest given, the shipped one that the name stands for, or a new draw."""
+    """Return the given manifest, the shipped one of the name, or a new draw."""
     dataset = _content(config, source)
     checksum = raw.checksum or f"sha256:{raw.train.content_hash()}"
     if manifest is not None:
@@ -84,12 +83,12 @@ def _split(config: DataConfig, source: DataSource, raw: RawData, factor: float |
 
 
 def _content(config: DataConfig, source: DataSource) -> str:
-    """What the images are called whatever the tail; a user's own are called by their form, wherever they lie."""
+    """Return the name of the images without a tail; for a user's own data their form (`folder`, `npz`, `hub`)."""
     return source.content or config.name.partition(":")[0]
 
 
 def _reference(raw: RawData, split: Split) -> ImageSet:
-    """The balanced images that the tail was cut from: all of them, or as many of each as the smallest class has."""
+    """Return the balanced images that the tail is cut from: all, or as many of each class as the smallest class has."""
     num_classes = len(raw.class_names)
     if split.ranks is None or balanced(raw.train.labels, num_classes):
         return raw.train
@@ -99,10 +98,10 @@ def _reference(raw: RawData, split: Split) -> ImageSet:
 
 
 def dataset_name(config: DataConfig, source: DataSource, split: Split, *, own: bool = False) -> str:
-    """The name in folders and tables. All that makes a split another than the standard one of its name is in it.
+    """Return the name for folders and tables, which has every setting in which the split differs from the standard one.
 
-    `cifar10-lt`, `cifar10-lt-50`, `cifar10-lt-100-step-order3`, `folder-photos-lt-100`; with a manifest of the user's
-    own (`own`) its checksum is added.
+    `cifar10-lt`, `cifar10-lt-50`, `cifar10-lt-100-step-order3`, `folder-photos-lt-100`; a manifest of the user's own (`own`) adds
+    its checksum.
     """
     plain = short_name(config.name) if ":" in config.name else source.content or config.name
     if split.profile == NATURAL:

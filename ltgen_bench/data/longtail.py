@@ -1,4 +1,4 @@
-"""Profile -> class counts -> ranks: how a balanced training set is cut to a long tail."""
+"""Class counts of long-tailed profiles, and the draw of the images of each class."""
 
 import math
 
@@ -9,15 +9,14 @@ from ltgen_bench.core.errors import UserError, inverse_hint
 
 
 def class_counts(n_max: int, num_classes: int, imbalance_factor: float, profile: str = "exp") -> list[int]:
-    """Training images at each place from head to tail: n_r = floor(n_max * (1 / imbalance_factor)^e_r), e from 0 to 1.
+    """Return the training images of the class of each rank, head to tail: n_r = floor(n_max * (1 / imbalance_factor)^e_r).
 
-    `exp`: e_r = r / (K - 1), the arithmetic of LDAM-DRW (Cao et al., NeurIPS 2019) and CBDM (Qin et al., CVPR 2023):
-    CIFAR-10 at factor 100 gives 5000 ... 50, 12,406 in all. `step`: e = 0 for the first half of the classes and 1 for
-    the others. `pareto:A`: a power law with the same ends, n_r = n_max * x_r^-A (the tail of a Pareto distribution of
-    shape A) at K even steps of x from 1 to imbalance_factor^(1/A); the smaller A, the faster the head falls, and for
-    large A it is `exp`.
+    `exp`: e_r = r / (K - 1), as in LDAM-DRW (Cao et al., NeurIPS 2019) and CBDM (Qin et al., CVPR 2023): CIFAR-10 at factor 100
+    gives 5000 to 50, 12,406 in all. `step`: e = 0 for the first half of the classes and 1 for the others. `pareto:A`: a power law
+    with the same ends, n_r = n_max * x_r^-A (the tail of a Pareto distribution of shape A) at K even steps of x from 1 to
+    imbalance_factor^(1/A); the smaller A, the faster the head falls, and for large A it approaches `exp`.
 
-    Raises `UserError` for a factor below 1, a shape of 0, fewer than two classes, or a class left without an image.
+    Raises `UserError` for a factor below 1, a shape of 0, fewer than two classes, or a class without images.
     """
     if not imbalance_factor >= 1:
         raise UserError(f"imbalance factor {imbalance_factor:g}: it is largest / smallest class count, at least 1."
@@ -50,19 +49,18 @@ def _exponents(profile: str, num_classes: int, imbalance_factor: float) -> list[
 
 
 def head_to_tail(num_classes: int, class_order: int | None = None) -> list[int]:
-    """The classes from the largest to the smallest: by label, or permuted by numpy's legacy generator seeded `class_order`."""
+    """Return the classes from largest to smallest: by label, or permuted by NumPy's legacy generator with seed `class_order`."""
     if class_order is None:
         return list(range(num_classes))
     return [int(c) for c in np.random.RandomState(class_order).permutation(num_classes)]
 
 
 def draw_ranks(class_sizes: list[int], counts: list[int], seed: int = 0) -> list[Int64[np.ndarray, " _"]]:
-    """For each class, by label, the places of the kept images among the images of that class, in the order of the draw.
+    """Return for each class, by label, the positions of the selected images among those of the class, in the order of the draw.
 
-    Each class is shuffled and its first n_c images are kept. One numpy legacy generator, whose stream numpy has frozen,
-    serves all classes in order of their labels: the draw of LDAM-DRW and CBDM, which this equals at seed 0. Of two
-    counts at one seed the smaller one's images are among the larger one's. Raises `UserError` for a class that has fewer
-    images than `counts` asks.
+    Each class is shuffled and its first n_c images are selected. One NumPy legacy generator, whose stream NumPy has frozen,
+    serves all classes in order of their labels: at seed 0 the draw of LDAM-DRW and CBDM. At one seed the images of a smaller
+    count are a subset of those of a larger one. Raises `UserError` for a class that has fewer images than `counts` asks for.
     """
     rng = np.random.RandomState(seed)  # the published draw is of the legacy generator; it is local here
     ranks = []
@@ -76,6 +74,6 @@ def draw_ranks(class_sizes: list[int], counts: list[int], seed: int = 0) -> list
 
 
 def to_indices(labels: Int64[np.ndarray, " N"], ranks: list[Int64[np.ndarray, " _"]]) -> Int64[np.ndarray, " M"]:
-    """Ranks within each class -> indices into `labels`, class after class in the order of the ranks."""
+    """Return ranks within each class -> indices into `labels`, class after class in the order of the ranks."""
     members = [np.flatnonzero(labels == label) for label in range(len(ranks))]
     return np.concatenate([own[rank] for own, rank in zip(members, ranks, strict=True)]).astype(np.int64)

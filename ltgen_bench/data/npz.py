@@ -18,7 +18,7 @@ CHANNELS = (1, 3)
 
 
 def load_npz(path: Path, test_part: str | None = None) -> RawData:
-    """`train_images`, `train_labels` (or `images`, `labels`), and perhaps `test_images`, `test_labels`, `class_names`.
+    """Return `train_images`, `train_labels` (or `images`, `labels`), and perhaps `test_images`, `test_labels`, `class_names`.
 
     Another part serves as test by the rules of `choose_parts`. Images are uint8, [N, H, W], [N, H, W, C] or [N, C, H, W] with 1
     or 3 channels; labels are whole numbers from 0.
@@ -56,7 +56,7 @@ def load_npz(path: Path, test_part: str | None = None) -> RawData:
 
 
 def _class_names(names: np.ndarray, where: str) -> tuple[str, ...]:
-    """The names of the classes, no two of them the same."""
+    """Return the names of the classes, no two of them the same."""
     if names.ndim != 1 or names.dtype.kind not in "USiu":
         raise UserError(f"{where}: class_names is {names.dtype} of shape {names.shape}; it has a text for each class in one row.")
     try:
@@ -71,7 +71,7 @@ def _class_names(names: np.ndarray, where: str) -> tuple[str, ...]:
 
 
 def longer_side(path: Path) -> int:
-    """The longer side of the training images, in pixels, by the header of their array."""
+    """Return the longer side of the training images, in pixels, by the header of their array."""
     where = f"npz:{path}"
     headers = npz_headers(path, where)
     parts, keys = _parts(headers, NONE, where)
@@ -82,7 +82,7 @@ def longer_side(path: Path) -> int:
 
 
 def _parts(headers: Mapping[str, Header], test_part: str | None, where: str) -> tuple[Parts, dict[str, dict[str, str]]]:
-    """Which parts are read, and part -> kind -> the array's name. Arrays that a part lacks are a `UserError`."""
+    """Return which parts are read, and part -> kind -> the array's name. Arrays that a part lacks are a `UserError`."""
     keys: dict[str, dict[str, str]] = {}
     for key in headers:
         part, _, kind = key.rpartition("_")
@@ -108,7 +108,7 @@ def _check_headers(headers: Mapping[str, Header], keys: Mapping[str, str], where
 
 
 def refuse_header(images: Header, where: str) -> None:
-    """A `UserError` for images of another type or shape than `checked` takes."""
+    """Raise `UserError` for images of another type or shape than `checked` takes."""
     shape = images.shape
     if images.dtype != np.uint8:
         raise UserError(f"{where}: images are {images.dtype}; they must be uint8, from 0 to 255.")
@@ -117,7 +117,7 @@ def refuse_header(images: Header, where: str) -> None:
 
 
 def checked(images: np.ndarray, labels: np.ndarray, where: str) -> ImageSet:
-    """Arrays in any of the layouts of `load_npz` as an `ImageSet`. Raises `UserError`, which calls them `where`."""
+    """Return arrays in any of the layouts of `load_npz` as an `ImageSet`. Raises `UserError`, which calls them `where`."""
     if images.dtype != np.uint8:
         raise UserError(f"{where}: images are {images.dtype}{_range_words(images)}.")
     if images.ndim == 3:
@@ -154,7 +154,7 @@ def _refuse_labels(images: tuple[int, ...], dtype: np.dtype, shape: tuple[int, .
 
 
 def _range_words(images: np.ndarray) -> str:
-    """Which range images of another type than uint8 have and seem to mean, and how they become uint8."""
+    """Return which range images of another type than uint8 have and seem to mean, and how they become uint8."""
     allowed = "; they must be uint8, from 0 to 255"
     if images.dtype == np.bool_:
         return f", false or true{allowed}: convert them with (255 * images).astype('uint8')"

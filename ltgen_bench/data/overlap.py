@@ -1,4 +1,4 @@
-"""Test images that are training images: the same file by whatever path, and the same pixels in other files."""
+"""Detection of test images that are training images: the same file under another path, or equal pixels."""
 
 import hashlib
 
@@ -11,7 +11,7 @@ from ltgen_bench.data.listing import NAMED, Listing, counted
 
 
 def refuse_shared_files(listing: Listing) -> None:
-    """A `UserError` for test images that are files of the training part: by another path to them, or by a link."""
+    """Raise `UserError` for test files that are training files, under another path or a link."""
     train = {place: file for place, file in zip(listing.train.places, listing.train.files, strict=True) if place}
     both = [(file, train[place]) for place, file in zip(listing.test.places, listing.test.files, strict=True) if place in train]
     if both:
@@ -23,8 +23,10 @@ def refuse_shared_files(listing: Listing) -> None:
 
 
 def equal_images(dataset: LongTailDataset) -> dict[str, int]:
-    """How many test images equal, pixel for pixel, one that is trained on (`longtail`) or one of all training images at hand
-    (`train`), whatever their labels say."""
+    """Return how many test images equal a training image (`longtail`), or any of the balanced training images (`train`).
+
+    Pixels are compared, labels are not.
+    """
     longtail = set(pixel_hashes(dataset.train))
     train = longtail if dataset.reference is dataset.train else longtail | set(pixel_hashes(dataset.reference))
     test = pixel_hashes(dataset.test)
@@ -32,7 +34,7 @@ def equal_images(dataset: LongTailDataset) -> dict[str, int]:
 
 
 def equal_words(dataset_facts: dict[str, int], total: int) -> str:
-    """`3 of 450 test images equal training images pixel for pixel (2 of them images that are trained on)`."""
+    """Return `3 of 450 test images equal training images pixel for pixel (2 of them images that are trained on)`."""
     count, trained_on = dataset_facts["train"], dataset_facts["longtail"]
     if not count:
         return f"none of {total:,} test images equals a training image pixel for pixel"
@@ -41,5 +43,5 @@ def equal_words(dataset_facts: dict[str, int], total: int) -> str:
 
 
 def pixel_hashes(images: ImageSet) -> list[bytes]:
-    """16 bytes of SHA-256 over the pixels of each image; all images of a set have one shape."""
+    """Return 16 bytes of SHA-256 over the pixels of each image."""
     return [hashlib.sha256(np.ascontiguousarray(image).data).digest()[:16] for image in images.images]

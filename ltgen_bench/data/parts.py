@@ -1,4 +1,4 @@
-"""Which part of a user's own data serves as test: `test`, else a validation part, else a quarter of the training images."""
+"""Choice of the test part of a user's own data: `test`, else a validation part, else a quarter of the training images."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ HIDDEN = -1  # the label of images whose labels were not published
 
 @dataclass(frozen=True)
 class Parts:
-    """Which parts of one data set train and test, by the names that they have there, and those that are not read.
+    """Names of the parts for training and testing, and of those that are not read.
 
-    `test` is also TRAIN, for a quarter of the training images, or NONE.
+    `test` may also be TRAIN, for a quarter of the training images, or NONE.
     """
 
     train: str
@@ -32,18 +32,17 @@ class Parts:
 
     @property
     def ways_out(self) -> str:
-        """What else may serve as test, as the end of a sentence."""
+        """Alternatives for the test part, as the end of a sentence."""
         others = [f"--test-part {name}" for name in self.unread[:NAMED]]
         return ", or ".join([*others, "--test-part train (a quarter of each class of the training images)",
                              "--test-part none (then scores that need held-out images are not available)"])
 
 
 def choose_parts(present: Iterable[str], asked: str | None, where: str, *, train: str = "", word: str = "part") -> Parts:
-    """The parts among `present` that train and test; `asked` is the user's choice of the test part.
+    """Return the training and the test part among `present`; `asked` is the user's choice of the test part.
 
-    `train` is the name of the training part where it is known; else it is looked for. `word` is what a part is called. Names
-    count in any case. Raises `UserError` where there is no training part, several may serve as test, or the asked one is
-    not there.
+    `train` is the name of the training part where it is known. `word` is the noun for a part in messages. Case is ignored. Raises
+    `UserError` where there is no training part, several parts may serve as test, or `asked` does not exist.
     """
     names = sorted(present)
     train = train or find_part(names, TRAIN_NAMES, where)
@@ -64,9 +63,9 @@ def choose_parts(present: Iterable[str], asked: str | None, where: str, *, train
 
 
 def find_part(present: Iterable[str], names: tuple[str, ...], where: str) -> str:
-    """The one of `present` that is among `names` in any case, exact spellings first; empty without one.
+    """Return the name in `present` that is one of `names`, ignoring case; empty without one.
 
-    `train` and `test` themselves go before all others. Two that could equally be meant are a `UserError`.
+    Exact spellings, `train` and `test` are preferred. Raises `UserError` where two are equally likely.
     """
     present = list(present)
     exact = [name for name in names if name in present]
@@ -84,14 +83,14 @@ def _alike(names: list[str], asked: str) -> str:
 
 
 def refuse_hidden(hidden: int, total: int, part: str, where: str, ways_out: str) -> None:
-    """A `UserError` where `hidden` of the labels of a test part were not published."""
+    """Raise `UserError` where `hidden` labels of a test part were not published."""
     if hidden:
         raise UserError(f"{where}: {hidden:,} of the {total:,} images of the part '{part}' have no label ({HIDDEN} stands for "
                         f"labels that were not published), so that it cannot serve as test; choose another part: {ways_out}.")
 
 
 def origin_words(test_part: str) -> str:
-    """What the test images are: `the held-out test set`, or which part took its place."""
+    """Return what the test images are: `the held-out test set`, or the part that serves as test."""
     if test_part == NONE:
         return "none, so that scores which need held-out images are not available"
     if test_part == TRAIN:
@@ -100,7 +99,7 @@ def origin_words(test_part: str) -> str:
 
 
 def note_of(test_part: str, unread: tuple[str, ...]) -> str:
-    """What is said when data are read whose test part is not simply called `test`; else nothing."""
+    """Return the message on a test part other than `test`; an empty text for `test`."""
     if test_part.casefold() == "test":
         return ""
     beside = f"; not read: {', '.join(unread)} (--test-part NAME takes one as test)" if unread else ""

@@ -1,4 +1,4 @@
-"""Reading a file that a user named: whole, and only if it is a plain file, so that a pipe or a device never makes anyone wait."""
+"""Reading of plain files only: a pipe or device that a user names would block."""
 
 import os
 import stat
@@ -9,7 +9,7 @@ NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a pipe that nobody writes into
 
 
 def read_plain(path: str | Path, largest: int = LARGEST) -> bytes:
-    """The bytes of a plain file of at most `largest` bytes. Raises `OSError` for everything else, with the reason."""
+    """Return the bytes of a plain file of at most `largest` bytes. Raises `OSError` with the reason for everything else."""
     try:
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | NO_WAIT)) as file:
             found = os.fstat(file.fileno())

@@ -1,4 +1,4 @@
-"""What every source of images hands over, before a long tail is cut."""
+"""The form in which every source returns its images, before a long tail is cut."""
 
 from dataclasses import dataclass
 
@@ -11,11 +11,11 @@ from ltgen_bench.data.images import ImageSet
 
 @dataclass(frozen=True)
 class RawData:
-    """A data set as it comes: training and test images and the names of the classes.
+    """Training and test images of a data set, and the names of its classes.
 
-    `checksum` names the content that the images were read from (`md5:...` of a published archive, `sha256:...` of files
-    or arrays); empty where only the images themselves can tell. `test_part` says which part serves as test, as
-    `parts.Parts.test`; `unread` are the parts that are not read. Without a test part `test` has no images.
+    `checksum` identifies the content (`md5:...` of a published archive, `sha256:...` of files or arrays), or is empty.
+    `test_part` is the part that serves as test, as `Parts.test`; `unread` are the parts that are not read. Without a test part
+    `test` has no images.
     """
 
     train: ImageSet
@@ -27,13 +27,13 @@ class RawData:
 
 
 def stratified_split(images: ImageSet) -> tuple[ImageSet, ImageSet]:
-    """Three quarters of each class for training, one for testing; seed 0."""
+    """Return three quarters of each class for training and one for testing, with seed 0."""
     train, test = stratified_indices(images.labels)
     return images.take(train), images.take(test)
 
 
 def stratified_indices(labels: Int64[np.ndarray, " N"]) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " m"]]:
-    """Which of the images with these labels train, and which test; a class too small for that is a `UserError`."""
+    """Return (training indices, test indices) of images with these labels. Raises `UserError` for a class that is too small."""
     from sklearn.model_selection import train_test_split
 
     counts = np.bincount(labels)

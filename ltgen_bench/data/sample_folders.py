@@ -1,4 +1,4 @@
-"""The files of samples in class folders, on the disk or in a zip: which class each is of, and what reads it."""
+"""Reader of samples in class folders, on disk or in a zip."""
 
 import io
 import stat
@@ -30,7 +30,7 @@ Found = dict[str, dict[str, Read]]  # class folder -> its image files, each by w
 
 
 def folder_files(root: Path, progress: Progress) -> Found:
-    """The images of a folder of class folders. Raises `UserError` as `Inventory.refuse` does, and for a class without images."""
+    """Return the images of a folder of class folders. Raises `UserError` as `Inventory.refuse` does, and for an empty class."""
     inventory = Inventory(str(root))
     names = {name: inventory.images_of(name, files_in(root / name)) for name in class_folders(root)}
     inventory.look_beside(root)
@@ -39,7 +39,7 @@ def folder_files(root: Path, progress: Progress) -> Found:
 
 
 def zip_files(path: Path, shape: Shape, progress: Progress) -> Found:
-    """The same of a zip, nothing of which is unpacked to the disk. One folder around the class folders is passed over."""
+    """Return the images of a zip of class folders, without unpacking it to disk; one enclosing folder is skipped."""
     try:
         archive = zipfile.ZipFile(path)  # stays open: its files are read by threads, until the last of them is dropped
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
@@ -70,14 +70,14 @@ def zip_files(path: Path, shape: Shape, progress: Progress) -> Found:
 
 
 def _folder_around(images: list[str]) -> str:
-    """`TOP/` where all images lie deeper than CLASS/FILE in one folder, else nothing."""
+    """Return `TOP/` where all images are in one enclosing folder, else an empty text."""
     parts = [PurePosixPath(name).parts for name in images]
     tops = {own[0] for own in parts}
     return f"{next(iter(tops))}/" if len(tops) == 1 and all(len(own) > 2 for own in parts) else ""
 
 
 def _whole(found: Found, inventory: Inventory, progress: Progress) -> Found:
-    """`found`, when no image is lost and every class has some; says what is left out."""
+    """Return `found` after checking that no image is misplaced and no class is empty; reports files that are left out."""
     inventory.refuse()
     empty = [name for name, files in found.items() if not files]
     if empty:
@@ -89,7 +89,7 @@ def _whole(found: Found, inventory: Inventory, progress: Progress) -> Found:
 
 
 def _refuse_entries(path: Path, members: list[zipfile.ZipInfo]) -> None:
-    """A `UserError` for entries that lead out of the zip, and for two of one name, of which only one could be read."""
+    """Raise `UserError` for paths that leave the zip, and for duplicate names."""
     outside = [member.filename for member in members if not member.is_dir() and _leads_outside(member)]
     twice = [name for name, times in Counter(member.filename for member in members).items() if times > 1]
     for names, what in ((outside, "with a path outside its root or a link"), (twice, "of a name that is there twice")):

@@ -1,6 +1,6 @@
-"""Reading the images that any model hands in to be scored: arrays, a folder of class folders, or a zip of one.
+"""Reader of generated images of any model: arrays, a folder of class folders, or a zip of one.
 
-Nothing is resized, rescaled or unpickled: what cannot be judged as it is, is refused with what to do.
+Nothing is resized, rescaled or unpickled: images that do not fit are refused with a message on what to do.
 """
 
 import warnings
@@ -29,11 +29,11 @@ LABEL_FILES = (".npy", ".csv", ".tsv", ".txt")
 
 def load_samples(path: Path, dataset: LongTailDataset, labels: Path | None = None, progress: Progress = SILENT, *,
                  labels_are: LabelsAre | None = None) -> ImageSet:
-    """The images at `path`, to be judged against `dataset`, whose class names and image size they must have.
+    """Load the images at `path`, which must have the classes and the image size of `dataset`.
 
-    An npz has `images` (uint8 [N, H, W, C], [N, H, W] or [N, C, H, W]) and `labels`; an npy has images alone, and `labels` is a
-    file with one label an image (`.npy`, `.csv`, `.txt`). A folder, or a zip that is read in its place, has CLASS/FILE. Labels
-    and class folders are names of classes or their positions from 0; `labels_are` says which where both fit. Raises `UserError`.
+    An npz has `images` (uint8 [N, H, W, C], [N, H, W] or [N, C, H, W]) and `labels`; an npy has images alone, and `labels` is
+    a file with one label per image (`.npy`, `.csv`, `.txt`). A folder or zip has CLASS/FILE. Labels and class folders are
+    class names or positions from 0; `labels_are` says which where both fit. Raises `UserError`.
     """
     if not path.exists():
         raise UserError(f"{path}: there is no such file or folder.")
@@ -74,7 +74,7 @@ def _of_arrays(path: Path, labels: Path | None, dataset: LongTailDataset, labels
 
 
 def _given_labels(path: Path, class_names: Sequence[str], are: LabelsAre | None, progress: Progress) -> np.ndarray:
-    """The labels of a file beside the images: an npy of whole numbers or names, a table or a text."""
+    """Return the labels of a separate file: an npy of integers or names, a table or a text."""
     where = f"--labels {path}"
     if not path.is_file():
         raise UserError(f"{where}: there is no such file.")
@@ -87,7 +87,7 @@ def _given_labels(path: Path, class_names: Sequence[str], are: LabelsAre | None,
 
 def _decoded(path: Path, files: Mapping[str, Mapping[str, Read]], numbers: Mapping[str, int], dataset: LongTailDataset,
              progress: Progress) -> ImageSet:
-    """The images of all class folders, in the order of their labels, which `numbers` has of each folder."""
+    """Return the images of all class folders, ordered by label; `numbers` maps folder to label."""
     labels = np.repeat([numbers[name] for name in files], [len(own) for own in files.values()]).astype(np.int64)
     readers = {name: read for own in files.values() for name, read in own.items()}
     refuse_large(len(readers) * int(np.prod(dataset.image_shape)), str(path))
@@ -122,7 +122,7 @@ def _decoded(path: Path, files: Mapping[str, Mapping[str, Read]], numbers: Mappi
 
 
 def _pixels(read: Read) -> Pixels | str:
-    """The pixels of an image file, or what is wrong with it."""
+    """Return the decoded image, or a message on what is wrong with it."""
     try:
         return decode_marked(read())
     except (OSError, BadImageError) as error:
@@ -130,7 +130,7 @@ def _pixels(read: Read) -> Pixels | str:
 
 
 def _fit(pixels: UInt8[np.ndarray, "c h w"], shape: Shape) -> UInt8[np.ndarray, "C H W"] | str:
-    """`pixels` with the channels of `shape`, where that loses nothing; else what they are."""
+    """Return `pixels` with the channels of `shape` where that is lossless; else a description of what they are."""
     if pixels.shape[1:] == shape[1:]:
         if len(pixels) <= shape[0]:
             return np.broadcast_to(pixels, shape)
@@ -145,5 +145,5 @@ def _unshuffled(images: UInt8[np.ndarray, "N C H W"], labels: Int64[np.ndarray, 
 
 
 def _quiet() -> warnings.catch_warnings:
-    """Pillow warns of odd metadata, which nobody asked for; what is wrong with pixels it raises."""
+    """Ignore Pillow's warnings about metadata; it raises errors about pixels."""
     return warnings.catch_warnings(action="ignore")

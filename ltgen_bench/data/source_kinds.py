@@ -1,4 +1,4 @@
-"""How each form of data set is read and verified: arrays, or image files listed first; and which options it takes."""
+"""Loading and verification of each form of data set (arrays, image files), and the options that it accepts."""
 
 import shlex
 from collections.abc import Callable, Mapping
@@ -31,20 +31,20 @@ TAKEN_BY = {  # options of `DataConfig` that not every form takes, and by which 
 
 
 def load_arrays(read: Callable[[Path, Progress], RawData], config: DataConfig, data_root: Path, progress: Progress) -> RawData:
-    """A set whose images come as arrays of a size of their own, so that no option of image files fits."""
+    """Load a set of arrays, which accepts no options for image files."""
     refuse_options(config, *TAKEN_BY)
     return read(data_root, progress)
 
 
 def verify_arrays(check: Callable[[Path, Progress], list[str]], config: DataConfig, data_root: Path, progress: Progress,
                   update: bool) -> list[str]:
-    """Hold such a set against its published checksums. Nothing read from it is kept, so there is nothing to update."""
+    """Check such a set against its published checksums; returns messages. `update` has no effect."""
     refuse_options(config, *TAKEN_BY)
     return check(data_root, progress)
 
 
 def load_npz_file(place: Path, config: DataConfig, data_root: Path, progress: Progress) -> RawData:
-    """The arrays of a user's own npz file."""
+    """Load the arrays of a user's npz file."""
     refuse_options(config, *(option for option in TAKEN_BY if option != "test_part"))
     return load_npz(place, config.test_part)
 
@@ -56,7 +56,7 @@ def verify_npz_file(place: Path, config: DataConfig, data_root: Path, progress: 
 
 
 def load_listed(find: Find, image_size: int | None, config: DataConfig, data_root: Path, progress: Progress) -> RawData:
-    """The images that `find` lists, at `config.image_size`, else at `image_size`, else as they are; read once and kept."""
+    """Load the images that `find` lists through the cache, at `config.image_size`, else `image_size`, else their own size."""
     listing = find(config, data_root, progress)
     refuse_shared_files(listing)
     for note in listing.notes:
@@ -66,7 +66,7 @@ def load_listed(find: Find, image_size: int | None, config: DataConfig, data_roo
 
 def verify_listed(find: Find, image_size: int | None, config: DataConfig, data_root: Path, progress: Progress,
                   update: bool) -> list[str]:
-    """Hold the files that `find` lists against what was read of them; see `verify_images`."""
+    """Check the files that `find` lists against the cache; see `verify_images`."""
     listing = find(config, data_root, progress)
     refuse_shared_files(listing)
     for note in listing.notes:
@@ -75,7 +75,7 @@ def verify_listed(find: Find, image_size: int | None, config: DataConfig, data_r
 
 
 def find_folder(place: Path, config: DataConfig, data_root: Path, progress: Progress) -> Listing:
-    """A user's own folder: by the lists of `config`, or by its class folders."""
+    """List a user's own folder: by the lists of `config`, or by its class folders."""
     refuse_options(config, "columns")
     if config.index_list is not None:
         test = None if config.test_list is None else user_path(config.test_list, "--test-list")
@@ -88,26 +88,26 @@ def find_folder(place: Path, config: DataConfig, data_root: Path, progress: Prog
 
 
 def find_large(large: LargeSet, config: DataConfig, data_root: Path, progress: Progress) -> Listing:
-    """One of the large sets, below `data_root`."""
+    """List one of the large sets below `data_root`."""
     refuse_options(config, "columns", "test_part")
     return list_large(large, config, data_root)
 
 
 def find_hub(name: str, config: DataConfig, data_root: Path, progress: Progress) -> Listing:
-    """`NAME` or `NAME:CONFIG` of the Hugging Face hub."""
+    """List `NAME` or `NAME:CONFIG` of the Hugging Face hub."""
     refuse_options(config, "index_list", "test_list")
     return list_hub(name, config.columns, progress, config.test_part)
 
 
 def refuse_options(config: DataConfig, *options: str) -> None:
-    """A `UserError` for the first of these options of `config` that is set, since the form of its data set takes none."""
+    """Raise `UserError` for the first of `options` that is set in `config`, since this form of data set does not accept it."""
     for option in options:
         if getattr(config, option) is not None:
             raise UserError(f"{config.name} takes no --{option.replace('_', '-')}; it is for {TAKEN_BY[option]}.")
 
 
 def option_words(data: Mapping[str, Any]) -> list[str]:
-    """The options of the command line that say what these values of `[data]` say beside the name; defaults need none."""
+    """Return the command-line options that state these values of `[data]`, without defaults and the name."""
     defaults = DataConfig().model_dump()
     words = []
     for key in OPTIONS:
@@ -118,7 +118,7 @@ def option_words(data: Mapping[str, Any]) -> list[str]:
 
 
 def verify_command(config: DataConfig, data_root: Path) -> str:
-    """What the user types to verify these very images."""
+    """Return the command that verifies the images of a configuration."""
     files = config.model_dump(include={"index_list", "test_list", "test_part", "image_size", "columns"})
     words = ["ltgen-bench", "data", "verify", config.name, *option_words(files)]
     if data_root != Path("data"):

@@ -1,7 +1,7 @@
-"""A split as a manifest: which images of each class train, under a checksum over everything that says so.
+"""Split manifests: the selected training images of each class, with a checksum.
 
-Images are named by (class, rank within the class in the order of the source), since the published draw permutes ranks.
-The standard splits ship with the package; they are what the standard names mean.
+Images are identified by (class, rank within the class in the order of the source), since the published draw permutes ranks.
+The standard splits ship with the package.
 """
 
 import gzip
@@ -30,7 +30,7 @@ LARGEST = 1 << 28  # bytes of a manifest; one of half a million images has 4 mil
 
 @dataclass(frozen=True)
 class Split:
-    """Which training images are kept. `ranks`: for each class, by label, int64 ranks in the order of the draw; None: all.
+    """Selected training images. `ranks`: for each class, by label, int64 ranks in the order of the draw; None: all.
 
     `dataset` names the images without a tail (`cifar10`; `folder` for a user's own), `source` is their checksum.
     """
@@ -45,7 +45,7 @@ class Split:
 
     @cached_property
     def sha256(self) -> str:
-        """64 hex digits over the canonical JSON of everything in the manifest."""
+        """64 hex digits over the canonical JSON of the manifest."""
         text = json.dumps(self._content(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -60,7 +60,7 @@ class Split:
                 "imbalance_factor": self.imbalance_factor, "seed": self.seed, "class_order": self.class_order, "ranks": ranks}
 
     def indices(self, labels: Int64[np.ndarray, " N"], num_classes: int) -> Int64[np.ndarray, " M"]:
-        """Indices of the kept images in `labels`, the source's labels. Ranks that the source lacks are a `UserError`."""
+        """Return the indices of the selected images in `labels` of the source. Raises `UserError` for ranks that it lacks."""
         if self.ranks is None:
             return np.arange(len(labels), dtype=np.int64)
         sizes = np.bincount(labels, minlength=num_classes)
@@ -83,7 +83,7 @@ class Split:
 
     @classmethod
     def load(cls, path: Path) -> "Split":
-        """Read and check a manifest. One that is missing, broken or changed since it was written is a `UserError`."""
+        """Read and check a manifest. Raises `UserError` where it is missing, malformed or does not match its checksum."""
         try:
             with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
                 data = file.read(LARGEST + 1)
@@ -121,10 +121,10 @@ def _bounded(data: bytes) -> bytes:
 
 def draw_split(dataset: str, source: str, class_sizes: list[int], imbalance_factor: float, profile: str = "exp", seed: int = 0,
                class_order: int | None = None) -> Split:
-    """Cut a long tail: the smallest class sets the height, so that the profile is exact where classes differ a little.
+    """Draw a long-tailed split, with n_max the size of the smallest class.
 
-    `class_sizes` are the source's images of each class. `class_order` seeds a permutation of which classes are the tail;
-    the images that a class would keep at a given count do not depend on it. Raises `UserError` as `class_counts` does.
+    `class_sizes` are the source's images of each class. `class_order` seeds a permutation of the classes from head to tail; the
+    images of a class at a given count do not depend on it. Raises `UserError` as `class_counts` does.
     """
     at_place = class_counts(min(class_sizes), len(class_sizes), imbalance_factor, profile)
     counts = [0] * len(class_sizes)
@@ -135,12 +135,12 @@ def draw_split(dataset: str, source: str, class_sizes: list[int], imbalance_fact
 
 
 def manifest_path(dataset: str, imbalance_factor: float) -> Path:
-    """Where the shipped manifest of a standard split stands (perhaps not there)."""
+    """Return the path of the shipped manifest of a standard split, which may not exist."""
     return SHIPPED / f"{dataset}-lt-{imbalance_factor:g}.json.gz"
 
 
 def standard_split(dataset: str, imbalance_factor: float) -> Split | None:
-    """The shipped manifest of `dataset` (`cifar10`) at a factor; None where there is no standard one."""
+    """Return the shipped manifest of `dataset` (`cifar10`) at a factor; None where there is none."""
     if imbalance_factor not in STANDARD.get(dataset, ()):
         return None
     return Split.load(manifest_path(dataset, imbalance_factor))

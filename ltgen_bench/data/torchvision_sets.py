@@ -1,4 +1,4 @@
-"""Data sets that torchvision fetches, unpacks and reads: CIFAR-10 and -100, MNIST, Fashion-MNIST and SVHN."""
+"""Data sets that torchvision downloads and reads: CIFAR-10 and -100, MNIST, Fashion-MNIST and SVHN."""
 
 import hashlib
 import http.client
@@ -23,7 +23,7 @@ BORDER = 2  # black pixels around the 28 x 28 of MNIST, so that a network can ha
 
 @dataclass(frozen=True)
 class Published:
-    """Files of a set as its authors published them, in `folder`, with their md5; and what torchvision unpacks from them."""
+    """Published files of a set in `folder`, with their md5, and the files that torchvision unpacks from them."""
 
     folder: Path
     files: dict[str, str]
@@ -31,7 +31,7 @@ class Published:
 
     @classmethod
     def of(cls, kind: Any, data_root: Path) -> "Published":
-        """Of a torchvision class."""
+        """Return the published files of a torchvision class."""
         if hasattr(kind, "tgz_md5"):
             return cls(data_root, {kind.filename: kind.tgz_md5}, (data_root / kind.base_folder,))
         if hasattr(kind, "resources"):
@@ -41,7 +41,7 @@ class Published:
 
     @property
     def is_there(self) -> bool:
-        """Whether nothing needs to be fetched, as far as names tell."""
+        """Whether all files exist, so that nothing needs to be downloaded."""
         packed = all((self.folder / file).is_file() for file in self.files)
         return packed or (bool(self.unpacked) and all(path.exists() for path in self.unpacked))
 
@@ -55,11 +55,10 @@ class Published:
 
 
 def load_torchvision(name: str, data_root: Path, progress: Progress) -> RawData:
-    """The set of torchvision's class `name` from `data_root`, fetched into it when it is not there.
+    """Load the set of torchvision's class `name` from `data_root`, after downloading it where needed.
 
-    Images are uint8 [N, C, 32, 32]: RGB, or the grey 28 x 28 of MNIST and Fashion-MNIST in a border of 2 black pixels. A
-    `UserError` where files are missing and cannot be fetched, or are damaged and cannot be mended, says which, their
-    checksums and where they belong.
+    Images are uint8 [N, C, 32, 32]: RGB, or the grey 28 x 28 of MNIST and Fashion-MNIST with a border of 2 black pixels. Raises
+    `UserError` where files are missing and cannot be downloaded, or are damaged, with their checksums and location.
     """
     from torchvision import datasets
 
@@ -90,9 +89,9 @@ def load_torchvision(name: str, data_root: Path, progress: Progress) -> RawData:
 
 
 def verify_torchvision(name: str, data_root: Path, progress: Progress) -> list[str]:
-    """Recompute the md5 of the published files and hold what was unpacked against them; fetches a set that is not there.
+    """Recompute the md5 of the published files and check the unpacked ones against them; downloads a missing set.
 
-    What was found, a line each; all differences are in one `UserError`.
+    Returns messages; raises one `UserError` with all differences.
     """
     from torchvision import datasets
 
@@ -121,7 +120,7 @@ def verify_torchvision(name: str, data_root: Path, progress: Progress) -> list[s
 
 
 def _read(kind: Any, data_root: Path, *, train: bool) -> tuple[ImageSet, tuple[str, ...]]:
-    """One part by torchvision, in channels-first and with int64 labels; and the names of the classes."""
+    """Return one part through torchvision, channels first, and the class names."""
     if hasattr(kind, "split_list"):
         part = kind(root=str(data_root), split="train" if train else "test", download=True)
         return ImageSet(np.ascontiguousarray(part.data), np.asarray(part.labels, np.int64)), DIGITS
@@ -135,13 +134,13 @@ def _read(kind: Any, data_root: Path, *, train: bool) -> tuple[ImageSet, tuple[s
 
 
 def _drop_damaged(published: Published) -> None:
-    """Take away unpacked files that are not what their archive holds, so that torchvision unpacks them anew."""
+    """Delete unpacked files that differ from their archive, so that torchvision unpacks them again."""
     for path in _damaged(published):
         path.unlink()
 
 
 def _damaged(published: Published) -> list[Path]:
-    """Unpacked files of another length or CRC-32 than the last 8 bytes of their sound .gz say (RFC 1952)."""
+    """Return unpacked files whose length or CRC-32 differs from the last 8 bytes of their intact .gz (RFC 1952)."""
     found = []
     for path in published.unpacked:
         packed = path.with_name(f"{path.name}.gz")
@@ -153,7 +152,7 @@ def _damaged(published: Published) -> list[Path]:
 
 
 def _unpacked_md5(kind: Any, data_root: Path) -> dict[Path, str]:
-    """The files of CIFAR's unpacked folder with their published md5; nothing where there is no such folder."""
+    """Return the files of CIFAR's unpacked folder with their published md5; empty where there is no such folder."""
     if not hasattr(kind, "tgz_md5") or not (data_root / kind.base_folder).is_dir():
         return {}
     named = [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]

@@ -1,4 +1,4 @@
-"""Recomputing checksums: what the files hash to, what the shipped manifests hash to, and what is drawn from them."""
+"""Verification of data sets and of the shipped manifests by recomputing their checksums and draws."""
 
 from pathlib import Path
 
@@ -18,10 +18,9 @@ SIZES = {"cifar10": [5000] * 10, "cifar100": [500] * 100}  # images of each clas
 
 
 def verify(config: DataConfig, *, data_root: Path = Path("data"), progress: Progress = SILENT, update: bool = False) -> list[str]:
-    """Recompute every checksum of a data set and its split; what was found, a line each.
+    """Recompute every checksum of a data set and its split; returns messages.
 
-    With `update`, files that changed since they were read are taken as they are now. Anything that is not as it should
-    be is a `UserError`.
+    With `update`, the present content of changed files is accepted. Raises `UserError` for any difference.
     """
     source = find_source(config.name)
     lines = [] if source.verify is None else source.verify(config, data_root, progress, update)
@@ -31,7 +30,7 @@ def verify(config: DataConfig, *, data_root: Path = Path("data"), progress: Prog
 
 
 def overlap_lines(dataset: LongTailDataset) -> list[str]:
-    """How many test images are training images by content; no line without test images."""
+    """Return messages on test images that equal training images; none without test images."""
     return [equal_words(equal_images(dataset), len(dataset.test))] if len(dataset.test) else []
 
 
@@ -55,7 +54,7 @@ def _check_draw(split: Split, sizes: list[int]) -> None:
 
 
 def verify_manifests() -> list[str]:
-    """Read every shipped manifest, check its checksum, and draw it anew where the sizes of the classes are fixed."""
+    """Read every shipped manifest, check its checksum, and repeat its draw where the class sizes are fixed; returns messages."""
     lines = []
     for dataset, factors in STANDARD.items():
         for factor in factors:

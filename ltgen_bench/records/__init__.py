@@ -1,4 +1,4 @@
-"""Finished runs and published numbers as plain rows, and what seeds allow to say about them. Imports no torch.
+"""Records of runs, published numbers and statistics over seeds. Imports no torch.
 
-`schema` is the record of a run, `store` finds runs, `measured` and `published` are the CSVs in `results/`.
+`run_record` is the record of a run, `store` finds runs, `results_csv` and `published` read the CSVs in `results/`.
 """

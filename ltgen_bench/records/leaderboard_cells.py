@@ -1,4 +1,4 @@
-"""The cells of a leaderboard: which columns there are, and what is wrong with a file, by row and column, with the cure."""
+"""Validation of leaderboard files: allowed columns and values, with the faults by row and column."""
 
 import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -68,12 +68,12 @@ ROUNDING = 1e-9
 
 
 def known_metrics() -> list[str]:
-    """The metrics that a leaderboard may name: the registered ones and those that only papers print."""
+    """Return the metrics that a leaderboard may name: the registered ones and those that only papers print."""
     return sorted({*METRICS, *EXTRA_METRICS})
 
 
 def check_cells(table: pd.DataFrame, where: str) -> None:
-    """Raise a `UserError` with every fault of a leaderboard (texts, index: the row of the file)."""
+    """Raise a `UserError` with all faults of a leaderboard (strings, indexed by row of the file)."""
     problems = _header_problems([str(name) for name in table.columns])
     if not problems:
         problems = [*_cell_problems(table), *_duplicates(table), *_too_many(table)]
@@ -102,7 +102,7 @@ def _cell_problems(table: pd.DataFrame) -> Iterator[str]:
 
 
 def _problem(column: str, text: str, metrics: list[str]) -> str:
-    """What is wrong with one cell, or an empty text."""
+    """Return what is wrong with one cell, or an empty text."""
     if not text:
         return "the cell is empty, and is needed" if column in FILLED else ""
     if column in NUMBERS:
@@ -115,12 +115,12 @@ def _problem(column: str, text: str, metrics: list[str]) -> str:
 
 
 def shown(text: str, most: int = 60) -> str:
-    """A cell as an error quotes it."""
+    """Return a cell, cut to `most` characters, for use in a message."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def number(text: str) -> float:
-    """The number that a cell holds; NaN where it holds none. Digits are those of ASCII, and nothing groups them."""
+    """Return the number in a cell (ASCII digits without grouping); NaN where there is none."""
     try:
         return float(text) if text.isascii() and "_" not in text else math.nan
     except ValueError:
@@ -139,7 +139,7 @@ def _number_problem(text: str, whole: bool, smallest: float, largest: float) -> 
 
 
 def _value_problems(cells: Mapping[Hashable, str]) -> Iterator[tuple[str, str]]:
-    """(column, what is wrong) with the unit of a row whose cells are right each by itself, and with its value in that unit."""
+    """Yield (column, what is wrong) for the unit of a row with valid cells, and for its value in that unit."""
     metric, text, note = cells["metric"], cells["value"], cells.get("unit_note", "")
     low, high = bounds(metric)
     scale = METRICS[metric].scale if metric in METRICS else 1.0
@@ -183,7 +183,7 @@ def _duplicates(table: pd.DataFrame) -> Iterator[str]:
 
 
 def _too_many(table: pd.DataFrame) -> Iterator[str]:
-    """Each data set is a table of its own, and each split a column of it."""
+    """Yield messages on too many data sets (each becomes a table) or splits (each becomes a column)."""
     for column, most in MOST_NAMES.items():
         names = table[column].drop_duplicates()
         if len(names) > most:

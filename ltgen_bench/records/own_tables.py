@@ -1,4 +1,4 @@
-"""The tables of results that this program writes, as rows of a leaderboard: `results/NAME.csv` and a run's `scores.csv`."""
+"""Reader of the result tables of this program (`results/NAME.csv`, a run's `scores.csv`) as rows of a leaderboard."""
 
 import json
 import math
@@ -25,15 +25,16 @@ SHOWN_PROBLEMS = 20
 
 
 def is_own(table: pd.DataFrame) -> bool:
-    """Whether a table has the columns of results that this program measured, and not those of a leaderboard."""
+    """Return whether a table has the columns of measured results instead of those of a leaderboard."""
     return set(COLUMNS[:5]) | {"value", "note"} <= set(table.columns) and "paper_id" not in table.columns
 
 
 def read_own(path: Path, table: pd.DataFrame) -> pd.DataFrame:
-    """The results in `path`, whose cells are `table`, with the columns of a leaderboard; several seeds are one row, their mean.
+    """Return the results of `path` (cells in `table`) with a leaderboard's columns; the seeds of an entry become their mean.
 
-    Scores beside their record (`record.json`) are those that it vouches for, else `DamagedError`; without a record they are of
-    a method called like the file. Rows of single classes are left out. A value outside its metric's bounds is a `UserError`.
+    Scores with a record beside them (`record.json`) must match its checksums, else `DamagedError` is raised; without a record
+    the method is named after the file. Rows of single classes are left out. Raises `UserError` for values outside a metric's
+    bounds.
     """
     values = _scores(path) if set(table.columns) <= set(COLUMNS) else read_measured(path)  # earlier ones lack some
     numbers = list(table.index) if len(values) == len(table) else list(range(2, len(values) + 2))
@@ -48,7 +49,7 @@ def read_own(path: Path, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _scores(path: Path) -> pd.DataFrame:
-    """The rows of a run's table of scores, of its record where that lies beside it."""
+    """Return the rows of a run's table of scores, checked against its record where there is one."""
     if (path.parent / RECORD_FILE).is_file():
         record, scores = read_kept(path.parent)
         if path.name == record.scores_file:
@@ -60,7 +61,7 @@ def _scores(path: Path) -> pd.DataFrame:
 
 
 def _protocols(path: Path) -> Mapping[str, Mapping[str, Any]]:
-    """Protocol id -> its description, as the file beside the table says; nothing where there is none."""
+    """Return protocol id -> description, from the file next to the table; empty where there is none."""
     try:
         values = json.loads(protocols_path(path).read_text(encoding="utf-8"))
         values = values.get("protocols", values)
@@ -84,7 +85,7 @@ def _check(values: pd.DataFrame, numbers: list[int], path: Path) -> None:
 
 
 def _row(own: pd.DataFrame, protocols: Mapping[str, Mapping[str, Any]], path: Path) -> dict[str, Any]:
-    """One score of one entry, over its seeds."""
+    """Return one score of one entry, over its seeds."""
     first = own.iloc[0]
     known = own["value"].dropna()
     group, _, rule = str(first["scope"]).partition("@")

@@ -1,4 +1,4 @@
-"""What papers print: reading and checking the published numbers, and any CSV of the same form that a user gives."""
+"""Reader of published numbers, and of CSV files of the same form from users."""
 
 import math
 import re
@@ -21,17 +21,16 @@ DIGITS = 10  # significant ones of a printed value that is moved to another unit
 
 
 def read_leaderboard(path: str | Path) -> pd.DataFrame:
-    """Read and check one CSV of published numbers: one row a result, columns as in `results/published/README.md`.
+    """Read and check a CSV of published numbers, one row per result, with the columns of `results/published/README.md`.
 
-    Beside the file's columns (missing optional ones empty) the frame has `printed` (the value as the file writes it),
-    `canonical` (the value in this program's units: KID raw, accuracies as fractions), `method_key` (the alias: a name like
-    the registry's, so that DDPM with guidance above 0 is `cfg`), `second_hand`, `row` (as in the file, the header being row
-    1) and `leaderboard` (the file's name); and the protocol fields that a row states, empty where it does not: `images`
-    (generated), `reference_set` (train, test, longtail), `extractor` (inception, clip), `group_rule` (thirds, count),
-    `sampler_name` and `sampler_steps`, `omega` (its guidance), `train_steps` (the file's `steps`).
-    `unit` is what `value` and `value_std` are multiplied by to stand in this program's units, `features` the extractor of a
-    number that this program measured: the tables that it writes (`results/NAME.csv`, a run's `scores.csv`) are read too, the
-    seeds of an entry as their mean and spread. Raises `UserError` with the faults of the file: row, column, cure.
+    The frame has the file's columns (missing optional ones empty) and: `printed` (the value as text), `canonical` (in this
+    program's units: KID not multiplied, accuracies as fractions), `method_key` (a name like the registry's: DDPM with
+    guidance above 0 is `cfg`), `second_hand`, `row` (of the file, the header being row 1), `leaderboard` (file name), and the
+    protocol as far as a row states it: `images` (generated), `reference_set` (train, test, longtail), `extractor` (inception,
+    clip), `group_rule` (thirds, count), `sampler_name`, `sampler_steps`, `omega` (guidance), `train_steps` (the file's
+    `steps`). `unit` is the factor of `value` and `value_std` to this program's units, `features` the extractor of a number
+    measured by this program. Result tables of this program are accepted too, with mean and standard deviation over seeds.
+    Raises `UserError` with all faults: row, column, correction.
     """
     path = Path(path)
     if not path.exists():
@@ -48,20 +47,20 @@ def read_leaderboard(path: str | Path) -> pd.DataFrame:
 
 
 def published() -> pd.DataFrame:
-    """Every number of `results/published/`, generation and downstream, as `read_leaderboard` gives them."""
+    """Return all numbers of `results/published/`, generation and downstream, in the form of `read_leaderboard`."""
     folder = shipped_folder("results") / "published"
     frames = [read_leaderboard(folder / name) for name in ("generation.csv", "downstream.csv")]
     return pd.concat(frames, ignore_index=True)
 
 
 def read_papers() -> pd.DataFrame:
-    """`results/published/papers.csv`, one row a paper, all text; the index is `paper_id`."""
+    """Return `results/published/papers.csv`: one row per paper, all strings, indexed by `paper_id`."""
     path = shipped_folder("results") / "published" / "papers.csv"
     return pd.read_csv(path, dtype="str", keep_default_na=False, index_col="paper_id")
 
 
 def _frame(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The columns that `read_leaderboard` promises, of a table with `value`, `printed`, `unit`, `digits` and `features`."""
+    """Return the columns of `read_leaderboard` for a table with `value`, `printed`, `unit`, `digits` and `features`."""
     frame = table.reindex(columns=[*ALL_COLUMNS, "printed", "unit", "digits", "features"])
     for column in ALL_COLUMNS:
         if column not in NUMBERS:
@@ -89,10 +88,10 @@ def _frame(table: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def method_key(method: str, guidance: float) -> str:
-    """A paper's name for a method as a name like the registry's.
+    """Return a paper's name of a method as a name like the registry's.
 
-    Settings in brackets are taken off (`CBDM (tau=1)` is `cbdm`), T2H and OCLT are `oc`, and DDPM with guidance above 0
-    is `cfg`, since a network without label drop has no unconditional prediction to guide with.
+    Settings in brackets are removed (`CBDM (tau=1)` is `cbdm`), T2H and OCLT are `oc`, and DDPM with guidance above 0 is
+    `cfg`, since guidance needs an unconditional prediction.
     """
     name = _without_settings(method.strip()).lower()
     key = re.sub(r"[^a-z0-9]+", "-", name).strip("-") or name  # a name in another script has no letter of these
@@ -101,6 +100,6 @@ def method_key(method: str, guidance: float) -> str:
 
 
 def _without_settings(method: str) -> str:
-    """The name before brackets at its end that hold an equals sign and no other brackets. In one pass: cells come from anyone."""
+    """Return the name without trailing brackets that hold an equals sign. Linear in the length, since files come from anyone."""
     before, opened, inside = method.removesuffix(")").rpartition("(")
     return before.rstrip() if method.endswith(")") and opened and "=" in inside and ")" not in inside else method

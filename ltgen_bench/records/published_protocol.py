@@ -1,4 +1,4 @@
-"""What a published row states of its protocol, in this program's words. Nothing is guessed: what is not stated stays empty."""
+"""Protocol fields that a published row states explicitly; what is not stated stays empty."""
 
 import re
 
@@ -22,12 +22,12 @@ MOST_STEPS = 1_000_000  # a larger number is no count of network evaluations
 
 
 def reference_set(text: str) -> str:
-    """`train`, `test` or `longtail` for a text of the column `reference`; empty when it names none of them."""
+    """Return `train`, `test` or `longtail` for a text of the column `reference`; empty where it names none of them."""
     return REFERENCE_SETS.get(text.lower(), "")
 
 
 def extractor(metric: str, unit_note: str) -> str:
-    """`inception` or `clip`, from the name of the metric or from the note; empty when neither says it."""
+    """Return `inception` or `clip`, from the name of the metric or the note; empty where neither states it."""
     if metric.endswith("_clip"):
         return "clip"
     found = EXTRACTOR.search(unit_note.lower())
@@ -35,16 +35,13 @@ def extractor(metric: str, unit_note: str) -> str:
 
 
 def group_rule(split: str, notes: str) -> str:
-    """`thirds` or `count` for a row of a group whose notes say `splits are thirds` or `splits are by count`."""
+    """Return `thirds` or `count` for a row of a group whose notes say `splits are thirds` or `splits are by count`."""
     found = GROUP_RULE.search(notes) if split != "all" else None
     return found[1].removeprefix("by ") if found else ""
 
 
 def sampler(text: str) -> tuple[str, int | None]:
-    """(`ddim`, 50) for `ddim-50`, (`deterministic`, 35) for `deterministic, 35 NFE`, (`deis`, None) for `deis`.
-
-    The number is that of network evaluations an image.
-    """
+    """Return (name, network evaluations per image): (`ddim`, 50) for `ddim-50`, (`deis`, None) for `deis`."""
     plain = text.strip().lower()
     counted = plain.removesuffix("nfe").removesuffix("steps").rstrip(" ")
     name = counted.rstrip("0123456789")

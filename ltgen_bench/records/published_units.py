@@ -1,4 +1,4 @@
-"""The unit that a published number is printed in: what a note says of it, as the factor to this program's units."""
+"""Units of published numbers, as factors to this program's units."""
 
 import re
 import unicodedata
@@ -34,11 +34,11 @@ LONGEST = 60  # characters of a unit
 
 
 def unit_factor(note: str) -> float | None:
-    """What a number with this `note` is multiplied by to stand in this program's units; None where the note names no unit.
+    """Return the factor from the unit in `note` to this program's units; None where the note names no unit.
 
-    `percent` and `%` give 0.01; `x1e-3`, `x1e3`, `x 10^-3` and the like 0.001, whatever the sign: they head numbers that are
-    printed large. A note may hold remarks too, behind semicolons or commas. Raises `ValueError` with the part that is no known
-    unit, or where it names several.
+    `percent` and `%` give 0.01; `x1e-3`, `x1e3`, `x 10^-3` and similar give 0.001 whatever the sign, since such headings
+    stand above numbers that are printed larger. The note may have further remarks after semicolons or commas. Raises
+    `ValueError` for an unknown unit, or where there are several.
     """
     found: dict[float, str] = {}
     for part in _parts(note):
@@ -59,7 +59,7 @@ def _parts(note: str) -> list[str]:
 
 
 def _exponent(text: str) -> int | None:
-    """The power of ten that a unit stands for; None for a text that is no unit."""
+    """Return the power of ten of a unit; None for a text that is no unit."""
     if len(text) > LONGEST:
         return None
     raised = _RAISED.sub(lambda found: "^" + found[0].translate(_SUPERSCRIPTS), text)

@@ -92,6 +92,6 @@ def _with_runs(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def shipped_protocols() -> dict[Path, dict[str, dict[str, Any]]]:
-    """Each `*.protocols.json` of the shipped `results/` -> its protocols (id -> description)."""
+    """Return file -> its protocols (id -> description), for each `*.protocols.json` of the shipped `results/`."""
     files = sorted(shipped_folder("results").glob("*.protocols.json"))
     return {path: json.loads(path.read_text(encoding="utf-8")) for path in files}

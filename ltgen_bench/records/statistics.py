@@ -1,4 +1,4 @@
-"""What training seeds allow to say: means with intervals, and a verdict between entries only from three seeds on."""
+"""Statistics over training seeds: means with intervals, and paired tests between entries with at least three common seeds."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ LARGEST_DENOMINATOR = 1_000_000  # of a share: density of 100,000 images at k = 
 class Summary:
     """Mean, standard deviation (n - 1) and t interval over `n` training seeds.
 
-    With one seed `sd`, `low` and `high` are NaN: there is nothing to say about the spread. With none all are NaN.
+    With one seed `sd`, `low` and `high` are NaN, without any all values are.
     """
 
     mean: float
@@ -34,7 +34,7 @@ class Summary:
 
 
 def summarise(values: Sequence[float], confidence: float = 0.95) -> Summary:
-    """The `Summary` of one score over training seeds; NaN (not available) is left out and not counted."""
+    """Return the `Summary` of one score over training seeds; NaN (not available) is not counted."""
     known = np.asarray([value for value in values if not np.isnan(value)], dtype=np.float64)
     n = len(known)
     if n < 2:
@@ -46,7 +46,7 @@ def summarise(values: Sequence[float], confidence: float = 0.95) -> Summary:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two entries compared over their common seeds: mean of a - b, raw and Holm-corrected p, and a's verdict."""
+    """Comparison of two entries over their common seeds: mean of a - b, p before and after Holm's correction, and a's verdict."""
 
     a: str
     b: str
@@ -57,10 +57,10 @@ class Pair:
 
 
 def step_of(values: Iterable[float]) -> float:
-    """The step of the scale that all `values` lie on: 1/450 for shares of 450 images, 0.01 for numbers of two decimals.
+    """Return the step of the scale of all `values`: 1/450 for shares of 450 images, 0.01 for numbers of two decimals.
 
-    It is the largest s = 1 / m, m a whole number up to 1,000,000, of which every value is a multiple but for rounding; 0.0
-    where there is none, as for FID. NaN is left out.
+    It is the largest s = 1 / m, m an integer up to 1,000,000, of which every value is a multiple up to rounding; 0.0 where
+    there is none, as for FID. NaN is ignored.
     """
     denominator = 1
     for value in {float(value) for value in values if np.isfinite(value)}:
@@ -74,12 +74,11 @@ def step_of(values: Iterable[float]) -> float:
 
 
 def paired_p(a: Sequence[float], b: Sequence[float], step: float | None = None) -> float:
-    """Two-sided p of the paired t test, in which differences on a scale of steps spread by one step at least.
+    """Return the two-sided p of a paired t test whose standard deviation is at least the step of the scale.
 
-    Shares of n images move in steps of 1 / n, so that over three seeds they are often equally different by chance: the
-    spread that is then seen, none, is less than the scale can tell. Where the standard deviation of the differences lies below
-    `step` (default: that of `a` and `b`, see `step_of`), `step` stands in its place. Equal differences without a step
-    say nothing about chance and give 1.
+    Shares of n images move in steps of 1 / n, so that over three seeds differences are often equal by chance, and their
+    standard deviation of 0 is smaller than the scale can resolve. A standard deviation below `step` (default: `step_of` both)
+    is replaced by `step`. Equal differences without a step say nothing about chance and give 1.
     """
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     differences = first - second
@@ -92,7 +91,7 @@ def paired_p(a: Sequence[float], b: Sequence[float], step: float | None = None) 
 
 
 def holm(p_values: Sequence[float]) -> Float[np.ndarray, " n"]:
-    """Holm's step-down correction (Holm 1979): the i-th smallest of m times (m - i + 1), made monotone, at most 1."""
+    """Return p values after Holm's step-down correction (1979): the i-th smallest of m times (m - i + 1), monotone, at most 1."""
     p = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
@@ -102,10 +101,10 @@ def holm(p_values: Sequence[float]) -> Float[np.ndarray, " n"]:
 
 
 def compare(wide: pd.DataFrame, direction: str, level: float = LEVEL) -> list[Pair]:
-    """Every pair of the columns (entries) of `wide` (one row a seed, one score), tested over the seeds both have.
+    """Return all pairs of columns (entries) of `wide` (one row per seed, one score), tested over their common seeds.
 
-    Holm's correction runs over all pairs, so the best entry may be picked after looking. Pairs with fewer than
-    three common seeds are left out: an empty list means that there is no verdict. `direction` is lower or higher.
+    Holm's correction runs over all pairs, so the best entry may be picked afterwards. Pairs with fewer than three common
+    seeds are left out: an empty list means that there is no verdict. `direction` is lower or higher.
     """
     tested: list[tuple[str, str, float, float]] = []
     columns = {str(name): wide[name].to_numpy(dtype=np.float64) for name in wide.columns}
@@ -130,14 +129,14 @@ def _verdict(gain: float, significant: bool) -> str:
 
 
 def record_of(pairs: Sequence[Pair], name: str) -> tuple[int, int, int]:
-    """(wins, ties, losses) of one entry over all pairs that it is in."""
+    """Return (wins, ties, losses) of one entry over all its pairs."""
     turned = {"win": "loss", "loss": "win", "tie": "tie"}
     verdicts = [pair.verdict if pair.a == name else turned[pair.verdict] for pair in pairs if name in (pair.a, pair.b)]
     return verdicts.count("win"), verdicts.count("tie"), verdicts.count("loss")
 
 
 def clear_best(wide: pd.DataFrame, direction: str, level: float = LEVEL) -> str | None:
-    """The entry that wins against every other one, if there is one; None says that the data carry no such claim."""
+    """Return the entry that wins against every other one, or None."""
     pairs = compare(wide, direction, level)
     others = len(wide.columns) - 1
     winners = [str(name) for name in wide.columns if others > 0 and record_of(pairs, name)[0] == others]

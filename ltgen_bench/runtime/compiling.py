@@ -1,4 +1,4 @@
-"""torch.compile, the same for the network in training and in sampling. Whether it is asked for is said by settings."""
+"""torch.compile of the network, in training and in sampling."""
 
 import warnings
 from collections.abc import Callable
@@ -15,15 +15,15 @@ FORMS = 64  # of one function that are kept; beyond torch would go on without co
 
 
 def asks_for_compiling(setting: Compile, device: "torch.device", *, worth_it: bool = True) -> bool:
-    """Whether `setting` does: `yes` and `graphs`, and `auto` on CUDA where it is `worth_it`."""
+    """Return whether to compile: True for `yes` and `graphs`, for `auto` on CUDA where it is `worth_it`."""
     return setting in ("yes", "graphs") or (setting == "auto" and device.type == "cuda" and worth_it)
 
 
 def compiled(call: C, *, graphs: bool = False) -> C:
-    """`call`, compiled when it is first called with inputs of some shape. Its last bits differ from those of `call`.
+    """Return `call` compiled for each input shape when it is first used. Results differ in the last bits from those of `call`.
 
-    With `graphs` the kernels of a call are recorded as a CUDA graph and started together (mode "reduce-overhead"), for networks
-    so small that starting kernels takes longer than running them; without CUDA this changes nothing.
+    With `graphs` the kernels of a call are recorded as a CUDA graph and started together (mode "reduce-overhead"), for
+    networks so small that starting kernels takes longer than running them; without CUDA this changes nothing.
     """
     import torch
     import torch._dynamo  # its configuration is read when a call is compiled, and by nothing else of this program
@@ -36,7 +36,7 @@ def compiled(call: C, *, graphs: bool = False) -> C:
 
 
 def forget_graphs() -> None:
-    """Give back the memory that CUDA graphs hold for their next call; what is compiled is forgotten with them."""
+    """Release the memory of CUDA graphs; everything compiled is discarded with them."""
     import torch
 
     torch.compiler.reset()
@@ -44,7 +44,7 @@ def forget_graphs() -> None:
 
 
 def begin_step() -> None:
-    """With CUDA graphs: what the calls of the step before gave may be overwritten from here on."""
+    """Mark the begin of a step for CUDA graphs: results of the previous step may be overwritten from here on."""
     import torch
 
     torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]

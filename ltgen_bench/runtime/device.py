@@ -1,4 +1,4 @@
-"""What a run ran on, and what its stages cost."""
+"""Choice of the device, description of machine and versions, and cost of the stages."""
 
 import os
 import platform
@@ -21,7 +21,7 @@ COST_CURE = "it is set aside, and the time of earlier sessions of this stage is 
 
 
 def choose_device(name: str | None = None) -> torch.device:
-    """`name`, or CUDA where there is one, or the CPU. A device that this machine lacks is a `UserError`."""
+    """Return the device `name`, by default CUDA if available, else the CPU. Raises `UserError` for one that is missing."""
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -37,19 +37,19 @@ def choose_device(name: str | None = None) -> torch.device:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and the packages whose version can change a number."""
+    """Return the versions of Python and of the packages that can change results."""
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
 def hardware(device: torch.device) -> dict[str, str | int]:
-    """Device, processor, threads and operating system."""
+    """Return device, processor, threads and operating system."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
     return {"device": device.type, "device_name": name, "cpu": cpu_name(), "cpu_count": os.cpu_count() or 0,
             "threads": torch.get_num_threads(), "system": f"{platform.system()} {platform.machine()}"}
 
 
 def cpu_name() -> str:
-    """The processor's own name where the system tells it."""
+    """Return the processor's model name, where the system gives it."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -61,10 +61,9 @@ def cpu_name() -> str:
 @contextmanager
 def stage_cost(path: Path, device: torch.device, say: Callable[[str], object] = lambda message: None, *,
                done: bool = False) -> Iterator[None]:
-    """Add the seconds spent inside, also when they end in an interruption, to the JSON file `path`, with the peak of memory.
+    """Add the seconds spent inside, also before an interruption, and the peak memory to the JSON file `path`.
 
-    Where the stage was `done` before, reading what it left costs nothing that counts. A damaged file is set aside, and `say`
-    hears that what it counted is lost.
+    Nothing is added where the stage was `done` before. A damaged file is set aside and reported by `say`.
     """
     begin = time.monotonic()
     try:
@@ -88,8 +87,7 @@ def stage_cost(path: Path, device: torch.device, say: Callable[[str], object] = 
 
 
 def read_cost(path: Path) -> dict[str, Any]:
-    """What `stage_cost` wrote; zero seconds where the stage was never entered, and no peak where none is known. Raises
-    `DamagedError`."""
+    """Return what `stage_cost` wrote: zero seconds without a file, None where the peak is unknown. Raises `DamagedError`."""
     if path.is_file():
         found = read_checked_json(path, COST_CURE)
         seconds, peak = found.get("seconds"), found.get("peak_memory_mb", "missing")

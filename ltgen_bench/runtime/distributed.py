@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ltgen_bench.core.errors import LostError, MachineError, UserError
 from ltgen_bench.core.files import write_text
-from ltgen_bench.core.torchrun import place
+from ltgen_bench.core.torchrun import torchrun_process
 
 if TYPE_CHECKING:  # torch takes seconds to import, and one process has no use for its collectives
     import torch
@@ -160,7 +160,7 @@ def local_device(name: str | None) -> str | None:
     """
     import torch
 
-    own = place()
+    own = torchrun_process()
     if own.size == 1 or name == "cpu" or not torch.cuda.is_available():
         return name
     if name not in (None, "cuda"):
@@ -178,7 +178,7 @@ def init_process_group(device: str | None) -> Ranks:
 
     Raises `MachineError` where the processes do not find each other.
     """
-    if place().size == 1:
+    if torchrun_process().size == 1:
         return SINGLE_PROCESS
     import torch
     from torch import distributed as dist
@@ -190,9 +190,9 @@ def init_process_group(device: str | None) -> Ranks:
         dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
         control = dist.new_group(backend="gloo", timeout=TIMEOUT)
     except RuntimeError as error:
-        raise MachineError(f"the {place().size} processes of this run did not find each other "
+        raise MachineError(f"the {torchrun_process().size} processes of this run did not find each other "
                            f"({_first_line(error)}); see torchrun's options --nnodes and --rdzv-endpoint.") from error
-    return Ranks(dist.get_rank(), dist.get_world_size(), control, place().local)
+    return Ranks(dist.get_rank(), dist.get_world_size(), control, torchrun_process().local)
 
 
 def destroy_process_group() -> None:

@@ -1,7 +1,7 @@
-"""How much memory a part of the work takes: the peak of that part, and not the largest that the process ever held.
+"""Peak memory of a part of the work, instead of the peak since the process started.
 
-Linux lets a process forget the peak of its resident memory, torch that of a CUDA device. Elsewhere a peak is known only where
-it is higher than all before; where it is not known there is no number.
+Linux can reset the peak of the resident memory, torch that of a CUDA device. On other systems a peak is known only where it
+exceeds all earlier ones; else the result is None.
 """
 
 import ctypes
@@ -18,13 +18,15 @@ PEAK_OF_PROCESS = "5"  # what FORGET is told
 
 
 def resident_mb() -> float | None:
-    """What this process has resident now, in 10^6 bytes; None where the system does not tell."""
+    """Return the resident memory of this process in 10^6 bytes; None where the system does not give it."""
     return _status("VmRSS")
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """Largest memory so far, or since a `Peak` began: allocated on the CUDA device, or resident of this process on the CPU. In
-    10^6 bytes."""
+    """Return the peak memory since the start, or since a `Peak` began, in 10^6 bytes.
+
+    On CUDA the allocated memory of the device, on the CPU the resident memory of this process.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     found = _status("VmHWM")
@@ -35,7 +37,7 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 class Peak:
-    """The largest memory since this was made. Of several that are open at once each knows its own."""
+    """Peak memory since this object was made. Several may be active at once."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -49,7 +51,7 @@ class Peak:
 
     @property
     def mb(self) -> float | None:
-        """In 10^6 bytes; None where it is not known."""
+        """Return the peak in 10^6 bytes; None where it is unknown."""
         now = peak_memory_mb(self.device)
         known = now if self.from_now_on or now > self.before else None
         return max(known or 0.0, self.largest) or None
@@ -60,7 +62,7 @@ _open: list[Peak] = []
 
 @contextmanager
 def peak_memory(device: torch.device) -> Iterator[Peak]:
-    """The `Peak` of what is done inside."""
+    """Yield a `Peak` that measures the block."""
     peak = Peak(device)
     _open.append(peak)
     try:
@@ -70,7 +72,7 @@ def peak_memory(device: torch.device) -> Iterator[Peak]:
 
 
 def _forget(device: torch.device) -> bool:
-    """Let the peak begin anew; whether that was possible."""
+    """Reset the peak; returns whether that was possible."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return True
@@ -83,7 +85,7 @@ def _forget(device: torch.device) -> bool:
 
 
 def _release() -> None:
-    """Give back what earlier work left: it is no part of what comes now."""
+    """Release unused memory of earlier work, so that it does not count for what follows."""
     with suppress(OSError, AttributeError):  # of the C library of GNU alone
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -1,4 +1,4 @@
-"""How much memory there is to work with."""
+"""Memory available to this process."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def machine_memory(limit_file: Path = CGROUP_LIMIT) -> int:
-    """Bytes of memory that this process may use: the machine's, or a container's share of it where that is less."""
+    """Return the memory that this process may use, in bytes: the machine's, or the container's limit where that is less."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         limit = int(limit_file.read_text())

@@ -1,8 +1,8 @@
-"""How float32 is computed, said in this one place: as float32, whatever the process that calls this library allows elsewhere.
+"""Exact float32: no TF32 or bf16 in float32 operations, whatever the program that calls this library allows.
 
-torch lets convolutions on CUDA be TF32, with 10 bits of mantissa, unless it is told otherwise, and a caller may have allowed
-TF32 or bf16 for matrix products too. Whatever trains, draws or measures is decorated with `exact_float32()`; what was allowed
-before is allowed again afterwards. Automatic mixed precision in bf16 is another matter, and is not touched.
+By default torch may use TF32 (10 bits of mantissa) in convolutions on CUDA, and a caller may have allowed TF32 or bf16 in
+matrix products. Functions that train, sample or measure are decorated with `exact_float32()`, which restores the caller's
+settings afterwards. Automatic mixed precision in bf16 is not affected.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def _settings() -> list[Any]:
-    """What of torch has a precision of its own. torch is imported here, since what is decorated is also read without it."""
+    """Return torch's objects that have an `fp32_precision`. Imports torch only here, so that decorating does not."""
     import torch
 
     cudnn: Any = torch.backends.cudnn  # torch's stubs know no `conv`
@@ -21,7 +21,7 @@ def _settings() -> list[Any]:
 
 @contextmanager
 def exact_float32() -> Iterator[None]:
-    """Convolutions and matrix products of float32 inside are float32, on every device."""
+    """Compute float32 convolutions and matrix products inside in float32, on every device."""
     import torch
 
     before = [setting.fp32_precision for setting in _settings()]
@@ -52,7 +52,7 @@ def _set(convolutions: bool | None, products: str | None, values: list[str]) -> 
 
 @contextmanager
 def steady() -> Iterator[None]:
-    """`exact_float32`, by kernels of cuDNN that give the same bits every time."""
+    """Apply `exact_float32`, and restrict cuDNN to deterministic kernels."""
     from torch.backends import cudnn
 
     before = cudnn.benchmark, cudnn.deterministic

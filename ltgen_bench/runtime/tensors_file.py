@@ -1,4 +1,4 @@
-"""Tensors kept in a safetensors file with a checksum of all of them and of the metadata, looked at whenever it is read."""
+"""Safetensors files with a checksum of tensors and metadata, which is verified whenever a file is read."""
 
 import errno
 import hashlib
@@ -16,9 +16,9 @@ from ltgen_bench.core.files import CHECKSUM, CURE, vouched_for, write_whole
 
 
 def save_checked_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write `tensors` and `metadata` whole, with their checksum in the metadata under `sha256`.
+    """Write `tensors` and `metadata` atomically, with their checksum in the metadata under `sha256`.
 
-    Raises `MachineError` when the disk is full; an earlier file at `path` stays as it was.
+    Raises `MachineError` when the disk is full; an earlier file at `path` is then unchanged.
     """
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     content = _content(stored)
@@ -35,10 +35,10 @@ def save_checked_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Ma
 
 
 def load_checked_tensors(path: Path, cure: str = CURE) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """(tensors, on the CPU; metadata without the checksum). A file of before there were checksums is read as it is.
+    """Return (tensors on the CPU, metadata without the checksum). Files of earlier versions have no checksum and are accepted.
 
-    Raises `DamagedError`, which ends in `cure`, for one that is no whole safetensors file or has other tensors or metadata than
-    were written, and `MachineError` for one that cannot be read or is not there.
+    Raises `DamagedError`, which ends in `cure`, for a file that is no safetensors file or does not match its checksum, and
+    `MachineError` for one that cannot be read.
     """
     try:
         with path.open("rb"), safe_open(path, framework="pt") as file:
@@ -55,7 +55,7 @@ def load_checked_tensors(path: Path, cure: str = CURE) -> tuple[dict[str, Tensor
 
 
 def _content(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, kinds, shapes and bytes, in the order of the names."""
+    """Return the SHA-256 over names, dtypes, shapes and bytes of the tensors, in the order of the names."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name]

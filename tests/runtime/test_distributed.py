@@ -6,7 +6,7 @@ from several import processes
 from ltgen_bench.cli.torchrun_output import launcher
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.progress import SILENT
-from ltgen_bench.core.torchrun import Place, place
+from ltgen_bench.core.torchrun import TorchrunProcess, torchrun_process
 from ltgen_bench.runtime.distributed import SINGLE_PROCESS, Ranks
 from ltgen_bench.training.session import refuse_too_many
 
@@ -119,7 +119,7 @@ def test_the_command_to_go_on_says_how_many_machines_there_are(machines, words, 
         monkeypatch.setenv(name, value)
     assert launcher() == words
     monkeypatch.setenv("WORLD_SIZE", "1")
-    assert place() == Place()
+    assert torchrun_process() == TorchrunProcess()
     assert launcher() == "ltgen-bench"
 
 

@@ -1,7 +1,7 @@
-"""What is done to training images before noise is added, by name. A new one is one file and one line here.
+"""Registry of augmentations of training images; a new one is one file and one line here.
 
-`train.augment` names one for any method. `data.flip` is a property of the data, whether a mirrored image is still an image
-of its class; what follows from it in training is the augmentation's matter.
+`train.augment` names one for any method. `data.flip` is a property of the data: whether a mirrored image still belongs to its
+class. Each augmentation takes it into account.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""ADA as used with CBDM: strong geometric changes that the network is told, so that samples show none of them."""
+"""ADA as used with CBDM (after EDM): strong geometric augmentation, with its parameters as a condition of the network."""
 
 import math
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ SHIFT = 1 / 8  # standard deviation of a translation, in widths or heights of th
 
 @dataclass(frozen=True)
 class Parameters:
-    """What is done to each image of a batch, a float32 number each; zeros leave the image alone."""
+    """Parameters of the augmentation of each image of a batch, float32 [B] each; zeros are the identity."""
 
     mirrored: Float[Tensor, " B"]  # a0: 1 where left and right change places
     upturned: Float[Tensor, " B"]  # a1: 1 where top and bottom do
@@ -32,19 +32,19 @@ class Parameters:
 
     @property
     def condition(self) -> Float[Tensor, "B 9"]:
-        """What the network is told: zero where nothing was done, and without a jump where an angle comes round."""
+        """Return the condition vectors of the network: zeros for the identity, and continuous in the angles."""
         a3, a4, a5 = self.turned, self.axis, self.stretched
         return torch.stack([self.mirrored, self.upturned, self.enlarged, a3.cos() - 1, a3.sin(), a5 * a4.cos(), a5 * a4.sin(),
                             self.right, self.down], dim=1)
 
     def sources(self, height: int, width: int) -> tuple[Float[Tensor, "B H W"], Float[Tensor, "B H W"]]:
-        """(x, y) in pixels, x to the right and y down, of the place in the image that each pixel of the result shows.
+        """Return the point (x, y) of the image that each pixel of the result shows, in pixels, x to the right and y down.
 
         Of the image's content p, about the centre, the result is M p with
 
             M = mirror . scale(a2) . turn(a3) . stretch(a4, a5) . translate(a6, a7),
 
-        so it is shifted first and mirrored last. This is the inverse, in closed form.
+        so translation is applied first and mirroring last. This is the inverse, in closed form.
         """
         x = torch.arange(width, device=self.turned.device) - (width - 1) / 2
         y = (torch.arange(height, device=self.turned.device) - (height - 1) / 2)[:, None]
@@ -63,12 +63,12 @@ def _each(numbers: Float[Tensor, " B"]) -> Float[Tensor, "B 1 1"]:
 
 
 def _turned(x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
-    """The vectors (x, y) turned by `angle`, from x towards y."""
+    """Return the vectors (x, y) rotated by `angle` (radians), from x towards y."""
     return angle.cos() * x - angle.sin() * y, angle.sin() * x + angle.cos() * y
 
 
 def draw(draws: Draws) -> Parameters:
-    """The parameters of a batch. The mirror is always on, with probability 1/2; two numbers of one element go together."""
+    """Draw the parameters of a batch. Mirroring has probability 1/2; the two numbers of a transformation go together."""
     def switch(element: str) -> Tensor:
         return (draws.uniform(f"ada-{element}-on") < PROBABILITY).float()
 
@@ -86,7 +86,7 @@ def draw(draws: Draws) -> Parameters:
 
 
 def _augmented(batch: Batch, draws: Draws, flip: bool) -> Batch:
-    """Also where a mirrored image is none of its class any more: the network is told."""
+    """Return the augmented batch. Mirrors are drawn also where `flip` is False, since the network has them as a condition."""
     parameters = draw(draws)
     x, y = parameters.sources(*batch.x_0.shape[2:])
     return replace(batch, x_0=warp(batch.x_0, x, y), augment=parameters.condition)

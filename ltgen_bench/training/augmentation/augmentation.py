@@ -1,4 +1,4 @@
-"""What an augmentation is, and how it goes together with what a method does to a batch itself."""
+"""The interface of augmentations, and their combination with a method's own transform of the batch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,11 +11,11 @@ from ltgen_bench.methods.base import Batch, Method
 
 @dataclass(frozen=True)
 class Augmentation:
-    """`transform(batch, draws, flip)` changes the images of a batch and leaves it that long.
+    """Augmentation by `transform(batch, draws, flip)`, which returns a batch of the same length.
 
-    `flip` tells it whether a mirrored image is still an image of its class. With a `condition_dim` the batch gets a
-    condition vector of that length for each image (`Batch.augment`), zero where nothing was done. It goes through a linear
-    layer without a bias into the network's time embedding; samples are drawn without it, which is the vector of zeros.
+    `flip` says whether a mirrored image still belongs to its class. With a `condition_dim` the batch gets condition vectors
+    of that length (`Batch.augment`), zero for the identity. A linear layer without bias adds them to the network's time
+    embedding; sampling uses zeros.
     """
 
     summary: str
@@ -27,9 +27,9 @@ class Augmentation:
 
 
 def transformed(method: Method, batch: Batch, draws: Draws) -> Batch:
-    """The augmented `batch` after the method's own `transform_batch`, with the condition vectors of both.
+    """Return the augmented `batch` after the method's own `transform_batch`, with the condition vectors of both.
 
-    The method sees a batch without a condition vector, and what it puts there comes behind that of the augmentation.
+    The method gets a batch without condition vectors; its own are concatenated after those of the augmentation.
     """
     own = method.transform_batch(replace(batch, augment=None), draws)
     if batch.augment is None:

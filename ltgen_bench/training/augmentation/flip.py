@@ -1,4 +1,4 @@
-"""Images as they are, or mirrored left to right: the augmentations that the network is not told."""
+"""Augmentations without a condition: none, and horizontal mirroring."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Images read at arbitrary places between and beyond their pixels."""
+"""Bicubic resampling of images at arbitrary points."""
 
 import torch
 from jaxtyping import Float, Int64
@@ -6,12 +6,11 @@ from torch import Tensor
 
 
 def warp(images: Float[Tensor, "B C H W"], x: Float[Tensor, "B h w"], y: Float[Tensor, "B h w"]) -> Float[Tensor, "B C h w"]:
-    """`images` at the places (x, y) in pixels, x to the right and y down, the first pixel's centre at 0.
+    """Return the values of `images` at the points (x, y) in pixels, x to the right, y down, (0, 0) the first pixel's centre.
 
-    Bicubic convolution with Keys' kernel of a = -1/2 (Catmull-Rom), which keeps a straight ramp of grey values straight;
-    that of torch has a = -3/4 and does not. The image goes on beyond its borders mirrored at the outermost pixels, which are
-    not repeated. Values are not clipped, so they may leave the range of the image a little. At whole numbers the pixels
-    come out as they are, bit for bit.
+    Bicubic convolution with Keys' kernel, a = -1/2 (Catmull-Rom), which reproduces linear ramps; torch's has a = -3/4 and
+    does not. Beyond its borders the image is mirrored at the outermost pixels, which are not repeated. Values are not
+    clipped, so they may exceed the range of the image a little. At integer points the pixels are returned bit for bit.
     """
     (batch, channels, height, width), shape = images.shape, x.shape[1:]
     pixels, columns = images.flatten(2), _taps(x.flatten(1), width)
@@ -26,7 +25,7 @@ def warp(images: Float[Tensor, "B C H W"], x: Float[Tensor, "B h w"], y: Float[T
 
 
 def _taps(places: Float[Tensor, "B N"], size: int) -> list[tuple[Int64[Tensor, "B N"], Float[Tensor, "B N"]]]:
-    """The four pixels around each place of one axis: their numbers, and their weights."""
+    """Return index and weight of the four pixels around each point along one axis."""
     first = places.floor()
     t = places - first
     weights = (((2 - t) * t - 1) * t / 2, (3 * t - 5) * t * t / 2 + 1, ((4 - 3 * t) * t + 1) * t / 2, (t - 1) * t * t / 2)
