@@ -119,7 +119,7 @@ def test_a_method_of_ones_own_is_exported_with_its_file(ask, tmp_path, monkeypat
 
 @pytest.mark.parametrize(("command", "sentence"), [
     ("export nobody net", "there is no run 'nobody' under runs"),
-    ("export cbdm runs", "runs is there and not empty; choose a new folder"),
+    ("export cbdm runs", "runs exists and is not empty; choose a new folder"),
     ("sample nothing", "nothing: there is no such folder; the network of a run becomes one by: ltgen-bench export RUN DIR"),
     ("sample runs", "runs has no config.json, so it is no network of diffusers"),
     ("sample runs --sampler dimm", "unknown sampler 'dimm'. Did you mean 'ddim'"),

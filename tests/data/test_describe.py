@@ -138,7 +138,7 @@ class TestShow:
         (["show", "digits-lt", "--class-order", "-1"], "data.class_order: -1 is not a number of at least 0 and below"),
         (["show", "digits-lt", "--split", "none.json"], "there is no manifest none.json"),
         (["show", "digitslt"], "unknown data set 'digitslt'. Did you mean 'digits-lt'?"),
-        (["export", "digits-lt", "--out", "."], "is there and not empty")])
+        (["export", "digits-lt", "--out", "."], "exists and is not empty")])
     def test_a_mistake_gets_one_sentence(self, program, tmp_path, arguments, sentence):
         (tmp_path / "x.txt").write_text("x")
         done = program("data", *arguments)

@@ -220,7 +220,7 @@ class TestFinding:
     def test_a_folder_with_files_is_not_written_into(self, made, tmp_path):
         done, _ = made("cbdm")
         (tmp_path / "mine.txt").write_text("mine")
-        with pytest.raises(UserError, match="is there and not empty; choose a new folder"):
+        with pytest.raises(UserError, match="exists and is not empty; choose a new folder"):
             export(find_trained(done.plan.runs, "cbdm"), tmp_path)
         assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
