@@ -122,13 +122,13 @@ def tiny_dataset(make_dataset):
 
 @pytest.fixture(scope="session")
 def make_problem():
-    """`make_problem(counts, shape)`: what a method is told of the data."""
+    """`make_problem(counts, shape, process)`: what a method is told of the data."""
     from ltgen_bench.data.groups import all_groups
-    from ltgen_bench.diffusion.schedule import Schedule
+    from ltgen_bench.diffusion.ddpm_process import DDPMProcess
     from ltgen_bench.methods.base import Problem
 
-    def make(counts=(20, 9, 4), shape=(1, 8, 8)):
-        return Problem(list(counts), all_groups(list(counts)), Schedule(), shape)
+    def make(counts=(20, 9, 4), shape=(1, 8, 8), process=None):
+        return Problem(list(counts), all_groups(list(counts)), process or DDPMProcess(), shape)
 
     return make
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @click.group(name="list", cls=Commands)
 def list_() -> None:
-    """List methods, augmentations, datasets, metrics, samplers or recipes."""
+    """List methods, processes, augmentations, datasets, metrics, samplers or recipes."""
 
 
 @list_.command()
@@ -35,7 +35,10 @@ def methods(measure: bool, threads: int | None) -> None:
     rows: list[tuple[str, ...]] = []
     for name in METHODS:
         cost = f"{costs.relative[name]:.2f}" if name in costs.relative else ""
-        rows.append((name, cost, *METHODS.facts(name, "evidence", "summary", "extra_forwards", "source")))
+        needed, evidence, summary, passes, source = METHODS.facts(name, "needs_process", "evidence", "summary", "extra_forwards",
+                                                                  "source")
+        alone = "" if needed is None else f"; process {needed[0]} alone: {needed[1]}"
+        rows.append((name, cost, evidence, f"{summary}{alone}", passes, source))
     console = Console()
     if console.is_terminal:
         click.echo(_methods_table(rows, costs.where, console.width, not console.no_color), nl=False)
@@ -71,6 +74,18 @@ def _methods_table(rows: list[tuple[str, ...]], where: str, width: int, color: b
              Head("idea", "idea", prose=True), Head("extra passes", "passes", prose=True), Head("source", "source", prose=True))
     body = tuple(Row(tuple(map(Cell, row))) for row in rows)
     return terminal(Table("methods", "", heads, body, (f"cost: training time of an image / ddpm's, on {where}.",)), width, color)
+
+
+@list_.command()
+@debug_option
+def processes() -> None:
+    """Noise processes, for any method that does not need one of its own (ltgen-bench method show NAME)."""
+    from ltgen_bench.diffusion import PROCESSES
+    from ltgen_bench.sampling.samplers import samplers_of
+
+    rows = [(name, *PROCESSES.facts(name, "summary", "source")) for name in PROCESSES]
+    listing([(name, f"{summary}; samplers: {', '.join(samplers_of(name))}", source) for name, summary, source in rows],
+            ("process", "what it is", "source"))
 
 
 @list_.command()
@@ -112,7 +127,8 @@ def samplers() -> None:
     """List the samplers."""
     from ltgen_bench.sampling.samplers import SAMPLERS
 
-    listing([(name, SAMPLERS[name].summary, SAMPLERS[name].source) for name in SAMPLERS], ("sampler", "how", "source"))
+    listing([(name, f"process {SAMPLERS[name].process}: {SAMPLERS[name].summary}", SAMPLERS[name].source) for name in SAMPLERS],
+            ("sampler", "how", "source"))
 
 
 @list_.command()

@@ -156,6 +156,7 @@ def _page(described: "MethodDescription", recipes: Mapping[str, str], cost: str,
 
     facts = {"source": described.source, "evidence": f"{described.evidence}: {described.evidence_words}",
              "extra passes": described.extra_forwards, "cost": cost,
+             **{f"under {process}": words for process, words in described.processes.items()},
              "guidance": "with omega" if described.guidable else "none, since it teaches no null label",
              "cite": f"{', '.join(described.cites)}   (ltgen-bench cite {described.name})" if described.cites else "no paper"}
     lines = [f"{described.name}: {described.summary}", "", *_prose(described.objective, width), ""]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--method", metavar="NAME", help="Method to train (ltgen-bench list methods).  [default: cbdm]")
+@click.option("--process", metavar="NAME", help="Noise process (ltgen-bench list processes).  [default: ddpm]")
 @click.option("--dataset", metavar="NAME", help="Data set, folder:PATH or npz:FILE.  [default: digits-lt]")
 @click.option("--recipe", type=FILE, metavar="FILE|NAME", help="A recipe of your own, or one of ltgen-bench list recipes.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override one value, e.g. method.tau=0.5.")
@@ -159,7 +160,7 @@ def overrides_of(settings: tuple[str, ...], options: dict[str, Any]) -> dict[str
     given = {
         "evaluate.preset": preset, "evaluate.extractors": names_of(options["extractor"]),
         "seed": options["seed"], **data,
-        "network.preset": options["network"],
+        "network.preset": options["network"], "process.name": options["process"],
         "train.augment": options["augment"],
         "sample.omega": options["omega"], "sample.sampler": options["sampler"], "sample.steps": options["steps"],
         "sample.images_per_class": options["images_per_class"],

@@ -58,6 +58,12 @@ class NetworkConfig(Part):
     dropout: float | None = Field(default=None, ge=0, lt=1)
 
 
+class ProcessConfig(Part):
+    """How noise is added in training, and what the network predicts."""
+
+    name: str = Field(default="ddpm", description="ddpm (the noise, 1000 steps) or flow (the velocity of a straight path)")
+
+
 class MethodConfig(BaseModel):
     """Name of the method, and its settings as given; the method's own `Settings` validates them."""
 
@@ -162,6 +168,7 @@ class RunConfig(Part):
     seed: int = Field(default=0, ge=0, lt=2**31, description="training seed: weights, data order, noise")
     data: DataConfig = DataConfig()
     network: NetworkConfig = NetworkConfig()
+    process: ProcessConfig = ProcessConfig()
     method: MethodConfig = MethodConfig()
     train: TrainConfig = TrainConfig()
     budget: BudgetConfig | None = None
@@ -199,7 +206,8 @@ class RunConfig(Part):
         `code` is the content hash of a method's own file, for methods that do not come with the package.
         """
         parts = {"data": fingerprint, "network": _set(self.network), "method": _set(self.method), "train": _set(self.train)}
-        return digest({**parts, "code": code} if code else parts)
+        process = _set(self.process)  # absent where it is the default, so that digests of before stay
+        return digest({**parts, **({"process": process} if process else {}), **({"code": code} if code else {})})
 
     def sample_digest(self, train_digest: str) -> str:
         """Return 8 hex digits over the training digest, the seed and the sampling settings."""

@@ -1,9 +1,9 @@
-"""eps_theta(x_t, t, y): diffusers' U-Net under our own condition embedding."""
+"""The network f_theta(x_t, t, y): diffusers' U-Net under our own condition embedding."""
 
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Num
 from torch import Tensor, nn
 
 from ltgen_bench.config.schema import NetworkConfig
@@ -72,27 +72,27 @@ class ConditionalUNet(nn.Module):
         width_of_time = 4 * shape.channels[0]
         self.label_embedding = nn.Embedding(num_classes + 1, width_of_time, padding_idx=num_classes)
         self.augment_embedding = nn.Linear(augment_dim, width_of_time, bias=False) if augment_dim else None
-        # near zero, so that the first prediction is no noise at all
+        # near zero, so that the first prediction is zero
         nn.init.xavier_uniform_(self.unet.conv_out.weight, gain=1e-5)
         nn.init.zeros_(self.unet.conv_out.bias)
         self.unet.mid_block.register_forward_hook(_keep_output)
 
-    def forward(self, x_t: Float[Tensor, "B C H W"], t: Int64[Tensor, " B"], labels: Int64[Tensor, " B"],
+    def forward(self, x_t: Float[Tensor, "B C H W"], t: Num[Tensor, " B"], labels: Int64[Tensor, " B"],
                 augment: Float[Tensor, "B A"] | None = None, *, middle: bool = False,
                 ) -> Float[Tensor, "B C H W"] | tuple[Float[Tensor, "B C H W"], Float[Tensor, "B D h w"]]:
-        """The predicted noise. `augment` is the condition vector of an augmentation, zero (or None) for none.
+        """The prediction: noise or velocity, as the process says.
 
-        With `middle`: (the predicted noise, the output of the middle block), for methods with a loss on features, which may
-        be bfloat16 under autocast.
+        `augment` is the condition vector of an augmentation, zero (or None) for none. With `middle`: (the prediction, the
+        output of the middle block), for methods with a loss on features, which may be bfloat16 under autocast.
         """
         condition = self.label_embedding(labels)
         if self.augment_embedding is not None and augment is not None:
             condition = condition + self.augment_embedding(augment)
         # float32 again after autocast, before anybody takes a difference
-        eps = self.unet(x_t, t, class_labels=condition, return_dict=False)[0].float()
+        predicted = self.unet(x_t, t, class_labels=condition, return_dict=False)[0].float()
         features = self.unet.mid_block.last_output
         self.unet.mid_block.last_output = None  # let go of the activations unless the caller keeps them
-        return (eps, features) if middle else eps
+        return (predicted, features) if middle else predicted
 
     @property
     def middle_channels(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ltgen_bench.config.recipe_files import parse_setting
-from ltgen_bench.config.schema import RunConfig, TrainConfig
+from ltgen_bench.config.schema import ProcessConfig, RunConfig, TrainConfig
 from ltgen_bench.experiments.recipes import DEFAULT_DATASET, DEFAULT_METHOD, resolve_recipe
 from ltgen_bench.methods import METHODS, spelled_out
 
@@ -29,8 +29,9 @@ def as_command(config: RunConfig) -> str:
     """
     method, dataset, augment = config.method.name, config.data.name, config.train.augment
     named = {} if augment == TrainConfig().augment else {"train.augment": augment}  # it may have a recipe of its own
+    process = {} if config.process == ProcessConfig() else {"process.name": config.process.name}
     small = {} if config.network.preset != "cpu" else {"network.preset": "cpu"}  # which is sampled otherwise
-    shipped = resolve_recipe(recipe=None, method=method, dataset=dataset, overrides={**named, **small})
+    shipped = resolve_recipe(recipe=None, method=method, dataset=dataset, overrides={**named, **process, **small})
     theirs, mine = _values(shipped), _values(config)
     if theirs.pop("sample.share") is not None:
         del theirs["sample.images_per_class"]  # it depends on the budget, and is said
@@ -44,6 +45,7 @@ def as_command(config: RunConfig) -> str:
     words += ["--method-file", "FILE"] if method not in METHODS else []
     words += ["--dataset", dataset] if dataset != DEFAULT_DATASET else []
     words += ["--augment", augment] if named else []
+    words += ["--process", config.process.name] if process else []
     words += ["--network", "cpu"] if small else []
     words += ["--preset", config.evaluate.preset] if config.evaluate.preset else []
     for key in dict.fromkeys((*mine, *theirs)):

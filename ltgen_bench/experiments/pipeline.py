@@ -13,7 +13,7 @@ from typing import Any
 import tomli_w
 import torch
 
-from ltgen_bench.config.schema import RunConfig, TrainConfig
+from ltgen_bench.config.schema import ProcessConfig, RunConfig, TrainConfig
 from ltgen_bench.core.errors import DamagedError, UserError
 from ltgen_bench.core.files import only_writer, read_checked_json, set_aside, write_checked_json, write_text
 from ltgen_bench.core.interruption import Interruption
@@ -37,6 +37,7 @@ from ltgen_bench.report.sheets import loss_curve, sample_sheet
 from ltgen_bench.runtime.device import choose_device, hardware, read_cost, stage_cost, versions
 from ltgen_bench.runtime.distributed import SINGLE_PROCESS, Ranks
 from ltgen_bench.sampling.draw import check_sampling, guidance_of, sample
+from ltgen_bench.sampling.samplers import check_sampler
 from ltgen_bench.training.budgets import in_images
 from ltgen_bench.training.checkpoint import checkpoint_path
 from ltgen_bench.training.cost import flops_per_image
@@ -93,7 +94,7 @@ class Plan:
 
     def trained_part(self) -> dict[str, Any]:
         """What decides the training, as config.toml of the run folder holds it."""
-        parts = {"seed", "data", "network", "method", "train"}
+        parts = {"seed", "data", "network", "process", "method", "train"}
         return {**self.spelled_out.model_dump(mode="json", exclude_none=True, include=parts),
                 "fingerprint": self.dataset.fingerprint}
 
@@ -237,6 +238,7 @@ def make_plan(config: RunConfig, dataset: LongTailDataset, runs: Path, *, device
                         f"run without it, then ltgen-bench evaluate RUN --preset {config.evaluate.preset}")
     config = config.model_copy(update={"method": method, "evaluate": fitted(rules[0], dataset)})
     config = as_preset(config, dataset)
+    check_sampler(config.sample.sampler, config.process.name)  # a preset expects one of its own
     if config.sample.omega > 0 and not METHODS[method.name].guidable():
         raise UserError(f"sample.omega: {config.sample.omega:g} needs a null label, and {method.name} trains none, so its omega "
                         "is 0; guidance for plain DDPM is the method 'cfg'.")
@@ -294,14 +296,15 @@ def make_record(plan: Plan, trained: Trained, scores: Scores, device: torch.devi
     costs["train"]["seconds"] = round(trained.seconds, 3)  # of the steps alone, interrupted sessions included
     stages = [Stage(name=name, **cost) for name, cost in costs.items()]  # type: ignore[arg-type]
     settings, augment = config.method.settings, config.train.augment
-    told = settings if augment == TrainConfig().augment else {**settings, "augment": augment}
+    told = {**settings, **({} if augment == TrainConfig().augment else {"augment": augment}),
+            **({} if config.process == ProcessConfig() else {"process": config.process.name})}
     changed = ", ".join(f"{key}={value}" for key, value in told.items())
     entry = Entry(
         sampler=config.sample.sampler, steps=config.sample.steps, omega=config.sample.omega, sample_seed=config.sample.seed,
         images_per_class=config.sample.images_per_class, budget_images=trained.images_seen,
         batch_size=config.train.batch_size, network=config.network.preset, parameters=trained.net.parameter_count,
         precision=resolve_precision(config.train.precision, device), sample_precision=config.sample.precision,
-        augment=augment, labels=config.sample.labels, train_flops_per_image=flops)
+        augment=augment, process=config.process.name, labels=config.sample.labels, train_flops_per_image=flops)
     return RunRecord(
         schema_version=SCHEMA_VERSION, dataset=dataset.name, method=config.method.name, settings=settings,
         label=f"{config.method.name} ({changed})" if changed else config.method.name, seed=config.seed,

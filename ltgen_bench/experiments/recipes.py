@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ltgen_bench.config.recipe_files import read_toml, recipe_path
-from ltgen_bench.config.schema import EvaluateConfig, RunConfig
+from ltgen_bench.config.schema import EvaluateConfig, RunConfig, SampleConfig
 from ltgen_bench.core.errors import UserError, did_you_mean
 from ltgen_bench.core.files import shipped_folder
 from ltgen_bench.core.progress import SILENT
@@ -19,10 +19,11 @@ from ltgen_bench.data.image_files import BadImageError, decode
 from ltgen_bench.data.npz import longer_side
 from ltgen_bench.data.parts import NONE, TRAIN_NAMES, find_part
 from ltgen_bench.data.plain_files import read_plain
+from ltgen_bench.diffusion import DEFAULT_PROCESS, PROCESSES
 from ltgen_bench.evaluation.extractors import EXTRACTORS
 from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.methods import METHODS, variant_values
-from ltgen_bench.sampling.samplers import SAMPLERS
+from ltgen_bench.sampling.samplers import SAMPLERS, check_sampler, samplers_of
 from ltgen_bench.training.augmentation import AUGMENTATIONS
 
 DEFAULT_METHOD, DEFAULT_DATASET = "cbdm", "digits-lt"
@@ -39,7 +40,8 @@ def resolve_recipe(*, recipe: Path | None, method: str | None, dataset: str | No
                    overrides: Mapping[str, Any]) -> RunConfig:
     """The configuration of `recipe`, or of the shipped recipe that fits method and data set, with `overrides` laid over.
 
-    With an augmentation asked for, a recipe of method and augmentation together (`cbdm-ada`) goes before that of the method.
+    With an augmentation or a process asked for, a recipe of method and that together (`cbdm-ada`, `cbdm-flow`) goes before that
+    of the method. Where a recipe's sampler is of another process, the process's usual sampler and number of steps stand instead.
     A method without a recipe of its own takes that of `stand_in` for the same data, with its own default settings. Images of
     the user's own take the digits' recipes up to 16 pixels and CIFAR-10's above. A number of images takes the place of a
     budget in FLOPs or seconds that the recipe has. `recipe` is a file, or a shipped recipe by its name (`digits-lt/cbdm`).
@@ -50,7 +52,8 @@ def resolve_recipe(*, recipe: Path | None, method: str | None, dataset: str | No
     else:
         name = method or DEFAULT_METHOD
         family = recipe_family(dataset or DEFAULT_DATASET, overrides.get("data.image_size"), overrides.get("data.columns"))
-        own = [recipe_path(family, stem) for stem in (f"{name}-{overrides.get('train.augment')}", name)]
+        own = [recipe_path(family, stem) for stem in (f"{name}-{overrides.get('train.augment')}",
+                                                  f"{name}-{overrides.get('process.name')}", name)]
         path = next((path for path in own if path.is_file()), None) or recipe_path(family, stand_in(name))
         values, where = read_toml(path), f"{family}/{path.name}"
     if path in shipped_recipes():
@@ -61,6 +64,7 @@ def resolve_recipe(*, recipe: Path | None, method: str | None, dataset: str | No
         values = {**values, "method": {"name": method}, "reported": [], "source": told}
     if dataset is not None and _name_in(values, "data") != dataset:
         values = {**values, "data": {"name": dataset}, "reported": [], "source": f"{told} on {dataset}"}
+    values = _of_process(values, overrides, told)
     if "method.variant" in overrides:  # a word for several settings, which wins over those of the recipe
         named = overrides.get("method.name") or _name_in(values, "method") or DEFAULT_METHOD
         of_variant = {f"method.{key}": value for key, value in variant_values(named, overrides["method.variant"]).items()}
@@ -99,6 +103,22 @@ def _of_cpu_network(values: dict[str, Any], overrides: Mapping[str, Any]) -> dic
     return {**values, "sample": sample}
 
 
+def _of_process(values: dict[str, Any], overrides: Mapping[str, Any], told: str) -> dict[str, Any]:
+    """A recipe under the process that is asked for, with a sampler of that process where its own is of another."""
+    own = _name_in(values, "process") or DEFAULT_PROCESS
+    process = overrides.get("process.name", own)
+    if process != own:
+        values = {**values, "process": {"name": process}, "reported": [], "source": f"{told} under process {process}"}
+    sample = values.get("sample", {})
+    stated = sample.get("sampler", SampleConfig().sampler) if isinstance(sample, Mapping) else None
+    if process not in PROCESSES or stated not in SAMPLERS or SAMPLERS[stated].process == process:
+        return values
+    usual = samplers_of(process)[0]
+    chosen = overrides.get("sample.sampler", usual)
+    steps = SAMPLERS[chosen if chosen in SAMPLERS else usual].usual_steps
+    return {**values, "sample": {**sample, "sampler": usual, "steps": steps}}
+
+
 def _one_budget(overrides: Mapping[str, Any]) -> Mapping[str, Any]:
     """`overrides` in which a number of images, where it is given, takes the place of the recipe's budget in other units."""
     if "train.budget_images" not in overrides:
@@ -121,7 +141,11 @@ def check_names(config: RunConfig) -> None:
         raise UserError("--preset-sampling: images are drawn as a preset expects; name one with --preset.")
     METHODS.check(config.method.name)
     AUGMENTATIONS.check(config.train.augment)
-    SAMPLERS.check(config.sample.sampler)
+    process = PROCESSES.check(config.process.name)
+    (needed,) = METHODS.facts(config.method.name, "needs_process")
+    if needed is not None and needed[0] != process:
+        raise UserError(f"{config.method.name} needs process {needed[0]}: {needed[1]}; the process is {process}.")
+    check_sampler(config.sample.sampler, process)
     for extractor in config.evaluate.extractors:
         EXTRACTORS.check(extractor)
     for metric in config.evaluate.metrics or ():

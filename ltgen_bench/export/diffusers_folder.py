@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from diffusers import UNet2DModel
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Num
 from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -66,7 +66,7 @@ class LabelledUNet(nn.Module):
         self.unet = unet
         self.table = None if table is None else nn.Parameter(table, requires_grad=False)
 
-    def forward(self, x_t: Float[Tensor, "B C H W"], t: Int64[Tensor, " B"],
+    def forward(self, x_t: Float[Tensor, "B C H W"], t: Num[Tensor, " B"],
                 labels: Int64[Tensor, " B"]) -> Float[Tensor, "B C H W"]:
         condition = labels if self.table is None else self.table[labels]
         return self.unet(x_t, t, class_labels=condition, return_dict=False)[0].float()

@@ -16,10 +16,10 @@ from ltgen_bench.core.interruption import Interruption
 from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.load import load_dataset
+from ltgen_bench.diffusion import PROCESSES
 from ltgen_bench.diffusion.draws import generator
 from ltgen_bench.diffusion.guidance import Guidance, guided
 from ltgen_bench.diffusion.network import ConditionalUNet
-from ltgen_bench.diffusion.schedule import Schedule
 from ltgen_bench.experiments.curves import WEIGHTS, networks_of, place_of, positions_left
 from ltgen_bench.experiments.recipes import resolve_recipe
 from ltgen_bench.export.diffusers_folder import Facts, LabelledUNet, plain, write_network
@@ -114,7 +114,8 @@ def _as_trained(folder: Path) -> RunConfig:
     """The configuration of a run without scores: its training, and sampling as the recipe of its method has it."""
     values = read_toml(folder / "config.toml")
     trained = RunConfig.from_values({key: value for key, value in values.items() if key != "fingerprint"}, where=str(folder))
-    images = {"data.image_size": trained.data.image_size, "data.columns": trained.data.columns}
+    images = {"data.image_size": trained.data.image_size, "data.columns": trained.data.columns,
+              "process.name": trained.process.name}
     recipe = resolve_recipe(recipe=None, method=trained.method.name, dataset=trained.data.name,
                             overrides={key: value for key, value in images.items() if value is not None})
     return trained.model_copy(update={"sample": recipe.sample})
@@ -138,7 +139,7 @@ def export(run: TrainedRun, folder: Path, *, data_root: Path = Path("data"), pro
     with only_writer(run.folder), Interruption() as interruption:
         trained = _trained(run, dataset, progress, interruption)
         network = plain(trained.net)
-        tried = _Trial(dataset)
+        tried = _Trial(dataset, run.config.process.name)
         if not tried.same_network(trained.net, network):
             raise UserError(f"the network of {run.config.method.name} computes something that diffusers' UNet2DModel with its "
                             "weights does not, so it cannot be exported.")
@@ -167,13 +168,12 @@ def _trained(run: TrainedRun, dataset: LongTailDataset, progress: Progress, inte
 class _Trial:
     """Whether two ways lead to the same predictions, tried out on noise: no method has to say so of itself."""
 
-    def __init__(self, dataset: LongTailDataset) -> None:
-        schedule, self.null = Schedule(), dataset.num_classes
-        count = len(TRIED_TIMES)
+    def __init__(self, dataset: LongTailDataset, process: str) -> None:
+        self.null, count = dataset.num_classes, len(TRIED_TIMES)
         self.t = torch.tensor(TRIED_TIMES)
         noise = torch.randn(count, *dataset.image_shape, generator=generator(0))
         images = torch.from_numpy(dataset.train.images[np.arange(count) % len(dataset.train)])
-        self.x_t = schedule.add_noise(from_uint8(images), self.t, noise)
+        self.x_t = PROCESSES[process]().add_noise(from_uint8(images), self.t, noise)
         self.labels = torch.arange(count) % dataset.num_classes
 
     def same_network(self, net: ConditionalUNet, network: LabelledUNet) -> bool:

@@ -12,11 +12,13 @@ from jaxtyping import Float, Int64
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.data.dataset import LongTailDataset
+from ltgen_bench.diffusion.ddpm_process import DDPMProcess
 from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.diffusion.guidance import Denoiser, Guidance, guided
 from ltgen_bench.diffusion.network import ConditionalUNet
-from ltgen_bench.diffusion.schedule import Schedule
+from ltgen_bench.diffusion.process import Process
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -40,7 +42,7 @@ class Problem:
 
     class_counts: list[int]
     groups: dict[str, list[int]]
-    schedule: Schedule
+    process: Process
     image_shape: tuple[int, int, int]
 
     @property
@@ -51,6 +53,14 @@ class Problem:
     def null_label(self) -> int:
         """The label that means "no label"."""
         return self.num_classes
+
+    @property
+    def schedule(self) -> DDPMProcess:
+        """The schedule of the process `ddpm`, for methods whose definition needs it; a `UserError` under another process."""
+        if not isinstance(self.process, DDPMProcess):
+            raise UserError(f"the method asks for the schedule of process ddpm, and the process is {self.process.name}; run it "
+                            "with --process ddpm, and let the method state `needs_process`.")
+        return self.process
 
 
 @dataclass(frozen=True)
@@ -118,6 +128,8 @@ class Method(ABC):
     # NAME -> settings that differ from the defaults, for `method.variant = NAME`, where paper and released code differ
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
     extra_forwards: ClassVar[str] = "0"  # network passes a training step beyond DDPM's one
+    # (process, reason in words) where the definition holds for one process alone
+    needs_process: ClassVar[tuple[str, str] | None] = None
     has_null_label: ClassVar[bool] = True  # whether training teaches the network "no label", which guidance needs
     augment_dim: ClassVar[int] = 0  # length of the condition vector that `transform_batch` gives
     code_digest: ClassVar[str] = ""  # of the file of a user's method, so that an edited one is another training
@@ -186,10 +198,12 @@ class Method(ABC):
         return guided(net, guidance, self.problem.null_label)
 
     def noised(self, batch: Batch, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
-        """(x_t, t, noise) of a batch: t uniform in 0 ... T - 1 for each sample."""
-        t = draws.integers("t", self.problem.schedule.T)
-        noise = draws.normal("noise", *self.problem.image_shape)
-        return self.problem.schedule.add_noise(batch.x_0, t, noise), t, noise
+        """(x_t, t, target) of a batch: noisy images, their times, and what the network is to predict for them.
+
+        The process defines them. `target` is the noise under `ddpm` and the velocity under `flow`; `t` is what the network
+        takes, and `self.problem.process.fraction(t)` is t / T, from 0 (the image) to 1 (noise).
+        """
+        return self.problem.process.noised(batch.x_0, draws)
 
     def doubled(self, net: nn.Module, batch: Batch, x_t: Tensor, t: Tensor, labels: Tensor, others: Tensor, **more: Any) -> Any:
         """What `net` gives for the batch under `labels` and again under `others`, as one batch of twice the size."""

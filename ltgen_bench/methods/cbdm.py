@@ -23,9 +23,9 @@ class CBDMSettings(LabelDropSettings):
 
 
 class CBDM(Method):
-    """Class-Balancing Diffusion Models (Qin et al., CVPR 2023). With h = eps_theta(x_t, t, y), h' for the label y':
+    """Class-Balancing Diffusion Models (Qin et al., CVPR 2023). With h = f_theta(x_t, t, y), h' for the label y':
 
-        L = mean((h - eps)^2) + mean(w (h - sg[h'])^2) + gamma mean(w (sg[h] - h')^2),   w = tau t / T
+        L = mean((h - target)^2) + mean(w (h - sg[h'])^2) + gamma mean(w (sg[h] - h')^2),   w = tau t / T
 
     y' is drawn for every sample, independently of y, and may equal it. Both predictions see the same x_t, t, noise and
     augmentation, and have dropout masks of their own. Where the label was dropped the two penalties are absent, as in
@@ -42,18 +42,18 @@ class CBDM(Method):
 
     def loss(self, net: nn.Module, batch: Batch, draws: Draws) -> Loss:
         """The three terms; both predictions go through the network as one batch of twice the size."""
-        x_t, t, noise = self.noised(batch, draws)
+        x_t, t, target = self.noised(batch, draws)
         labels, dropped = drop_labels(batch.labels, self.problem.null_label, self.settings, draws)
         if dropped is True:
-            mse = (net(x_t, t, labels, batch.augment) - noise).square().mean()
+            mse = (net(x_t, t, labels, batch.augment) - target).square().mean()
             return Loss(mse, {"mse": mse.detach()})
         auxiliary = draws.categorical("auxiliary-labels", self.auxiliary_weights().to(t.device, non_blocking=True))
         h, h_aux = self.doubled(net, batch, x_t, t, labels, auxiliary).chunk(2)
-        weight = self.settings.tau * t / self.problem.schedule.T
+        weight = self.problem.process.fraction(self.settings.tau * t)
         if dropped is not False:  # a mask: the samples without a label have no penalty
             weight = weight * ~dropped
         weight = weight.view(-1, 1, 1, 1)
-        mse = (h - noise).square().mean()
+        mse = (h - target).square().mean()
         pull = (weight * (h - h_aux.detach()).square()).mean()
         pull_auxiliary = self.settings.gamma * (weight * (h.detach() - h_aux).square()).mean()
         terms = {"mse": mse, "pull": pull, "pull_auxiliary": pull_auxiliary}

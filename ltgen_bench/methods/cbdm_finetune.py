@@ -42,6 +42,7 @@ class CBDMFinetune(Method):
     source = "Qin et al., CVPR 2023, arXiv 2305.00562; github.com/qym7/CBDM-pytorch, its fine-tuning mode"
     evidence = "code"
     cites = ("qin2023cbdm", "ho2022cfg")
+    needs_process = ("ddpm", "it repeats the fine-tuning of a published DDPM; its share of the training is known for that alone")
     extra_forwards = "1 on 90 % of the steps after base_share"
     Settings = CBDMFinetuneSettings
 

@@ -27,9 +27,9 @@ class CCUASettings(LabelDropSettings):
 
 class CCUA(Method):
     """Contrastive conditional-unconditional alignment (Chen et al., arXiv 2507.09052), in the form of its U-Net code. With
-    h = eps_theta(x_t, t, y), and h_u and the features f of the middle block from a second pass without label:
+    h = f_theta(x_t, t, y), and h_u and the features f of the middle block from a second pass without label:
 
-        L     = mean((h - eps)^2) + a_ucl mean_i(t_i / T UCL_i) + a_al mean(t / T (h - h_u)^2)
+        L     = mean((h - target)^2) + a_ucl mean_i(t_i / T UCL_i) + a_al mean(t / T (h - h_u)^2)
         UCL_i = log(1 + sum_{j != i} exp((cos(f_i, f_j) - 1) / temperature))
 
     UCL is InfoNCE in which a sample is its own positive, so that it only pushes apart; f is flattened and not projected, and
@@ -68,17 +68,17 @@ class CCUA(Method):
 
     def loss(self, net: nn.Module, batch: Batch, draws: Draws) -> Loss:
         """The squared error, UCL and AL; both predictions go through the network as one batch of twice the size."""
-        x_t, t, noise = self.noised(batch, draws)
+        x_t, t, target = self.noised(batch, draws)
         labels, dropped = drop_labels(batch.labels, self.problem.null_label, self.settings, draws)
         contrasted, aligned = self.settings.a_ucl > 0, self.settings.a_al > 0 and dropped is not True
         if not (contrasted or aligned):
-            mse = (net(x_t, t, labels, batch.augment) - noise).square().mean()
+            mse = (net(x_t, t, labels, batch.augment) - target).square().mean()
             return Loss(mse, {"mse": mse.detach()})
         null = torch.full_like(labels, self.problem.null_label)
         predicted, features = self.doubled(net, batch, x_t, t, labels, null, middle=True)
         h, h_null = predicted.chunk(2)
-        time = t / self.problem.schedule.T
-        terms = {"mse": (h - noise).square().mean()}
+        time = self.problem.process.fraction(t)
+        terms = {"mse": (h - target).square().mean()}
         if contrasted:
             weight = time if self.settings.ucl_time_weight else torch.ones_like(time)
             apart = repulsion(features.chunk(2)[1], self.settings.temperature, draws)

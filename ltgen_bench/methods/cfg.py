@@ -1,4 +1,4 @@
-"""DDPM trained with label drop, for classifier-free guidance."""
+"""Training with label drop, for classifier-free guidance."""
 
 from torch import nn
 
@@ -23,7 +23,7 @@ class CFG(Method):
 
     def loss(self, net: nn.Module, batch: Batch, draws: Draws) -> Loss:
         """The mean squared error, with null labels where they were dropped."""
-        x_t, t, noise = self.noised(batch, draws)
+        x_t, t, target = self.noised(batch, draws)
         labels, _ = drop_labels(batch.labels, self.problem.null_label, self.settings, draws)
-        total = (net(x_t, t, labels, batch.augment) - noise).square().mean()
+        total = (net(x_t, t, labels, batch.augment) - target).square().mean()
         return Loss(total, {"mse": total.detach()})

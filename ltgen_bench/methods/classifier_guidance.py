@@ -62,6 +62,7 @@ class ClassifierGuidance(Method):
               "et al., ICLR 2021, arXiv 2007.07314")
     evidence = "ours"
     cites = ("ho2020ddpm", "dhariwal2021guidance", "menon2021logit")
+    needs_process = ("ddpm", "its guidance is a term of the predicted noise, scaled by DDPM's noise level")
     variants = MappingProxyType({"plain": {"tau": 0.0}})
     extra_forwards = "0, and a smaller classifier before"
     has_null_label = False
@@ -88,8 +89,8 @@ class ClassifierGuidance(Method):
 
     def loss(self, net: nn.Module, batch: Batch, draws: Draws) -> Loss:
         """The loss of `ddpm`, in which the classifier has no part."""
-        x_t, t, noise = self.noised(batch, draws)
-        total = (net(x_t, t, batch.labels, batch.augment) - noise).square().mean()
+        x_t, t, target = self.noised(batch, draws)
+        total = (net(x_t, t, batch.labels, batch.augment) - target).square().mean()
         return Loss(total, {"mse": total.detach()})
 
     def classifier_loss(self, classifier: nn.Module, batch: Batch, draws: Draws) -> Loss:

@@ -49,6 +49,7 @@ class CM(Method):
               "(github.com/Feng-Hong/ImbDiff-CM announces it)")
     evidence = "copy"
     cites = ("hong2026cm", "zhang2024oc")
+    needs_process = ("ddpm", "its consistency, its diversity and the target that it takes from oc are of predicted noise")
     variants = MappingProxyType({"released-code": {"w_div": 0.2, "transfer": "t2h"}})
     extra_forwards = "1"
     Settings = CMSettings

@@ -3,7 +3,7 @@
 from types import MappingProxyType
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, Num
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -25,10 +25,10 @@ class CORALSettings(LabelDropSettings):
 
 
 class CORAL(Method):
-    """CORAL (Rodriguez et al., NeurIPS 2025). With h = eps_theta(x_t, t, y), v the spatial mean of the output of the middle
+    """CORAL (Rodriguez et al., NeurIPS 2025). With h = f_theta(x_t, t, y), v the spatial mean of the output of the middle
     block of the same pass, and z = W v + b at unit length:
 
-        L      = mean((h - eps)^2) + mean_i(w exp((1 - t_i / T) / tau_r)) SupCon
+        L      = mean((h - target)^2) + mean_i(w exp((1 - t_i / T) / tau_r)) SupCon
         SupCon = mean_i -1/|P_i| sum_{j in P_i} log(exp(z_i z_j / tau_SC) / sum_{k != i} exp(z_i z_k / tau_SC))
 
     P_i are the other samples of the batch with the label of i. Samples without any are left out of the mean of SupCon (Khosla
@@ -72,13 +72,13 @@ class CORAL(Method):
 
     def loss(self, net: nn.Module, batch: Batch, draws: Draws) -> Loss:
         """The squared error, and the contrastive loss where labels were kept."""
-        x_t, t, noise = self.noised(batch, draws)
+        x_t, t, target = self.noised(batch, draws)
         labels, dropped = drop_labels(batch.labels, self.problem.null_label, self.settings, draws)
         if dropped is True or self.settings.weight == 0:
-            mse = (net(x_t, t, labels, batch.augment) - noise).square().mean()
+            mse = (net(x_t, t, labels, batch.augment) - target).square().mean()
             return Loss(mse, {"mse": mse.detach()})
-        eps, features = net(x_t, t, labels, batch.augment, middle=True)
-        mse = (eps - noise).square().mean()
+        predicted, features = net(x_t, t, labels, batch.augment, middle=True)
+        mse = (predicted - target).square().mean()
         labelled = labels != self.problem.null_label
         weight = (self.time_weight(t) * labelled).mean()
         with torch.autocast(features.device.type, enabled=False):  # cosines over a small temperature: in float32
@@ -87,11 +87,11 @@ class CORAL(Method):
             contrast = weight * supervised_contrast(z, y, taken, self.settings.temperature)
         return Loss(mse + contrast, {"mse": mse.detach(), "contrast": contrast.detach()})
 
-    def time_weight(self, t: Int64[Tensor, " B"]) -> Float[Tensor, " B"]:
+    def time_weight(self, t: Num[Tensor, " B"]) -> Float[Tensor, " B"]:
         """What SupCon is multiplied by at time t, largest at t = 0."""
         settings = self.settings
         factor = settings.weight * (settings.temperature if settings.times_temperature else 1.0)
-        return factor * torch.exp((1 - t / self.problem.schedule.T) / settings.decay)
+        return factor * torch.exp((1 - self.problem.process.fraction(t)) / settings.decay)
 
 
 def supervised_contrast(z: Float[Tensor, "B D"], labels: Int64[Tensor, " B"], taken: Bool[Tensor, " B"],

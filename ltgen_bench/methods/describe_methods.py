@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ltgen_bench.diffusion import PROCESSES
 from ltgen_bench.methods import METHODS, variant_values
 from ltgen_bench.methods.base import EVIDENCE
 
@@ -36,6 +37,7 @@ class MethodDescription:
     cites: tuple[str, ...]
     extra_forwards: str
     guidable: bool
+    processes: dict[str, str]  # noise process -> what the network predicts, or why the method does not run under it
     settings: tuple[SettingDescription, ...]
     variants: dict[str, dict[str, str]]
 
@@ -49,10 +51,13 @@ def describe_method(name: str) -> MethodDescription:
         for key, field in kind.Settings.model_fields.items())
     variants = {variant: {key: in_toml(value) for key, value in variant_values(name, variant).items()}
                 for variant in kind.variants}
+    needed = kind.needs_process
+    processes = {process: f"predicts the {PROCESSES[process].predicts}" if needed is None or process == needed[0] else
+                 f"no, {name} needs process {needed[0]}: {needed[1]}" for process in PROCESSES}
     return MethodDescription(
         name=name, summary=kind.summary, objective=inspect.cleandoc(kind.__doc__ or ""), source=kind.source,
         evidence=kind.evidence, evidence_words=EVIDENCE.get(kind.evidence, "unknown"), cites=kind.cites,
-        extra_forwards=kind.extra_forwards, guidable=kind.guidable(), settings=settings, variants=variants)
+        extra_forwards=kind.extra_forwards, guidable=kind.guidable(), processes=processes, settings=settings, variants=variants)
 
 
 def in_toml(value: Any) -> str:

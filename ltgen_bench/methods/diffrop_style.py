@@ -1,14 +1,10 @@
 """A hinge on the overlap of classes: what the network predicts under another label must differ enough."""
 
-from typing import Any
-
-from jaxtyping import Float
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from ltgen_bench.diffusion.draws import Draws
-from ltgen_bench.diffusion.schedule import Schedule
-from ltgen_bench.methods.base import Batch, Loss, Method, Problem
+from ltgen_bench.methods.base import Batch, Loss, Method
 from ltgen_bench.methods.label_drop import LabelDropSettings, drop_labels
 
 
@@ -21,16 +17,17 @@ class DiffROPStyleSettings(LabelDropSettings):
 
 
 class DiffROPStyle(Method):
-    """A loss after the idea of DiffROP (Yan et al., arXiv 2402.10821), ours. With h(y) = eps_theta(x_t, t, y):
+    """A loss after the idea of DiffROP (Yan et al., arXiv 2402.10821), ours. With h(y) = f_theta(x_t, t, y):
 
-        L = mean((h(y) - eps)^2) + weight mean_i(max(0, margin - d_i)),   d_i = k_t mean over pixels (h(y) - h(y'))^2
-        k_t = beta_t / (2 (1 - beta_t) (1 - alphas_bar_t))
+        L = mean((h(y) - target)^2) + weight mean_i(max(0, margin - d_i)),   d_i = k_t mean over pixels (h(y) - h(y'))^2
+        k_t = beta_t / (2 (1 - beta_t) (1 - alphas_bar_t)) under `ddpm`,   (1 - t / T) / t under `flow`
 
     y' != y is drawn for every sample, uniformly over the other classes. Both predictions see the same x_t, t and
     augmentation, have dropout masks of their own, and are both differentiated. Where the label was dropped there is no hinge.
 
     d_i is the Kullback-Leibler divergence of the reverse steps p(x_{t-1} | x_t, y) and p(x_{t-1} | x_t, y'), Gaussians of the
-    same variance beta_t, divided by the number of pixels and channels. That paper adds a loss which keeps these apart; its
+    same variance beta_t, divided by the number of pixels and channels; under `flow` of steps of 1 / T of the reverse SDE with the
+    same marginals. That paper adds a loss which keeps these apart; its
     form, margin, weight and pairing could not be read, and no code is public, so nothing here reproduces it. CBDM pulls
     the same two predictions together.
 
@@ -50,29 +47,17 @@ class DiffROPStyle(Method):
     extra_forwards = "1 on 90 % of the steps"
     Settings = DiffROPStyleSettings
 
-    def __init__(self, settings: Any, problem: Problem) -> None:
-        super().__init__(settings, problem)
-        self.scale = divergence_scale(problem.schedule).float()
-
     def loss(self, net: nn.Module, batch: Batch, draws: Draws) -> Loss:
         """The squared error and the hinge; both predictions go through the network as one batch of twice the size."""
-        x_t, t, noise = self.noised(batch, draws)
+        x_t, t, target = self.noised(batch, draws)
         labels, dropped = drop_labels(batch.labels, self.problem.null_label, self.settings, draws)
         if dropped is True or self.settings.weight == 0:
-            mse = (net(x_t, t, labels, batch.augment) - noise).square().mean()
+            mse = (net(x_t, t, labels, batch.augment) - target).square().mean()
             return Loss(mse, {"mse": mse.detach()})
         classes = self.problem.num_classes
         other = (batch.labels + 1 + draws.integers("other-label", classes - 1)) % classes
         h, h_other = self.doubled(net, batch, x_t, t, labels, other).chunk(2)
-        divergence = self.scale.to(t.device, non_blocking=True)[t] * (h - h_other).square().mean((1, 2, 3))
+        divergence = self.problem.process.reverse_divergence(t) * (h - h_other).square().mean((1, 2, 3))
         short = (self.settings.margin - divergence).clamp(min=0) * (labels != self.problem.null_label)
-        mse, overlap = (h - noise).square().mean(), self.settings.weight * short.mean()
+        mse, overlap = (h - target).square().mean(), self.settings.weight * short.mean()
         return Loss(mse + overlap, {"mse": mse.detach(), "overlap": overlap.detach()})
-
-
-def divergence_scale(schedule: Schedule) -> Float[Tensor, " T"]:
-    """k_t: KL(p(x_{t-1} | x_t, y) || p(x_{t-1} | x_t, y')) = k_t ||eps(y) - eps(y')||^2, a sum over pixels; float64.
-
-    The means differ by beta_t / sqrt((1 - beta_t) (1 - alphas_bar_t)) (eps(y) - eps(y')), and the variance is beta_t.
-    """
-    return schedule.betas / (2 * (1 - schedule.betas) * (1 - schedule.alphas_bar))

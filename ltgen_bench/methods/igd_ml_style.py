@@ -22,9 +22,9 @@ class IGDMLStyleSettings(LabelDropSettings):
 
 
 class IGDMLStyle(Method):
-    """A joint loss after IGD-ML (Das et al., NeurIPS 2025), ours. With h(y) = eps_theta(x_t, t, y):
+    """A joint loss after IGD-ML (Das et al., NeurIPS 2025), ours. With h(y) = f_theta(x_t, t, y):
 
-        L = mean((h(y) - eps)^2) + mean over S labels y' != y of mean(beta t / T (h(y) - sg[h(y')])^2)
+        L = mean((h(y) - target)^2) + mean over S labels y' != y of mean(beta t / T (h(y) - sg[h(y')])^2)
 
     All predictions see the same x_t, t and augmentation, and have dropout masks of their own; those under the other labels
     are computed without gradients. The S labels (`other_labels`) are drawn for each sample, uniformly and without replacement
@@ -52,18 +52,18 @@ class IGDMLStyle(Method):
 
     def loss(self, net: nn.Module, batch: Batch, draws: Draws) -> Loss:
         """The squared error and the coupling."""
-        x_t, t, noise = self.noised(batch, draws)
+        x_t, t, target = self.noised(batch, draws)
         labels, dropped = drop_labels(batch.labels, self.problem.null_label, self.settings, draws)
         # first, since autocast keeps the weights that it has cast, and under no_grad casts them without a gradient
         h = net(x_t, t, labels, batch.augment)
-        mse = (h - noise).square().mean()
+        mse = (h - target).square().mean()
         if dropped is True or self.settings.beta == 0:
             return Loss(mse, {"mse": mse.detach()})
         others = self.others(batch.labels, draws)
         with torch.no_grad():  # one label at a time: what a pass holds is let go before the next
-            targets = [net(x_t, t, other, batch.augment) for other in others]
-        distance = torch.stack([(h - target).square().mean((1, 2, 3)) for target in targets]).mean(0)
-        weight = self.settings.beta * t / self.problem.schedule.T * (labels != self.problem.null_label)
+            towards = [net(x_t, t, other, batch.augment) for other in others]
+        distance = torch.stack([(h - h_other).square().mean((1, 2, 3)) for h_other in towards]).mean(0)
+        weight = self.problem.process.fraction(self.settings.beta * t) * (labels != self.problem.null_label)
         coupling = (weight * distance).mean()
         return Loss(mse + coupling, {"mse": mse.detach(), "coupling": coupling.detach()})
 

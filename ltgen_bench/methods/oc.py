@@ -44,6 +44,7 @@ class OC(Method):
     source = "Zhang et al., ICLR 2024, OpenReview NW2s5XXwXU; github.com/MediaBrain-SJTU/OC_LT"
     evidence = "code"
     cites = ("zhang2024oc",)
+    needs_process = ("ddpm", "its target is the noise of DDPM that leads to x_0 of another image")
     variants = MappingProxyType({"released-code": {"cut_full": False}})
     Settings = OCSettings
 

@@ -7,8 +7,8 @@ from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor
 
+from ltgen_bench.diffusion.ddpm_process import DDPMProcess
 from ltgen_bench.diffusion.draws import Draws
-from ltgen_bench.diffusion.schedule import Schedule
 from ltgen_bench.methods.base import Batch, Problem
 from ltgen_bench.methods.label_drop import LabelDropSettings
 
@@ -55,7 +55,7 @@ def oriented_noise(batch: Batch, x_t: Float[Tensor, "B C H W"], t: Int64[Tensor,
 
 
 def log_likelihoods(x_0: Float[Tensor, "J C H W"], x_t: Float[Tensor, "B C H W"], t: Int64[Tensor, " B"],
-                    schedule: Schedule) -> Float[Tensor, "B J"]:
+                    schedule: DDPMProcess) -> Float[Tensor, "B J"]:
     """[i, j]: log p(x_t,i | x_0,j) up to a number for each i, that is -||x_t,i / sqrt(alphas_bar) - x_0,j||^2 / (2 sigma^2).
 
     By one matrix product. It is of float64, since at small t these are differences of large numbers divided by 1e-4; and
@@ -72,6 +72,6 @@ def pick(weights: Float[Tensor, "B J"], uniform: Float[Tensor, " B"]) -> Int64[T
     return (ends <= uniform.unsqueeze(1) * ends[:, -1:]).sum(1)
 
 
-def alphas_bar(schedule: Schedule, t: Int64[Tensor, " B"]) -> Float[Tensor, " B"]:
+def alphas_bar(schedule: DDPMProcess, t: Int64[Tensor, " B"]) -> Float[Tensor, " B"]:
     """alphas_bar_t in float64 on the device of `t`, which is not waited for."""
     return schedule.alphas_bar.to(t.device, non_blocking=True)[t]

@@ -25,7 +25,7 @@ class ReweightSettings(LabelDropSettings):
 class Reweight(Method):
     """The loss of `cfg` in which a sample weighs w_c by its true class c:
 
-        L = mean(w_y (eps_theta(x_t, t, y) - eps)^2),   w_c = a (1 - beta) / (1 - beta^n_c),   sum_c n_c w_c = sum_c n_c
+        L = mean(w_y (f_theta(x_t, t, y) - target)^2),   w_c = a (1 - beta) / (1 - beta^n_c),   sum_c n_c w_c = sum_c n_c
 
     n_c is the number of training images. These are the weights of the effective number of samples (Cui et al., CVPR 2019);
     beta = 1 (variant `inverse`) is their limit, inverse class frequency, and beta = 0 is `cfg`. The factor a makes the mean
@@ -56,11 +56,11 @@ class Reweight(Method):
 
     def loss(self, net: nn.Module, batch: Batch, draws: Draws) -> Loss:
         """The weighted mean squared error, with null labels where they were dropped."""
-        x_t, t, noise = self.noised(batch, draws)
+        x_t, t, target = self.noised(batch, draws)
         labels, _ = drop_labels(batch.labels, self.problem.null_label, self.settings, draws)
         weight = self.weights.to(t.device, non_blocking=True)[batch.labels]
         if not self.settings.weight_dropped:
             weight = torch.where(labels == self.problem.null_label, 1.0, weight)
-        mse = (net(x_t, t, labels, batch.augment) - noise).square().mean((1, 2, 3))
+        mse = (net(x_t, t, labels, batch.augment) - target).square().mean((1, 2, 3))
         total = (weight * mse).mean()
         return Loss(total, {"weighted_mse": total.detach()})

@@ -37,6 +37,7 @@ class Entry(Part):
     precision: str | None
     sample_precision: str | None
     augment: str | None = Field(default="flip", description="the augmentation of the training images")
+    process: str | None = Field(default=None, description="how noise was added; absent in records of before, when all were ddpm")
     train_flops_per_image: float | None = Field(default=None, gt=0, description="forward and backward, of one training image")
     labels: str = Field(default="balanced", description="of the generated images: balanced, or uniform (each drawn at random)")
 

@@ -41,10 +41,10 @@ ENTRY_COLUMNS = [
     "imbalance_factor",
 ]
 # The rules that the scores were asked to follow, where they do not, what was judged (run, samples of another model, or a
-# reference row), the augmentation in training, and what the whole training cost. CSVs of earlier versions lack them:
-# column -> what is meant there.
-LATER_COLUMNS = {"preset": "", "departures": "", "kind": "run", "augment": "flip", "train_flops": "", "train_seconds": "",
-                 "notes": ""}
+# reference row), augmentation and process of the training, and what the whole training cost. CSVs of earlier versions lack
+# them: column -> what is meant there.
+LATER_COLUMNS = {"preset": "", "departures": "", "kind": "run", "augment": "flip", "process": "ddpm", "train_flops": "",
+                 "train_seconds": "", "notes": ""}
 # What is not known of images from elsewhere is missing, or an empty text.
 UNKNOWN_TYPES = {"steps": "Int64", "omega": "Float64", "budget_images": "Int64", "batch_size": "Int64",
                  "images_per_class": "Int64", "sample_seed": "Int64", "train_flops": "Float64", "train_seconds": "Float64"}
@@ -270,6 +270,7 @@ def _rows_of(run: StoredRun, runs_dir: Path | None) -> pd.DataFrame:
         "sampler": record.entry.sampler or "",
         "network": record.entry.network or "",
         "augment": record.entry.augment or "",
+        "process": record.entry.process or ("ddpm" if record.kind == "run" else ""),
         "preset": record.preset,
         "kind": record.kind,
         "departures": "; ".join(record.departures),

@@ -236,6 +236,7 @@ def _unlike_note(block: Block) -> list[str]:
         ("network", "network", str),
         ("batch_size", "batch size", str),
         ("augment", "augmentation", str),
+        ("process", "process", str),
     ]
     known = {column: sorted(value for value in set(first[column].tolist()) if is_known(value)) for column, *_ in words}
     unlike = [

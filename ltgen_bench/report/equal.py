@@ -21,6 +21,7 @@ EQUAL: dict[str, tuple[str, Callable[[Any], str]]] = {
     "network": ("network", "network {}".format),
     "batch": ("batch_size", "batch {}".format),
     "augment": ("augment", "augmentation {}".format),
+    "process": ("process", "process {}".format),
 }
 # Likewise of what the training cost, which belongs to no entry and is never quite equal: word -> (column, the share by which
 # entries may differ in their mean over seeds, a value in words)

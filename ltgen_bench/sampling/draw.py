@@ -141,9 +141,9 @@ def solve(denoiser: Denoiser, labels: Int64[Tensor, " B"], seeds: list[int], ima
     x_t = torch.stack([torch.randn(image_shape, generator=g, device=device) for g in generators])
     extra = {"generator": generators} if sampler.stochastic else {}
     for t in scheduler.timesteps:
-        times = torch.full((len(seeds),), int(t), dtype=torch.int64, device=device)
-        eps = denoiser(x_t, times, labels)
-        x_t = scheduler.step(eps, t, x_t, **extra).prev_sample
+        times = torch.full((len(seeds),), t.item(), dtype=t.dtype, device=device)
+        predicted = denoiser(x_t, times, labels)
+        x_t = scheduler.step(predicted, t, x_t, **extra).prev_sample
     return x_t
 
 

@@ -1,4 +1,4 @@
-"""The samplers: diffusers' schedulers, set to what the papers of this field use. One `make(steps)` each."""
+"""The samplers: diffusers' schedulers, set to what the papers of this field use."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.registry import Registry
-from ltgen_bench.diffusion import BETA_END, BETA_START, STEPS
+from ltgen_bench.diffusion import BETA_END, BETA_START, DEFAULT_PROCESS, STEPS
 
 COMMON = {"num_train_timesteps": STEPS, "beta_start": BETA_START, "beta_end": BETA_END, "beta_schedule": "linear",
           "prediction_type": "epsilon"}
@@ -14,12 +14,18 @@ COMMON = {"num_train_timesteps": STEPS, "beta_start": BETA_START, "beta_end": BE
 
 @dataclass(frozen=True)
 class Sampler:
-    """`make(steps)` gives a fresh diffusers scheduler; `stochastic` says whether it draws noise at every step."""
+    """How images are drawn from networks of one `process`.
+
+    `make(steps)` gives a fresh diffusers scheduler whose `timesteps` are `steps` times, one network evaluation each; it raises
+    `UserError` for a number that it cannot take. `stochastic` says whether it draws noise at every step.
+    """
 
     summary: str
     source: str
     stochastic: bool
     make: Callable[[int], Any]
+    process: str = DEFAULT_PROCESS
+    usual_steps: int = 50  # where neither recipe nor user says how many
 
 
 def _even_stride(name: str, steps: int) -> None:
@@ -83,10 +89,48 @@ def _make_distinct(scheduler: Any) -> None:
     scheduler.sigmas = torch.cat([((1 - bars) / bars).sqrt(), torch.zeros(1)])
 
 
+def _euler(steps: int) -> Any:
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    scheduler = FlowMatchEulerDiscreteScheduler(num_train_timesteps=STEPS)
+    scheduler.set_timesteps(steps)
+    return scheduler
+
+
+def _heun(steps: int) -> Any:
+    from diffusers import FlowMatchHeunDiscreteScheduler
+
+    # from 1 to 0.001 in steps of two evaluations, and from there to 0 in an Euler step of one, which an even number leaves out:
+    # 0.001 (noise - x_0) stays in the image then, half a grey level at most
+    scheduler = FlowMatchHeunDiscreteScheduler(num_train_timesteps=STEPS)
+    scheduler.set_timesteps(steps // 2 + 1)
+    scheduler.timesteps = scheduler.timesteps[:steps]
+    return scheduler
+
+
+def samplers_of(process: str) -> list[str]:
+    """The samplers for networks of a process; the first is what it is sampled by where nobody says otherwise."""
+    return [name for name in SAMPLERS if SAMPLERS[name].process == process]
+
+
+def check_sampler(name: str, process: str) -> None:
+    """Raise `UserError` for an unknown sampler, and for one that is of another process."""
+    SAMPLERS.check(name)
+    if SAMPLERS[name].process != process:
+        raise UserError(f"sample.sampler: {name} is a sampler of process {SAMPLERS[name].process}, and the process is "
+                        f"{process}; take {' or '.join(samplers_of(process))}.")
+
+
 SAMPLERS: Registry[Sampler] = Registry("sampler", "samplers")
 SAMPLERS.add("ddpm", Sampler("ancestral sampling, fixed-large variance, x_0 not clipped; 1000 steps",
-                             "Ho et al., NeurIPS 2020, arXiv 2006.11239, algorithm 2", True, _ddpm))
+                             "Ho et al., NeurIPS 2020, arXiv 2006.11239, algorithm 2", True, _ddpm, usual_steps=1000))
 SAMPLERS.add("ddim", Sampler("deterministic, every (1000 / steps)-th step down to t = 0; 50 or 100 steps",
                              "Song et al., ICLR 2021, arXiv 2010.02502, equation 12 with eta = 0", False, _ddim))
 SAMPLERS.add("dpm-solver++", Sampler("second-order multistep solver of the probability-flow ODE; 20 to 50 steps",
-                                     "Lu et al., 2022, arXiv 2211.01095, algorithm 2", False, _dpm_solver))
+                                     "Lu et al., 2022, arXiv 2211.01095, algorithm 2", False, _dpm_solver, usual_steps=25))
+SAMPLERS.add("heun", Sampler("second-order solver of a flow, two evaluations a step; 20 to 100 evaluations",
+                             "Karras et al., NeurIPS 2022, arXiv 2206.00364, algorithm 1; spaced as diffusers does", False, _heun,
+                             "flow", 25))
+SAMPLERS.add("euler", Sampler("first-order solver of a flow; 50 to 200 steps",
+                              "Liu et al., ICLR 2023, arXiv 2209.03003, algorithm 1; spaced as diffusers does", False, _euler,
+                              "flow", 100))

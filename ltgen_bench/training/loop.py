@@ -10,8 +10,8 @@ from ltgen_bench.config.schema import RunConfig
 from ltgen_bench.core.interruption import Interruption
 from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.data.dataset import LongTailDataset
+from ltgen_bench.diffusion import PROCESSES
 from ltgen_bench.diffusion.network import ConditionalUNet
-from ltgen_bench.diffusion.schedule import Schedule
 from ltgen_bench.methods import METHODS, method_settings
 from ltgen_bench.methods.base import Method, Problem
 from ltgen_bench.methods.blame import blamed
@@ -36,7 +36,7 @@ class Trained:
 
 def build_method(config: RunConfig, dataset: LongTailDataset, device: torch.device) -> Method:
     """The method of `config` for this data set, its settings validated."""
-    problem = Problem(dataset.class_counts, dataset.groups, Schedule(device), dataset.image_shape)
+    problem = Problem(dataset.class_counts, dataset.groups, PROCESSES[config.process.name](device), dataset.image_shape)
     return METHODS[config.method.name](method_settings(config.method), problem)
 
 

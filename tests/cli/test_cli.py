@@ -127,16 +127,18 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path, tiny_run, number, code):
     assert "Traceback" not in told
 
 
-@pytest.mark.parametrize("what", ["methods", "augmentations", "datasets", "metrics", "samplers", "recipes"])
+@pytest.mark.parametrize("what", ["methods", "processes", "augmentations", "datasets", "metrics", "samplers", "recipes"])
 def test_a_listing_has_every_entry_with_its_source(program, what):
     from ltgen_bench.data.catalog import DATASETS
+    from ltgen_bench.diffusion import PROCESSES
     from ltgen_bench.evaluation.metrics import METRICS
     from ltgen_bench.experiments.recipes import shipped_recipes
     from ltgen_bench.methods import METHODS
     from ltgen_bench.sampling.samplers import SAMPLERS
     from ltgen_bench.training.augmentation import AUGMENTATIONS
 
-    known = {"methods": METHODS, "augmentations": AUGMENTATIONS, "datasets": DATASETS, "metrics": METRICS, "samplers": SAMPLERS,
+    known = {"methods": METHODS, "processes": PROCESSES, "augmentations": AUGMENTATIONS, "datasets": DATASETS,
+             "metrics": METRICS, "samplers": SAMPLERS,
              "recipes": [f"{path.parent.name}/{path.stem}" for path in shipped_recipes()]}[what]
     lines = [line.split("\t") for line in program("list", what).stdout.splitlines()]
     assert set(known) <= {line[0] for line in lines}

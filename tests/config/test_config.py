@@ -110,7 +110,7 @@ class TestFaults:
             "network": {"dropout": 1.0}, "data": {"name": 5}, "evaluate": {"downstream": 1},
         })
         assert sorted(found) == sorted([
-            "sede: unknown setting. Did you mean 'seed'? Known: source, seed, data, network, method, train, budget, "
+            "sede: unknown setting. Did you mean 'seed'? Known: source, seed, data, network, process, method, train, budget, "
             "sample, evaluate, reported.",
             "train.budget_images: 'many' is not a whole number above 0.",
             "train.batch_size: 0 is not a number above 0.",

@@ -12,10 +12,10 @@ from torch.nn.functional import conv2d
 
 from ltgen_bench.config.schema import NetworkConfig
 from ltgen_bench.data.longtail import class_counts
+from ltgen_bench.diffusion.ddpm_process import DDPMProcess
 from ltgen_bench.diffusion.guidance import Guidance
 from ltgen_bench.diffusion.low_rank import LowRankReserve, add_reserve, merged, without_reserve
 from ltgen_bench.diffusion.network import build_network
-from ltgen_bench.diffusion.schedule import Schedule
 from ltgen_bench.methods.base import Batch
 from ltgen_bench.methods.cfg import CFG
 from ltgen_bench.methods.cm import CM, CMSettings
@@ -62,7 +62,7 @@ def plain(net, make_network, *, full):
 def slow_cm(nets, batch, settings, problem, step):
     """The three terms as sums over samples, with the two plain networks."""
     t, noise = step.integers("t", 1000), step.normal("noise", *SHAPE)
-    x_t = Schedule().add_noise(batch.x_0, t, noise)
+    x_t = DDPMProcess().add_noise(batch.x_0, t, noise)
     target = oriented_noise(batch, x_t, t, noise, settings, problem, step)  # which the tests of OC hold to its formula
     if settings.label_drop_unit == "batch":
         gone = [step.coin("label-drop", settings.label_drop)] * BATCH
@@ -232,7 +232,7 @@ class TestPasses:
             net.layer.conv.weight, net.layer.conv.bias, net.layer.A, net.layer.B))
         step = draws()
         t, noise = step.integers("t", 1000), step.normal("noise", *SHAPE)
-        x_t = Schedule().add_noise(batch.x_0, t, noise)
+        x_t = DDPMProcess().add_noise(batch.x_0, t, noise)
         target = oriented_noise(batch, x_t, t, noise, settings, problem, step).detach()
         h = conv2d(x_t.double(), w + (b @ a).reshape(1, 1, 3, 3), bias, padding=1)
         h_general = conv2d(x_t.double(), w, bias, padding=1)

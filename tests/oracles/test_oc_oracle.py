@@ -7,7 +7,7 @@ import pytest
 import torch
 from small import BATCH, COUNTS, SHAPE, ByLabel, as_batch, draws
 
-from ltgen_bench.diffusion.schedule import Schedule
+from ltgen_bench.diffusion.ddpm_process import DDPMProcess
 from ltgen_bench.methods import variant_values
 from ltgen_bench.methods.base import Batch
 from ltgen_bench.methods.cfg import CFG
@@ -24,7 +24,7 @@ def noisy(batch, t, position=0):
     """(x_t, t, noise) at one t for all, or at the given ones."""
     t = torch.as_tensor(t).expand(len(batch.labels))
     noise = draws(position, len(t)).normal("noise", *batch.x_0.shape[1:])
-    return Schedule().add_noise(batch.x_0, t, noise), t, noise
+    return DDPMProcess().add_noise(batch.x_0, t, noise), t, noise
 
 
 def slow_posterior(batch, x_t, t):
@@ -76,7 +76,7 @@ def test_the_loss_is_that_of_the_slow_version(settings, make_network, batch, pro
     for position in (8, 24, 40, 56):
         step = draws(position)
         t, noise = step.integers("t", 1000), step.normal("noise", *SHAPE)
-        x_t = Schedule().add_noise(batch.x_0, t, noise)
+        x_t = DDPMProcess().add_noise(batch.x_0, t, noise)
         target, sources = slow_target(batch, x_t, t, settings, COUNTS, step.uniform("transfer"))
         if settings.label_drop_unit == "batch":
             gone = [step.coin("label-drop", 0.3)] * BATCH
@@ -245,7 +245,7 @@ class TestAccuracy:
         base = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
         near = Batch(base.repeat(6, 1, 1, 1) + 0.01 * torch.eye(6, 3072).view(6, 3, 32, 32), torch.zeros(6, dtype=torch.int64))
         x_t, t, _ = noisy(near, [0, 0, 1, 2, 3, 10])
-        fast = log_likelihoods(near.x_0, x_t, t, Schedule()).softmax(1).numpy()
+        fast = log_likelihoods(near.x_0, x_t, t, DDPMProcess()).softmax(1).numpy()
         slow = slow_posterior(near, x_t, t)
         assert np.abs(fast - slow).max() < 1e-6
         assert 0.01 < np.median(slow) < 0.9, "it is no certain draw"
@@ -292,7 +292,7 @@ class TestGradients:
         net, step = ByLabel(), draws(16)
         OC(settings, problem).loss(net, batch, step).total.backward()
         t, noise = step.integers("t", 1000), step.normal("noise", *SHAPE)
-        x_t = Schedule().add_noise(batch.x_0, t, noise)
+        x_t = DDPMProcess().add_noise(batch.x_0, t, noise)
         target, sources = slow_target(batch, x_t, t, settings, COUNTS, step.uniform("transfer"))
         assert any(batch.labels[j] != batch.labels[i] for i, j in enumerate(sources))
         number = torch.linspace(-1, 2, 4).double()
@@ -308,7 +308,7 @@ class TestGradients:
         loss = OC(OCSettings(transfer=mode, label_drop=1.0), problem).loss(net, tail, step)
         assert net.calls[0].tolist() == [5] * 64
         t, noise = step.integers("t", 1000), step.normal("noise", *SHAPE)
-        x_t = Schedule().add_noise(tail.x_0, t, noise)
+        x_t = DDPMProcess().add_noise(tail.x_0, t, noise)
         target = oriented_noise(tail, x_t, t, noise, OCSettings(transfer=mode), problem, step)
         assert loss.total.item() == pytest.approx((2.0 - target).square().mean().item(), rel=1e-5)
 

@@ -14,10 +14,10 @@ from scipy import stats
 from small import SHAPE, batch_of, draws
 from torch import nn
 
-from ltgen_bench.diffusion.schedule import Schedule
+from ltgen_bench.diffusion.ddpm_process import DDPMProcess
 from ltgen_bench.methods.base import Batch
 from ltgen_bench.methods.cfg import CFG
-from ltgen_bench.methods.diffrop_style import DiffROPStyle, DiffROPStyleSettings, divergence_scale
+from ltgen_bench.methods.diffrop_style import DiffROPStyle, DiffROPStyleSettings
 from ltgen_bench.methods.igd_ml_style import IGDMLStyle, IGDMLStyleSettings
 from ltgen_bench.methods.label_drop import LabelDropSettings
 
@@ -121,7 +121,7 @@ def test_the_coupling_is_that_of_the_slow_version(where, other_labels, unit, mak
 
 
 def test_k_t_has_the_values_of_the_gaussians():
-    k = divergence_scale(Schedule())
+    k = DDPMProcess().divergences
     literals = {1: (0.273, 5e-4), 100: (0.010, 5e-5), 500: (0.0055, 5e-5), 900: (0.0092, 5e-5), 999: (0.0102, 5e-5)}
     for t, (value, rounding) in literals.items():
         assert k[t].item() == pytest.approx(value, abs=rounding)
@@ -130,12 +130,12 @@ def test_k_t_has_the_values_of_the_gaussians():
 @pytest.mark.parametrize("t", [1, 100, 999])
 def test_k_t_times_the_squared_distance_is_the_divergence_of_the_reverse_steps(t):
     """By the means of the reverse process (Ho et al. 2020, equation 11) and a KL divergence of two normals from torch."""
-    schedule, first, second = Schedule(), torch.tensor([0.3, -1.2]).double(), torch.tensor([0.1, 0.4]).double()
+    schedule, first, second = DDPMProcess(), torch.tensor([0.3, -1.2]).double(), torch.tensor([0.1, 0.4]).double()
     beta, bar, x_t = schedule.betas[t], schedule.alphas_bar[t], torch.tensor([0.7, 0.2]).double()
     normals = [torch.distributions.Normal((x_t - beta / (1 - bar).sqrt() * eps) / (1 - beta).sqrt(), beta.sqrt())
                for eps in (first, second)]
     expected = torch.distributions.kl_divergence(*normals).sum().item()
-    assert (divergence_scale(schedule)[t] * (first - second).square().sum()).item() == pytest.approx(expected, rel=1e-9)
+    assert (schedule.divergences[t] * (first - second).square().sum()).item() == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("unit", ["batch", "sample"])
@@ -173,7 +173,7 @@ class TestHinge:
         gradient, net = self.gradient(1.0, make_problem, 0)
         labels, _ = net.calls[0]
         y, other = labels.tolist()
-        number, k = torch.linspace(-1, 2, 4), divergence_scale(Schedule())[draws(0, 1).integers("t", 1000)].item()
+        number, k = torch.linspace(-1, 2, 4), DDPMProcess().divergences[draws(0, 1).integers("t", 1000)].item()
         expected = -2 * k * (number[y] - number[other]).item()
         assert y == 0
         assert gradient[y].item() == pytest.approx(expected, rel=1e-3)

@@ -12,9 +12,9 @@ from torch import Tensor
 from ltgen_bench.core.errors import Interrupted
 from ltgen_bench.core.interruption import Interruption
 from ltgen_bench.core.progress import SILENT
+from ltgen_bench.diffusion import PROCESSES
 from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.diffusion.guidance import Denoiser, Guidance
-from ltgen_bench.diffusion.schedule import Schedule
 from ltgen_bench.experiments.check.trial import CPU, SHAPE, Trial, Unmet, tiny_dataset, untouched_generators
 from ltgen_bench.sampling.draw import from_uint8, sample
 from ltgen_bench.training.checkpoint import load_newest
@@ -44,34 +44,34 @@ def its_weights_depend_on_the_seed_alone(trial: Trial) -> None:
 
 
 def its_samples_have_the_right_shape(trial: Trial) -> None:
-    """eps for every label, in float32; a sampler gets images from it, with guidance where that is offered."""
+    """A prediction for every label, in float32; a sampler gets images from it, with guidance where that is offered."""
     built = trial.build()
     config = trial.config().sample
     labels = torch.arange(built.method.problem.num_classes)
+    times = built.method.problem.process.times(built.draws(len(labels)))
     for omega in (0.0, 1.5) if trial.kind.guidable() else (0.0,):
         denoiser = built.method.denoiser(built.net, Guidance(omega))
         with untouched_generators():
-            eps = denoiser(torch.zeros(len(labels), *SHAPE), torch.linspace(0, 999, len(labels)).long(), labels)
-        if eps.shape != (len(labels), *SHAPE) or eps.dtype != torch.float32:
-            raise Unmet(f"at omega {omega} the denoiser gives {tuple(eps.shape)} of {eps.dtype} for {len(labels)} images of "
-                        f"{SHAPE}; it must give their shape in float32.")
+            predicted = denoiser(torch.zeros(len(labels), *SHAPE), times, labels)
+        if predicted.shape != (len(labels), *SHAPE) or predicted.dtype != torch.float32:
+            raise Unmet(f"at omega {omega} the denoiser gives {tuple(predicted.shape)} of {predicted.dtype} for {len(labels)} "
+                        f"images of {SHAPE}; it must give their shape in float32.")
         with tempfile.TemporaryDirectory(dir=trial.folder) as folder:
             images = sample(denoiser, config, SHAPE, len(labels), Path(folder)).images
         if images.shape != (config.images_per_class * len(labels), *SHAPE):
             raise Unmet(f"at omega {omega} the samples have the shape {images.shape}.")
 
 
-def training_teaches_it_the_noise(trial: Trial) -> None:
-    """After a few steps in the loop the denoiser predicts the noise in training images better than before."""
+def training_teaches_it_the_target(trial: Trial) -> None:
+    """After a few steps in the loop the denoiser predicts the target for training images better than before."""
     dataset, config = tiny_dataset(), trial.config(budget_images=192, batch_size=16, learning_rate=4e-3)
     images, labels = from_uint8(torch.from_numpy(dataset.train.images)), torch.from_numpy(dataset.train.labels)
     draws = Draws(1, 0, len(labels), CPU)
-    t, noise = draws.integers("t", 1000), draws.normal("noise", *SHAPE)
-    x_t = Schedule().add_noise(images, t, noise)
+    x_t, t, target = PROCESSES[trial.process]().noised(images, draws)
 
     def error(denoiser: Denoiser) -> float:
         with torch.inference_mode():
-            return float((denoiser(x_t, t, labels) - noise).square().mean())
+            return float((denoiser(x_t, t, labels) - target).square().mean())
 
     method, _ = untrained_method(config, dataset, CPU)
     untrained = error(method.denoiser(Trainer(config, dataset, method, CPU).net, Guidance(0.0)))
@@ -79,8 +79,8 @@ def training_teaches_it_the_noise(trial: Trial) -> None:
         trained = train(config, dataset, folder)
     found = error(trained.method.denoiser(trained.net, Guidance(0.0)))
     if not found < TAUGHT * untrained:
-        raise Unmet(f"the squared error of the predicted noise is {found:.3g} after 12 steps, and was {untrained:.3g} before: "
-                    "let the loss teach the network the noise that was added.")
+        raise Unmet(f"the squared error of the prediction is {found:.3g} after 12 steps, and was {untrained:.3g} before: "
+                    "let the loss teach the network the target, which `self.noised` gives.")
 
 
 def it_goes_on_bit_for_bit(trial: Trial) -> None:

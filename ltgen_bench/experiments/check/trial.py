@@ -16,11 +16,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ltgen_bench.config.schema import RunConfig
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet
+from ltgen_bench.diffusion import DEFAULT_PROCESS
 from ltgen_bench.diffusion.draws import Draws, generator
 from ltgen_bench.diffusion.network import ConditionalUNet, build_network
 from ltgen_bench.methods import METHODS
 from ltgen_bench.methods.base import Batch, Loss, Method
 from ltgen_bench.methods.blame import failure
+from ltgen_bench.sampling.samplers import SAMPLERS, samplers_of
 from ltgen_bench.training.loop import untrained_method
 
 SHAPE = (1, 8, 8)
@@ -156,6 +158,7 @@ class Trial:
     name: str
     folder: Path
     settings: Mapping[str, Any] = field(default_factory=dict)
+    process: str = DEFAULT_PROCESS
 
     @property
     def kind(self) -> type[Method]:
@@ -164,11 +167,13 @@ class Trial:
 
     def config(self, **train: Any) -> RunConfig:
         """A run of a few steps of the smallest network on the CPU; `train` changes its part of that name."""
+        sampler = next(name for name in samplers_of(self.process) if not SAMPLERS[name].stochastic)
         return RunConfig.from_values({
             "network": {"preset": "digits", "channels": [8, 16]}, "method": {"name": self.name, **self.settings},
+            "process": {"name": self.process},
             "train": {"budget_images": 60, "batch_size": 8, "learning_rate": 2e-3, "warmup_images": 16,
                       "ema_halflife_images": 40, "precision": "float32", "compile": "no", **train},
-            "sample": {"sampler": "dpm-solver++", "steps": 4, "images_per_class": 3, "batch_size": 4}})
+            "sample": {"sampler": sampler, "steps": 4, "images_per_class": 3, "batch_size": 4}})
 
     def build(self, counts: tuple[int, ...] = COUNTS, augment_dim: int | None = None) -> Built:
         """The method for these class counts, with a network whose output is not zero.
