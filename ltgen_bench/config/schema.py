@@ -15,6 +15,8 @@ from ltgen_bench.core.validation import INVERSE, validate
 PROFILE = r"^(exp|step|pareto:[0-9]{1,6}([.][0-9]{1,9})?)$"
 DIGEST_SCHEMA = 1  # grows only when the meaning of an existing value changes; a new setting with a default needs none
 
+SHARED_SETTINGS = ("k", "edge")  # settings of EvaluateConfig that every metric with a setting of that name takes
+
 Compile = Literal["auto", "yes", "no", "graphs"]  # `graphs`: CUDA graphs too
 
 
@@ -145,8 +147,10 @@ class EvaluateConfig(Part):
     images: Annotated[int, Field(gt=0)] | Literal["train"] | None = Field(
         default=None, description="generated images that count, in equal shares of the classes (at random where labels were); "
         "'train': as many of each class as the training set has; all when absent")
-    k: int = Field(default=5, gt=0, description="nearest neighbours of precision, recall, density and coverage")
-    edge: Literal["<=", "<"] = Field(default="<=", description="whether the edge belongs to a nearest-neighbour ball")
+    k: int = Field(default=5, gt=0, description="nearest neighbours, of every metric with a setting of that name")
+    edge: Literal["<=", "<"] = Field(default="<=", description="whether the edge belongs to a nearest-neighbour ball; likewise")
+    settings: dict[str, dict[str, Any]] | None = Field(
+        default=None, description="settings of a metric by its name, as in [evaluate.settings.kid] subsets = 50")
     reference_per_class: int | None = Field(default=None, gt=0, description="real images of each class; all when absent")
     classifier_steps: int | None = Field(default=None, gt=0, description="of the extractor; its own when absent")
     downstream: bool = Field(default=True, description="train classifiers on the images")

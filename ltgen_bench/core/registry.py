@@ -4,6 +4,8 @@ import hashlib
 import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from ltgen_bench.core.errors import UserError, unknown_name
@@ -77,15 +79,22 @@ class Later(Generic[T]):
 
 
 class Registry(Generic[T]):
-    """Named entries of one kind, in the order they were added.
+    """Named entries of one kind: those of this package in the order they were added, then those of installed packages.
 
     An entry is the thing itself or where it lies, as `"package.module:name"` (the form of Python's entry points).
     The second form lets a bad name be refused, and the names be listed, before torch is imported.
+
+    `kind` and `plural` are what messages and `ltgen-bench list` call them. `group` is the group of entry points under which
+    installed packages bring entries; they are searched for when an entry is first asked for. `checked(entry, name, where)`
+    gives the entry of such a package for use, or raises a `UserError` that begins with `where`.
     """
 
-    def __init__(self, kind: str, plural: str) -> None:
+    def __init__(self, kind: str, plural: str, group: str = "", checked: Callable[[Any, str, str], T] | None = None) -> None:
         self.kind = kind
         self.plural = plural
+        self.group = group
+        self._checked = checked
+        self._searched = not group
         self._entries: dict[str, T | Later[T]] = {}
         self._others: dict[str, list[Later[T]]] = {}
         self._refused: dict[str, Later[T]] = {}
@@ -99,6 +108,24 @@ class Registry(Generic[T]):
         if name in self._entries:
             raise ValueError(f"the {self.kind} '{name}' is registered twice: {self._entries[name]!r} and {entry!r}")
         self._entries[name] = Later(entry, lambda: imported(entry)) if isinstance(entry, str) else entry
+
+    def _all(self) -> dict[str, T | Later[T]]:
+        """The entries by name, after the entry points of installed packages were searched, which is done once."""
+        if not self._searched:
+            self._searched = True
+            for point in entry_points(group=self.group):
+                self.add_installed(point.name, Later(_origin(point), partial(self.load_installed, point)))
+        return self._entries
+
+    def load_installed(self, point: EntryPoint) -> T:
+        """The entry that an installed package names; of what cannot be imported or used a `UserError` with the package."""
+        where = f"{self.kind} '{point.name}' of {_origin(point)}"
+        try:
+            entry = point.load()
+        except (Exception, SystemExit) as error:
+            raise UserError(f"{where} cannot be imported: {type(error).__name__}: {error}; mend that package or uninstall "
+                            "it.") from error
+        return entry if self._checked is None else self._checked(entry, point.name, where)
 
     def add_installed(self, name: str, entry: Later[T]) -> None:
         """Register what an installed package brings.
@@ -117,7 +144,7 @@ class Registry(Generic[T]):
 
     def remove(self, name: str) -> None:
         """Take an entry out again, for a program that adds its own for a while."""
-        del self._entries[self._known(name)]
+        del self._all()[self._known(name)]
 
     def check(self, name: str) -> str:
         """Return `name` itself when it is registered, once; else a `UserError` with the near match and the full list."""
@@ -128,10 +155,11 @@ class Registry(Generic[T]):
         return name
 
     def _known(self, name: str) -> str:
+        entries = self._all()
         if name in self._refused:
             check_name(f"{self.kind} of {self._refused[name]!r}", name)
-        if name not in self._entries:
-            raise unknown_name(self.kind, name, self._entries, self.plural)
+        if name not in entries:
+            raise unknown_name(self.kind, name, entries, self.plural)
         return name
 
     def __getitem__(self, name: str) -> T:
@@ -149,13 +177,18 @@ class Registry(Generic[T]):
         return tuple(found[attribute] for attribute in names)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries
+        return name in self._all()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return iter(self._all())
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._all())
+
+
+def _origin(point: EntryPoint) -> str:
+    """`package.module:name (distribution 1.0)`."""
+    return point.value if point.dist is None else f"{point.value} ({point.dist.name} {point.dist.version})"
 
 
 def imported(place: str) -> Any:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ltgen_bench.evaluation.metrics.metric import Compute, Metric, Result, ScopeKind, Settings, Side
+from ltgen_bench.evaluation.metrics.metric import SEED, Compute, Metric, Result, ScopeKind, Settings, Side
 from ltgen_bench.evaluation.subsets import stratified_halves, stratified_take
 
 WIDE = 512  # features; wider ones have fewer splits and at most FLOOR_IMAGES images a side, to bound the cost
@@ -64,7 +64,7 @@ def floor_half(score: Score, metric: Metric, generated: Side, real: Side, settin
     found: list[Mapping[str, Result]] = []
     count = 0
     for split in range(1 if wide else FLOOR_SPLITS):
-        rng = np.random.default_rng([settings.seed, split])
+        rng = np.random.default_rng([SEED, split])
         halves = [real.take(half) for half in stratified_halves(real.labels, rng)]
         count = min(len(halves[0]), len(generated), FLOOR_IMAGES if wide else len(halves[0]))
         if count < metric.images_needed(settings):
@@ -74,7 +74,7 @@ def floor_half(score: Score, metric: Metric, generated: Side, real: Side, settin
     values = {name: float(np.mean([results[name].value for results in found])) for name in found[0]}
     if not _other_n(metric, found[0], results):
         return Baseline(values, count)
-    rng = np.random.default_rng(settings.seed)
+    rng = np.random.default_rng(SEED)
     return Baseline(values, count, _values(score(*(side.take(stratified_take(side.labels, count, rng))
                                                    for side in (generated, real)))))
 
@@ -90,10 +90,10 @@ def floor_test(score: Score, metric: Metric, generated: Side, real: Side, held_o
     if "test" not in metric.floors or len(held_out) < metric.images_needed(settings):
         return NO_BASELINE
     count = min(len(held_out), len(generated))
-    found = score(held_out.take(stratified_take(held_out.labels, count, np.random.default_rng(settings.seed))), real)
+    found = score(held_out.take(stratified_take(held_out.labels, count, np.random.default_rng(SEED))), real)
     if not _other_n(metric, found, results):
         return Baseline(_values(found), count)
-    chosen = stratified_take(generated.labels, count, np.random.default_rng(settings.seed))
+    chosen = stratified_take(generated.labels, count, np.random.default_rng(SEED))
     return Baseline(_values(found), count, _values(score(generated.take(chosen), real)))
 
 
@@ -118,7 +118,7 @@ def spread(compute: Compute, metric: Metric, generated: Side, real: Side, settin
     """
     wide = real.features.shape[1] > WIDE
     found: dict[str, list[float]] = {}
-    rng = np.random.default_rng([settings.seed, len(generated)])
+    rng = np.random.default_rng([SEED, len(generated)])
     if wide and len(real) > FLOOR_IMAGES:
         real = real.take(stratified_take(real.labels, FLOOR_IMAGES, rng))
     count = 0

@@ -1,7 +1,6 @@
 """The door of the evaluation room: samples and a data set in, scores out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -21,12 +20,12 @@ from ltgen_bench.evaluation.features.extractor_batch import sized
 from ltgen_bench.evaluation.features.feature_cache import made_features
 from ltgen_bench.evaluation.image_sides import Sets, asks_for_training_images, featured, looked_at, possible_on, real_sides
 from ltgen_bench.evaluation.label_check import label_contradiction
-from ltgen_bench.evaluation.measure import Scope, measure, scopes_of
-from ltgen_bench.evaluation.metrics import DEFAULT, METRICS, Metric, Settings
+from ltgen_bench.evaluation.measure import Configured, Scope, measure, scopes_of
+from ltgen_bench.evaluation.metrics import METRICS, Metric, default_metrics
 from ltgen_bench.evaluation.metrics.accuracy import confusion
-from ltgen_bench.evaluation.metrics.kid import subset_size
+from ltgen_bench.evaluation.metrics.metric import SEED
 from ltgen_bench.evaluation.presets import departures
-from ltgen_bench.evaluation.protocol import SEED, Protocol, label_fields
+from ltgen_bench.evaluation.protocol import Protocol, label_fields
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.evaluation.subsets import at_most, canonical, shares
 from ltgen_bench.runtime.distributed import Ranks
@@ -67,7 +66,8 @@ def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig
     weights: dict[str, str] = {}
     confusions: dict[str, list[list[float]]] = {}
     contradictions: dict[bool, str] = {}  # a classifier of the classes is the better judge
-    measured = [metric for metric in metrics if "training" not in metric.needs]
+    measured = [Configured(metric, metric.settings_of(config).fitted(len(generated), len(sets.real)))
+                for metric in metrics if not metric.is_downstream]
     for name in config.extractors if measured else ():
         extractor = _built(name, dataset, config, device, folder, extractor_weights, progress)
         weights[name] = extractor.sha256
@@ -75,12 +75,10 @@ def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig
         if seen is not None:
             confusions[name] = seen
         contradictions[extractor.class_logits] = contradiction
-        size = subset_size(len(generated), len(sets.real))
-        settings = replace(Settings.of(config), kid_subset_size=size)
-        of_metric = {metric.name: extractor_protocol(metric, extractor, config, settings, common)
-                     for metric in measured}
+        of_metric = {metric.name: extractor_protocol(Configured(metric, settings), extractor, config, common)
+                     for metric, settings in measured}
         rows += _stamped(told.noted(found, scopes), extractor.name, of_metric, protocols)
-    trained = [metric for metric in metrics if "training" in metric.needs]
+    trained = [metric for metric in metrics if metric.is_downstream]
     if config.downstream and trained:
         recipe = downstream_recipe(dataset.image_shape, dataset.flip, len(dataset.train), config.downstream_steps)
         found = _downstream(told, judged, recipe, scopes, device, folder, work, progress)
@@ -100,7 +98,7 @@ def share_features(samples: ImageSet, dataset: LongTailDataset, config: Evaluate
     Every rank calls this with a device of its own; the first then finds all of them.
     """
     config, judged, sets, _, folder = _asked(samples, dataset, config, cache, sampling)
-    metrics = [METRICS[name] for name in wanted_metrics(config) if "training" not in METRICS[name].needs]
+    metrics = [METRICS[name] for name in wanted_metrics(config) if not METRICS[name].is_downstream]
     for name in config.extractors if metrics else ():
         with ranks.main_first():  # it may be trained or fetched
             extractor = _built(name, dataset, config, device, folder, extractor_weights, progress)
@@ -147,7 +145,7 @@ def _built(name: str, dataset: LongTailDataset, config: EvaluateConfig, device: 
 
 def wanted_metrics(config: EvaluateConfig) -> list[str]:
     """The metrics that `config` names; without names all but those that are measured on request alone."""
-    return list(DEFAULT if config.metrics is None else dict.fromkeys(config.metrics))
+    return list(default_metrics() if config.metrics is None else dict.fromkeys(config.metrics))
 
 
 def fitted(config: EvaluateConfig, dataset: LongTailDataset) -> EvaluateConfig:
@@ -240,7 +238,7 @@ def _check_extractors(config: EvaluateConfig, weights: Mapping[str, Path]) -> No
                         "option out.")
 
 
-def _extractor_rows(extractor: Extractor, metrics: list[Metric], sets: Sets, dataset: LongTailDataset,
+def _extractor_rows(extractor: Extractor, metrics: list[Configured], sets: Sets, dataset: LongTailDataset,
                     config: EvaluateConfig, device: str, scopes: list[Scope], folder: Path,
                     progress: Progress) -> tuple[list[Row], list[list[float]] | None, str]:
     """Rows of one extractor: features of all sets, then every metric that its features and logits allow.
@@ -248,15 +246,16 @@ def _extractor_rows(extractor: Extractor, metrics: list[Metric], sets: Sets, dat
     And the confusion of the classes, where the extractor classifies them and label accuracy is asked for; and what the labels
     contradict.
     """
-    possible = possible_on(extractor, metrics)
-    sides = featured(extractor, sets, dataset, config, asks_for_training_images(possible), device, folder, progress)
+    allowed = possible_on(extractor, [metric for metric, _ in metrics])
+    possible = [one for one in metrics if one.metric in allowed]
+    sides = featured(extractor, sets, dataset, config, asks_for_training_images(allowed), device, folder, progress)
     seen = None
-    if any("class logits" in metric.needs for metric in possible) and sides.generated.logits is not None:
+    if any("class logits" in metric.needs for metric in allowed) and sides.generated.logits is not None:
         shares = confusion(sides.generated.logits, sides.generated.labels)
         seen = [[round(share, 6) for share in row] for row in np.nan_to_num(shares, nan=-1.0).tolist()]
     contradiction = label_contradiction(sides.generated, sides.real, sides.held_out, dataset.class_names, extractor.class_logits)
     with progress.stage("metrics", len(scopes), "scopes") as stage:
-        return measure(possible, sides, scopes, Settings.of(config, device), stage), seen, contradiction
+        return measure(possible, sides, scopes, stage), seen, contradiction
 
 
 def _downstream(told: Found, dataset: LongTailDataset, recipe: ClassifierRecipe, scopes: list[Scope], device: str,
@@ -269,9 +268,10 @@ def _downstream(told: Found, dataset: LongTailDataset, recipe: ClassifierRecipe,
                      num_classes=dataset.num_classes, device=device, folders=folders, progress=progress)
 
 
-def extractor_protocol(metric: Metric, extractor: Extractor, config: EvaluateConfig, settings: Settings,
+def extractor_protocol(configured: Configured, extractor: Extractor, config: EvaluateConfig,
                        common: Mapping[str, Any]) -> Protocol:
-    """The measurement of `metric` on what `extractor` sees; `common` holds what all measurements share."""
+    """The measurement of a metric on the features of `extractor`; `common` holds the fields that all measurements share."""
+    metric, settings = configured
     on_logits = "features" not in metric.needs
     return Protocol(extractor=extractor.name, resize=extractor.resize,
                     weights=extractor.logits_id if on_logits else extractor.weights_id,

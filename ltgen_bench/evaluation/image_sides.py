@@ -15,7 +15,7 @@ from ltgen_bench.evaluation.features.extractor_batch import sized
 from ltgen_bench.evaluation.features.feature_cache import cached_features
 from ltgen_bench.evaluation.measure import Sides
 from ltgen_bench.evaluation.metrics import Metric, Side
-from ltgen_bench.evaluation.protocol import SEED
+from ltgen_bench.evaluation.metrics.metric import SEED
 from ltgen_bench.evaluation.subsets import at_most, canonical, of_each_class, positions
 
 
@@ -84,5 +84,5 @@ def featured(extractor: Extractor, images_of: Sets, dataset: LongTailDataset, co
                 continue
             looking = sized(extractor, config.batch_size, images.images, folder, device, progress)
             found = cached_features(images.images, looking, folder, progress, stage)
-            sides[name] = Side(found.features, images.labels, found.logits)
+            sides[name] = Side(found.features, images.labels, found.logits, device)
     return Sides(**sides) if known is None else Sides(**sides, train=sides["real"].take(known))

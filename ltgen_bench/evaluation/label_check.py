@@ -13,8 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from ltgen_bench.evaluation.metrics.accuracy import confusion
-from ltgen_bench.evaluation.metrics.metric import Side
-from ltgen_bench.evaluation.protocol import SEED
+from ltgen_bench.evaluation.metrics.metric import SEED, Side
 from ltgen_bench.evaluation.subsets import stratified_halves, stratified_take
 
 BEGIN = "Overall scores do not see the label"

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.evaluation.baseline_scores import WIDE, Baseline, beside, note
 from ltgen_bench.evaluation.metrics.blas import blas_threads
 from ltgen_bench.evaluation.metrics.enough import few_words
-from ltgen_bench.evaluation.metrics.metric import Compute, Metric, Result, ScopeKind, Settings, Side, Unseen
+from ltgen_bench.evaluation.metrics.metric import Metric, Result, ScopeKind, Settings, Side
 
 NO_CLASSES = "no classes in this group"
 NO_LOGITS = "not available: this weights file has no logits"
@@ -64,8 +64,14 @@ def scopes_of(dataset: LongTailDataset) -> list[Scope]:
     return [Scope("all", "all", tuple(range(dataset.num_classes))), *groups, *classes]
 
 
-def measure(metrics: Sequence[Metric], sides: Sides, scopes: Sequence[Scope], settings: Settings,
-            stage: Stage) -> list[dict[str, Any]]:
+class Configured(NamedTuple):
+    """A metric with its settings."""
+
+    metric: Metric
+    settings: Settings
+
+
+def measure(metrics: Sequence[Configured], sides: Sides, scopes: Sequence[Scope], stage: Stage) -> list[dict[str, Any]]:
     """Rows of `metrics` by `scopes`, in the order of `metrics`; `stage` advances by scopes. Protocols come later.
 
     Large scopes take all of torch's threads one after another. Classes are small matrices, which gain nothing from a second
@@ -74,12 +80,13 @@ def measure(metrics: Sequence[Metric], sides: Sides, scopes: Sequence[Scope], se
     import torch  # not above: this module is imported without it
 
     threads = torch.get_num_threads()
-    rows: dict[str, list[dict[str, Any]]] = {metric.name: [] for metric in metrics}
+    rows: dict[str, list[dict[str, Any]]] = {metric.name: [] for metric, _ in metrics}
 
     def measured(scope: Scope) -> list[dict[str, Any]]:
-        wanted = [metric for metric in metrics if scope.kind in metric.scopes]
+        wanted = [one for one in metrics if scope.kind in one.metric.scopes]
         inside = sides.within(scope)
-        return [{**row, **scope.row} for _, family in _families(wanted) for row in _family_rows(family, inside, scope, settings)]
+        return [{**row, **scope.row} for settings, family in _families(wanted)
+                for row in _family_rows(family, inside, scope, settings)]
 
     def note(scope: Scope, found: list[dict[str, Any]]) -> None:
         for row in found:
@@ -100,17 +107,17 @@ def measure(metrics: Sequence[Metric], sides: Sides, scopes: Sequence[Scope], se
     finally:
         pool.shutdown(cancel_futures=True)  # on Ctrl-C the classes that wait are not begun
         torch.set_num_threads(threads)
-    return [row for metric in metrics for row in rows[metric.name]]
+    return [row for metric, _ in metrics for row in rows[metric.name]]
 
 
-def _families(metrics: Sequence[Metric]) -> Iterator[tuple[Compute | Unseen, list[Metric]]]:
-    """Metrics that one call computes, together."""
-    families: dict[Compute | Unseen, list[Metric]] = {}
-    for metric in metrics:
+def _families(metrics: Sequence[Configured]) -> Iterator[tuple[Settings, list[Metric]]]:
+    """(settings, metrics that one call computes at these)."""
+    families: dict[Any, tuple[Settings, list[Metric]]] = {}
+    for metric, settings in metrics:
         function = metric.compute or metric.unseen
         if function is not None:
-            families.setdefault(function, []).append(metric)
-    yield from families.items()
+            families.setdefault((function, settings.model_dump_json()), (settings, []))[1].append(metric)
+    yield from families.values()
 
 
 def _family_rows(family: list[Metric], sides: Sides, scope: Scope, settings: Settings) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from ltgen_bench.config.schema import EvaluateConfig, SampleConfig
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.evaluation.extractors import EXTRACTORS
-from ltgen_bench.evaluation.metrics import DEFAULT, METRICS, Settings
+from ltgen_bench.evaluation.metrics import METRICS, default_metrics
 from ltgen_bench.evaluation.protocol import AS_TRAINED, BALANCED, REFERENCES, UNIFORM
 
 RULE_FIELDS = ("extractors", "metrics", "reference", "images", "k", "edge")  # what the rules decide
@@ -111,7 +111,8 @@ class Preset:
             for extractor in rule.extractors:
                 for name in rule.metrics or ():
                     key = f"{name}:{extractor}"
-                    fields = METRICS[name].protocol_fields(rule, Settings.of(rule)) | common | {"extractor": extractor}
+                    fields = METRICS[name].protocol_fields(rule, METRICS[name].settings_of(rule))
+                    fields = fields.pop("settings") | fields | common | {"extractor": extractor}
                     found[f"{key}@{rule.reference}" if key in found else key] = {
                         field: value for field, value in fields.items() if value is not None}
         return found
@@ -157,7 +158,7 @@ def for_each_k(rules: Sequence[EvaluateConfig], numbers: Sequence[int]) -> list[
     if not numbers:
         return list(rules)
     found = [rule.model_copy(update={"k": numbers[0]}) for rule in rules]
-    of_k = [(rule, tuple(name for name in rule.metrics or DEFAULT if uses_k([name]))) for rule in rules]
+    of_k = [(rule, tuple(name for name in rule.metrics or default_metrics() if uses_k([name]))) for rule in rules]
     if not any(names for _, names in of_k):
         raise UserError("--k: none of the metrics asked for looks at nearest neighbours; leave it out.")
     return found + [rule.model_copy(update={"k": k, "metrics": names, "downstream": False})
@@ -166,7 +167,7 @@ def for_each_k(rules: Sequence[EvaluateConfig], numbers: Sequence[int]) -> list[
 
 def uses_k(metrics: Iterable[str]) -> bool:
     """Whether one of `metrics` looks at nearest neighbours."""
-    return any("k" in METRICS[name].settings for name in metrics if name in METRICS)
+    return any("k" in METRICS[name].settings.model_fields for name in metrics if name in METRICS)
 
 
 def _omega_words(omega: Omega) -> str:

@@ -1,8 +1,8 @@
-"""The measurement behind a number: what must be equal before two numbers may stand in one column.
+"""Protocols: how one metric was measured. Two numbers compare only if their protocols are equal.
 
-The protocol says how is measured, never what is judged: method, sampler, steps, omega, budget and seeds belong to the
-entry. A field that does not touch a metric is absent from its protocol, so another k gives new ids to the k-NN metrics
-and to nothing else.
+The protocol says how was measured, never what is judged: method, sampler, steps, omega, budget and seeds belong to the
+entry. A field that plays no part in a metric is absent from its protocol, so another k gives new ids to the metrics of
+nearest neighbours and to no others.
 """
 
 import hashlib
@@ -10,9 +10,10 @@ import json
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
-SEED = 2020  # of every draw inside a metric; torch-fidelity's default
+from ltgen_bench.evaluation.metrics import METRICS
+
 BALANCED = "exactly balanced"
 EQUAL_SHARES = "equal shares"  # as near to balanced as the number of images allows
 UNIFORM = "i.i.d. uniform"
@@ -42,16 +43,21 @@ class Protocol(BaseModel):
     extractor: str | None = None
     weights: str | None = None  # the extractor's, by content; of one that was trained also from what
     resize: str | None = None
-    seed: int | None = None  # of the draws inside the metric
-    counts: str | None = None  # how many real and generated images meet
-    k: int | None = None
-    edge: Literal["<=", "<"] | None = None  # whether the edge belongs to a k-NN ball
-    kid_subsets: int | None = None
-    kid_subset_size: int | None = None
-    kid_degree: int | None = None
-    is_splits: int | None = None
+    counts: str | None = None  # how many real and generated images are compared
+    settings: dict[str, Any] = {}  # the metric's own, by their names in protocols; `describe` has them among the other fields
     training: str | None = None  # of downstream_*: the recipe of the classifier
     steps: int | None = None  # of downstream_*: optimiser steps, equal for all training sets
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gathered(cls, fields: Any) -> Any:
+        """Read a description, which has the metric's settings among the other fields."""
+        if not isinstance(fields, dict) or "settings" in fields:
+            return fields
+        name = str(fields.get("metric"))  # perhaps of a package that is not installed here
+        own = METRICS[name].settings.described() if name in METRICS else fields.keys() - cls.model_fields
+        return {**{key: value for key, value in fields.items() if key not in own},
+                "settings": {key: value for key, value in fields.items() if key in own}}
 
     @property
     def id(self) -> str:
@@ -61,7 +67,7 @@ class Protocol(BaseModel):
 
     def describe(self) -> dict[str, Any]:
         """The fields that play a part, as plain JSON values."""
-        return self.model_dump(mode="json", exclude_none=True)
+        return {**self.model_dump(mode="json", exclude_none=True, exclude={"settings"}), **self.settings}
 
     @property
     def words(self) -> str:
@@ -75,9 +81,7 @@ class Protocol(BaseModel):
             parts.append(f"on {self.extractor} features (weights {self.weights}, {self.resize})")
         if self.training:
             parts.append(f"by a classifier trained for {self.steps} steps ({self.training})")
-        details = {"k": self.k, "edge": self.edge, "counts": self.counts, "subsets": self.kid_subsets,
-                   "subset size": self.kid_subset_size, "kernel degree": self.kid_degree, "splits": self.is_splits,
-                   "seed": self.seed, "groups by": " and ".join(self.groups) if self.groups else None}
+        details = {**self.settings, "counts": self.counts, "groups by": " and ".join(self.groups) if self.groups else None}
         parts += [f"{name} {value}" for name, value in details.items() if value is not None]
         parts += [SELECTIONS[self.selection], f"data {self.data}"]
         return ", ".join(parts) + "."

@@ -111,7 +111,7 @@ def make_search(config: RunConfig, over: Mapping[str, Sequence[Any]], dataset: L
     dataset.half("selection")  # refuses classes that are too small
     extractor = extractor or rule.extractors[0]
     selecting = {"half": "selection", "metrics": (metric,), "extractors": (extractor,),
-                 "downstream": "training" in METRICS[metric].needs}
+                 "downstream": METRICS[metric].is_downstream}
     reporting = {"half": "report", "selection": "selected-on-half"}
     # numbers of images take the place of a budget in other units, as they do in a recipe
     budget = None if "train.budget_images" in over else config.budget
@@ -135,7 +135,7 @@ def _check_metric(name: str) -> None:
     metric = METRICS[name]
     if "all" not in metric.scopes:
         raise UserError(f"--metric {name}: it has no value over all classes to choose by.")
-    if not {"reference", "training"} & set(metric.needs):
+    if not {"reference", "downstream classifier"} & set(metric.needs):
         raise UserError(f"--metric {name}: it looks at no real image, so the report half would repeat the number that it was "
                         "chosen by; choose by fid, kid or another metric with a reference.")
     if metric.direction == "nearest" and metric.target is None:

@@ -115,7 +115,7 @@ def evaluation_parts(config: EvaluateConfig, dataset: LongTailDataset, images: i
         if not kind.flops:
             found.append(Part(_training(recipe, each), f"{recipe.steps:,} steps of the {kind.title}",
                               "--set evaluate.classifier_steps=N"))
-    if config.downstream and any("training" in METRICS[name].needs for name in wanted_metrics(config)):
+    if config.downstream and any(METRICS[name].is_downstream for name in wanted_metrics(config)):
         recipe = downstream_recipe(shape, dataset.flip, len(dataset.train), config.downstream_steps)
         found.append(Part(3 * _training(recipe, _classifier_flops(recipe, dataset)),
                           f"{3 * recipe.steps:,} steps of downstream classifiers", "--set evaluate.downstream_steps=N"))

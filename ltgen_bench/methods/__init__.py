@@ -4,21 +4,29 @@ import hashlib
 import importlib.util
 import inspect
 import sys
-from functools import partial
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ltgen_bench.config.schema import MethodConfig
 from ltgen_bench.core.errors import UserError, unknown_name
-from ltgen_bench.core.registry import Later, Registry, check_name
+from ltgen_bench.core.registry import Registry, check_name
 from ltgen_bench.core.validation import validate
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a bad name is refused before
     from ltgen_bench.methods.base import Method
 
 USER_MODULE = "ltgen_bench_user_"  # how the names of modules begin that come from --method-file
-METHODS: "Registry[type[Method]]" = Registry("method", "methods")
+
+
+def _checked(kind: Any, name: str, where: str) -> "type[Method]":
+    """The method of an installed package. As with a user's file, the content of its module is part of what was trained."""
+    _check_whole(kind, where)
+    if not kind.__module__.startswith("ltgen_bench."):  # which would be another training of one of ours
+        kind.code_digest = content_digest(Path(inspect.getfile(kind)))
+    return kind
+
+
+METHODS: "Registry[type[Method]]" = Registry("method", "methods", "ltgen_bench.methods", _checked)
 METHODS.add("ddpm", "ltgen_bench.methods.ddpm:DDPM")
 METHODS.add("cfg", "ltgen_bench.methods.cfg:CFG")
 METHODS.add("cbdm", "ltgen_bench.methods.cbdm:CBDM")
@@ -32,31 +40,6 @@ METHODS.add("resample", "ltgen_bench.methods.resample:Resample")
 METHODS.add("reweight", "ltgen_bench.methods.reweight:Reweight")
 METHODS.add("diffrop-style", "ltgen_bench.methods.diffrop_style:DiffROPStyle")
 METHODS.add("igd-ml-style", "ltgen_bench.methods.igd_ml_style:IGDMLStyle")
-
-
-def _of_package(point: EntryPoint) -> "type[Method]":
-    """The method that an installed package names; one that cannot be imported or is not whole is a `UserError`.
-
-    As with a user's file, the content of its module is part of what was trained.
-    """
-    where = f"method '{point.name}' of {_place(point)}"
-    try:
-        kind = point.load()
-    except (Exception, SystemExit) as error:
-        raise UserError(f"{where} cannot be imported: {type(error).__name__}: {error}; mend that package or uninstall "
-                        "it.") from error
-    _check_whole(kind, where)
-    if not kind.__module__.startswith("ltgen_bench."):  # which would be another training of one of ours
-        kind.code_digest = content_digest(Path(inspect.getfile(kind)))
-    return kind
-
-
-def _place(point: EntryPoint) -> str:
-    return point.value if point.dist is None else f"{point.value} ({point.dist.name} {point.dist.version})"
-
-
-for _point in entry_points(group="ltgen_bench.methods"):
-    METHODS.add_installed(_point.name, Later(_place(_point), partial(_of_package, _point)))
 
 
 def method_settings(config: MethodConfig, *, where: str = "the configuration") -> Any:

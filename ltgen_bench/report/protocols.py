@@ -10,7 +10,6 @@ from ltgen_bench.evaluation.protocol import REFERENCES, SELECTIONS
 Fields = Mapping[str, Any]
 
 NOT_STATED = "not stated"
-EDGES = {"<=": "inside it (<=)", "<": "outside it (<)"}
 
 
 def _metric(name: str) -> str:
@@ -41,14 +40,8 @@ FIELDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "extractor": ("features", str),
     "weights": ("weights of the extractor", str),
     "resize": ("resize rule", str),
-    "k": ("k", str),
-    "edge": ("edge of a nearest-neighbour ball", _looked_up(EDGES)),
-    "counts": ("images that meet", str),
-    "kid_subsets": ("KID subsets", str),
-    "kid_subset_size": ("images of a KID subset", _counted()),
-    "kid_degree": ("degree of the KID kernel", str),
-    "is_splits": ("IS splits", str),
-    "seed": ("seed inside the metric", str),
+    "settings": ("settings of the metric", str),  # in their place, each with the title that the metric gives it
+    "counts": ("images that are compared", str),
     "training": ("classifier", str),
     "steps": ("steps of the classifier", _counted()),
     "groups": ("groups of classes", lambda rules: "by " + listed([str(rule) for rule in rules])),
@@ -59,10 +52,24 @@ LEFT_OUT = {"reference_half": "all of it", "reference_per_class": "all"}
 WHOLE = ("metric", "data")  # a preset states no data, so that it is no whole protocol
 
 
-def told(fields: Fields) -> dict[str, str]:
-    """Name of each field that is stated -> its value in words, in the order of FIELDS; unknown fields come last."""
-    known = {title: words(fields[name]) for name, (title, words) in FIELDS.items() if fields.get(name) is not None}
-    return known | {name: str(value) for name, value in fields.items() if name not in FIELDS and value is not None}
+def told(fields: Fields, *others: Fields) -> dict[str, str]:
+    """Title of each field that is stated -> its value in words, in the order of FIELDS; unknown fields come last.
+
+    The settings of a metric have the titles that the metric gives them, be it that of `fields` or of one of `others`.
+    """
+    known = _known(fields, *others)
+    found = {title: words(fields[name]) for name, (title, words) in known.items() if fields.get(name) is not None}
+    return found | {name: str(value) for name, value in fields.items() if name not in known and value is not None}
+
+
+def _known(*sides: Fields) -> dict[str, tuple[str, Callable[[Any], str]]]:
+    """FIELDS with the settings of the metrics of `sides` where `settings` stands."""
+    names = [str(fields.get("metric")) for fields in sides]
+    settings = {key: words for name in names if name in METRICS for key, words in METRICS[name].settings.described().items()}
+    found: dict[str, tuple[str, Callable[[Any], str]]] = {}
+    for key, words in FIELDS.items():
+        found |= settings if key == "settings" else {key: words}
+    return found
 
 
 def differences(sides: Sequence[Fields]) -> list[str]:
@@ -70,8 +77,8 @@ def differences(sides: Sequence[Fields]) -> list[str]:
 
     A field that one side leaves out is `not stated` there.
     """
-    words = [told(fields) for fields in sides]
-    titles = {title: None for title, _ in FIELDS.values()} | dict.fromkeys(title for own in words for title in own)
+    words = [told(fields, *sides) for fields in sides]
+    titles = dict.fromkeys(title for title, _ in _known(*sides).values()) | dict.fromkeys(title for own in words for title in own)
     found = []
     for title in titles:
         values = [own.get(title, _left_out(title, fields)) for own, fields in zip(words, sides, strict=True)]

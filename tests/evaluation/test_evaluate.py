@@ -13,7 +13,7 @@ from ltgen_bench.data.images import ImageSet
 from ltgen_bench.evaluation import downstream
 from ltgen_bench.evaluation.evaluator import evaluate
 from ltgen_bench.evaluation.extractors import EXTRACTORS
-from ltgen_bench.evaluation.metrics import DEFAULT
+from ltgen_bench.evaluation.metrics import default_metrics
 from ltgen_bench.evaluation.scores import COLUMNS, Scores
 
 pytestmark = pytest.mark.usefixtures("quick_recipes")
@@ -37,7 +37,7 @@ def scores(samples, tiny_dataset, shared_cache, use_quick_recipes):
 
 def test_every_metric_has_its_rows_and_every_row_its_protocol(scores):
     assert tuple(scores.table.columns) == COLUMNS
-    assert list(scores.table["metric"].unique()) == list(DEFAULT)
+    assert list(scores.table["metric"].unique()) == list(default_metrics())
     assert set(scores.table["protocol"]) == set(scores.protocols)
     for name, rows in scores.table.groupby("metric"):
         (protocol,) = rows["protocol"].unique()

@@ -5,14 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ltgen_bench.config.schema import EvaluateConfig
 from ltgen_bench.core.progress import SILENT
 from ltgen_bench.evaluation import baseline_scores as floors
 from ltgen_bench.evaluation.classifiers.classifier_recipe import ClassifierRecipe, extractor_recipe, fitted_to
 from ltgen_bench.evaluation.classifiers.classifier_training import predict, train_classifier
 from ltgen_bench.evaluation.classifiers.reduced_images import reduced, seen_size
-from ltgen_bench.evaluation.measure import Scope, Sides, measure
-from ltgen_bench.evaluation.metrics import METRICS, Settings, Side
+from ltgen_bench.evaluation.measure import Configured, Scope, Sides, measure
+from ltgen_bench.evaluation.metrics import METRICS, Side
 from ltgen_bench.evaluation.metrics.fid import frechet_distance
+from ltgen_bench.evaluation.metrics.metric import SEED
 
 WIDTH = 6
 
@@ -27,7 +29,9 @@ def side(count, seed, shift=0.0):
 def rows_of(names, generated, real, held_out, train=None):
     sides = Sides(side(generated, 0), side(real, 1), side(held_out, 2), None if train is None else side(train, 3))
     with SILENT.stage("metrics", 1, "scopes") as stage:
-        rows = measure([METRICS[name] for name in names], sides, [Scope("all", "all", (0, 1))], Settings(kid_subsets=5), stage)
+        metrics = [Configured(METRICS[name], METRICS[name].settings_of(EvaluateConfig(settings={"kid": {"subsets": 5}})))
+                   for name in names]
+        rows = measure(metrics, sides, [Scope("all", "all", (0, 1))], stage)
     return {row["metric"]: row for row in rows}, sides
 
 
@@ -40,7 +44,7 @@ class TestFloors:
         assert (row["half_n"], row["test_n"]) == (40, 60)
         assert row["floor_half"] > 2 * row["value"], "of few images"
         assert row["at_half"] == pytest.approx(row["floor_half"], rel=0.5)
-        chosen = floors.stratified_take(sides.generated.labels, 60, np.random.default_rng(Settings().seed))
+        chosen = floors.stratified_take(sides.generated.labels, 60, np.random.default_rng(SEED))
         assert row["at_test"] == frechet_distance(sides.generated.features[chosen], sides.real.features)
         assert rows["precision"]["at_half"] >= 0
 
@@ -79,11 +83,11 @@ class TestMarks:
 
     @pytest.mark.parametrize(("metric", "classes", "width", "settings", "wanted"), [
         ("fid", 10, 2048, {}, 2049), ("fid_excess", 1, 64, {}, 65), ("is", 10, 64, {}, 1000),
-        ("is", 3, 64, {"is_splits": 5}, 150), ("recall", 1, 64, {"k": 3}, 100),
+        ("is", 3, 64, {"splits": 5}, 150), ("recall", 1, 64, {"k": 3}, 100),
         ("recall", 1, 64, {"k": 10}, 200), ("kid", 100, 64, {}, 50), ("prd_f8", 10, 64, {}, 2000),
         ("downstream_accuracy", 10, 64, {}, 100), ("diversity", 10, 64, {}, 200), ("vendi", 1, 64, {}, 100)])
     def test_how_many_are_enough(self, metric, classes, width, settings, wanted):
-        assert METRICS[metric].wanted(classes, width, Settings(**settings)) == wanted
+        assert METRICS[metric].wanted(classes, width, METRICS[metric].settings(**settings)) == wanted
 
 
 class TestClassifiers:

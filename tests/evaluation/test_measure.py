@@ -2,22 +2,26 @@
 
 import math
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
+from ltgen_bench.config.schema import EvaluateConfig
 from ltgen_bench.core.progress import SILENT
 from ltgen_bench.evaluation.describe_metrics import describe_extractors, describe_metrics
 from ltgen_bench.evaluation.extractors import EXTRACTORS
-from ltgen_bench.evaluation.measure import NO_CLASSES, NO_LOGITS, NO_TRAINING, Sides, measure, scopes_of
-from ltgen_bench.evaluation.metrics import METRICS, Settings, Side
+from ltgen_bench.evaluation.measure import NO_CLASSES, NO_LOGITS, NO_TRAINING, Configured, Sides, measure, scopes_of
+from ltgen_bench.evaluation.metrics import METRICS, Side
 from ltgen_bench.evaluation.metrics.balls import neighbour_scores
 from ltgen_bench.evaluation.metrics.fid import frechet_distance
 from ltgen_bench.evaluation.metrics.kid import unbiased_mmd2
+from ltgen_bench.evaluation.metrics.metric import Need
+from ltgen_bench.evaluation.protocol import Protocol
 
 COMPUTED = [name for name in METRICS if METRICS[name].compute is not None]
-WORDS = ("features", "reference", "logits", "class logits", "train", "held out", "training")
+WORDS = get_args(Need)
 
 
 def side(counts, seed, *, shift=0.0, width=12, logits=True):
@@ -30,9 +34,14 @@ def side(counts, seed, *, shift=0.0, width=12, logits=True):
     return Side(features, labels, votes.astype(np.float32) if logits else None)
 
 
-def rows_of(names, sides, dataset, settings=None):
+def rows_of(names, sides, dataset, **settings):
+    """Rows of the metrics `names`; `settings` are those of each metric that has such settings."""
+    stated = {"subsets": 10, **settings}
+    metrics = [Configured(metric, metric.settings(**{key: value for key, value in stated.items()
+                                                     if key in metric.settings.model_fields}))
+               for metric in (METRICS[name] for name in names)]
     with SILENT.stage("metrics", 1, "scopes") as stage:
-        return measure([METRICS[name] for name in names], sides, scopes_of(dataset), settings or Settings(kid_subsets=10), stage)
+        return measure(metrics, sides, scopes_of(dataset), stage)
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -52,9 +61,10 @@ def test_a_metric_states_its_facts(name):
     assert metric.needs
     assert set(metric.scopes) <= {"all", "group", "class"}
     assert metric.scopes
-    assert all(hasattr(Settings(), field) for field in metric.settings)
-    assert (metric.compute is None) == ("training" in metric.needs or metric.unseen is not None)
-    assert (metric.unseen is not None) == ("held out" in metric.needs)
+    assert metric.settings() == metric.settings_of(EvaluateConfig()), "its defaults are those of the configuration"
+    assert not metric.settings.described().keys() & Protocol.model_fields.keys(), "no setting takes the name of another field"
+    assert (metric.compute is None) == (metric.is_downstream or metric.unseen is not None)
+    assert (metric.unseen is not None) == ("held-out images" in metric.needs)
 
 
 @pytest.mark.parametrize(("name", "num_classes"), [
@@ -267,5 +277,5 @@ def test_an_interruption_within_one_class_ends_all(make_dataset, torch_threads):
     metric = replace(METRICS["kid"], compute=stopped, floors=(), scopes=("class",))
     sides = Sides(*(side([8] * 50, seed) for seed in range(3)))
     with pytest.raises(KeyboardInterrupt), SILENT.stage("metrics", 1, "scopes") as stage:
-        measure([metric], sides, scopes_of(make_dataset(tuple(range(52, 2, -1)))), Settings(), stage)
+        measure([Configured(metric, metric.settings())], sides, scopes_of(make_dataset(tuple(range(52, 2, -1)))), stage)
     assert 1 <= len(begun) < 50

@@ -10,7 +10,8 @@ from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.evaluation.evaluator import evaluate, extractor_protocol
 from ltgen_bench.evaluation.extractors import EXTRACTORS
 from ltgen_bench.evaluation.extractors.published_weights import PUBLISHED
-from ltgen_bench.evaluation.metrics import METRICS, Settings
+from ltgen_bench.evaluation.measure import Configured
+from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.evaluation.presets import PRESETS, departures, rules_of, sampling_departures
 from ltgen_bench.evaluation.protocol import Protocol, label_fields
 from ltgen_bench.evaluation.scores import Scores
@@ -56,7 +57,8 @@ def ids(name):
                   "sample_dtype": "uint8", "selection": "recipe"}
         for metric in rule.metrics:
             if rule.extractors == ("inception",):
-                protocol = extractor_protocol(METRICS[metric], Inception(), rule, Settings.of(rule), common)
+                configured = Configured(METRICS[metric], METRICS[metric].settings_of(rule))
+                protocol = extractor_protocol(configured, Inception(), rule, common)
                 found[f"{metric} {rule.reference}"] = protocol.id
     return found
 
@@ -91,7 +93,7 @@ def test_a_preset_says_where_it_comes_from_and_what_it_expects(name):
 @pytest.mark.parametrize("name", list(PRESETS))
 def test_measurements_are_fields_of_a_protocol_with_the_rules_values(name):
     for key, fields in PRESETS[name].measurements().items():
-        assert set(fields) <= set(Protocol.model_fields)
+        assert set(fields) <= {*Protocol.model_fields, *METRICS[fields["metric"]].settings.described()}
         assert key.startswith(f"{fields['metric']}:{fields['extractor']}")
     if name == "ccua-paper":
         assert PRESETS[name].measurements()["fid:inception@test"]["reference"] == "test"

@@ -1,6 +1,5 @@
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 from pydantic import ValidationError
@@ -8,7 +7,8 @@ from pydantic import ValidationError
 from ltgen_bench.config.schema import EvaluateConfig
 from ltgen_bench.evaluation.classifiers.classifier_recipe import downstream_recipe
 from ltgen_bench.evaluation.evaluator import downstream_protocol, extractor_protocol
-from ltgen_bench.evaluation.metrics import METRICS, Settings
+from ltgen_bench.evaluation.measure import Configured
+from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.evaluation.protocol import Protocol, label_fields
 
 COMMON = {"data": "0123456789abcdef", "images_per_class": 100, "labels": "exactly balanced",
@@ -30,9 +30,9 @@ def protocols(counting_extractor, common=None, steps=None, **config):
     found = {}
     for name in METRICS:
         metric = METRICS[name]
-        found[name] = (downstream_protocol(metric, recipe, common or COMMON) if "training" in metric.needs else
-                       extractor_protocol(metric, counting_extractor, settings,
-                                          replace(Settings.of(settings), kid_subset_size=500), common or COMMON))
+        found[name] = (downstream_protocol(metric, recipe, common or COMMON) if metric.is_downstream else
+                       extractor_protocol(Configured(metric, metric.settings_of(settings).fitted(1000, 1000)), counting_extractor,
+                                          settings, common or COMMON))
     return found
 
 
@@ -115,12 +115,11 @@ def test_the_words_name_every_field():
     fields = {
         "metric": "M", "revision": 31, "data": "D", "images_per_class": None, "images": 32, "labels": "L", "groups": ("G1", "G2"),
         "sample_dtype": "T", "selection": "fixed", "reference": "longtail", "reference_half": "report", "reference_per_class": 33,
-        "extractor": "E", "weights": "W", "resize": "Z", "seed": 34, "counts": "C", "k": 35, "edge": "<", "kid_subsets": 36,
-        "kid_subset_size": 37, "kid_degree": 38, "is_splits": 39, "training": "N", "steps": 40}
+        "extractor": "E", "weights": "W", "resize": "Z", "counts": "C", "settings": {"k": 35}, "training": "N", "steps": 40}
     assert set(fields) == set(Protocol.model_fields), "a new field has its place in this test and in the words"
     others = {"metric": "M2", "data": "D2", "labels": "L2", "groups": ("G1",), "sample_dtype": "T2", "selection": "recipe",
               "reference": "test", "reference_half": "selection", "extractor": "E2", "weights": "W2", "resize": "Z2",
-              "counts": "C2", "edge": "<=", "training": "N2", "images_per_class": 41}
+              "counts": "C2", "settings": {"k": 36}, "training": "N2", "images_per_class": 41}
     whole = Protocol.model_validate(fields)
     for name, value in fields.items():
         other = whole.model_copy(update={name: others.get(name, value + 1 if isinstance(value, int) else None)})

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from ltgen_bench.core.errors import UserError
-from ltgen_bench.evaluation.metrics import DEFAULT, METRICS
+from ltgen_bench.evaluation.metrics import METRICS, default_metrics
 from ltgen_bench.experiments.current import still_current
 from ltgen_bench.experiments.pipeline import carry_out, claim, make_plan, run, training_flops
 
@@ -50,7 +50,7 @@ def test_the_record_says_what_was_run_and_what_it_cost(undisturbed):
 def test_every_score_names_a_protocol_of_the_record(undisturbed):
     table = undisturbed.scores.table
     assert set(table["protocol"]) == set(undisturbed.record.protocols)
-    assert set(table["metric"]) == set(undisturbed.record.metrics) == set(DEFAULT)
+    assert set(table["metric"]) == set(undisturbed.record.metrics) == set(default_metrics())
     recalls = table[(table.metric == "recall") & (table.scope == "class")]
     assert recalls["label"].tolist() == list(range(10))
     assert (recalls["n_real"] == recalls["n_generated"]).all(), "recall of a class is measured at equal counts"
@@ -277,7 +277,7 @@ def test_scores_from_before_a_metric_or_its_new_revision_are_not_shown(undisturb
     monkeypatch.setitem(METRICS._entries, "fid", raised)
     assert not still_current(folder, config, {})
     monkeypatch.undo()
-    assert not still_current(folder, config.model_copy(update={"metrics": (*DEFAULT, "cmmd")}), {})
+    assert not still_current(folder, config.model_copy(update={"metrics": (*default_metrics(), "cmmd")}), {})
 
 
 def test_a_picture_that_cannot_be_drawn_takes_no_run_down_also_when_it_is_repeated(tiny_run, tmp_path, told, monkeypatch):

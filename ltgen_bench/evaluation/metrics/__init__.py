@@ -1,24 +1,37 @@
-"""METRICS: every metric by name. A new one is a file of this folder and a line here; the contract tests cover it."""
+"""METRICS: every metric by name. A new one is a file of this folder and a line here, or an entry point of the group
+`ltgen_bench.metrics` in an installed package; the contract tests cover those of this folder."""
 
+from typing import Any
+
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.registry import Registry
-from ltgen_bench.evaluation.metrics.accuracy import DOWNSTREAM_ACCURACY, DOWNSTREAM_RECALL, LABEL_ACCURACY
-from ltgen_bench.evaluation.metrics.cmmd import CMMD
-from ltgen_bench.evaluation.metrics.diversity import DIVERSITY
-from ltgen_bench.evaluation.metrics.fid import FID
-from ltgen_bench.evaluation.metrics.fid_excess import FID_EXCESS
-from ltgen_bench.evaluation.metrics.inception_score import INCEPTION_SCORE
-from ltgen_bench.evaluation.metrics.kid import KID
-from ltgen_bench.evaluation.metrics.memorisation import MEMORISED, NEAR_COPIES
 from ltgen_bench.evaluation.metrics.metric import Metric, Result, Settings, Side
-from ltgen_bench.evaluation.metrics.neighbours import COVERAGE, DENSITY, PRECISION, RECALL
-from ltgen_bench.evaluation.metrics.prd import PRD_F1_8, PRD_F8
-from ltgen_bench.evaluation.metrics.vendi import VENDI
 
-METRICS: Registry[Metric] = Registry("metric", "metrics")
-for _metric in (FID, FID_EXCESS, INCEPTION_SCORE, KID, CMMD, PRECISION, RECALL, DENSITY, COVERAGE, PRD_F8, PRD_F1_8, DIVERSITY,
-                VENDI, MEMORISED, NEAR_COPIES, LABEL_ACCURACY, DOWNSTREAM_ACCURACY, DOWNSTREAM_RECALL):
-    METRICS.add(_metric.name, _metric)
 
-DEFAULT = tuple(name for name in METRICS if not METRICS[name].on_request)  # what is measured where no metric is named
+def _checked(metric: Any, name: str, where: str) -> Metric:
+    """A metric of an installed package; a `UserError` for what is none, or has another name than its entry point."""
+    if not isinstance(metric, Metric):
+        raise UserError(f"{where} is not a ltgen_bench.evaluation.metrics.Metric.")
+    if metric.name != name:
+        raise UserError(f"{where} has the name '{metric.name}'; its entry point must have the same.")
+    return metric
 
-__all__ = ["DEFAULT", "METRICS", "Metric", "Result", "Settings", "Side"]
+
+METRICS: Registry[Metric] = Registry("metric", "metrics", "ltgen_bench.metrics", _checked)
+for _name, _place in (
+        ("fid", "fid:FID"), ("fid_excess", "fid_excess:FID_EXCESS"), ("is", "inception_score:INCEPTION_SCORE"),
+        ("kid", "kid:KID"), ("cmmd", "cmmd:CMMD"), ("precision", "neighbours:PRECISION"), ("recall", "neighbours:RECALL"),
+        ("density", "neighbours:DENSITY"), ("coverage", "neighbours:COVERAGE"), ("prd_f8", "prd:PRD_F8"),
+        ("prd_f1_8", "prd:PRD_F1_8"), ("diversity", "diversity:DIVERSITY"), ("vendi", "vendi:VENDI"),
+        ("memorised", "memorisation:MEMORISED"), ("near_copies", "memorisation:NEAR_COPIES"),
+        ("label_accuracy", "accuracy:LABEL_ACCURACY"), ("downstream_accuracy", "accuracy:DOWNSTREAM_ACCURACY"),
+        ("downstream_recall", "accuracy:DOWNSTREAM_RECALL")):
+    METRICS.add(_name, f"{__name__}.{_place}")
+
+
+def default_metrics() -> tuple[str, ...]:
+    """The metrics that are measured where none is named: all but those on request."""
+    return tuple(name for name in METRICS if not METRICS[name].on_request)
+
+
+__all__ = ["METRICS", "Metric", "Result", "Settings", "Side", "default_metrics"]

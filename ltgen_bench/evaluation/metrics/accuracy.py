@@ -41,9 +41,9 @@ DOWNSTREAM_ACCURACY = Metric(
     name="downstream_accuracy", title="downstream accuracy", direction="higher", bounds=(0.0, 1.0), floors=(),
     summary="accuracy on real test images of a classifier trained on real, generated or both kinds of images",
     source="CAS: Ravuri & Vinyals 2019, arXiv:1905.10887; equal optimiser steps are this benchmark's",
-    needs=("training",), scopes=("all", "group"))
+    needs=("downstream classifier",), scopes=("all", "group"))
 DOWNSTREAM_RECALL = Metric(
     name="downstream_recall", title="downstream recall", direction="higher", bounds=(0.0, 1.0), floors=(),
     summary="share of a class's real test images that the downstream classifier finds",
     source="CAS: Ravuri & Vinyals 2019, arXiv:1905.10887; equal optimiser steps are this benchmark's",
-    needs=("training",), scopes=("class",))
+    needs=("downstream classifier",), scopes=("class",))

@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Size(NamedTuple):
-    """What the number of images is held against: classes of the scope, features, neighbours k, and splits of IS."""
+    """What a sufficient number of images depends on: classes of the scope, width of the features, the metric's settings."""
 
     classes: int
     width: int
-    k: int
-    splits: int
+    settings: Any
 
 
 @dataclass(frozen=True)
@@ -33,12 +32,12 @@ def few_words(counts: Mapping[str, int], wanted: int) -> str:
 
 OF_A_SHARE = 100  # images whose share has a standard error of at most 0.05
 SHARE = Enough(lambda size: OF_A_SHARE, "100: the standard error of a share of fewer may exceed 0.05")
-NEIGHBOURS = Enough(lambda size: max(OF_A_SHARE, 20 * size.k),
+NEIGHBOURS = Enough(lambda size: max(OF_A_SHARE, 20 * size.settings.k),
                     "100, and 20 k: the standard error of a share of fewer may exceed 0.05, and a ball holds more than a "
                     "twentieth of the images")
 COVARIANCE = Enough(lambda size: size.width + 1,
                     "one more than there are features: the covariance of fewer is singular, and bias rules")
-ENTROPY = Enough(lambda size: 10 * size.splits * size.classes,
+ENTROPY = Enough(lambda size: 10 * size.settings.splits * size.classes,
                  "10 of each class in each of the splits: of fewer it falls short by 5 % and more, and of one a split it is 1")
 ERROR = Enough(lambda size: 50, "50: of fewer its standard error is itself uncertain by more than a tenth")
 PAIRS = Enough(lambda size: 20 * size.classes, "20 of each class: these are worth ten pairs that share no image", by_class=True)

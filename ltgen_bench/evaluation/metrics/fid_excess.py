@@ -6,7 +6,7 @@ import numpy as np
 
 from ltgen_bench.evaluation.metrics.enough import COVARIANCE
 from ltgen_bench.evaluation.metrics.fid import frechet_distance
-from ltgen_bench.evaluation.metrics.metric import Metric, Result, ScopeKind, Settings, Side
+from ltgen_bench.evaluation.metrics.metric import DrawSettings, Metric, Result, ScopeKind, Side
 
 SPLITS = 3  # random halvings of the real images, averaged
 
@@ -28,7 +28,7 @@ def fid_excess(generated: Side, real: Side, seed: int) -> tuple[float, int]:
     return float(np.mean(values)), count
 
 
-def _compute(generated: Side, real: Side, settings: Settings, kind: ScopeKind) -> Mapping[str, Result]:
+def _compute(generated: Side, real: Side, settings: DrawSettings, kind: ScopeKind) -> Mapping[str, Result]:
     value, count = fid_excess(generated, real, settings.seed)
     return {"fid_excess": Result(value, n_real=count, n_generated=count)}
 
@@ -37,5 +37,5 @@ FID_EXCESS = Metric(
     name="fid_excess", title="FID above floor", direction="lower", bounds=(float("-inf"), float("inf")), min_images=4,
     summary="FID of a class less the FID of real images at the same few images, so that the bias of few images cancels",
     source="this benchmark's; FID: Heusel et al. 2017, arXiv:1706.08500", needs=("features", "reference"), scopes=("class",),
-    floors=("test",), settings=("seed",), enough=COVARIANCE,
+    floors=("test",), settings=DrawSettings, enough=COVARIANCE,
     conventions=(("counts", "halves of the real class, 3 splits"),), compute=_compute)

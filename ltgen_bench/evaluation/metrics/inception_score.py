@@ -4,10 +4,22 @@ from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import Field
 from scipy.special import log_softmax, logsumexp
 
 from ltgen_bench.evaluation.metrics.enough import ENTROPY
-from ltgen_bench.evaluation.metrics.metric import HELD_OUT, REPEATED, Metric, Result, ScopeKind, Settings, Side
+from ltgen_bench.evaluation.metrics.metric import HELD_OUT, REPEATED, DrawSettings, Metric, Result, ScopeKind, Side
+
+
+class InceptionScoreSettings(DrawSettings):
+    """The images are cut into `splits` chunks, whose scores are averaged."""
+
+    splits: int = Field(default=10, gt=0, title="IS splits", serialization_alias="is_splits")
+
+    @property
+    def least_images(self) -> int:
+        """Every split needs an image."""
+        return self.splits
 
 
 def inception_score(logits: Float[np.ndarray, "N L"], splits: int, seed: int) -> tuple[float, float]:
@@ -28,9 +40,9 @@ def inception_score(logits: Float[np.ndarray, "N L"], splits: int, seed: int) ->
     return float(np.mean(scores)), float(np.std(scores))
 
 
-def _compute(generated: Side, real: Side, settings: Settings, kind: ScopeKind) -> Mapping[str, Result]:
+def _compute(generated: Side, real: Side, settings: InceptionScoreSettings, kind: ScopeKind) -> Mapping[str, Result]:
     assert generated.logits is not None, "the caller gives no rows without logits to this metric"
-    value, deviation = inception_score(generated.logits, settings.is_splits, settings.seed)
+    value, deviation = inception_score(generated.logits, settings.splits, settings.seed)
     return {"is": Result(value, deviation, n_generated=len(generated))}
 
 
@@ -38,4 +50,4 @@ INCEPTION_SCORE = Metric(
     name="is", title="IS", direction="higher", bounds=(1.0, float("inf")), min_images=1,
     summary="exp of the mean divergence of a classifier's predictions from their average; sees no real image",
     source="Salimans et al. 2016, arXiv:1606.03498", needs=("logits",), scopes=("all", "group"), floors=("test",),
-    enough=ENTROPY, settings=("is_splits", "seed"), blind_to=(HELD_OUT, REPEATED), compute=_compute)
+    enough=ENTROPY, settings=InceptionScoreSettings, blind_to=(HELD_OUT, REPEATED), compute=_compute)

@@ -6,11 +6,24 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import Field
 
 from ltgen_bench.evaluation.metrics import mmd
 from ltgen_bench.evaluation.metrics.enough import ERROR
-from ltgen_bench.evaluation.metrics.metric import Metric, Result, ScopeKind, Settings, Side
+from ltgen_bench.evaluation.metrics.metric import DrawSettings, Metric, Result, ScopeKind, Side
 from ltgen_bench.evaluation.metrics.mmd import BLOCK
+
+
+class KidSettings(DrawSettings):
+    """KID of all images is the mean over `subsets` random subsets of `subset_size` images; the kernel has the power `degree`."""
+
+    subsets: int = Field(default=100, gt=0, title="KID subsets", serialization_alias="kid_subsets")
+    subset_size: int = Field(default=1000, gt=1, title="images of a KID subset", serialization_alias="kid_subset_size")
+    degree: int = Field(default=3, gt=0, title="degree of the KID kernel", serialization_alias="kid_degree")
+
+    def fitted(self, n_generated: int, n_real: int) -> "KidSettings":
+        """With the subset size that so many images allow (`subset_size`)."""
+        return self.model_copy(update={"subset_size": subset_size(n_generated, n_real, self.subset_size)})
 
 
 class SubsetKid(NamedTuple):
@@ -67,14 +80,14 @@ def _power(base: np.ndarray, degree: int) -> np.ndarray:
     return result
 
 
-def _compute(generated: Side, real: Side, settings: Settings, kind: ScopeKind) -> Mapping[str, Result]:
+def _compute(generated: Side, real: Side, settings: KidSettings, kind: ScopeKind) -> Mapping[str, Result]:
     counts = {"n_real": len(real), "n_generated": len(generated)}
     if kind == "all" and min(len(generated), len(real)) >= 4:  # fewer give no subsets that differ
-        size = subset_size(len(generated), len(real), settings.kid_subset_size)
-        kid = kid_over_subsets(generated.features, real.features, subsets=settings.kid_subsets, size=size,
-                               seed=settings.seed, degree=settings.kid_degree)
+        size = subset_size(len(generated), len(real), settings.subset_size)
+        kid = kid_over_subsets(generated.features, real.features, subsets=settings.subsets, size=size,
+                               seed=settings.seed, degree=settings.degree)
         return {"kid": Result(kid.value, kid.deviation, **counts)}
-    value, error = unbiased_mmd2(generated.features, real.features, degree=settings.kid_degree)
+    value, error = unbiased_mmd2(generated.features, real.features, degree=settings.degree)
     return {"kid": Result(value, error, **counts)}
 
 
@@ -84,5 +97,5 @@ KID = Metric(
     summary="unbiased MMD^2 with a cubic kernel, as it is and not times 1000; over subsets for all images, over all pairs for "
             "groups and classes",
     source="Binkowski et al. 2018, arXiv:1801.01401", needs=("features", "reference"),
-    scopes=("all", "group", "class"), settings=("kid_subsets", "kid_subset_size", "kid_degree", "seed"),
+    scopes=("all", "group", "class"), settings=KidSettings,
     depends_on_n=False, enough=ERROR, compute=_compute)

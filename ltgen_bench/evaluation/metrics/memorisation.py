@@ -103,7 +103,7 @@ MEMORISED = Metric(
     name="memorised", title="memorised", direction="nearest", target=0.0, bounds=(float("-inf"), 1.0), floors=(),
     summary="how much oftener than chance the real image nearest to a generated one is a training image; 0: no copies, 1: all",
     source="after Meehan et al. 2020, arXiv:2004.05675; within classes, against the chance of unequal counts",
-    needs=("features", "train", "held out"), scopes=("all", "group", "class"), min_held_out=HELD_OUT_NEEDED,
+    needs=("features", "training images", "held-out images"), scopes=("all", "group", "class"), min_held_out=HELD_OUT_NEEDED,
     blind_to=(HELD_OUT, OTHER_CLASS), unseen=results)
 NEAR_COPIES = replace(
     MEMORISED, name="near_copies", title="near copies", bounds=(0.0, 1.0), target=RATE,

@@ -1,19 +1,24 @@
-"""What a metric is: facts about it, and a pure function of features."""
+"""A metric: its facts, its settings, and a pure function of features."""
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float32, Int64
+from pydantic import BaseModel, ConfigDict, Field
 
-from ltgen_bench.config.schema import EvaluateConfig
+from ltgen_bench.config.schema import SHARED_SETTINGS, EvaluateConfig
+from ltgen_bench.core.validation import validate
 from ltgen_bench.evaluation.metrics.enough import SHARE, Enough, Size
-from ltgen_bench.evaluation.protocol import SEED
+
+SEED = 2020  # of every random draw inside a metric; torch-fidelity's default
 
 Direction = Literal["lower", "higher", "nearest"]  # nearest: best is nearest to the value of real images
 ScopeKind = Literal["all", "group", "class"]
+Need = Literal["features", "logits", "class logits", "reference", "training images", "held-out images", "downstream classifier"]
 Blind = Literal["copies of held-out images", "repeated images", "copies of training images of other classes"]
 HELD_OUT: Blind = "copies of held-out images"
 REPEATED: Blind = "repeated images"
@@ -24,38 +29,67 @@ OTHER_CLASS: Blind = "copies of training images of other classes"
 class Side:
     """One side of a comparison, real or generated.
 
-    `features` float32 [N, D]; `logits` float32 [N, L] or None where the extractor has none; `labels` int64 [N].
+    `features` float32 [N, D]; `logits` float32 [N, L] or None where the extractor has none; `labels` int64 [N]. `device` is
+    where a metric may multiply large matrices of them; its value does not depend on it.
     """
 
     features: Float32[np.ndarray, "N D"]
     labels: Int64[np.ndarray, " N"]
     logits: Float32[np.ndarray, "N L"] | None = None
+    device: str = "cpu"
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, indices: np.ndarray) -> "Side":
         """The images at `indices` (integers or a mask), in that order."""
-        return Side(self.features[indices], self.labels[indices], None if self.logits is None else self.logits[indices])
+        logits = None if self.logits is None else self.logits[indices]
+        return Side(self.features[indices], self.labels[indices], logits, self.device)
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The numbers inside the metrics' definitions; each enters the protocol of the metrics that use it."""
+class Settings(BaseModel):
+    """The parameters in a metric's definition; a metric with parameters of its own has a subclass of this.
 
-    k: int = 5
-    edge: Literal["<=", "<"] = "<="  # whether the edge belongs to a k-NN ball
-    is_splits: int = 10
-    kid_subsets: int = 100
-    kid_subset_size: int = 1000
-    kid_degree: int = 3
-    seed: int = SEED
-    device: str = "cpu"  # where large matrices are multiplied; the numbers do not depend on it, and no protocol knows it
+    Each field enters the metric's protocol, under its serialization alias where it has one, so another value gives another
+    protocol id. `title` is what reports call the field. Users set it as `[evaluate.settings.METRIC] FIELD = VALUE`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @property
+    def least_images(self) -> int:
+        """The fewest images on a side for which the metric is defined at these settings."""
+        return 1
+
+    def fitted(self, n_generated: int, n_real: int) -> "Settings":
+        """The settings that are used for so many generated and real images: these, where the numbers do not matter."""
+        return self
+
+    def protocol_fields(self) -> dict[str, Any]:
+        """Name in the protocol -> value, as plain JSON values."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
     @classmethod
-    def of(cls, config: EvaluateConfig, device: str = "cpu") -> "Settings":
-        """What `config` asks for; what it does not say stays at its default."""
-        return cls(k=config.k, edge=config.edge, device=device)
+    def described(cls) -> dict[str, tuple[str, Callable[[Any], str]]]:
+        """Name in the protocol -> (what reports call the setting, its value as text).
+
+        A field with `json_schema_extra={"words": {VALUE: TEXT}}` has its values in words.
+        """
+        return {field.serialization_alias or name: (field.title or name, partial(_in_words, field.json_schema_extra))
+                for name, field in cls.model_fields.items()}
+
+
+def _in_words(extra: Any, value: Any) -> str:
+    words = extra.get("words") if isinstance(extra, dict) else None
+    if words is not None:
+        return words.get(str(value), str(value))
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+class DrawSettings(Settings):
+    """The settings of a metric that draws at random."""
+
+    seed: int = Field(default=SEED, ge=0, lt=2**32, title="seed inside the metric", json_schema_extra={"words": {}})
 
 
 @dataclass(frozen=True)
@@ -68,7 +102,7 @@ class Result:
     n_generated: int | None = None
 
 
-Compute = Callable[[Side, Side, Settings, ScopeKind], Mapping[str, Result]]
+Compute = Callable[[Side, Side, Any, ScopeKind], Mapping[str, Result]]  # the third is of the metric's own `settings`
 Unseen = Callable[[Side, Side, Side], Mapping[str, Result]]
 
 
@@ -76,8 +110,9 @@ Unseen = Callable[[Side, Side, Side], Mapping[str, Result]]
 class Metric:
     """The facts about one metric. `compute(generated, real, settings, scope kind)` gives results by metric name.
 
-    Metrics with the same `compute` are computed in one call. Those that ask what a model was trained on have `unseen` in its
-    place, a function of (generated, training images, held-out images). Downstream metrics have neither: they train classifiers.
+    Metrics with the same `compute` and equal settings are computed in one call. Those that compare with the images that the
+    model was trained on have `unseen` instead, a function of (generated, training, held-out images). Downstream metrics have
+    neither: they train classifiers.
     """
 
     name: str
@@ -86,43 +121,55 @@ class Metric:
     source: str
     direction: Direction
     bounds: tuple[float, float]
-    needs: tuple[str, ...]  # of: features, reference, logits, class logits, train, held out, training
+    needs: tuple[Need, ...]
     scopes: tuple[ScopeKind, ...]
     revision: int = 1
     scale: float = 1.0  # what papers may multiply it by; a report prints it as it is
     decimals: int | None = None  # digits after the point in a report; None: three of a share, else two
-    min_images: int = 1  # on each side that plays a part; `images_needed` adds what the settings ask for
+    min_images: int = 1  # on each side that takes part; `images_needed` adds what the settings ask for
     min_per_class: int = 1  # likewise of every class of the scope
     min_held_out: int = 0  # held-out images of every class, for `unseen`
     on_request: bool = False  # computed only where it is named: too slow, or made for one extractor alone
-    expected: Callable[[Result, Settings], float] | None = field(default=None, repr=False)  # value of equal distributions
+    expected: Callable[[Result, Any], float] | None = field(default=None, repr=False)  # value of equal distributions
     floors: tuple[Literal["half", "test"], ...] = ("half", "test")
     depends_on_n: bool = True  # whether its expectation changes with the number of images
     enough: Enough = SHARE  # a value of fewer images is marked
     target: float | None = None  # of direction nearest: the expected value of real images where it is known without them
     biased_below: int | None = None  # images; a row with fewer says so, and what the value is at the floor's n
-    settings: tuple[str, ...] = ()  # the fields of Settings that enter its protocol
+    settings: type[Settings] = Settings  # its parameters, which enter its protocol
     conventions: tuple[tuple[str, str], ...] = ()  # fixed fields of its protocol
     blind_to: tuple[Blind, ...] = (HELD_OUT,)  # what would have to count against the samples, and does not
     compute: Compute | None = field(default=None, repr=False)
     unseen: Unseen | None = field(default=None, repr=False)
 
+    @property
+    def is_downstream(self) -> bool:
+        """Whether classifiers are trained for it; such a metric is computed by `evaluation.downstream`."""
+        return "downstream classifier" in self.needs
+
     def wanted(self, classes: int, width: int, settings: Settings) -> int:
         """How many images on a side are enough, of so many classes in features of that width."""
-        return self.enough.images(Size(classes, width, settings.k, settings.is_splits))
+        return self.enough.images(Size(classes, width, settings))
 
     def images_needed(self, settings: Settings) -> int:
         """The fewest images on a side for which this metric is defined."""
-        if "k" in self.settings:
-            return max(self.min_images, settings.k + 1)  # a point's k nearest neighbours besides itself
-        return max(self.min_images, settings.is_splits) if "is_splits" in self.settings else self.min_images
+        return max(self.min_images, settings.least_images)
+
+    def settings_of(self, config: EvaluateConfig) -> Any:
+        """Its settings as `config` states them, of the type `settings`. A value that is not allowed is a `UserError`.
+
+        A setting named `k` or `edge` is `evaluate.k` or `evaluate.edge`, unless `[evaluate.settings.METRIC]` states it.
+        """
+        shared = {name: getattr(config, name) for name in SHARED_SETTINGS if name in self.settings.model_fields}
+        stated = (config.settings or {}).get(self.name, {})
+        return validate(self.settings, {**shared, **stated}, where="the configuration", prefix=f"evaluate.settings.{self.name}.")
 
     def protocol_fields(self, config: EvaluateConfig, settings: Settings) -> dict[str, Any]:
         """The fields of its protocol that follow from the configuration, whatever the data and the extractor."""
-        fields = {"metric": self.name, "revision": self.revision, **{name: getattr(settings, name) for name in self.settings},
-                  **dict(self.conventions)}
+        fields = {"metric": self.name, "revision": self.revision,
+                  "settings": settings.protocol_fields(), **dict(self.conventions)}
         if "reference" in self.needs:
             fields |= {"reference": config.reference, "reference_per_class": config.reference_per_class}
-        if {"reference", "held out"} & set(self.needs):
+        if {"reference", "held-out images"} & set(self.needs):
             fields |= {"reference_half": config.half}
         return fields

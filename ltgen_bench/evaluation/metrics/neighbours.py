@@ -8,14 +8,29 @@ copied set has a density of (k + 1) / k or of 1.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Int
+from pydantic import Field
 
 from ltgen_bench.evaluation.metrics.enough import NEIGHBOURS
 from ltgen_bench.evaluation.metrics.expected_coverage import expected_coverage
-from ltgen_bench.evaluation.metrics.metric import HELD_OUT, REPEATED, Metric, Result, ScopeKind, Settings, Side
+from ltgen_bench.evaluation.metrics.metric import HELD_OUT, REPEATED, DrawSettings, Metric, Result, ScopeKind, Side
 from ltgen_bench.evaluation.subsets import stratified_take
+
+
+class NeighbourSettings(DrawSettings):
+    """`k` nearest neighbours make a ball around each image; `edge` says whether its edge belongs to it."""
+
+    k: int = Field(default=5, gt=0, title="k")
+    edge: Literal["<=", "<"] = Field(default="<=", title="edge of a nearest-neighbour ball", json_schema_extra={
+        "words": {"<=": "inside it (<=)", "<": "outside it (<)"}})
+
+    @property
+    def least_images(self) -> int:
+        """A point has `k` neighbours besides itself."""
+        return self.k + 1
 
 
 def equal_counts(generated: Side, real: Side, seed: int) -> tuple[Side, Side]:
@@ -29,11 +44,11 @@ def _at_most(side: Side, count: int, seed: int) -> Side:
     return side if count == len(side) else side.take(chosen)
 
 
-def _compute(generated: Side, real: Side, settings: Settings, kind: ScopeKind) -> Mapping[str, Result]:
+def _compute(generated: Side, real: Side, settings: NeighbourSettings, kind: ScopeKind) -> Mapping[str, Result]:
     from ltgen_bench.evaluation.metrics.balls import neighbour_scores  # torch, which the facts below do without
 
     generated, real = equal_counts(generated, real, settings.seed)
-    scores = neighbour_scores(generated.features, real.features, settings.k, settings.edge, device=settings.device)
+    scores = neighbour_scores(generated.features, real.features, settings.k, settings.edge, device=real.device)
     return {name: Result(value, n_real=len(real), n_generated=len(generated))
             for name, value in scores._asdict().items()}
 
@@ -42,7 +57,7 @@ PRECISION = Metric(
     name="precision", title="precision", direction="higher", bounds=(0.0, 1.0), min_images=2,
     summary="share of generated images within the k-NN ball of a real one: quality",
     source="Kynkaanniemi et al. 2019, arXiv:1904.06991", needs=("features", "reference"), scopes=("all", "group"),
-    settings=("k", "edge", "seed"), conventions=(("counts", "equal, drawn by class"),), enough=NEIGHBOURS,
+    settings=NeighbourSettings, conventions=(("counts", "equal, drawn by class"),), enough=NEIGHBOURS,
     blind_to=(HELD_OUT, REPEATED), compute=_compute)
 RECALL = replace(
     PRECISION, name="recall", title="recall", scopes=("all", "group", "class"), blind_to=(HELD_OUT,),

@@ -15,7 +15,7 @@ from jaxtyping import Float, Float64
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn brings it along
 
 from ltgen_bench.evaluation.metrics.enough import CLUSTERS
-from ltgen_bench.evaluation.metrics.metric import Metric, Result, ScopeKind, Settings, Side
+from ltgen_bench.evaluation.metrics.metric import DrawSettings, Metric, Result, ScopeKind, Side
 from ltgen_bench.evaluation.metrics.neighbours import equal_counts
 
 CLUSTERS_PER_CLASS = 20
@@ -88,7 +88,7 @@ def clustered_curve(generated: Float[np.ndarray, "M D"], real: Float[np.ndarray,
     return Curve(*np.mean(curves, axis=0))
 
 
-def _compute(generated: Side, real: Side, settings: Settings, kind: ScopeKind) -> Mapping[str, Result]:
+def _compute(generated: Side, real: Side, settings: DrawSettings, kind: ScopeKind) -> Mapping[str, Result]:
     clusters = CLUSTERS_PER_CLASS * len(np.unique(generated.labels))
     generated, real = equal_counts(generated, real, settings.seed)
     counts = {"n_real": len(real), "n_generated": len(generated)}
@@ -101,7 +101,7 @@ PRD_F8 = Metric(
     min_per_class=CLUSTERS_PER_CLASS, on_request=True,
     summary="greatest F_8 of precision and recall over clusters of features: variety; takes long",
     source="Sajjadi et al. 2018, arXiv:1806.00035; 20 clusters a class as in CBDM, arXiv:2305.00562",
-    needs=("features", "reference"), scopes=("all",), revision=2, floors=(), enough=CLUSTERS, settings=("seed",),
+    needs=("features", "reference"), scopes=("all",), revision=2, floors=(), enough=CLUSTERS, settings=DrawSettings,
     conventions=(("counts", "equal, drawn by class"),), compute=_compute)
 PRD_F1_8 = replace(
     PRD_F8, name="prd_f1_8", title="F1/8",

@@ -1,14 +1,13 @@
 """Metrics of sets whose scores follow from their definitions. They are asked as the evaluation asks them."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32
 from scipy.linalg import block_diag, hadamard
 
-from ltgen_bench.evaluation.metrics import METRICS, Result, Settings, Side
+from ltgen_bench.evaluation.metrics import METRICS, Result, Side
 from ltgen_bench.evaluation.metrics.metric import ScopeKind
 from ltgen_bench.experiments.check.finding import Finding, Machine, at_most, near
 
@@ -19,9 +18,9 @@ K = 5
 
 def score(metric: str, generated: Side, real: Side, kind: ScopeKind = "all", **settings: Any) -> Result:
     """The registered metric of two sides, with some of its settings changed."""
-    compute = METRICS[metric].compute
+    compute, own = METRICS[metric].compute, METRICS[metric].settings
     assert compute is not None, "a metric that trains nothing"
-    return compute(generated, real, replace(Settings(), **settings), kind)[metric]
+    return compute(generated, real, own(**settings), kind)[metric]
 
 
 def side(features: np.ndarray, logits: np.ndarray | None = None) -> Side:
@@ -94,4 +93,4 @@ def predictions_without_doubt(machine: Machine) -> Iterator[Finding]:
 
 def _is(logits: Float32[np.ndarray, "N L"]) -> float:
     features: Float[np.ndarray, "N 1"] = np.zeros((len(logits), 1))
-    return score("is", side(features, logits), side(features), is_splits=1).value
+    return score("is", side(features, logits), side(features), splits=1).value
