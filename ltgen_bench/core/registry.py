@@ -5,11 +5,13 @@ import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ltgen_bench.core.errors import UserError, unknown_name
 from ltgen_bench.core.source_facts import source_facts
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 T = TypeVar("T")
 
@@ -113,11 +115,13 @@ class Registry(Generic[T]):
         """The entries by name, after the entry points of installed packages were searched, which is done once."""
         if not self._searched:
             self._searched = True
+            from importlib.metadata import entry_points  # only where an entry is asked for: it takes time to import
+
             for point in entry_points(group=self.group):
                 self.add_installed(point.name, Later(_origin(point), partial(self.load_installed, point)))
         return self._entries
 
-    def load_installed(self, point: EntryPoint) -> T:
+    def load_installed(self, point: "EntryPoint") -> T:
         """The entry that an installed package names; of what cannot be imported or used a `UserError` with the package."""
         where = f"{self.kind} '{point.name}' of {_origin(point)}"
         try:
@@ -186,7 +190,7 @@ class Registry(Generic[T]):
         return len(self._all())
 
 
-def _origin(point: EntryPoint) -> str:
+def _origin(point: "EntryPoint") -> str:
     """`package.module:name (distribution 1.0)`."""
     return point.value if point.dist is None else f"{point.value} ({point.dist.name} {point.dist.version})"
 

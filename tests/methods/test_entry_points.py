@@ -12,7 +12,7 @@ import pytest
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.registry import Later
 from ltgen_bench.experiments.pipeline import make_plan
-from ltgen_bench.methods import METHODS, _of_package, add_method_file
+from ltgen_bench.methods import METHODS, add_method_file
 from ltgen_bench.methods.ddpm import DDPM
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,7 +38,7 @@ def named(tmp_path, monkeypatch):
         monkeypatch.delitem(sys.modules, "orchard_module", raising=False)
         sys.path_importer_cache.clear()
         monkeypatch.setattr(sys, "dont_write_bytecode", True)  # two texts of one second and length
-        return _of_package(EntryPoint("orchard", f"orchard_module:{attribute}", "ltgen_bench.methods"))
+        return METHODS.load_installed(EntryPoint("orchard", f"orchard_module:{attribute}", "ltgen_bench.methods"))
 
     yield load
     sys.modules.pop("orchard_module", None)
