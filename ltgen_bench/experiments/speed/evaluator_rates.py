@@ -11,11 +11,12 @@ import torch
 from jaxtyping import Float32
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
+from ltgen_bench.config.schema import EvaluateConfig
 from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.evaluation.extractors.inception import Inception
 from ltgen_bench.evaluation.features.feature_cache import cached_features
-from ltgen_bench.evaluation.measure import Scope, Sides, measure
-from ltgen_bench.evaluation.metrics import DEFAULT, METRICS, Settings, Side
+from ltgen_bench.evaluation.measure import Configured, Scope, Sides, measure
+from ltgen_bench.evaluation.metrics import METRICS, Side, default_metrics
 from ltgen_bench.evaluation.metrics.balls import neighbour_scores
 from ltgen_bench.evaluation.metrics.fid import frechet_distance
 from ltgen_bench.experiments.speed.conditions import Conditions
@@ -75,9 +76,10 @@ def class_metrics(classes: int, per_class: int, features: int) -> Measured:
     sides = Sides(*(Side(normal_features(len(labels), features, seed), labels,
                          np.eye(classes, dtype=np.float32)[labels]) for seed in range(4)))
     scopes = [Scope("class", "class", (label,), label, f"class {label}") for label in range(classes)]
-    metrics = [METRICS[name] for name in DEFAULT if "class" in METRICS[name].scopes and "training" not in METRICS[name].needs]
+    metrics = [Configured(METRICS[name], METRICS[name].settings_of(EvaluateConfig(k=K))) for name in default_metrics()
+               if "class" in METRICS[name].scopes and not METRICS[name].is_downstream]
     with SILENT.stage("metrics", classes, "classes") as stage:
-        return measured(lambda: measure(metrics, sides, scopes, Settings(k=K), stage))
+        return measured(lambda: measure(metrics, sides, scopes, stage))
 
 
 def inception(images: int, device: str) -> Measured:
