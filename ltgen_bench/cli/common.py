@@ -10,6 +10,7 @@ import click
 
 from ltgen_bench import __version__
 from ltgen_bench.core.errors import UserError, did_you_mean
+from ltgen_bench.core.registry import failing_package
 from ltgen_bench.core.user_paths import check_path
 
 
@@ -130,6 +131,9 @@ def unforeseen(error: Exception) -> tuple[str, int]:
                 "at, or a smaller --network."), 1
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename} could not be used: {error.strerror}.", 1
+    package = failing_package(error)
+    if package:
+        return f"{package}; mend that package or uninstall it. --debug shows the traceback.", 2
     words = " ".join(str(error).split())
     return (f"this is a fault of ltgen-bench: {type(error).__name__}: {words:.500}. Please report it, with the command, the "
             f"version ({__version__}) and what the command prints with --debug."), 1

@@ -2,9 +2,11 @@
 
 import hashlib
 import importlib
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ltgen_bench.core.errors import UserError, unknown_name
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+INSTALLED: dict[str, str] = {}  # top-level module of an installed package -> the last of its entries that was loaded
 LONGEST_NAME = 100  # bytes: a folder's name has room for 255, with digests and seeds behind it
 
 
@@ -129,6 +132,8 @@ class Registry(Generic[T]):
         except (Exception, SystemExit) as error:
             raise UserError(f"{where} cannot be imported: {type(error).__name__}: {error}; mend that package or uninstall "
                             "it.") from error
+        if point.module.partition(".")[0] != __name__.partition(".")[0]:  # else: one of ours under another name
+            INSTALLED[point.module.partition(".")[0]] = where
         return entry if self._checked is None else self._checked(entry, point.name, where)
 
     def add_installed(self, name: str, entry: Later[T]) -> None:
@@ -193,6 +198,33 @@ class Registry(Generic[T]):
 def _origin(point: "EntryPoint") -> str:
     """`package.module:name (distribution 1.0)`."""
     return point.value if point.dist is None else f"{point.value} ({point.dist.name} {point.dist.version})"
+
+
+def an_instance(kind: type[T]) -> Callable[[Any, str, str], T]:
+    """The check of a `Registry` of objects of type `kind`; one that has a `name` must have that of its entry point."""
+    def checked(entry: Any, name: str, where: str) -> T:
+        if not isinstance(entry, kind):
+            raise UserError(f"{where} is no {kind.__module__}.{kind.__name__}.")
+        if getattr(entry, "name", name) != name:
+            raise UserError(f"{where} has the name '{getattr(entry, 'name', '')}'; its entry point must have the same.")
+        return entry
+
+    return checked
+
+
+def failing_package(error: BaseException) -> str:
+    """`metric 'mine' of my_module:MINE (my-package 1.0): ZeroDivisionError: division by zero (my_module.py, line 12, in f)`.
+
+    Of an error that arose in or below the code of an installed package that brings an entry; empty for any other.
+    """
+    frames = [frame for frame in traceback.walk_tb(error.__traceback__)
+              if str(frame[0].f_globals.get("__name__")).partition(".")[0] in INSTALLED]
+    if not frames:
+        return ""
+    frame, line = frames[-1]
+    where, code = INSTALLED[frame.f_globals["__name__"].partition(".")[0]], frame.f_code
+    words = " ".join(str(error).split())
+    return f"{where}: {type(error).__name__}: {words:.500} ({PurePath(code.co_filename).name}, line {line}, in {code.co_name})"
 
 
 def imported(place: str) -> Any:

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ltgen_bench.config.schema import DataConfig
 from ltgen_bench.core.errors import UserError, inverse_hint, unknown_name
 from ltgen_bench.core.progress import Progress
-from ltgen_bench.core.registry import Registry, for_folder
+from ltgen_bench.core.registry import Registry, an_instance, for_folder
 from ltgen_bench.core.user_paths import user_path
 from ltgen_bench.data import large_sets
 from ltgen_bench.data.class_names import CIFAR10, CIFAR100, DIGITS, FASHION_MNIST
@@ -58,7 +59,15 @@ class DataSource:
     verify: Callable[[DataConfig, Path, Progress, bool], list[str]] | None = None
 
 
-DATASETS: Registry[DataSource] = Registry("data set", "datasets")
+def _checked(entry: Any, name: str, where: str) -> DataSource:
+    """A data set of an installed package. Raises `UserError` for what is none, or has neither recipes nor an image size."""
+    source = an_instance(DataSource)(entry, name, where)
+    if source.recipes is None and source.image_shape is None:
+        raise UserError(f"{where} states neither image_shape nor recipes, so no recipe can be chosen for it.")
+    return source
+
+
+DATASETS: Registry[DataSource] = Registry("data set", "datasets", "ltgen_bench.datasets", _checked)
 
 
 def _add_both(name: str, factor: float, source: DataSource) -> None:

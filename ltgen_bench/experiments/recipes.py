@@ -157,8 +157,11 @@ def recipe_family(dataset: str, resized: int | None = None, columns: Sequence[st
 
     `columns` are those of `hub:NAME`, where its images cannot be found without.
     """
-    family = find_source(dataset).recipes
-    return family or _family_of_size(resized or image_size(dataset, columns))
+    source = find_source(dataset)
+    if source.recipes is not None:
+        return source.recipes
+    known = max(source.image_shape[1:]) if source.image_shape is not None else 0
+    return _family_of_size(resized or known or image_size(dataset, columns))
 
 
 def _family_of_size(pixels: int) -> str:

@@ -110,9 +110,9 @@ def evaluation_parts(config: EvaluateConfig, dataset: LongTailDataset, images: i
         kind = EXTRACTORS[name]
         recipe = extractor_recipe(shape, dataset.flip, config.classifier_steps)
         recipe = recipe if config.classifier_steps is not None else fitted_to(recipe, len(dataset.reference))
-        each = kind.flops or _classifier_flops(recipe, dataset)
+        each = _classifier_flops(recipe, dataset) if kind.trained else kind.flops
         found.append(Part(each * through, f"{through:,} images through {name}", "--images-per-class, or --extractor classifier"))
-        if not kind.flops:
+        if kind.trained:
             found.append(Part(_training(recipe, each), f"{recipe.steps:,} steps of the {kind.title}",
                               "--set evaluate.classifier_steps=N"))
     if config.downstream and any(METRICS[name].is_downstream for name in wanted_metrics(config)):

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ltgen_bench.core.errors import UserError
-from ltgen_bench.core.registry import Registry
-from ltgen_bench.diffusion import BETA_END, BETA_START, DEFAULT_PROCESS, STEPS
+from ltgen_bench.core.registry import Registry, an_instance
+from ltgen_bench.diffusion import BETA_END, BETA_START, DEFAULT_PROCESS, PROCESSES, STEPS
 
 COMMON = {"num_train_timesteps": STEPS, "beta_start": BETA_START, "beta_end": BETA_END, "beta_schedule": "linear",
           "prediction_type": "epsilon"}
@@ -121,7 +121,15 @@ def check_sampler(name: str, process: str) -> None:
                         f"{process}; take {' or '.join(samplers_of(process))}.")
 
 
-SAMPLERS: Registry[Sampler] = Registry("sampler", "samplers")
+def _checked(entry: Any, name: str, where: str) -> Sampler:
+    """A sampler of an installed package. Raises `UserError` for what is none, or is for an unknown process."""
+    sampler = an_instance(Sampler)(entry, name, where)
+    if sampler.process not in PROCESSES:
+        raise UserError(f"{where} is for the process '{sampler.process}', which is unknown; known: {', '.join(PROCESSES)}.")
+    return sampler
+
+
+SAMPLERS: Registry[Sampler] = Registry("sampler", "samplers", "ltgen_bench.samplers", _checked)
 SAMPLERS.add("ddpm", Sampler("ancestral sampling, fixed-large variance, x_0 not clipped; 1000 steps",
                              "Ho et al., NeurIPS 2020, arXiv 2006.11239, algorithm 2", True, _ddpm, usual_steps=1000))
 SAMPLERS.add("ddim", Sampler("deterministic, every (1000 / steps)-th step down to t = 0; 50 or 100 steps",

@@ -1,4 +1,6 @@
-"""EXTRACTORS: networks that turn images into features. Torch-free: an entry says where its maker lies."""
+"""EXTRACTORS: networks that turn images into features. Imports no torch: an entry says where the function lies that builds it.
+
+An installed package adds its own by an entry point of the group `ltgen_bench.extractors`."""
 
 import importlib
 from collections.abc import Callable
@@ -10,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from ltgen_bench.core.progress import Progress
-from ltgen_bench.core.registry import Registry
+from ltgen_bench.core.registry import Registry, an_instance
 from ltgen_bench.data.dataset import LongTailDataset
 
 
@@ -58,7 +60,7 @@ class ExtractorKind:
     maker: str
     fetched: bool = False  # whether its weights come from elsewhere, so that they may be missing
     trained: bool = False  # whether they are trained here; its ids then end in the SHA-256 of what came out
-    flops: float = 0.0  # operations of one image, about; 0: of a network that depends on the data set
+    flops: float = 0.0  # floating-point operations of one image, about; counted, and not stated here, where `trained`
 
     @property
     def build(self) -> Build:
@@ -68,7 +70,7 @@ class ExtractorKind:
         return found
 
 
-EXTRACTORS: Registry[ExtractorKind] = Registry("extractor", "metrics")
+EXTRACTORS: Registry[ExtractorKind] = Registry("extractor", "metrics", "ltgen_bench.extractors", an_instance(ExtractorKind))
 EXTRACTORS.add("classifier", ExtractorKind(
     "classifier", "domain classifier",
     "a small network trained on the balanced real training set; its scores compare only with each other",

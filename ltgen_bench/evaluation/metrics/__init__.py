@@ -4,16 +4,18 @@
 from typing import Any
 
 from ltgen_bench.core.errors import UserError
-from ltgen_bench.core.registry import Registry
+from ltgen_bench.core.registry import Registry, an_instance
 from ltgen_bench.evaluation.metrics.metric import Metric, Result, Settings, Side
 
 
-def _checked(metric: Any, name: str, where: str) -> Metric:
-    """A metric of an installed package; a `UserError` for what is none, or has another name than its entry point."""
-    if not isinstance(metric, Metric):
-        raise UserError(f"{where} is not a ltgen_bench.evaluation.metrics.Metric.")
-    if metric.name != name:
-        raise UserError(f"{where} has the name '{metric.name}'; its entry point must have the same.")
+def _checked(entry: Any, name: str, where: str) -> Metric:
+    """A metric of an installed package. Raises `UserError` for what is none, or has a setting that protocols know otherwise."""
+    from ltgen_bench.evaluation.protocol import Protocol  # which imports this module
+
+    metric = an_instance(Metric)(entry, name, where)
+    taken = metric.settings.described().keys() & Protocol.model_fields.keys()
+    if taken:
+        raise UserError(f"{where}: its setting '{min(taken)}' has the name of another field of protocols; call it otherwise.")
     return metric
 
 
