@@ -10,11 +10,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ltgen_bench.api import evaluate
+    from ltgen_bench.api import evaluate, run
     from ltgen_bench.config.schema import DataConfig, EvaluateConfig, RunConfig
     from ltgen_bench.data import ImageSet, LongTailDataset, SampleSet, load_dataset
     from ltgen_bench.evaluation.scores import Scores
-    from ltgen_bench.experiments.pipeline import run
     from ltgen_bench.records.published import read_leaderboard
     from ltgen_bench.records.run_record import RunRecord
 
@@ -22,7 +21,7 @@ __version__ = "0.1.0"
 
 # Looked up when they are first used, so that `import ltgen_bench` and the command line's help wait for nothing.
 _FRONT = {
-    "evaluate": "ltgen_bench.api", "run": "ltgen_bench.experiments.pipeline",
+    "evaluate": "ltgen_bench.api", "run": "ltgen_bench.api",
     "DataConfig": "ltgen_bench.config.schema", "EvaluateConfig": "ltgen_bench.config.schema",
     "RunConfig": "ltgen_bench.config.schema",
     "ImageSet": "ltgen_bench.data", "LongTailDataset": "ltgen_bench.data", "SampleSet": "ltgen_bench.data",

@@ -1,22 +1,26 @@
-"""Entry points of the library: score any images with one call. `ltgen_bench` has `run`, `RunConfig` and the readers too."""
+"""The Python API: `run` a configuration, `evaluate` any images. `ltgen_bench` offers both, `RunConfig` and the readers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
-from ltgen_bench.config.schema import DataConfig, EvaluateConfig, SampleConfig
+from ltgen_bench.config.schema import DataConfig, EvaluateConfig, RunConfig, SampleConfig
 from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.data.class_labels import LabelsAre
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.data.load import load_dataset
 from ltgen_bench.data.samples import load_samples
+from ltgen_bench.evaluation.evaluator import Origin, check_weights
 from ltgen_bench.evaluation.evaluator import evaluate as measure
-from ltgen_bench.evaluation.evaluator import weights_for
 from ltgen_bench.evaluation.presets import PRESETS, rules_of
 from ltgen_bench.evaluation.scores import Scores
-from ltgen_bench.experiments.pipeline import NO_WEIGHTS
-from ltgen_bench.experiments.recipes import usual_measurement
+from ltgen_bench.experiments.pipeline import Run, carry_out, make_plan
+from ltgen_bench.experiments.recipes import check_names, usual_measurement
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.runtime.device import choose_device
+
+NO_WEIGHTS: Mapping[str, Path] = MappingProxyType({})
 
 
 def evaluate(samples: str | Path | ImageSet, dataset: str | LongTailDataset = "digits-lt", *,
@@ -49,15 +53,22 @@ def evaluate(samples: str | Path | ImageSet, dataset: str | LongTailDataset = "d
         rules = [usual_measurement(dataset).model_copy(update=stated)]
     images = samples if isinstance(samples, ImageSet) else \
         load_samples(Path(samples), dataset, None if labels is None else Path(labels), progress, labels_are=labels_are)
-    parts = score(images, dataset, rules, sampling=sampling, device=device, extractor_weights=extractor_weights,
-                  progress=progress)
+    context = RunContext(choose_device(device), progress, extractor_weights=extractor_weights)
+    check_weights(rules, extractor_weights)
+    parts = [measure(images, dataset, rule, context, Origin(sampling)) for rule in rules]
     return parts[0] if len(parts) == 1 else Scores.joined(parts)
 
 
-def score(images: ImageSet, dataset: LongTailDataset, rules: Sequence[EvaluateConfig], *, sampling: SampleConfig | None = None,
-          device: str | None = None, extractor_weights: Mapping[str, Path] = NO_WEIGHTS,
-          progress: Progress = SILENT) -> list[Scores]:
-    """The scores of `images` under each of `rules` (`presets.rules_of`), which share the weights files."""
-    files = weights_for(rules, extractor_weights)
-    return [measure(images, dataset, rule, device=str(choose_device(device)), extractor_weights=own, progress=progress,
-                    sampling=sampling) for rule, own in zip(rules, files, strict=True)]
+def run(config: RunConfig, *, runs: Path = Path("runs"), data_root: Path = Path("data"), device: str | None = None,
+        extractor_weights: Mapping[str, Path] = NO_WEIGHTS, progress: Progress = SILENT, command: str = "") -> Run:
+    """Take `config` through every stage, or continue where an earlier call stopped; a finished run is only read.
+
+    With `evaluate.preset` the scores are those of that preset; one of several rules is a `UserError` (`ltgen-bench evaluate`
+    takes it). Raises `UserError` before any work for a configuration that cannot run, `Interrupted` on Ctrl-C and SIGTERM,
+    `MachineError` where the machine fails. What was finished before stays whole.
+    """
+    check_names(config)
+    check_weights(rules_of(config.evaluate), extractor_weights)  # refuses an unknown preset before data are read
+    context = RunContext(choose_device(device), progress, extractor_weights=extractor_weights, command=command)
+    dataset = load_dataset(config.data, data_root=data_root, progress=progress)
+    return carry_out(make_plan(config, dataset, runs, context), context)

@@ -8,12 +8,11 @@ from ltgen_bench.cli.preset_notes import planned_notes
 from ltgen_bench.cli.run_command import about, recipe_note, warnings_of
 
 if TYPE_CHECKING:
-    import torch
-
     from ltgen_bench.experiments.pipeline import Plan
+    from ltgen_bench.runtime.context import RunContext
 
 
-def show_plan(plan: "Plan", device: "torch.device", processes: int) -> None:
+def show_plan(plan: "Plan", context: "RunContext") -> None:
     """Print the recipe as TOML, and the expected cost from a few measured steps as comments. Writes no files."""
     from datetime import timedelta
 
@@ -32,17 +31,18 @@ def show_plan(plan: "Plan", device: "torch.device", processes: int) -> None:
     click.echo(f"# run folder   {plan.folder}{' (finished)' if plan.finished else ''}")
     for line in (*recipe_note(plan.config), *planned_notes(plan), *warnings_of(plan.config), *long_stages(plan.config, dataset)):
         click.echo(f"# {line}")
-    found = estimate(plan, device)
+    found = estimate(plan, context.device)
     seconds = (found.train_seconds, found.sample_seconds, found.evaluate_seconds)
     train, draw, judge = (timedelta(seconds=round(number)) for number in seconds)
     images = sample.images_per_class * dataset.num_classes
+    processes = context.ranks.size
     alone = "" if processes == 1 else f" alone, which is one of {processes}"
     shape = network_shape(plan.config.network)
     channels, attention = (", ".join(map(str, numbers)) for numbers in (shape.channels, shape.attention))
     click.echo(f"# network      channels {channels}; residual blocks a level {shape.blocks}; levels with attention "
                f"{attention or 'none'}; dropout {shape.dropout:g}")
     click.echo(f"# parameters   {found.parameters:,}")
-    click.echo(f"# training     about {train} on this {device}{alone} at {found.train_images_per_second:,.1f} images/s")
+    click.echo(f"# training     about {train} on this {context.device}{alone} at {found.train_images_per_second:,.1f} images/s")
     click.echo(f"# sampling     about {draw} for {images:,} images")
     click.echo(f"# memory       {found.memory_words}")
     click.echo(f"# evaluation   about {judge}, unless kept from before: {'; '.join(part.words for part in found.evaluation)}")

@@ -1,6 +1,8 @@
 """`ltgen-bench evaluate`: score the samples of a run, or of any model."""
 
 import json
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,9 +26,8 @@ from ltgen_bench.cli.run_command import (
     check_preset,
     names_of,
     place_words,
-    prepare,
-    recorded_command,
     resumable,
+    terminal_context,
     weights_files,
 )
 from ltgen_bench.core.errors import UserError, did_you_mean
@@ -36,10 +37,12 @@ from ltgen_bench.core.user_paths import user_path
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ltgen_bench.config.schema import RunConfig
+    from ltgen_bench.config.schema import EvaluateConfig, RunConfig
+    from ltgen_bench.data.dataset import LongTailDataset
     from ltgen_bench.evaluation.scores import Scores
     from ltgen_bench.experiments.rescore import Rescored
     from ltgen_bench.records.run_record import RunRecord
+    from ltgen_bench.runtime.context import RunContext
 
 SCORES_FILE = "scores.csv"
 SUFFIXES = (".npz", ".npy", ".zip")
@@ -104,7 +107,7 @@ def evaluate(samples: str, dataset: str | None, data_root: Path, preset: str | N
     if neighbours and "k" in changes:
         raise UserError(f"--k and --set evaluate.k={changes['k']} say the same thing; leave one out.")
     weights = weights_files(extractor_weights)
-    shown = Shown(out, as_json)
+    shown = Shown(out, as_json, neighbours, data_root, runs, partial(terminal_context, device, threads, weights))
     place = user_path(samples, "SAMPLES")
     if (place / "config.json").is_file() or (place / "unet" / "config.json").is_file():
         raise UserError(f"{place} is a network and no images; draw some first: ltgen-bench sample {place} --out samples.npz")
@@ -119,20 +122,24 @@ def evaluate(samples: str, dataset: str | None, data_root: Path, preset: str | N
         else:
             _refuse(f"all images of {samples} count; --set evaluate.images=N takes fewer",
                     images_per_class=given["images_per_class"])
-        _of_images(samples, given, {"name": dataset, **data}, changes, neighbours, weights, data_root, device, threads, runs,
-                   shown)
+        _of_images(samples, given, {"name": dataset, **data}, changes, shown)
     else:
         if dataset is not None and not is_run:
             _refuse_unknown(samples, runs)
         _refuse(f"{samples} is a run, which brings its own data and labels", dataset=dataset, **given, **data)
-        _of_run(samples, digest, changes, neighbours, weights, data_root, device, threads, runs, shown)
+        _of_run(samples, digest, changes, shown)
 
 
 class Shown(NamedTuple):
-    """Further outputs: a folder for scores.csv, and JSON instead of tables."""
+    """Options of either kind of samples: where results go (a folder for scores.csv; JSON instead of tables), the values of k,
+    where data sets and runs are, and what makes the context."""
 
     out: Path | None
     as_json: bool
+    neighbours: list[int]
+    data_root: Path
+    runs: Path
+    context: "Callable[[], RunContext]"
 
 
 def _refuse_unknown(samples: str, runs: Path) -> None:
@@ -186,28 +193,34 @@ def _configured(config: "RunConfig", changes: dict[str, Any]) -> "RunConfig":
     return config.model_copy(update={"evaluate": validate(EvaluateConfig, values, where="the command line", prefix="evaluate.")})
 
 
-def _of_run(name: str, digest: str | None, changes: dict[str, Any], neighbours: list[int], weights: dict[str, Path],
-            data_root: Path, device: str | None, threads: int | None, runs: Path, shown: Shown) -> None:
+def _of_run(name: str, digest: str | None, changes: dict[str, Any], shown: Shown) -> None:
     from ltgen_bench.evaluation.preset import for_each_k
     from ltgen_bench.evaluation.presets import rules_of
     from ltgen_bench.records.drawn import find_drawn
 
-    drawn = find_drawn(runs, name, digest)
+    drawn = find_drawn(shown.runs, name, digest)
     config = _configured(drawn.config, changes)
-    rules = for_each_k(rules_of(config.evaluate), neighbours)
-    dataset, chosen, progress, console = prepare(config, data_root, device, threads)
+    rules = for_each_k(rules_of(config.evaluate), shown.neighbours)
+    context, dataset = _prepared(config, rules, shown)
     from ltgen_bench.experiments.rescore import rescore
 
-    _say(progress.console, f"{drawn.folder.name} on {about(dataset)}", place_words(chosen), drawn.sample_folder)
+    _say(context, f"{drawn.folder.name} on {about(dataset)}", drawn.sample_folder)
     with resumable():
-        found = rescore(drawn, rules, dataset, device=chosen, extractor_weights=weights, progress=progress,
-                        command=recorded_command())
-    _present(found, config, console, shown, drawn.folder.parent.parent)
+        found = rescore(drawn, rules, dataset, context)
+    _present(found, config, shown, drawn.folder.parent.parent)
 
 
-def _of_images(samples: str, given: dict[str, Any], data: dict[str, Any], changes: dict[str, Any], neighbours: list[int],
-               weights: dict[str, Path], data_root: Path, device: str | None, threads: int | None, runs: Path,
-               shown: Shown) -> None:
+def _prepared(config: "RunConfig", rules: "Sequence[EvaluateConfig]", shown: Shown) -> "tuple[RunContext, LongTailDataset]":
+    """The context and the data set; weights files that no rule uses are a `UserError` before data are read."""
+    from ltgen_bench.data.load import load_dataset
+    from ltgen_bench.evaluation.evaluator import check_weights
+
+    context = shown.context()
+    check_weights(rules, context.extractor_weights)
+    return context, load_dataset(config.data, data_root=shown.data_root, progress=context.progress)
+
+
+def _of_images(samples: str, given: dict[str, Any], data: dict[str, Any], changes: dict[str, Any], shown: Shown) -> None:
     from ltgen_bench.data.samples import load_samples
     from ltgen_bench.evaluation.preset import for_each_k
     from ltgen_bench.evaluation.presets import rules_of
@@ -217,37 +230,39 @@ def _of_images(samples: str, given: dict[str, Any], data: dict[str, Any], change
     overrides = {f"data.{key}": value for key, value in data.items() if key != "name"}
     recipe = resolve_recipe(recipe=None, method=None, dataset=data["name"], overrides=overrides)
     config = _configured(recipe, changes)  # measured as runs on these data are
-    rules = for_each_k(rules_of(config.evaluate), neighbours)
+    rules = for_each_k(rules_of(config.evaluate), shown.neighbours)
     path, seed = user_path(samples, "SAMPLES"), given["seed"] or 0
     if samples not in TRIVIAL and not path.exists():  # before data are read
         raise UserError(f"{samples}: there is no such file or folder.")
-    dataset, chosen, progress, console = prepare(config, data_root, device, threads)
+    context, dataset = _prepared(config, rules, shown)
     from ltgen_bench.experiments.rescore import Handed, score_handed
 
     if samples in TRIVIAL:
         each = given["images_per_class"] or config.sample.images_per_class
         handed = Handed(samples, TRIVIAL[samples].draw(dataset, each, seed), config.data, "reference", seed)
         if len(handed.images) < each * dataset.num_classes:
-            progress.say(f"{samples} has {len(handed.images):,} images, where {each:,} of each class were asked for; tables show "
-                         "it beside sets of as many")
+            context.progress.say(f"{samples} has {len(handed.images):,} images, where {each:,} of each class were asked for; "
+                                 "tables show it beside sets of as many")
     else:
-        images = load_samples(path, dataset, given["labels"], progress, labels_are=given["labels_are"])
+        images = load_samples(path, dataset, given["labels"], context.progress, labels_are=given["labels_are"])
         name = given["name"] or for_folder(path.resolve().name.removesuffix(path.suffix if path.is_file() else ""))
         handed = Handed(name, images, config.data, seed=seed, labels=given["label_policy"] or "balanced")
-    _say(progress.console, f"{path.name} ({len(handed.images):,} images) against {about(dataset)}", place_words(chosen))
+    _say(context, f"{path.name} ({len(handed.images):,} images) against {about(dataset)}")
     with resumable():
-        found = score_handed(handed, rules, dataset, runs, device=chosen, extractor_weights=weights, progress=progress,
-                             command=recorded_command())
-    _present(found, config, console, shown, None)
+        found = score_handed(handed, rules, dataset, shown.runs, context)
+    _present(found, config, shown, None)
 
 
-def _present(found: "list[Rescored]", config: "RunConfig", console: "Console", shown: Shown, runs: Path | None) -> None:
+def _present(found: "list[Rescored]", config: "RunConfig", shown: Shown, runs: Path | None) -> None:
     """Print tables or JSON of the scores; `runs` is the folder of the run that drew the images, if any."""
     if shown.out is not None:
         _joined([one.scores for one in found]).save(shown.out / SCORES_FILE)
     if shown.as_json:
         _json([one.record.model_dump(mode="json") for one in found])
         return
+    from rich.console import Console
+
+    console = Console()
     for one in found:
         if one.known:
             click.echo(f"measured on {one.record.finished[:16].replace('T', ' ')}; shown from {one.folder}")
@@ -265,10 +280,10 @@ def _json(value: Any) -> None:
     click.echo(json.dumps(value, indent=1, ensure_ascii=False))
 
 
-def _say(console: "Console", what: str, where: str, samples: Path | None = None) -> None:
-    lines = [f"ltgen-bench {__version__}  {what}  {where}", *([f"samples     {samples}"] if samples else [])]
-    for line in lines:
-        console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)
+def _say(context: "RunContext", what: str, samples: Path | None = None) -> None:
+    context.progress.say(f"ltgen-bench {__version__}  {what}  {place_words(context.device)}")
+    if samples is not None:
+        context.progress.say(f"samples     {samples}")
 
 
 def _show(record: "RunRecord", scores: "Scores", console: "Console", folder: Path | None) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from ltgen_bench.cli.common import FILE, FOLDER, debug_option, runs_option
+from ltgen_bench.cli.run_command import terminal_context
 
 
 @click.command()
@@ -29,17 +30,14 @@ def export(run: str, folder: Path, at: int | None, method_file: Path | None, dat
     ltgen-bench export cbdm-1a2b half-way --at 10400
     ltgen-bench sample cbdm-digits --omega 2 --out samples.npz
     """
-    from rich.console import Console
-
     from ltgen_bench.methods import add_method_file
 
     if method_file is not None:
         add_method_file(method_file)
-    from ltgen_bench.core.console import TerminalProgress
     from ltgen_bench.export.run_export import CARD, find_trained
     from ltgen_bench.export.run_export import export as write
 
-    exported = write(find_trained(runs, run, at), folder, data_root=data_root, progress=TerminalProgress(Console(stderr=True)))
+    exported = write(find_trained(runs, run, at), folder, terminal_context("cpu"), data_root)
     sampling = shlex.join(["ltgen-bench", "sample", str(folder), "--out", "samples.npz"])
     if not exported.alone:
         click.echo(f"note: {exported.facts.name} draws its images by more than this network; what is exported is the unguided "

@@ -25,21 +25,19 @@ from ltgen_bench.cli.run_command import (
     names_of,
     place_words,
     recipe_note,
-    recorded_command,
     resumable,
     run,
+    terminal_context,
     warnings_of,
     weights_files,
 )
 from ltgen_bench.core.errors import BenchError, Interrupted, MachineError, UserError
 
 if TYPE_CHECKING:
-    import torch
-
     from ltgen_bench.config.schema import RunConfig
-    from ltgen_bench.core.console import TerminalProgress
     from ltgen_bench.experiments.grid import Cell
     from ltgen_bench.report.table import Table
+    from ltgen_bench.runtime.context import RunContext
 
 HELPER = "LTGEN_BENCH_GRID_HELPER"  # in the environment of a process that another grid command started
 LEFT_OUT = ("method", "seed")  # options of `run` that this command words otherwise
@@ -79,34 +77,27 @@ def grid(methods: str | None, seeds: str, axes: tuple[str, ...], method_file: Pa
         check_names(config)  # before torch is imported
     from rich.console import Console
 
-    from ltgen_bench.core.console import TerminalProgress
-
     helper, shared = HELPER in os.environ, jobs > 1
     # lines instead of bars where several commands write to one terminal
-    progress = TerminalProgress(Console(stderr=True, force_terminal=False if shared else None))
+    console = Console(stderr=True, force_terminal=False if shared else None)
     import torch
 
     from ltgen_bench.data.load import load_dataset
-    from ltgen_bench.evaluation.evaluator import weights_for
+    from ltgen_bench.evaluation.evaluator import check_weights
     from ltgen_bench.experiments.grid import carry_out_grid, make_grid
-    from ltgen_bench.runtime.device import choose_device
 
     threads = threads or (max(1, torch.get_num_threads() // jobs) if shared else None)
-    if threads is not None:
-        torch.set_num_threads(threads)
-    chosen = choose_device(device)
-    cells = make_grid(configs, lambda data: load_dataset(data, data_root=data_root, progress=progress), runs,
-                      device=chosen, progress=progress)
-    weights_for([plan.config.evaluate for cell in cells for plan in cell.plans], weights)
-    make = partial(carry_out_grid, cells, device=chosen, extractor_weights=weights, progress=progress, told=_told,
-                   command=recorded_command(), shared=shared, make=carrying_out(evaluate_every))
+    context = terminal_context(device, threads, weights, console)
+    cells = make_grid(configs, lambda data: load_dataset(data, data_root=data_root, progress=context.progress), runs, context)
+    check_weights([plan.config.evaluate for cell in cells for plan in cell.plans], weights)
+    make = partial(carry_out_grid, cells, context, told=_told, shared=shared, make=carrying_out(evaluate_every))
     if dry_run:
         _dry_run(cells)
         return
     if helper:
         _help(make)
         return
-    _header(cells, jobs, chosen, progress)
+    _header(cells, jobs, context)
     open_cells = [cell for cell in cells if evaluate_every or not cell.finished]
     with resumable(), helpers(min(jobs, len(open_cells)) - 1):
         made = make()
@@ -182,9 +173,9 @@ def _told(error: Exception) -> str:
     return str(error) if isinstance(error, BenchError) else unforeseen(error)[0]
 
 
-def _header(cells: "Sequence[Cell]", jobs: int, device: "torch.device", progress: "TerminalProgress") -> None:
-    done = sum(cell.finished for cell in cells)
-    progress.say(f"ltgen-bench {__version__}  {len(cells)} runs, {done} of them finished  {place_words(device)}"
+def _header(cells: "Sequence[Cell]", jobs: int, context: "RunContext") -> None:
+    progress, done = context.progress, sum(cell.finished for cell in cells)
+    progress.say(f"ltgen-bench {__version__}  {len(cells)} runs, {done} of them finished  {place_words(context.device)}"
                  f"{f', {jobs} at a time' if jobs > 1 else ''}")
     notes = [line for cell in cells for plan in cell.plans
              for line in (*recipe_note(plan.config), *planned_notes(plan), *warnings_of(plan.config))]

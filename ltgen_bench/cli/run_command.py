@@ -4,9 +4,11 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,9 +24,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ltgen_bench.config.schema import RunConfig
-    from ltgen_bench.core.console import TerminalProgress
     from ltgen_bench.data.dataset import LongTailDataset
     from ltgen_bench.experiments.pipeline import Plan, Run
+    from ltgen_bench.runtime.context import RunContext
+
+NO_WEIGHTS: Mapping[str, Path] = MappingProxyType({})
 
 
 @click.command()
@@ -81,17 +85,23 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
 
     place = local_device(device)
     ranks = init_process_group(place)
-    with ranks.main_first():
-        images, chosen, progress, out = prepare(config, data_root, place, threads)
-    from ltgen_bench.evaluation.evaluator import weights_for
+    from rich.console import Console
+
+    from ltgen_bench.data.load import load_dataset
+    from ltgen_bench.evaluation.evaluator import check_weights
     from ltgen_bench.experiments.pipeline import make_plan
+
+    check_weights(rules, weights)
+    context, out = replace(terminal_context(place, threads, weights), ranks=ranks), Console()
+    progress = context.progress
+    with ranks.main_first():
+        images = load_dataset(config.data, data_root=data_root, progress=progress)
 
     if config.budget is not None and config.budget.seconds is not None and ranks.size > 1:
         raise UserError("--budget-seconds: the pace is measured on one device, and here are several; give --budget-images or "
                         "--budget-flops.")
     with ranks.main_first():
-        plans = [make_plan(config.model_copy(update={"evaluate": rule}), images, runs, device=chosen, progress=progress)
-                 for rule in rules]
+        plans = [make_plan(config.model_copy(update={"evaluate": rule}), images, runs, context) for rule in rules]
     if plans[0].config.evaluate.reference != rules[0].reference:
         progress.say("the training images are not balanced, so the reference is the held-out test set" + (
             "" if len(images.test) else "; there is none, so scores that need a reference are not available (--set "
@@ -100,16 +110,14 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
         if ranks.is_main:  # of several at once each would be in the way of the others
             from ltgen_bench.cli.dry_run import show_plan
 
-            show_plan(plans[0], chosen, ranks.size)
+            show_plan(plans[0], context)
         ranks.barrier()
         return
-    _header(plans[0], chosen, progress.console, ranks.size)
-    files = weights_for(rules, weights)
-    known = ranks.broadcast([plan.finished for plan in plans] if ranks.is_main else [])
+    _header(plans[0], context)
+    known = ranks.from_main(lambda: [plan.finished for plan in plans])
     make = carrying_out(evaluate_every)
     with resumable():
-        results = [make(plan, device=chosen, extractor_weights=own, progress=progress, command=recorded_command(), ranks=ranks)
-                   for plan, own in zip(plans, files, strict=True)]
+        results = [make(plan, context) for plan in plans]
     if as_json:
         records = [result.record.model_dump(mode="json") for result in results]
         click.echo(json.dumps(records[0] if len(records) == 1 else records, indent=1, ensure_ascii=False))
@@ -134,12 +142,12 @@ def config_of(method: str | None, dataset: str | None, recipe: Path | None, meth
     return resolve_recipe(recipe=recipe, method=method, dataset=dataset, overrides=overrides_of(settings, options))
 
 
-def carrying_out(evaluate_every: int | None) -> "Callable[..., Run]":
+def carrying_out(evaluate_every: int | None) -> "Callable[[Plan, RunContext], Run]":
     """Return what makes a run of a plan: with a curve where one is asked for."""
     from ltgen_bench.experiments.curves import carry_out_curve
     from ltgen_bench.experiments.pipeline import carry_out
 
-    return carry_out if evaluate_every is None else lambda plan, **given: carry_out_curve(plan, evaluate_every, **given)[0]
+    return carry_out if evaluate_every is None else lambda plan, context: carry_out_curve(plan, evaluate_every, context)[0]
 
 
 @contextmanager
@@ -225,23 +233,24 @@ def weights_files(pairs: tuple[str, ...]) -> dict[str, Path]:
     return weights
 
 
-def prepare(config: "RunConfig", data_root: Path, device: str | None,
-            threads: int | None) -> "tuple[LongTailDataset, torch.device, TerminalProgress, Console]":
-    """Return (data set, device, progress on stderr, console on stdout). Imports torch, so names are to be checked before."""
+def terminal_context(device: str | None, threads: int | None = None, weights: "Mapping[str, Path]" = NO_WEIGHTS,
+                     console: "Console | None" = None) -> "RunContext":
+    """The context of a command: progress on stderr (`console`), this command line for records, torch's `threads` set.
+
+    Imports torch, so the caller checks names before. A device that is not there is a `UserError`.
+    """
     from rich.console import Console
 
     from ltgen_bench.core.console import TerminalProgress
-
-    progress = TerminalProgress(Console(stderr=True))
-    import torch
-
-    from ltgen_bench.data.load import load_dataset
+    from ltgen_bench.runtime.context import RunContext
     from ltgen_bench.runtime.device import choose_device
 
+    progress = TerminalProgress(console or Console(stderr=True))
     if threads is not None:
+        import torch
+
         torch.set_num_threads(threads)
-    chosen = choose_device(device)
-    return load_dataset(config.data, data_root=data_root, progress=progress), chosen, progress, Console()
+    return RunContext(choose_device(device), progress, extractor_weights=weights, command=recorded_command())
 
 
 def typed_command() -> str:
@@ -268,13 +277,12 @@ def place_words(device: "torch.device") -> str:
     return f"{device}, {threads} thread{'s' if threads > 1 else ''}" if device.type == "cpu" else str(device)
 
 
-def _header(plan: "Plan", device: "torch.device", console: "Console", processes: int) -> None:
-    config = plan.config
-    place = place_words(device) if processes == 1 else f"{processes} processes, each on {place_words(device)}"
-    lines = [f"ltgen-bench {__version__}  {config.method.name} on {about(plan.dataset)}  {place}, seed "
-             f"{config.seed}", f"run folder  {plan.folder}", *recipe_note(config), *planned_notes(plan), *warnings_of(config)]
-    for line in lines:
-        console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)
+def _header(plan: "Plan", context: "RunContext") -> None:
+    config, processes = plan.config, context.ranks.size
+    place = place_words(context.device) if processes == 1 else f"{processes} processes, each on {place_words(context.device)}"
+    for line in (f"ltgen-bench {__version__}  {config.method.name} on {about(plan.dataset)}  {place}, seed {config.seed}",
+                 f"run folder  {plan.folder}", *recipe_note(config), *planned_notes(plan), *warnings_of(config)):
+        context.progress.say(line)
 
 
 def recipe_note(config: "RunConfig") -> list[str]:

@@ -7,7 +7,7 @@ import click
 
 from ltgen_bench import __version__
 from ltgen_bench.cli.common import FILE, batch_option, data_options, data_values, debug_option
-from ltgen_bench.cli.run_command import place_words, resumable
+from ltgen_bench.cli.run_command import place_words, resumable, terminal_context
 from ltgen_bench.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,31 +48,21 @@ def sample(network: Path, dataset: str | None, settings: tuple[str, ...], data_r
     """
     changes, data = _changes(settings, options), _data(dataset, options)
     _check_place(network)
-    from rich.console import Console
-
-    from ltgen_bench.core.console import TerminalProgress
-
-    progress = TerminalProgress(Console(stderr=True))
-    import torch
-
     from ltgen_bench.data.load import load_dataset
     from ltgen_bench.export.diffusers_folder import read_network
     from ltgen_bench.export.folder_samples import draw, is_drawn, make_drawing
-    from ltgen_bench.runtime.device import choose_device
 
-    if threads is not None:
-        torch.set_num_threads(threads)
-    chosen, stored = choose_device(device), read_network(network)
+    context, stored = terminal_context(device, threads), read_network(network)
     config = _configured(stored, data, changes)
-    images = None if data is None else load_dataset(data, data_root=data_root, progress=progress)
+    images = None if data is None else load_dataset(data, data_root=data_root, progress=context.progress)
     drawing = make_drawing(stored, config, images)
     place = out or Path(f"{network.resolve().name}-{drawing.digest}.npz")
     if is_drawn(drawing, place):
         click.echo(f"drawn before; shown from {place}")
     else:
-        progress.say(f"ltgen-bench {__version__}  {_words(drawing)}  {place_words(chosen)}")
+        context.progress.say(f"ltgen-bench {__version__}  {_words(drawing)}  {place_words(context.device)}")
         with resumable():
-            draw(drawing, place, device=chosen, progress=progress)
+            draw(drawing, place, context)
     _show(drawing, place, data)
 
 

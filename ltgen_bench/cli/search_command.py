@@ -15,12 +15,11 @@ from ltgen_bench.cli.run_command import (
     config_of,
     notes_of,
     place_words,
-    prepare,
     recipe_note,
-    recorded_command,
     resumable,
     run,
     show,
+    terminal_context,
     weights_files,
 )
 
@@ -64,12 +63,19 @@ def search(axes: tuple[str, ...], metric: str, by: str | None, method: str | Non
     config = config_of(method, dataset, recipe, method_file, settings, options)
     weights = weights_files(extractor_weights)
     check_names(config)  # before torch is imported
-    rules_of(config.evaluate)
-    images, chosen, progress, out = prepare(config, data_root, device, threads)
+    rules = rules_of(config.evaluate)
+    from rich.console import Console
+
+    from ltgen_bench.data.load import load_dataset
+    from ltgen_bench.evaluation.evaluator import check_weights
     from ltgen_bench.experiments.search import carry_out_search, make_search, parse_axis
 
-    plan = make_search(config, dict(map(parse_axis, axes)), images, runs, metric=metric, extractor=by, device=chosen)
-    progress.say(f"ltgen-bench {__version__}  {config.method.name} on {about(images)}  {place_words(chosen)}")
+    context, out = terminal_context(device, threads, weights), Console()
+    progress = context.progress
+    images = load_dataset(config.data, data_root=data_root, progress=progress)
+    plan = make_search(config, dict(map(parse_axis, axes)), images, runs, context, metric=metric, extractor=by)
+    check_weights([*rules, plan.candidates[0].plans[0].config.evaluate], weights)
+    progress.say(f"ltgen-bench {__version__}  {config.method.name} on {about(images)}  {place_words(context.device)}")
     progress.say(f"{plan.words}, chosen by {metric} ({plan.extractor}) on the selection half of the real images")
     for line in (*recipe_note(plan.reports[0][0].config), *planned_notes(plan.reports[0][0])):
         progress.say(line)
@@ -78,7 +84,7 @@ def search(axes: tuple[str, ...], metric: str, by: str | None, method: str | Non
         return
     known = {one.score_folder: one.finished for plans in plan.reports for one in plans}
     with resumable():
-        found = carry_out_search(plan, device=chosen, extractor_weights=weights, progress=progress, command=recorded_command())
+        found = carry_out_search(plan, context)
     if as_json:
         click.echo(json.dumps(_plain(found), indent=1, ensure_ascii=False))
         return

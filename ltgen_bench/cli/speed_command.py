@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from ltgen_bench.cli.common import FILE, FOLDER, debug_option
+from ltgen_bench.cli.run_command import terminal_context
 from ltgen_bench.core.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ltgen_bench.config.schema import Compile, RunConfig
-    from ltgen_bench.core.progress import Progress
     from ltgen_bench.experiments.pipeline import Plan
     from ltgen_bench.experiments.speed.kernel_profile import Kernel
     from ltgen_bench.experiments.speed.speed_rows import SpeedRow
     from ltgen_bench.report.table import Table
+    from ltgen_bench.runtime.context import RunContext
 
 BUSY = 0.3  # load of a core, before anything is measured
 BESIDE_KERNELS = 40  # columns that the table of kernels needs for all but their names, which the CSV has in full
@@ -67,7 +68,6 @@ def speed(stage: str, names: tuple[str, ...], preset: str | None, batch: int | N
     from rich.console import Console
 
     from ltgen_bench.config.schema import NetworkConfig
-    from ltgen_bench.core.console import TerminalProgress
     from ltgen_bench.experiments.speed import STAGES
     from ltgen_bench.experiments.speed.conditions import FULL, NETWORK, Conditions, Sizes
     from ltgen_bench.methods import METHODS
@@ -81,7 +81,6 @@ def speed(stage: str, names: tuple[str, ...], preset: str | None, batch: int | N
     presets = get_args(NetworkConfig.model_fields["preset"].annotation)
     if preset is not None and preset not in presets:
         raise unknown_name("network", preset, presets)
-    progress = TerminalProgress(Console(stderr=True))
     if recipe is not None:
         config = _recipe(recipe)
     if profile:
@@ -90,14 +89,13 @@ def speed(stage: str, names: tuple[str, ...], preset: str | None, batch: int | N
 
     from ltgen_bench.core.files import write_text
     from ltgen_bench.experiments.speed.speed_rows import comma_separated
-    from ltgen_bench.runtime.device import choose_device, hardware, versions
+    from ltgen_bench.runtime.device import hardware, versions
     from ltgen_bench.runtime.precision import exact_float32
 
-    if threads is not None:
-        torch.set_num_threads(threads)
-    chosen = choose_device(device)
+    context = terminal_context(device, threads)
+    chosen, progress = context.device, context.progress
     # what a recipe takes is found first, as in a process that did nothing before, and told last
-    foretold = [] if recipe is None else _foretold(recipe, _plan(config, data_root, chosen, progress), chosen)
+    foretold = [] if recipe is None else _foretold(recipe, _plan(config, data_root, context), chosen)
     given = {name: value for name, value in {"images": images, "features": features}.items() if value is not None}
     conditions = Conditions(replace(FULL if full else Sizes(), **given), torch.get_num_threads(), str(chosen), names,
                             preset or NETWORK, batch, compiling)
@@ -139,15 +137,15 @@ def _recipe(text: str) -> "RunConfig":
     return config
 
 
-def _plan(config: "RunConfig", data_root: Path, device: "torch.device", progress: "Progress") -> "Plan":
+def _plan(config: "RunConfig", data_root: Path, context: "RunContext") -> "Plan":
     """The plan that `run` would make; data that are not there are told before anything is measured."""
     from ltgen_bench.data.load import load_dataset
     from ltgen_bench.evaluation.presets import rules_of
     from ltgen_bench.experiments.pipeline import make_plan
 
-    dataset = load_dataset(config.data, data_root=data_root, progress=progress)
+    dataset = load_dataset(config.data, data_root=data_root, progress=context.progress)
     config = config.model_copy(update={"evaluate": rules_of(config.evaluate)[0]})
-    return make_plan(config, dataset, Path("runs"), device=device, progress=progress)
+    return make_plan(config, dataset, Path("runs"), context)
 
 
 def _foretold(name: str, plan: "Plan", device: "torch.device") -> list[str]:

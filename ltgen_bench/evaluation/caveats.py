@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from ltgen_bench.core.progress import Progress
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.evaluation.measure import Scope
 from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.evaluation.metrics.metric import HELD_OUT, OTHER_CLASS, REPEATED, Blind
 from ltgen_bench.evaluation.subsets import canonical
+from ltgen_bench.runtime.context import RunContext
 
 LEAST, SHARE = 3, 0.01  # images, and share of all, above which nearness is told: of unseen real images it is half a percent
 NAMED = 5  # classes
@@ -44,14 +44,14 @@ class Found:
         return {**row, "note": "; ".join([*words, *filter(None, [row.get("note", "")])])}
 
 
-def look_for_copies(generated: ImageSet, judged: LongTailDataset, device: str, progress: Progress) -> Found:
+def look_for_copies(generated: ImageSet, judged: LongTailDataset, context: RunContext) -> Found:
     """Copies of held-out images, of training images of other classes and of one another among `generated`, as sentences and
     masks. Byte for byte each counts; near copies count where they are more than `SHARE` of the images."""
     from ltgen_bench.evaluation.copies import find_copies  # torch, without which this module is imported
 
     test = canonical(judged.test)
-    with progress.stage("copies", len(generated), "images") as stage:
-        found = find_copies(generated, judged.train, judged.reference, test, device)
+    with context.progress.stage("copies", len(generated), "images") as stage:
+        found = find_copies(generated, judged.train, judged.reference, test, str(context.device))
         stage.advance(len(generated))
     near = _many(found.held_out.found)
     of_test = found.held_out.found if near else found.held_out.equal

@@ -7,6 +7,7 @@ both. The predictions of each are kept as soon as it is trained, so an interrupt
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,50 +24,66 @@ from ltgen_bench.evaluation.classifiers.classifier_recipe import ClassifierRecip
 from ltgen_bench.evaluation.classifiers.classifier_training import predict, train_classifier
 from ltgen_bench.evaluation.measure import NO_CLASSES, NO_HELD_OUT, Scope
 from ltgen_bench.evaluation.metrics.enough import OF_A_SHARE, few_words
+from ltgen_bench.runtime.context import RunContext
 
 TRAIN_DATA = ("real-lt", "synthetic", "real-lt+synthetic")
 ASKED = 0.01  # share of the test images that a classifier may have trained on: its accuracy is not more than this too high
 Predictions = Int64[np.ndarray, " N"]
 
 
-def training_sets(real: ImageSet, synthetic: ImageSet) -> dict[str, ImageSet]:
-    """The three training sets by the names of TRAIN_DATA; the union is plain, with no weights."""
-    union = ImageSet(np.concatenate([real.images, synthetic.images]), np.concatenate([real.labels, synthetic.labels]))
-    return dict(zip(TRAIN_DATA, (real, synthetic, union), strict=True))
+@dataclass(frozen=True)
+class DownstreamImages:
+    """The images that downstream classifiers are trained on, and the real test images on which they are scored.
 
-
-def downstream_predictions(real: ImageSet, synthetic: ImageSet, test: ImageSet, num_classes: int,
-                           recipe: ClassifierRecipe, *, device: str, folders: Mapping[str, Path | None],
-                           progress: Progress) -> dict[str, Predictions]:
-    """Predicted labels of `test` (int64, in its order) by the classifier of each training set in `folders`, which says where
-    its predictions are kept; None: nowhere.
+    `asked` says which test images are copied among the synthetic ones.
     """
-    sets = {name: images for name, images in training_sets(real, synthetic).items() if name in folders}
+
+    real: ImageSet
+    synthetic: ImageSet
+    test: ImageSet
+    asked: Bool[np.ndarray, " N"]
+    num_classes: int
+
+    @property
+    def training_sets(self) -> dict[str, ImageSet]:
+        """The three training sets by the names of TRAIN_DATA; the union is plain, with no weights."""
+        union = ImageSet(np.concatenate([self.real.images, self.synthetic.images]),
+                         np.concatenate([self.real.labels, self.synthetic.labels]))
+        return dict(zip(TRAIN_DATA, (self.real, self.synthetic, union), strict=True))
+
+
+def downstream_predictions(images: DownstreamImages, recipe: ClassifierRecipe, folders: Mapping[str, Path | None],
+                           context: RunContext) -> dict[str, Predictions]:
+    """Predicted labels of the test images (int64, in their order) by the classifier of each training set in `folders`, which says
+    where its predictions are kept; None: nowhere.
+    """
+    device, test = str(context.device), images.test
+    sets = {name: part for name, part in images.training_sets.items() if name in folders}
     paths = {name: PREDICTIONS.path(folder, prediction_key(sets[name], test, recipe, device))
              for name, folder in folders.items() if folder is not None}
-    found = {name: kept for name, path in paths.items() if (kept := _read(path, len(test), progress)) is not None}
-    with progress.stage("downstream", len(sets) * recipe.steps, "steps", done=len(found) * recipe.steps) as stage:
+    found = {name: kept for name, path in paths.items() if (kept := _read(path, len(test), context.progress)) is not None}
+    with context.progress.stage("downstream", len(sets) * recipe.steps, "steps", done=len(found) * recipe.steps) as stage:
         for name in (name for name in sets if name not in found):
             stage.advance(0, name)
             train = sets[name]
-            net = train_classifier(train.images, train.labels, num_classes, recipe, device=device, stage=stage)
+            net = train_classifier(train.images, train.labels, images.num_classes, recipe, device=device, stage=stage)
             found[name] = predict(net, test.images, device=device)[1].argmax(axis=1)
             if name in paths:
                 _write(paths[name], found[name])
     return {name: found[name] for name in sets}
 
 
-def taught_by(real: ImageSet, synthetic: ImageSet, test: ImageSet, asked: Bool[np.ndarray, " N"], scopes: Sequence[Scope],
-              recipe: ClassifierRecipe, *, num_classes: int, device: str, folders: Mapping[str, Path | None],
-              progress: Progress) -> list[dict[str, Any]]:
-    """The rows of `downstream_rows`. Classifiers whose every score would be withheld are not trained, nor are any without
-    test images."""
-    wanted = {name: folder for name, folder in folders.items() if name == "real-lt" or not withheld(asked)}
+def downstream_scores(images: DownstreamImages, scopes: Sequence[Scope], recipe: ClassifierRecipe, work: Path | None,
+                      context: RunContext) -> list[dict[str, Any]]:
+    """The rows of `downstream_rows`. Predictions of the real training set, the same for every method, are kept beside the
+    features, the others in `work`. Classifiers whose every score would be withheld are not trained, nor are any without test
+    images."""
+    folders = {"real-lt": context.features} if withheld(images.asked) else {
+        "real-lt": context.features, "synthetic": work, "real-lt+synthetic": work}
     predictions: dict[str, Predictions | None] = dict.fromkeys(TRAIN_DATA)
-    if len(test):
-        predictions |= downstream_predictions(real, synthetic, test, num_classes, recipe, device=device, folders=wanted,
-                                              progress=progress)
-    return downstream_rows(predictions, test.labels, scopes, len(synthetic), asked)
+    if len(images.test):
+        predictions |= downstream_predictions(images, recipe, folders, context)
+    return downstream_rows(predictions, images.test.labels, scopes, len(images.synthetic), images.asked)
 
 
 def withheld(asked: Bool[np.ndarray, " N"]) -> bool:

@@ -1,26 +1,25 @@
-"""The door of the evaluation room: samples and a data set in, scores out."""
+"""evaluate: scores of samples against a data set."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ltgen_bench.config.schema import EvaluateConfig, SampleConfig
 from ltgen_bench.core.errors import UserError
-from ltgen_bench.core.files import CACHE_VARIABLE, cache_folder
-from ltgen_bench.core.progress import SILENT, Progress
+from ltgen_bench.core.files import CACHE_VARIABLE
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet
-from ltgen_bench.evaluation.caveats import Found, look_for_copies
+from ltgen_bench.evaluation.caveats import look_for_copies
 from ltgen_bench.evaluation.classifiers.classifier_recipe import ClassifierRecipe, downstream_recipe
 from ltgen_bench.evaluation.extractors import EXTRACTORS, Extractor
 from ltgen_bench.evaluation.features.extractor_batch import sized
 from ltgen_bench.evaluation.features.feature_cache import made_features
 from ltgen_bench.evaluation.image_sides import Sets, asks_for_training_images, featured, looked_at, possible_on, real_sides
 from ltgen_bench.evaluation.label_check import label_contradiction
-from ltgen_bench.evaluation.measure import Configured, Scope, measure, scopes_of
+from ltgen_bench.evaluation.measure import Configured, Scope, Sides, measure, scopes_of
 from ltgen_bench.evaluation.metrics import METRICS, Metric, default_metrics
 from ltgen_bench.evaluation.metrics.accuracy import confusion
 from ltgen_bench.evaluation.metrics.metric import SEED
@@ -28,39 +27,59 @@ from ltgen_bench.evaluation.presets import departures
 from ltgen_bench.evaluation.protocol import Protocol, label_fields
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.evaluation.subsets import at_most, canonical, shares
-from ltgen_bench.runtime.distributed import Ranks
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.runtime.precision import exact_float32
 
 Row = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where samples come from: how they were drawn, as far as that is known, and the folder for what is computed from them alone.
+
+    That is the predictions of finished downstream classifiers, which a repeated evaluation reads.
+    """
+
+    sampling: SampleConfig | None = None
+    work: Path | None = None
+
+
+UNKNOWN = Origin()
+
+
 @exact_float32()
-def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig, *, device: str = "cpu",
-             cache: Path | None = None, work: Path | None = None,
-             extractor_weights: Mapping[str, Path] = MappingProxyType({}), progress: Progress = SILENT,
-             sampling: SampleConfig | None = None) -> Scores:
+def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig, context: RunContext,
+             origin: Origin = UNKNOWN) -> Scores:
     """Every measurement that `config` asks for, of `samples` against the real images of `dataset`.
 
-    `cache` keeps features and classifiers by content (default: the cache folder's `features`), `work` the predictions
-    of finished downstream classifiers, so a repeated call goes on and ends with the same bits. `extractor_weights` maps
-    an extractor to a weights file. `sampling` says how the samples were drawn, where that is known: labels that were
-    drawn at random make another protocol than counted ones. With `config.preset` set the scores also say where they
-    depart from that preset, whose rule `config` then already is (`presets.rules_of`).
+    Features and classifiers are kept in the cache by content, so a repeated call continues and ends with the same bits. Labels
+    that were drawn at random (`origin.sampling`) make another protocol than counted ones. With `config.preset` set the scores
+    also say where they depart from that preset, whose rule `config` then already is (`presets.rules_of`).
+
+    Several processes share the passes through extractors; the main process measures, and all return the same scores.
 
     The order of the images changes nothing. Raises `UserError` for an unknown metric or extractor, for samples of
     another shape, with labels out of range or (unless they were drawn at random) without an image of some class, for a
     half of a long-tailed reference, and for unusable weights files.
     """
-    _check_extractors(config, extractor_weights)
-    config, judged, sets, labels, folder = _asked(samples, dataset, config, cache, sampling)
+    for name in config.extractors:
+        EXTRACTORS.check(name)
+    asked = _asked(samples, dataset, config, origin.sampling)
+    if context.ranks.size > 1:
+        _share_features(dataset, asked, context)
+    return context.ranks.from_main(lambda: _scores(dataset, asked, context.alone, origin.work))
+
+
+def _scores(dataset: LongTailDataset, asked: "_Asked", context: RunContext, work: Path | None) -> Scores:
+    config, judged, sets, labels = asked
     metrics = [METRICS[name] for name in wanted_metrics(config)]
     generated = sets.generated
     if config.preset is None and isinstance(config.images, int) and len(generated) < config.images:  # else a departure
-        progress.say(f"{len(generated):,} generated images count, where evaluate.images asks for {config.images:,}")
+        context.progress.say(f"{len(generated):,} generated images count, where evaluate.images asks for {config.images:,}")
     scopes = scopes_of(dataset)
     common = {**labels, "data": judged.fingerprint, "groups": ("thirds", "count"),
               "sample_dtype": str(generated.images.dtype), "selection": config.selection}
-    told = look_for_copies(generated, judged, device, progress)
+    told = look_for_copies(generated, judged, context)
     rows: list[Row] = []
     protocols: dict[str, dict[str, Any]] = {}
     weights: dict[str, str] = {}
@@ -69,9 +88,9 @@ def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig
     measured = [Configured(metric, metric.settings_of(config).fitted(len(generated), len(sets.real)))
                 for metric in metrics if not metric.is_downstream]
     for name in config.extractors if measured else ():
-        extractor = _built(name, dataset, config, device, folder, extractor_weights, progress)
+        extractor = EXTRACTORS[name].build(dataset, context, config.classifier_steps)
         weights[name] = extractor.sha256
-        found, seen, contradiction = _extractor_rows(extractor, measured, sets, judged, config, device, scopes, folder, progress)
+        found, seen, contradiction = _extractor_rows(extractor, measured, asked, scopes, context)
         if seen is not None:
             confusions[name] = seen
         contradictions[extractor.class_logits] = contradiction
@@ -80,8 +99,12 @@ def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig
         rows += _stamped(told.noted(found, scopes), extractor.name, of_metric, protocols)
     trained = [metric for metric in metrics if metric.is_downstream]
     if config.downstream and trained:
+        from ltgen_bench.evaluation.downstream import DownstreamImages, downstream_scores  # imports torch
+
         recipe = downstream_recipe(dataset.image_shape, dataset.flip, len(dataset.train), config.downstream_steps)
-        found = _downstream(told, judged, recipe, scopes, device, folder, work, progress)
+        images = DownstreamImages(canonical(judged.train), told.generated, canonical(judged.test), told.held_out,
+                                  judged.num_classes)
+        found = downstream_scores(images, scopes, recipe, work, context)
         of_metric = {metric.name: downstream_protocol(metric, recipe, common) for metric in trained}
         rows += _stamped([row for row in found if row["metric"] in of_metric], recipe.network, of_metric, protocols)
     return Scores.from_rows(rows, protocols, weights, preset=config.preset or "", confusions=confusions,
@@ -89,58 +112,42 @@ def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig
                             departures=departures(config, labels, len(generated), weights))
 
 
-@exact_float32()
-def share_features(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig, ranks: Ranks, *, device: str,
-                   cache: Path | None = None, extractor_weights: Mapping[str, Path] = MappingProxyType({}),
-                   progress: Progress = SILENT, sampling: SampleConfig | None = None) -> None:
-    """The features that `evaluate` will ask for with these arguments, put into the cache; each of `ranks` makes a part of them.
-
-    Every rank calls this with a device of its own; the first then finds all of them.
-    """
-    config, judged, sets, _, folder = _asked(samples, dataset, config, cache, sampling)
+def _share_features(dataset: LongTailDataset, asked: "_Asked", context: RunContext) -> None:
+    """Put the features that are asked for into the cache; each process computes a part of them."""
+    config, judged, sets, _ = asked
     metrics = [METRICS[name] for name in wanted_metrics(config) if not METRICS[name].is_downstream]
     for name in config.extractors if metrics else ():
-        with ranks.main_first():  # it may be trained or fetched
-            extractor = _built(name, dataset, config, device, folder, extractor_weights, progress)
-        if len(set(ranks.all_gather(extractor.sha256))) > 1:
+        with context.ranks.main_first():  # it may be trained or fetched
+            extractor = EXTRACTORS[name].build(dataset, context, config.classifier_steps)
+        if len(set(context.ranks.all_gather(extractor.sha256))) > 1:
             raise UserError(f"the extractor '{name}' has other weights on other machines of this run; let {CACHE_VARIABLE} name "
                             "a folder that all of them share.")
         of_side, _ = looked_at(sets, judged, config, asks_for_training_images(possible_on(extractor, metrics)))
-        with progress.stage("features", sum(map(len, of_side.values())), "images") as stage:
+        with context.progress.stage("features", sum(map(len, of_side.values())), "images") as stage:
             for images in of_side.values():
                 if len(images):
-                    looking = sized(extractor, config.batch_size, images.images, folder, device, progress, ranks)
-                    made_features(images.images, looking, folder, progress, stage, ranks)
+                    looking = sized(extractor, config.batch_size, images.images, context)
+                    made_features(images.images, looking, context, stage)
 
 
 class _Asked(NamedTuple):
-    """What an evaluation comes to: its rules, the data that judge, the images that meet, what the protocol says of the labels
-    of the generated ones, and where features are kept."""
+    """What an evaluation comes to: its settings, the data that judge, the images that are compared, and what the protocol says
+    of the labels of the generated ones."""
 
     config: EvaluateConfig
     judged: LongTailDataset
     sets: Sets
     labels: Row
-    folder: Path
 
 
-def _asked(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig, cache: Path | None,
-           sampling: SampleConfig | None) -> _Asked:
+def _asked(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig, sampling: SampleConfig | None) -> _Asked:
     """The samples checked against the data, and all that follows from the arguments of `evaluate`."""
     config = _as_drawn(fitted(config, dataset), sampling)
     uniform = sampling is not None and sampling.labels == "uniform"
     check_samples(samples, dataset, every_class=not uniform)
     judged = dataset if config.half is None else dataset.half(config.half)
     generated, labels = counted(canonical(samples), dataset, config, uniform)
-    sets = Sets(generated, *(canonical(images) for images in real_sides(judged, config)))
-    return _Asked(config, judged, sets, labels, cache if cache is not None else cache_folder() / "features")
-
-
-def _built(name: str, dataset: LongTailDataset, config: EvaluateConfig, device: str, folder: Path,
-           weights: Mapping[str, Path], progress: Progress) -> Extractor:
-    """An extractor, trained on all real images where it is trained, so that it is the same for both halves."""
-    return EXTRACTORS[name].build(dataset, device=device, folder=folder, weights=weights.get(name),
-                                  steps=config.classifier_steps, progress=progress)
+    return _Asked(config, judged, Sets(generated, *(canonical(images) for images in real_sides(judged, config))), labels)
 
 
 def wanted_metrics(config: EvaluateConfig) -> list[str]:
@@ -206,66 +213,51 @@ def check_samples(samples: ImageSet, dataset: LongTailDataset, *, every_class: b
                         f"every class of {dataset.name} needs some.")
 
 
-def check_extractors(dataset: LongTailDataset, config: EvaluateConfig, *, cache: Path | None = None,
-                     extractor_weights: Mapping[str, Path] = MappingProxyType({}), progress: Progress = SILENT) -> None:
+def check_extractors(dataset: LongTailDataset, config: EvaluateConfig, context: RunContext) -> None:
     """Make sure that the extractors can be had, before hours are spent on images for them.
 
     Weights that come from elsewhere are fetched, or the user's file is read and checked. Raises `UserError` or
     `MachineError` as `evaluate` would.
     """
-    _check_extractors(config, extractor_weights)
-    folder = cache if cache is not None else cache_folder() / "features"
-    for kind in (EXTRACTORS[name] for name in config.extractors):
-        if kind.fetched:
-            kind.build(dataset, device="cpu", folder=folder, weights=extractor_weights.get(kind.name), steps=None,
-                       progress=progress)
+    import torch
+
+    with context.ranks.main_first():
+        for kind in map(EXTRACTORS.__getitem__, config.extractors):
+            if kind.fetched:
+                kind.build(dataset, replace(context, device=torch.device("cpu")), None)
 
 
-def weights_for(rules: Sequence[EvaluateConfig], weights: Mapping[str, Path]) -> list[dict[str, Path]]:
-    """The weights files among `weights` that each of several rules uses; one that none uses is a `UserError`."""
-    together = tuple(dict.fromkeys(name for rule in rules for name in rule.extractors))
-    _check_extractors(rules[0].model_copy(update={"extractors": together}), weights)
-    return [{name: path for name, path in weights.items() if name in rule.extractors} for rule in rules]
-
-
-def _check_extractors(config: EvaluateConfig, weights: Mapping[str, Path]) -> None:
-    for name in (*config.extractors, *weights):
+def check_weights(settings: Sequence[EvaluateConfig], weights: Mapping[str, Path]) -> None:
+    """Refuse `weights` of an extractor that is unknown, or that none of `settings` uses (`UserError`)."""
+    used = tuple(dict.fromkeys(name for config in settings for name in config.extractors))
+    for name in (*used, *weights):
         EXTRACTORS.check(name)
-    unused = [name for name in weights if name not in config.extractors]
+    unused = [name for name in weights if name not in used]
     if unused:
-        raise UserError(f"--extractor-weights {unused[0]}={weights[unused[0]]}: the extractor '{unused[0]}' is not "
-                        f"used; add it to evaluate.extractors (now {', '.join(config.extractors)}), or leave the "
-                        "option out.")
+        raise UserError(f"--extractor-weights {unused[0]}={weights[unused[0]]}: the extractor '{unused[0]}' is not used; add it "
+                        f"to evaluate.extractors (now {', '.join(used)}), or leave the option out.")
 
 
-def _extractor_rows(extractor: Extractor, metrics: list[Configured], sets: Sets, dataset: LongTailDataset,
-                    config: EvaluateConfig, device: str, scopes: list[Scope], folder: Path,
-                    progress: Progress) -> tuple[list[Row], list[list[float]] | None, str]:
+def _extractor_rows(extractor: Extractor, metrics: list[Configured], asked: _Asked, scopes: list[Scope],
+                    context: RunContext) -> tuple[list[Row], list[list[float]] | None, str]:
     """Rows of one extractor: features of all sets, then every metric that its features and logits allow.
 
     And the confusion of the classes, where the extractor classifies them and label accuracy is asked for; and what the labels
     contradict.
     """
+    config, dataset = asked.config, asked.judged
     allowed = possible_on(extractor, [metric for metric, _ in metrics])
     possible = [one for one in metrics if one.metric in allowed]
-    sides = featured(extractor, sets, dataset, config, asks_for_training_images(allowed), device, folder, progress)
+    sets, known = looked_at(asked.sets, dataset, config, asks_for_training_images(allowed))
+    found = featured(extractor, sets, config.batch_size, context)
+    sides = Sides(**found) if known is None else Sides(**found, train=found["real"].take(known))
     seen = None
     if any("class logits" in metric.needs for metric in allowed) and sides.generated.logits is not None:
         shares = confusion(sides.generated.logits, sides.generated.labels)
         seen = [[round(share, 6) for share in row] for row in np.nan_to_num(shares, nan=-1.0).tolist()]
     contradiction = label_contradiction(sides.generated, sides.real, sides.held_out, dataset.class_names, extractor.class_logits)
-    with progress.stage("metrics", len(scopes), "scopes") as stage:
+    with context.progress.stage("metrics", len(scopes), "scopes") as stage:
         return measure(possible, sides, scopes, stage), seen, contradiction
-
-
-def _downstream(told: Found, dataset: LongTailDataset, recipe: ClassifierRecipe, scopes: list[Scope], device: str,
-                folder: Path, work: Path | None, progress: Progress) -> list[Row]:
-    from ltgen_bench.evaluation.downstream import taught_by  # imports torch
-
-    # What the real set teaches is the same for every method, so it is kept beside the features.
-    folders = {"real-lt": folder, "synthetic": work, "real-lt+synthetic": work}
-    return taught_by(canonical(dataset.train), told.generated, canonical(dataset.test), told.held_out, scopes, recipe,
-                     num_classes=dataset.num_classes, device=device, folders=folders, progress=progress)
 
 
 def extractor_protocol(configured: Configured, extractor: Extractor, config: EvaluateConfig,

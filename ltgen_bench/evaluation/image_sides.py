@@ -1,22 +1,21 @@
 """Which images meet in an evaluation, and which metrics can look at them."""
 
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Int64
 
 from ltgen_bench.config.schema import EvaluateConfig
-from ltgen_bench.core.progress import Progress
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.evaluation.extractors import Extractor
 from ltgen_bench.evaluation.features.extractor_batch import sized
 from ltgen_bench.evaluation.features.feature_cache import cached_features
-from ltgen_bench.evaluation.measure import Sides
 from ltgen_bench.evaluation.metrics import Metric, Side
 from ltgen_bench.evaluation.metrics.metric import SEED
 from ltgen_bench.evaluation.subsets import at_most, canonical, of_each_class, positions
+from ltgen_bench.runtime.context import RunContext
 
 
 class Sets(NamedTuple):
@@ -71,18 +70,17 @@ def asks_for_training_images(metrics: list[Metric]) -> bool:
     return any(metric.unseen is not None for metric in metrics)
 
 
-def featured(extractor: Extractor, images_of: Sets, dataset: LongTailDataset, config: EvaluateConfig, unseen: bool, device: str,
-             folder: Path, progress: Progress) -> Sides:
-    """Features of the generated, reference and held-out images, and with `unseen` of those that a model trains on."""
-    sets, known = looked_at(images_of, dataset, config, unseen)
-    with progress.stage("features", sum(map(len, sets.values())), "images") as stage:
+def featured(extractor: Extractor, sets: Mapping[str, ImageSet], batch_size: int | Literal["auto"] | None,
+             context: RunContext) -> dict[str, Side]:
+    """Features (and logits) of each of `sets`, in the order of its images."""
+    with context.progress.stage("features", sum(map(len, sets.values())), "images") as stage:
         stage.advance(0, extractor.name)
         sides: dict[str, Side] = {}
         for name, images in sets.items():
             if not len(images):
                 sides[name] = sides["generated"].take(np.empty(0, np.int64))
                 continue
-            looking = sized(extractor, config.batch_size, images.images, folder, device, progress)
-            found = cached_features(images.images, looking, folder, progress, stage)
-            sides[name] = Side(found.features, images.labels, found.logits, device)
-    return Sides(**sides) if known is None else Sides(**sides, train=sides["real"].take(known))
+            looking = sized(extractor, batch_size, images.images, context)
+            found = cached_features(images.images, looking, context, stage)
+            sides[name] = Side(found.features, images.labels, found.logits, str(context.device))
+    return sides

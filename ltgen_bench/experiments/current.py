@@ -13,7 +13,8 @@ from ltgen_bench.records.run_record import RunRecord
 
 
 def still_current(score_folder: Path, config: EvaluateConfig, given: Mapping[str, Path]) -> bool:
-    """Whether finished scores are what would be measured now: with the weights files `given`, and by these metrics.
+    """Whether finished scores are what would be measured now: with those weights files of `given` that it uses, and by
+    these metrics.
 
     A metric that was registered since, or raised its revision, makes them old (records that do not tell are taken as they
     are). So do a weights file of the user's that is not given any more, and ids that do not say which weights were trained.
@@ -21,6 +22,7 @@ def still_current(score_folder: Path, config: EvaluateConfig, given: Mapping[str
     record = RunRecord.load(score_folder)
     if record.metrics and record.metrics != revisions(config):
         return False
+    given = {name: path for name, path in given.items() if name in config.extractors}
     if not all(record.extractor_weights.get(name) == file_sha256(path) for name, path in given.items()):
         return False
     return not any(_of_other_weights(record, name) for name in record.extractor_weights if name not in given)

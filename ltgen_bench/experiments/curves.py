@@ -11,7 +11,7 @@ same bits.
 """
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,16 +22,15 @@ import torch
 from ltgen_bench.config.schema import RunConfig, TrainConfig
 from ltgen_bench.core.errors import DamagedError
 from ltgen_bench.core.files import only_writer, set_aside
-from ltgen_bench.core.interruption import Interruption
 from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.experiments.current import still_current
-from ltgen_bench.experiments.pipeline import NO_WEIGHTS, Plan, Run, carry_out, measured, read_run, training_flops
+from ltgen_bench.experiments.pipeline import Plan, Run, carry_out, measured, read_run, training_flops
 from ltgen_bench.records.checked_scores import save_kept, whole
 from ltgen_bench.records.curve import Point, curve_table, save_curve
-from ltgen_bench.runtime.distributed import SINGLE_PROCESS, Ranks
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.training.checkpoint import load_checkpoint, load_newest, restore_sampled
-from ltgen_bench.training.loop import Trained, prepare_method, train
+from ltgen_bench.training.loop import Snapshots, Trained, prepare_method, train
 from ltgen_bench.training.trainer import Trainer
 
 WEIGHTS = "weights.safetensors"
@@ -77,25 +76,24 @@ def positions(train: TrainConfig, every: int) -> list[int]:
     return [images for images in dict.fromkeys(ends) if images < train.budget_images]
 
 
-def carry_out_curve(plan: Plan, every: int, *, device: torch.device, extractor_weights: Mapping[str, Path] = NO_WEIGHTS,
-                    progress: Progress = SILENT, command: str = "", ranks: Ranks = SINGLE_PROCESS) -> tuple[Run, pd.DataFrame]:
+def carry_out_curve(plan: Plan, every: int, context: RunContext) -> tuple[Run, pd.DataFrame]:
     """The run of `plan` (`carry_out`), and the table of its scores after every `every` images (`curve_table`).
 
     What is finished is read. Raises as `carry_out` does.
     """
     points = [PointPlan(plan.config, plan.dataset, plan.runs, images) for images in positions(plan.config.train, every)]
-    run = carry_out(plan, device=device, extractor_weights=extractor_weights, progress=progress, command=command,
-                    kept={point.images: point.weights for point in points}, ranks=ranks)
-    with ranks.only_on_main(only_writer(plan.folder)), Interruption() as interruption:
-        states = ranks.broadcast([whole(point.score_folder, progress.say)
-                              and still_current(point.score_folder, point.config.evaluate, extractor_weights)
-                              for point in points] if ranks.is_main else [])
+    run = carry_out(plan, context, {point.images: point.weights for point in points})
+    ranks, progress = context.ranks, context.progress
+    with ranks.only_on_main(only_writer(plan.folder)), context.interruption:
+        states = ranks.from_main(lambda: [whole(point.score_folder, progress.say) and
+                                          still_current(point.score_folder, point.config.evaluate, context.extractor_weights)
+                                          for point in points])
         due = [point for point, current in zip(points, states, strict=True) if not current]
-        there = ranks.broadcast(_whole(due, progress) if ranks.is_main else [])
-        _train_again([point for point in due if point.images not in there], device, progress, interruption, ranks)
-        _score(due, device, extractor_weights, progress, interruption, command, ranks)
+        there = ranks.from_main(lambda: _whole(due, progress))
+        _train_again([point for point in due if point.images not in there], context)
+        _score(due, context)
         ranks.barrier()
-        each = training_flops(plan, device)
+        each = training_flops(plan, context.device)
         runs = [*((point.images, read_run(point)) for point in points), (plan.config.train.budget_images, run)]
         curve = curve_table([Point(images, images * each, one.record.train_seconds or 0.0, one.scores) for images, one in runs])
         for folder in (plan.score_folder, plan.folder) if ranks.is_main else ():
@@ -124,48 +122,43 @@ def _whole(points: list[PointPlan], progress: Progress) -> list[int]:
     return found
 
 
-def _train_again(points: list[PointPlan], device: torch.device, progress: Progress, interruption: Interruption,
-                 ranks: Ranks) -> None:
+def _train_again(points: list[PointPlan], context: RunContext) -> None:
     """Averaged weights of positions that training has left behind, from a training of its own that ends with the last."""
     if not points:
         return
     last = points[-1]
     past = f"{len(points)} positions" if len(points) > 1 else "a position"
-    progress.say(f"the run is past {past} of its curve; training it again up to {last.images:,} images")
+    context.progress.say(f"the run is past {past} of its curve; training it again up to {last.images:,} images")
     folder = last.folder / "curve" / "train"
-    train(last.config, last.dataset, folder / str(last.images), device=device, progress=progress, interruption=interruption,
-          kept={point.images: point.weights for point in points}, until=last.images, prepared_in=last.folder / "train",
-          ranks=ranks)
-    ranks.barrier()
-    if ranks.is_main:
+    train(last.config, last.dataset, folder / str(last.images), context,
+          Snapshots({point.images: point.weights for point in points}, last.images, auxiliary=last.folder / "train"))
+    context.ranks.barrier()
+    if context.ranks.is_main:
         shutil.rmtree(folder)
 
 
-def _score(points: list[PointPlan], device: torch.device, extractor_weights: Mapping[str, Path], progress: Progress,
-           interruption: Interruption, command: str, ranks: Ranks) -> None:
+def _score(points: list[PointPlan], context: RunContext) -> None:
     """Samples, scores and a record of each point, in its own folder."""
     if not points:
         return
     config = points[0].config
-    networks = networks_of([point.weights for point in points], config, points[0].dataset, points[0].folder, device=device,
-                           progress=progress, interruption=interruption, ranks=ranks)
+    networks = networks_of([point.weights for point in points], config, points[0].dataset, points[0].folder, context)
     for point in points:
         started = datetime.now(UTC)
-        progress.say(f"the curve at {point.images:,} of {config.train.budget_images:,} images")
-        result = measured(point, next(networks), started, device=device, extractor_weights=extractor_weights,
-                          progress=progress, command=command, ranks=ranks)
-        if result is not None:
+        context.progress.say(f"the curve at {point.images:,} of {config.train.budget_images:,} images")
+        result = measured(point, next(networks), started, context)
+        if context.ranks.is_main:
             save_kept(point.score_folder, result.record, result.scores)
 
 
-def networks_of(files: Sequence[Path], config: RunConfig, dataset: LongTailDataset, run_folder: Path, *, device: torch.device,
-                progress: Progress = SILENT, interruption: Interruption, ranks: Ranks = SINGLE_PROCESS) -> Iterator[Trained]:
+def networks_of(files: Sequence[Path], config: RunConfig, dataset: LongTailDataset, run_folder: Path,
+                context: RunContext) -> Iterator[Trained]:
     """What training had come to where it left each of these files behind: one network, which the next weights are put into.
 
     Raises `DamagedError` for a file that is not what was written, or lacks modules of the method.
     """
-    method, _ = prepare_method(config, dataset, run_folder / "train", device, progress, interruption, ranks)
-    trainer = Trainer(config, dataset, method, device)
+    method, _ = prepare_method(config, dataset, run_folder / "train", context)
+    trainer = Trainer(config, dataset, method, context.device)
     net = trainer.ema.net.to(memory_format=torch.channels_last)
     for file in files:
         cure = f"delete {file.parent} and repeat ltgen-bench run with --evaluate-every, which makes it again"

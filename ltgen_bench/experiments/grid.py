@@ -11,16 +11,13 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
-import torch
-
 from ltgen_bench.config.schema import DataConfig, RunConfig
 from ltgen_bench.core.errors import BusyError, Interrupted, UserError
-from ltgen_bench.core.interruption import Interruption
-from ltgen_bench.core.progress import SILENT, Progress, Stage
+from ltgen_bench.core.progress import Progress, Stage
 from ltgen_bench.data.dataset import LongTailDataset
-from ltgen_bench.evaluation.evaluator import weights_for
 from ltgen_bench.evaluation.presets import rules_of
-from ltgen_bench.experiments.pipeline import NO_WEIGHTS, Plan, Run, carry_out, make_plan
+from ltgen_bench.experiments.pipeline import Plan, Run, carry_out, make_plan
+from ltgen_bench.runtime.context import RunContext
 
 WAIT_SECONDS = 5.0  # between two looks at cells that other commands are making
 
@@ -50,8 +47,8 @@ class Cell:
         return bool(self.plans) and all(plan.finished for plan in self.plans)
 
 
-def make_grid(configs: Mapping[str, Sequence[RunConfig]], load: Callable[[DataConfig], LongTailDataset], runs: Path, *,
-              device: torch.device | None = None, progress: Progress = SILENT) -> tuple[Cell, ...]:
+def make_grid(configs: Mapping[str, Sequence[RunConfig]], load: Callable[[DataConfig], LongTailDataset], runs: Path,
+              context: RunContext) -> tuple[Cell, ...]:
     """A checked cell for each of `configs` (name -> one configuration a seed); `load` reads the data, once for each.
 
     Budgets in FLOPs or seconds are made into images here, one method after the other, before anything is trained.
@@ -62,7 +59,7 @@ def make_grid(configs: Mapping[str, Sequence[RunConfig]], load: Callable[[DataCo
     data = {config.data for seeds in configs.values() for config in seeds}
     if len(data) == 1:
         read(*data)  # what is wrong with it is told once, and not by every cell
-    plan = partial(make_plan, runs=runs, device=device, progress=_Once(progress))
+    plan = partial(make_plan, runs=runs, context=replace(context, progress=_Once(context.progress)))
     cells = [_planned(name, config, read, plan) for name, seeds in configs.items() for config in seeds]
     if all(cell.error for cell in cells):
         raise UserError("none of these runs is possible", [f"{cell.words}: {cell.error}" for cell in cells])
@@ -79,43 +76,35 @@ def _planned(name: str, config: RunConfig, load: Callable[[DataConfig], LongTail
     return Cell(name, config.seed, tuple(plans))
 
 
-def carry_out_grid(cells: Sequence[Cell], *, device: torch.device, extractor_weights: Mapping[str, Path] = NO_WEIGHTS,
-                   progress: Progress = SILENT, command: str = "", told: Callable[[Exception], str] = str,
-                   shared: bool = False, make: Callable[..., Run] = carry_out) -> tuple[Cell, ...]:
+def carry_out_grid(cells: Sequence[Cell], context: RunContext, *, told: Callable[[Exception], str] = str, shared: bool = False,
+                   make: Callable[[Plan, RunContext], Run] = carry_out) -> tuple[Cell, ...]:
     """Make or read every cell. One that fails keeps its `error` (the exception, `told` in words), and the others go on.
 
     `make` is `carry_out`, or takes its arguments and makes more. With `shared` every line of progress says whose it is:
     other commands write to the same terminal. Raises `Interrupted` on Ctrl-C and SIGTERM; what was finished stays whole.
     """
     made = {number: cell for number, cell in enumerate(cells) if cell.error}
-    with Interruption():
+    with context.interruption:
         while len(made) < len(cells):
             open_cells = [number for number in range(len(cells)) if number not in made]
             for number in open_cells:
                 cell = cells[number]
                 head = "" if cell.finished else f"run {number + 1} of {len(cells)}: {cell.words}, {cell.plans[0].folder}"
-                own = _Announced(progress, head, f"{cell.name} s{cell.seed} " if shared else "")
+                own = _Announced(context.progress, head, f"{cell.name} s{cell.seed} " if shared else "")
                 try:
-                    made[number] = _made(cell, device, extractor_weights, own, command, make)
+                    known = cell.finished
+                    runs = [make(plan, replace(context, progress=own)) for plan in cell.plans]
+                    made[number] = replace(cell, runs=tuple(runs), known=known)
                 except BusyError:
                     continue
                 except Interrupted:
                     raise
                 except Exception as error:  # noqa: BLE001  (a method's own mistakes too: the other cells are none of its)
-                    progress.say(f"{cell.words} failed: {told(error)}")
+                    context.progress.say(f"{cell.words} failed: {told(error)}")
                     made[number] = replace(cell, error=told(error))
             if len(open_cells) == len(cells) - len(made):  # all that is left is being made by others
                 time.sleep(WAIT_SECONDS)
     return tuple(made[number] for number in range(len(cells)))
-
-
-def _made(cell: Cell, device: torch.device, weights: Mapping[str, Path], progress: Progress, command: str,
-          make: Callable[..., Run]) -> Cell:
-    known = cell.finished
-    files = weights_for([plan.config.evaluate for plan in cell.plans], weights)
-    runs = [make(plan, device=device, extractor_weights=own, progress=progress, command=command)
-            for plan, own in zip(cell.plans, files, strict=True)]
-    return replace(cell, runs=tuple(runs), known=known)
 
 
 class _Once:

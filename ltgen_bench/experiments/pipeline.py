@@ -16,12 +16,10 @@ import torch
 from ltgen_bench.config.schema import ProcessConfig, RunConfig, TrainConfig
 from ltgen_bench.core.errors import DamagedError, UserError
 from ltgen_bench.core.files import only_writer, read_checked_json, set_aside, write_checked_json, write_text
-from ltgen_bench.core.interruption import Interruption
 from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.data.dataset import LongTailDataset
-from ltgen_bench.data.load import load_dataset
 from ltgen_bench.diffusion.network import check_network, network_shape
-from ltgen_bench.evaluation.evaluator import check_extractors, evaluate, fitted, share_features
+from ltgen_bench.evaluation.evaluator import Origin, check_extractors, evaluate, fitted
 from ltgen_bench.evaluation.presets import rules_of
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.experiments.command_lines import dotted
@@ -34,18 +32,16 @@ from ltgen_bench.records.checked_scores import has_whole, read_kept, save_kept, 
 from ltgen_bench.records.run_record import RECORD_FILE, SCHEMA_VERSION, Entry, RunRecord, Stage
 from ltgen_bench.report.pictures import attempt
 from ltgen_bench.report.sheets import loss_curve, sample_sheet
-from ltgen_bench.runtime.device import choose_device, hardware, read_cost, stage_cost, versions
-from ltgen_bench.runtime.distributed import SINGLE_PROCESS, Ranks
-from ltgen_bench.sampling.draw import check_sampling, guidance_of, sample
+from ltgen_bench.runtime.context import RunContext
+from ltgen_bench.runtime.device import hardware, read_cost, stage_cost, versions
+from ltgen_bench.runtime.distributed import Ranks
+from ltgen_bench.sampling.draw import Sampling, check_sampling, guidance_of, sample
 from ltgen_bench.sampling.samplers import check_sampler
 from ltgen_bench.training.budgets import in_images
 from ltgen_bench.training.checkpoint import checkpoint_path
 from ltgen_bench.training.cost import flops_per_image
-from ltgen_bench.training.loop import Trained, train
-from ltgen_bench.training.session import NOTHING_KEPT
+from ltgen_bench.training.loop import Snapshots, Trained, train
 from ltgen_bench.training.trainer import resolve_precision
-
-NO_WEIGHTS: Mapping[str, Path] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -108,59 +104,39 @@ class Run:
     scores: Scores
 
 
-def run(config: RunConfig, *, runs: Path = Path("runs"), data_root: Path = Path("data"), device: str | None = None,
-        extractor_weights: Mapping[str, Path] = NO_WEIGHTS, progress: Progress = SILENT, command: str = "") -> Run:
-    """Take `config` through every stage, or on from wherever an earlier call stopped; a finished run is only read.
-
-    With `evaluate.preset` the scores are those of that preset; one of several rules is a `UserError` (`rescore` takes it).
-    Raises `UserError` before any work for a configuration that cannot run, `Interrupted` on Ctrl-C and SIGTERM,
-    `MachineError` where the machine fails. What was finished before stays whole.
-    """
-    check_names(config)
-    rules_of(config.evaluate)  # refuses an unknown preset before data are read
-    dataset, chosen = load_dataset(config.data, data_root=data_root, progress=progress), choose_device(device)
-    return carry_out(make_plan(config, dataset, runs, device=chosen, progress=progress), device=chosen,
-                     extractor_weights=extractor_weights, progress=progress, command=command)
-
-
-def carry_out(plan: Plan, *, device: torch.device, extractor_weights: Mapping[str, Path] = NO_WEIGHTS,
-              progress: Progress = SILENT, command: str = "", kept: Mapping[int, Path] = NOTHING_KEPT,
-              ranks: Ranks = SINGLE_PROCESS) -> Run:
+def carry_out(plan: Plan, context: RunContext, snapshots: Mapping[int, Path] = MappingProxyType({})) -> Run:
     """The stages of a plan, each continued or read where an earlier call left something.
 
-    `kept` says where to put the averaged weights at these positions (images seen), should training come by. Several `ranks`
-    call this with the same plan and a device each; they share training, sampling and the passes through extractors, the first
-    one writes and measures, and all come back with the run.
+    `snapshots` maps positions (images seen) to files for the averaged weights there, should training come by. Every process of
+    the run calls this with the same plan and a device of its own, and all return the run.
     """
+    ranks, progress = context.ranks, context.progress
     same_for_all(plan, ranks)
-    # what is there the first process finds out: a disk of the network may show it to others later
-    if ranks.broadcast(ranks.is_main and whole(plan.score_folder, progress.say)
-                   and still_current(plan.score_folder, plan.config.evaluate, extractor_weights)):
+    # the main process looks: a disk of the network may show it to others later
+    if ranks.from_main(lambda: whole(plan.score_folder, progress.say)
+                       and still_current(plan.score_folder, plan.config.evaluate, context.extractor_weights)):
         return read_run(plan)
     config, dataset, folder = plan.config, plan.dataset, plan.folder
     started = datetime.now(UTC)
-    with ranks.main_first():
-        check_extractors(dataset, config.evaluate, extractor_weights=extractor_weights, progress=progress)
+    check_extractors(dataset, config.evaluate, context)
     if config.evaluate.half is not None:
         dataset.half(config.evaluate.half)  # refuses classes that are too small, before hours of training
     for sentence in long_stages(config, dataset) if ranks.is_main else ():
         progress.say(sentence)
-    with ranks.only_on_main(only_writer(folder)), Interruption() as interruption:
+    with ranks.only_on_main(only_writer(folder)), context.interruption:
         if ranks.is_main:
             claim(plan, progress)
         there = checkpoint_path(folder / "train", config.train.budget_images).is_file()
-        with ranks.only_on_main(stage_cost(folder / "train" / "cost.json", device, progress.say, done=there)):
-            trained = train(config, dataset, folder / "train", device=device, progress=progress, interruption=interruption,
-                            kept=kept, ranks=ranks)
+        with ranks.only_on_main(stage_cost(folder / "train" / "cost.json", context.device, progress.say, done=there)):
+            trained = train(config, dataset, folder / "train", context, Snapshots(snapshots))
             if ranks.is_main:
                 attempt("the loss curve", partial(loss_curve, folder / "train" / "log.jsonl", folder / "train" / "loss.png"),
                         progress.say)
-        result = measured(plan, trained, started, device=device, extractor_weights=extractor_weights, progress=progress,
-                          command=command, ranks=ranks)
-        if result is not None:
+        result = measured(plan, trained, started, context)
+        if ranks.is_main:
             result = replace(result, record=keep(folder, result.record, result.scores))
         ranks.barrier()
-    return read_run(plan) if result is None else result
+    return result if ranks.is_main else read_run(plan)
 
 
 def same_for_all(plan: Plan, ranks: Ranks) -> None:
@@ -173,31 +149,20 @@ def same_for_all(plan: Plan, ranks: Ranks) -> None:
 
 
 @blamed
-def measured(plan: Plan, trained: Trained, started: datetime, *, device: torch.device, extractor_weights: Mapping[str, Path],
-             progress: Progress, command: str, ranks: Ranks = SINGLE_PROCESS) -> Run | None:
-    """Samples of `trained`, their scores and the record of it all, in the folders of the plan but for the record.
-
-    Of several `ranks` the first one comes back with it, and the others with None when their help is no longer needed.
-    """
-    config, dataset = plan.config, plan.dataset
+def measured(plan: Plan, trained: Trained, started: datetime, context: RunContext) -> Run:
+    """Samples of `trained`, their scores and the record of it all, in the folders of the plan but for the record."""
+    config, dataset, ranks, progress = plan.config, plan.dataset, context.ranks, context.progress
     drawn = (plan.sample_folder / "samples.npz").is_file()
-    with ranks.only_on_main(stage_cost(plan.sample_folder / "cost.json", device, progress.say, done=drawn)):
-        denoiser = trained.method.denoiser(trained.net, guidance_of(config.sample, dataset.num_classes, device))
-        samples = sample(denoiser, config.sample, dataset.image_shape, dataset.num_classes, plan.sample_folder,
-                         device=device, progress=progress, ranks=ranks)
+    with ranks.only_on_main(stage_cost(plan.sample_folder / "cost.json", context.device, progress.say, done=drawn)):
+        denoiser = trained.method.denoiser(trained.net, guidance_of(config.sample, dataset.num_classes, context.device))
+        samples = sample(denoiser, Sampling(config.sample, dataset.image_shape, dataset.num_classes), plan.sample_folder, context)
         if ranks.is_main:
             attempt("the sheet of samples", partial(sample_sheet, samples.images, samples.labels, dataset.class_names,
                                                     dataset.class_counts, plan.sample_folder / "samples.png"), progress.say)
-    with ranks.only_on_main(stage_cost(plan.score_folder / "cost.json", device, progress.say)):
-        if ranks.size > 1:
-            share_features(samples, dataset, config.evaluate, ranks, device=str(device), extractor_weights=extractor_weights,
-                           progress=progress, sampling=config.sample)
-        if not ranks.is_main:
-            return None
-        scores = evaluate(samples, dataset, config.evaluate, device=str(device), work=plan.sample_folder / "downstream",
-                          extractor_weights=extractor_weights, progress=progress, sampling=config.sample)
-    flops = training_flops(plan, device)
-    return Run(plan, make_record(plan, trained, scores, device, started, command, flops, ranks.size), scores)
+    with ranks.only_on_main(stage_cost(plan.score_folder / "cost.json", context.device, progress.say)):
+        scores = evaluate(samples, dataset, config.evaluate, context,
+                          Origin(config.sample, plan.sample_folder / "downstream"))
+    return Run(plan, ranks.from_main(lambda: make_record(plan, trained, scores, started, context)), scores)
 
 
 @blamed
@@ -224,11 +189,10 @@ def keep(folder: Path, record: RunRecord, scores: Scores) -> RunRecord:
     return save_kept(folder / "scores" / record.score_digest, record, scores)
 
 
-def make_plan(config: RunConfig, dataset: LongTailDataset, runs: Path, *, device: torch.device | None = None,
-              progress: Progress = SILENT) -> Plan:
+def make_plan(config: RunConfig, dataset: LongTailDataset, runs: Path, context: RunContext) -> Plan:
     """`config` with its method's settings in normal form, checked against the data. `UserError` where it cannot run.
 
-    A budget in FLOPs or seconds becomes one in images, measured on `device` where `runs` does not know it yet.
+    A budget in FLOPs or seconds becomes one in images, measured on this device where `runs` does not know it yet.
     """
     check_names(config)
     method = normalised(config.method)
@@ -244,7 +208,7 @@ def make_plan(config: RunConfig, dataset: LongTailDataset, runs: Path, *, device
                         "is 0; guidance for plain DDPM is the method 'cfg'.")
     check_network(network_shape(config.network), dataset.image_shape)
     check_sampling(worth_training(config, dataset.num_classes).sample, dataset.image_shape, dataset.num_classes)
-    config = in_images(config, dataset, runs, device or choose_device(), progress)
+    config = in_images(config, dataset, runs, context)
     return Plan(worth_training(config, dataset.num_classes), dataset, runs)
 
 
@@ -287,10 +251,10 @@ def read_run(plan: Plan) -> Run:
     return Run(plan, *read_kept(plan.score_folder))
 
 
-def make_record(plan: Plan, trained: Trained, scores: Scores, device: torch.device, started: datetime, command: str,
-                flops: float, processes: int = 1) -> RunRecord:
+def make_record(plan: Plan, trained: Trained, scores: Scores, started: datetime, context: RunContext) -> RunRecord:
     """Everything that a report needs beside the scores."""
     config, dataset = plan.config, plan.dataset
+    processes = {"processes": context.ranks.size} if context.ranks.size > 1 else {}
     places = {"train": plan.folder / "train", "sample": plan.sample_folder, "evaluate": plan.score_folder}
     costs = {name: read_cost(place / "cost.json") for name, place in places.items()}
     costs["train"]["seconds"] = round(trained.seconds, 3)  # of the steps alone, interrupted sessions included
@@ -303,8 +267,9 @@ def make_record(plan: Plan, trained: Trained, scores: Scores, device: torch.devi
         sampler=config.sample.sampler, steps=config.sample.steps, omega=config.sample.omega, sample_seed=config.sample.seed,
         images_per_class=config.sample.images_per_class, budget_images=trained.images_seen,
         batch_size=config.train.batch_size, network=config.network.preset, parameters=trained.net.parameter_count,
-        precision=resolve_precision(config.train.precision, device), sample_precision=config.sample.precision,
-        augment=augment, process=config.process.name, labels=config.sample.labels, train_flops_per_image=flops)
+        precision=resolve_precision(config.train.precision, context.device), sample_precision=config.sample.precision,
+        augment=augment, process=config.process.name, labels=config.sample.labels,
+        train_flops_per_image=training_flops(plan, context.device))
     return RunRecord(
         schema_version=SCHEMA_VERSION, dataset=dataset.name, method=config.method.name, settings=settings,
         label=f"{config.method.name} ({changed})" if changed else config.method.name, seed=config.seed,
@@ -314,6 +279,6 @@ def make_record(plan: Plan, trained: Trained, scores: Scores, device: torch.devi
         class_names=list(dataset.class_names), class_counts=dataset.class_counts, groups=dataset.groups, entry=entry,
         protocols=scores.protocols, metrics=revisions(config.evaluate), extractor_weights=scores.extractor_weights,
         stages=stages, versions=versions(),
-        hardware={**hardware(device), **({"processes": processes} if processes > 1 else {})}, deterministic=trained.exact,
+        hardware={**hardware(context.device), **processes}, deterministic=trained.exact,
         started=started.isoformat(timespec="seconds"), finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        config=plan.spelled_out.model_dump(mode="json"), command=command)
+        config=plan.spelled_out.model_dump(mode="json"), command=context.command)

@@ -1,6 +1,6 @@
 """Scoring samples that are there, of a finished run or of any other model: nothing is trained, and nothing is drawn."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -8,21 +8,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from ltgen_bench.config.schema import DataConfig, EvaluateConfig, RunConfig, SampleConfig, digest
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.files import only_writer
-from ltgen_bench.core.interruption import Interruption
-from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.core.words import file_name
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet, SampleSet
-from ltgen_bench.evaluation.evaluator import check_extractors, check_samples, evaluate, fitted, weights_for
+from ltgen_bench.evaluation.evaluator import Origin, check_extractors, check_samples, evaluate, fitted
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.evaluation.subsets import canonical
 from ltgen_bench.experiments.current import revisions, still_current
-from ltgen_bench.experiments.pipeline import NO_WEIGHTS, keep
+from ltgen_bench.experiments.pipeline import keep
 from ltgen_bench.records.checked_scores import read_kept, whole
 from ltgen_bench.records.drawn import Drawn
 from ltgen_bench.records.published import method_key
@@ -30,6 +27,7 @@ from ltgen_bench.records.run_record import Entry, RunRecord, Stage
 from ltgen_bench.records.store import stored_in
 from ltgen_bench.report.pictures import attempt
 from ltgen_bench.report.sheets import sample_sheet
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.runtime.device import hardware, read_cost, stage_cost, versions
 
 
@@ -88,9 +86,7 @@ class Rescored:
     known: bool
 
 
-def rescore(drawn: Drawn, rules: Sequence[EvaluateConfig], dataset: LongTailDataset, *, device: torch.device,
-            extractor_weights: Mapping[str, Path] = NO_WEIGHTS, progress: Progress = SILENT,
-            command: str = "") -> list[Rescored]:
+def rescore(drawn: Drawn, rules: Sequence[EvaluateConfig], dataset: LongTailDataset, context: RunContext) -> list[Rescored]:
     """Score `drawn` under each of `rules` (`presets.rules_of`), into the run's folder of that score digest.
 
     A finished score is read. Raises `UserError` where `dataset` is not what the run was made with, and as `evaluate`
@@ -100,13 +96,12 @@ def rescore(drawn: Drawn, rules: Sequence[EvaluateConfig], dataset: LongTailData
         raise UserError(f"the images of {dataset.name} are not those that {drawn.folder.name} was made with: fingerprint "
                         f"{drawn.record.fingerprint} there, {dataset.fingerprint} now.")
     rules = list(dict.fromkeys(fitted(rule, dataset) for rule in rules))
-    files = weights_for(rules, extractor_weights)
-    known = [_finished(drawn, rule, own, progress) for rule, own in zip(rules, files, strict=True)]
-    for rule, own, there in zip(rules, files, known, strict=True):
+    known = [_finished(_score_folder(drawn, rule), rule, context) for rule in rules]
+    for rule, there in zip(rules, known, strict=True):
         if not there:
-            check_extractors(dataset, rule, extractor_weights=own, progress=progress)
-    return [_read(drawn, rule) if there else _measured(drawn, rule, dataset, device, own, progress, command)
-            for rule, own, there in zip(rules, files, known, strict=True)]
+            check_extractors(dataset, rule, context)
+    return [_read(drawn, rule) if there else _measured(drawn, rule, dataset, context)
+            for rule, there in zip(rules, known, strict=True)]
 
 
 def _score_folder(drawn: Drawn, rule: EvaluateConfig) -> Path:
@@ -114,9 +109,8 @@ def _score_folder(drawn: Drawn, rule: EvaluateConfig) -> Path:
     return drawn.folder / "scores" / config.score_digest(drawn.record.sample_digest)
 
 
-def _finished(drawn: Drawn, rule: EvaluateConfig, weights: Mapping[str, Path], progress: Progress) -> bool:
-    folder = _score_folder(drawn, rule)
-    return whole(folder, progress.say) and still_current(folder, rule, weights)
+def _finished(folder: Path, rule: EvaluateConfig, context: RunContext) -> bool:
+    return whole(folder, context.progress.say) and still_current(folder, rule, context.extractor_weights)
 
 
 def _read(drawn: Drawn, rule: EvaluateConfig) -> Rescored:
@@ -124,30 +118,27 @@ def _read(drawn: Drawn, rule: EvaluateConfig) -> Rescored:
     return Rescored(drawn.folder, *read_kept(place), known=True)
 
 
-def _measured(drawn: Drawn, rule: EvaluateConfig, dataset: LongTailDataset, device: torch.device, weights: Mapping[str, Path],
-              progress: Progress, command: str) -> Rescored:
+def _measured(drawn: Drawn, rule: EvaluateConfig, dataset: LongTailDataset, context: RunContext) -> Rescored:
     place, started = _score_folder(drawn, rule), datetime.now(UTC)
     config = drawn.config.model_copy(update={"evaluate": rule})
-    with only_writer(drawn.folder), Interruption():
-        with stage_cost(place / "cost.json", device, progress.say):
+    with only_writer(drawn.folder), context.interruption:
+        with stage_cost(place / "cost.json", context.device, context.progress.say):
             samples = SampleSet.load(drawn.sample_folder / "samples.npz")
-            scores = evaluate(samples, dataset, rule, device=str(device), work=drawn.sample_folder / "downstream",
-                              extractor_weights=weights, progress=progress, sampling=config.sample)
+            scores = evaluate(samples, dataset, rule, context, Origin(config.sample, drawn.sample_folder / "downstream"))
         earlier = [stage for stage in drawn.record.stages if stage.name != "evaluate"]
         record = drawn.record.model_copy(update={
             "score_digest": place.name, "preset": scores.preset, "departures": scores.departures, "notes": scores.notes,
             "protocols": scores.protocols, "metrics": revisions(rule), "extractor_weights": scores.extractor_weights,
             "versions": versions(),
-            "stages": [*earlier, Stage(name="evaluate", **read_cost(place / "cost.json"))], "hardware": hardware(device),
+            "stages": [*earlier, Stage(name="evaluate", **read_cost(place / "cost.json"))], "hardware": hardware(context.device),
             "started": started.isoformat(timespec="seconds"), "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "config": config.model_dump(mode="json"), "command": command})
+            "config": config.model_dump(mode="json"), "command": context.command})
         record = keep(drawn.folder, record, scores)
     return Rescored(drawn.folder, record, scores, known=False)
 
 
-def score_handed(handed: Handed, rules: Sequence[EvaluateConfig], dataset: LongTailDataset, runs: Path, *,
-                 device: torch.device, extractor_weights: Mapping[str, Path] = NO_WEIGHTS, progress: Progress = SILENT,
-                 command: str = "") -> list[Rescored]:
+def score_handed(handed: Handed, rules: Sequence[EvaluateConfig], dataset: LongTailDataset, runs: Path,
+                 context: RunContext) -> list[Rescored]:
     """Score images from elsewhere under each of `rules`, into a folder under `runs` where reports find them.
 
     Finished scores of the same images are read. Raises `UserError` as `evaluate` does, and where the same images are there
@@ -155,7 +146,6 @@ def score_handed(handed: Handed, rules: Sequence[EvaluateConfig], dataset: LongT
     """
     check_samples(handed.images, dataset, every_class=handed.labels == "balanced")
     rules = list(dict.fromkeys(fitted(rule, dataset) for rule in rules))
-    files = weights_for(rules, extractor_weights)
     folder = handed.folder(runs, dataset)
     if handed.kind == "samples" and folder.is_dir():
         seed = next((one.record.seed for one in stored_in(folder) if one.record is not None), handed.seed)
@@ -163,34 +153,28 @@ def score_handed(handed: Handed, rules: Sequence[EvaluateConfig], dataset: LongT
             raise UserError(f"--seed {handed.seed}: these very images are there as seed {seed} ({folder}), and images of another "
                             f"seed are others; remove that first (ltgen-bench runs rm {folder.name}) where it was a mistake.")
     places = [handed.place(folder, rule, dataset) for rule in rules]
-    known = [whole(place, progress.say) and still_current(place, rule, own)
-             for place, rule, own in zip(places, rules, files, strict=True)]
-    for rule, own, there in zip(rules, files, known, strict=True):
+    known = [_finished(place, rule, context) for place, rule in zip(places, rules, strict=True)]
+    for rule, there in zip(rules, known, strict=True):
         if not there:
-            check_extractors(dataset, rule, extractor_weights=own, progress=progress)
-    found = []
-    for place, rule, own, there in zip(places, rules, files, known, strict=True):
-        if there:
-            found.append(Rescored(folder, *read_kept(place), known=True))
-        else:
-            found.append(_score(handed, rule, dataset, folder, place, device, own, progress, command))
-    return found
+            check_extractors(dataset, rule, context)
+    return [Rescored(folder, *read_kept(place), known=True) if there else _score(handed, rule, dataset, place, context)
+            for place, rule, there in zip(places, rules, known, strict=True)]
 
 
-def _score(handed: Handed, rule: EvaluateConfig, dataset: LongTailDataset, folder: Path, place: Path, device: torch.device,
-           weights: Mapping[str, Path], progress: Progress, command: str) -> Rescored:
-    started, work = datetime.now(UTC), folder / "samples" / handed.sample_digest
-    with only_writer(folder), Interruption():
-        with stage_cost(place / "cost.json", device, progress.say):
-            scores = evaluate(handed.images, dataset, rule, device=str(device), work=work / "downstream",
-                              extractor_weights=weights, progress=progress, sampling=SampleConfig(labels=handed.labels))
+def _score(handed: Handed, rule: EvaluateConfig, dataset: LongTailDataset, place: Path, context: RunContext) -> Rescored:
+    started, folder = datetime.now(UTC), place.parent.parent
+    work = folder / "samples" / handed.sample_digest
+    with only_writer(folder), context.interruption:
+        with stage_cost(place / "cost.json", context.device, context.progress.say):
+            scores = evaluate(handed.images, dataset, rule, context,
+                              Origin(SampleConfig(labels=handed.labels), work / "downstream"))
         attempt("the sheet of samples", partial(sample_sheet, handed.images.images, handed.images.labels, dataset.class_names,
-                                                dataset.class_counts, work / "samples.png"), progress.say)
+                                                dataset.class_counts, work / "samples.png"), context.progress.say)
         values = {**_facts(handed, dataset), "score_digest": place.name, "preset": scores.preset,
                   "departures": scores.departures, "notes": scores.notes, "protocols": scores.protocols,
                   "metrics": revisions(rule), "extractor_weights": scores.extractor_weights, "versions": versions(),
-                  "hardware": hardware(device),
-                  "stages": [Stage(name="evaluate", **read_cost(place / "cost.json"))], "command": command,
+                  "hardware": hardware(context.device),
+                  "stages": [Stage(name="evaluate", **read_cost(place / "cost.json"))], "command": context.command,
                   "started": started.isoformat(timespec="seconds"), "finished": datetime.now(UTC).isoformat(timespec="seconds"),
                   "config": {"data": handed.data.model_dump(mode="json"), "evaluate": rule.model_dump(mode="json")}}
         record = RunRecord(**values)

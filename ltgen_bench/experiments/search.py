@@ -8,25 +8,25 @@ a repeated search reads what is finished.
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ltgen_bench.config.recipe_files import parse_setting
 from ltgen_bench.config.schema import RunConfig
 from ltgen_bench.core.errors import UserError
-from ltgen_bench.core.progress import SILENT, Progress
+from ltgen_bench.core.progress import SILENT
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.evaluation.downstream import TRAIN_DATA
-from ltgen_bench.evaluation.evaluator import check_extractors, weights_for
+from ltgen_bench.evaluation.evaluator import check_extractors
 from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.evaluation.presets import rules_of
 from ltgen_bench.evaluation.scores import Scores
-from ltgen_bench.experiments.pipeline import NO_WEIGHTS, Plan, Run, carry_out, make_plan
+from ltgen_bench.experiments.pipeline import Plan, Run, carry_out, make_plan
 from ltgen_bench.experiments.workload import as_preset, worth_training
+from ltgen_bench.runtime.context import RunContext
 
 SEEDS = ("seed", "sample.seed")  # repetitions of one candidate, averaged over; a lucky seed is nothing to choose
 MEASUREMENT = ("data.", "evaluate.", "sample.images_per_class", "sample.labels", "source", "reported")
@@ -88,8 +88,8 @@ def parse_axis(text: str) -> tuple[str, list[Any]]:
     return key, found
 
 
-def make_search(config: RunConfig, over: Mapping[str, Sequence[Any]], dataset: LongTailDataset, runs: Path, *,
-                metric: str = "fid", extractor: str | None = None, device: torch.device | None = None) -> Search:
+def make_search(config: RunConfig, over: Mapping[str, Sequence[Any]], dataset: LongTailDataset, runs: Path,
+                context: RunContext, *, metric: str = "fid", extractor: str | None = None) -> Search:
     """Every candidate as a checked plan; nothing is trained before all of them can run. `UserError` where one cannot.
 
     `metric` of the features of `extractor` (the first of `config` by default) chooses. Keys that change how is measured
@@ -120,10 +120,12 @@ def make_search(config: RunConfig, over: Mapping[str, Sequence[Any]], dataset: L
     seeds = [dict(zip(SEEDS, pair, strict=True)) for pair in itertools.product(
         *(over.get(key, [current]) for key, current in zip(SEEDS, (config.seed, config.sample.seed), strict=True)))]
 
+    silent = replace(context, progress=SILENT)
+
     def plans(values: Mapping[str, Any], evaluate: Mapping[str, Any]) -> tuple[Plan, ...]:
         whole = base.model_copy(update={"evaluate": rule.model_copy(update=dict(evaluate))}).model_dump(mode="json")
         return tuple(make_plan(RunConfig.from_values(whole, overrides={**values, **own}, where="the search"), dataset, runs,
-                               device=device)
+                               silent)
                      for own in seeds)
 
     combinations = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
@@ -143,20 +145,17 @@ def _check_metric(name: str) -> None:
                         "metric of which lower or higher is better.")
 
 
-def carry_out_search(search: Search, *, device: torch.device, extractor_weights: Mapping[str, Path] = NO_WEIGHTS,
-                     progress: Progress = SILENT, command: str = "") -> Found:
+def carry_out_search(search: Search, context: RunContext) -> Found:
     """Train, sample and score every candidate, choose, and score the chosen one against the other half.
 
     Of equal means the first is chosen. Raises `UserError` where no candidate has a value.
     """
-    config = search.reports[0][0].config.evaluate
-    files = weights_for([search.candidates[0].plans[0].config.evaluate, config], extractor_weights)
-    check_extractors(search.reports[0][0].dataset, config, extractor_weights=files[1], progress=progress)
+    progress, report = context.progress, search.reports[0][0]
+    check_extractors(report.dataset, report.config.evaluate, context)
     means, spreads = [], []
     for number, candidate in enumerate(search.candidates, 1):
         progress.say(f"candidate {number} of {len(search.candidates)}: {candidate.words}")
-        runs = [carry_out(plan, device=device, extractor_weights=files[0], progress=progress, command=command)
-                for plan in candidate.plans]
+        runs = [carry_out(plan, context) for plan in candidate.plans]
         values = np.array([selection_value(run.scores, search.metric) for run in runs])
         means.append(float(values.mean()))
         spreads.append(float(values.std(ddof=1)) if len(values) > 1 else math.nan)
@@ -169,8 +168,7 @@ def carry_out_search(search: Search, *, device: torch.device, extractor_weights:
                         "or draw more images.")
     chosen = int(ranked.argmin())
     progress.say(f"chosen: {search.candidates[chosen].words}; scoring it against the other half")
-    results = [carry_out(plan, device=device, extractor_weights=files[1], progress=progress, command=command)
-               for plan in search.reports[chosen]]
+    results = [carry_out(plan, context) for plan in search.reports[chosen]]
     return Found(search, tuple(means), tuple(spreads), chosen, tuple(results))
 
 

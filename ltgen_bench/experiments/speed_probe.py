@@ -11,7 +11,7 @@ from ltgen_bench.methods.blame import blamed
 from ltgen_bench.runtime.batch_size import AUTO
 from ltgen_bench.runtime.memory import Peak, peak_memory
 from ltgen_bench.runtime.precision import exact_float32
-from ltgen_bench.sampling.draw import chunk_size, guidance_of, labels_of
+from ltgen_bench.sampling.draw import Sampling, chunk_size, guidance_of
 from ltgen_bench.sampling.samplers import SAMPLERS
 from ltgen_bench.training.cost import TIMED_IMAGES, pace, probing, seconds_each, timed_images
 
@@ -52,10 +52,11 @@ def _estimate(plan: Plan, device: torch.device, peak: Peak) -> Estimate:
     trainer = probing(config, dataset, device, timed_images(config, device))
     step = pace(trainer)
     trainer.ema.net.to(memory_format=torch.channels_last)  # as a trained network is sampled from
-    labels, size = labels_of(config.sample, dataset.num_classes), config.sample.batch_size
+    sampling = Sampling(config.sample, dataset.image_shape, dataset.num_classes)
+    labels, size = sampling.labels, config.sample.batch_size
     denoiser = trainer.method.denoiser(trainer.ema.net, guidance_of(config.sample, dataset.num_classes, device))
     if size == AUTO:
-        size = chunk_size(denoiser, config.sample, dataset.image_shape, labels, device)
+        size = chunk_size(denoiser, sampling, device)
     chunk = min(size, len(labels))
     drawn = min(chunk, TIMED_IMAGES) if device.type == "cpu" else chunk
     noise = torch.randn(drawn, *dataset.image_shape, generator=generator(0, device), device=device)

@@ -13,15 +13,14 @@ import torch
 from ltgen_bench.config.schema import SampleConfig, digest
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.files import only_writer, read_checked_json, write_whole
-from ltgen_bench.core.interruption import Interruption
-from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import SampleSet
 from ltgen_bench.diffusion.guidance import guided
 from ltgen_bench.export.diffusers_folder import StoredNetwork
 from ltgen_bench.report.pictures import attempt
 from ltgen_bench.report.sheets import sample_sheet
-from ltgen_bench.sampling.draw import guidance_of, sample
+from ltgen_bench.runtime.context import RunContext
+from ltgen_bench.sampling.draw import Sampling, guidance_of, sample
 from ltgen_bench.sampling.samplers import SAMPLERS
 
 SUFFIX = ".npz"
@@ -122,7 +121,7 @@ def is_drawn(drawing: Drawing, out: Path) -> bool:
     return True
 
 
-def draw(drawing: Drawing, out: Path, *, device: torch.device, progress: Progress = SILENT) -> None:
+def draw(drawing: Drawing, out: Path, context: RunContext) -> None:
     """Draw into the npz `out` (`images`, `labels`, `seeds`, `about`, `sampling`), with a sheet of them beside it.
 
     Chunks are kept in a folder beside `out` until all are there, so that an interrupted call goes on. Raises `Interrupted`
@@ -130,13 +129,12 @@ def draw(drawing: Drawing, out: Path, *, device: torch.device, progress: Progres
     "auto" how many at once (`chunk_images`).
     """
     work = out.with_name(f"{out.stem}-{drawing.digest}.unfinished")
-    net = drawing.network.net.to(device).to(memory_format=torch.channels_last)  # as the network of a run is sampled
-    denoiser = guided(net, guidance_of(drawing.config, len(drawing.class_names), device), drawing.network.net.rows - 1)
-    with only_writer(work), Interruption():
-        samples = sample(denoiser, drawing.config, drawing.image_shape, len(drawing.class_names), work, device=device,
-                         progress=progress)
+    net = drawing.network.net.to(context.device).to(memory_format=torch.channels_last)  # as the network of a run is sampled
+    denoiser = guided(net, guidance_of(drawing.config, len(drawing.class_names), context.device), drawing.network.net.rows - 1)
+    with only_writer(work), context.interruption:
+        samples = sample(denoiser, Sampling(drawing.config, drawing.image_shape, len(drawing.class_names)), work, context)
         attempt("the sheet of samples", partial(sample_sheet, samples.images, samples.labels, drawing.class_names,
-                                                drawing.class_counts, sheet_of(out)), progress.say)
+                                                drawing.class_counts, sheet_of(out)), context.progress.say)
         _save(samples, drawing.facts, json.dumps(read_checked_json(work / "sampling.json"), indent=1), out)
     shutil.rmtree(work)
 

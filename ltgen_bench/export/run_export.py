@@ -12,8 +12,6 @@ from ltgen_bench.config.recipe_files import read_toml
 from ltgen_bench.config.schema import DataConfig, RunConfig
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.files import file_sha256, only_writer, refuse_full, whole_folder, write_text
-from ltgen_bench.core.interruption import Interruption
-from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.load import load_dataset
 from ltgen_bench.diffusion import PROCESSES
@@ -29,6 +27,7 @@ from ltgen_bench.methods.base import Method
 from ltgen_bench.records.checked_scores import read_scores
 from ltgen_bench.records.run_record import RunRecord
 from ltgen_bench.records.store import find_run, find_runs, refuse_blank, stored_in
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.runtime.precision import exact_float32
 from ltgen_bench.sampling.draw import from_uint8
 from ltgen_bench.training.checkpoint import load_newest
@@ -122,7 +121,7 @@ def _as_trained(folder: Path) -> RunConfig:
 
 
 @exact_float32()
-def export(run: TrainedRun, folder: Path, *, data_root: Path = Path("data"), progress: Progress = SILENT) -> Exported:
+def export(run: TrainedRun, folder: Path, context: RunContext, data_root: Path = Path("data")) -> Exported:
     """Write the averaged network of `run` into the new `folder`, with its embedding, scheduler, recipe and card.
 
     The folder appears when it is whole. Raises `UserError` for a folder that is there and not empty, data that are not the
@@ -131,13 +130,13 @@ def export(run: TrainedRun, folder: Path, *, data_root: Path = Path("data"), pro
     METHODS.check(run.config.method.name)
     folder = folder.resolve()
     refuse_full(folder, "choose a new folder")
-    dataset = load_dataset(run.config.data, data_root=data_root, progress=progress)
+    dataset = load_dataset(run.config.data, data_root=data_root, progress=context.progress)
     made_with = run.record.fingerprint if run.record is not None else read_toml(run.folder / "config.toml").get("fingerprint")
     if made_with is not None and dataset.fingerprint != made_with:
         raise UserError(f"the images of {dataset.name} are not those that {run.folder.name} was made with: fingerprint "
                         f"{made_with} there, {dataset.fingerprint} now.")
-    with only_writer(run.folder), Interruption() as interruption:
-        trained = _trained(run, dataset, progress, interruption)
+    with only_writer(run.folder), context.interruption:
+        trained = _trained(run, dataset, context)
         network = plain(trained.net)
         tried = _Trial(dataset, run.config.process.name)
         if not tried.same_network(trained.net, network):
@@ -153,16 +152,15 @@ def export(run: TrainedRun, folder: Path, *, data_root: Path = Path("data"), pro
     return Exported(folder, facts, alone)
 
 
-def _trained(run: TrainedRun, dataset: LongTailDataset, progress: Progress, interruption: Interruption) -> Trained:
+def _trained(run: TrainedRun, dataset: LongTailDataset, context: RunContext) -> Trained:
     config = run.config.model_copy(update={"method": normalised(run.config.method)})  # as the digest of the training was made
     if run.place == run.folder:
-        newest = load_newest(run.folder / "train", progress)
+        newest = load_newest(run.folder / "train", context.progress)
         if newest is None or newest[1]["images_seen"] < config.train.budget_images:
             raise UserError(f"{run.folder} has no whole checkpoint of the end of its training any more; repeat its ltgen-bench "
                             "run to train the rest again, and export it then.")
-        return train(config, dataset, run.folder / "train", progress=progress, interruption=interruption)
-    return next(networks_of([run.place / WEIGHTS], config, dataset, run.folder, device=torch.device("cpu"), progress=progress,
-                            interruption=interruption))
+        return train(config, dataset, run.folder / "train", context)
+    return next(networks_of([run.place / WEIGHTS], config, dataset, run.folder, context))
 
 
 class _Trial:

@@ -40,7 +40,7 @@ class RunContext:
         """The part of the cache with features of images and trained classifiers."""
         return self.cache / "features"
 
-    def using(self, extractors: tuple[str, ...]) -> "RunContext":
-        """This context with the weights files of `extractors` alone."""
-        return replace(self, extractor_weights={name: path for name, path in self.extractor_weights.items()
-                                                if name in extractors})
+    @property
+    def alone(self) -> "RunContext":
+        """This context for what the main process does without the others."""
+        return replace(self, ranks=SINGLE_PROCESS)

@@ -1,10 +1,9 @@
 """Drawing images: labels balanced or at random, one seed an image, fixed chunks that survive an interruption."""
 
 import shutil
-from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,13 @@ from torch import Tensor
 from ltgen_bench.config.schema import SampleConfig
 from ltgen_bench.core.errors import DamagedError, MachineError, UserError
 from ltgen_bench.core.files import read_checked_json, set_aside, write_checked_json
-from ltgen_bench.core.progress import SILENT, Progress
+from ltgen_bench.core.progress import Progress
 from ltgen_bench.data.images import SampleSet
 from ltgen_bench.diffusion.draws import derived_seed, generator, image_seed
 from ltgen_bench.diffusion.guidance import Denoiser, Guidance
 from ltgen_bench.runtime.batch_size import AUTO, even_chunks, fastest_size
 from ltgen_bench.runtime.compiling import asks_for_compiling
-from ltgen_bench.runtime.distributed import SINGLE_PROCESS, Ranks
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.runtime.memory_limit import machine_memory
 from ltgen_bench.runtime.precision import exact_float32
 from ltgen_bench.sampling.samplers import SAMPLERS
@@ -63,12 +62,21 @@ def check_sampling(config: SampleConfig, image_shape: tuple[int, int, int], num_
 
 @dataclass(frozen=True)
 class Sampling:
-    """What the chunks of one sample set share."""
+    """What is drawn: the settings, the shape [C, H, W] of an image, and the number of classes."""
 
     config: SampleConfig
     image_shape: tuple[int, int, int]
-    labels: Int64[np.ndarray, " M"]
-    device: torch.device
+    num_classes: int
+
+    @cached_property
+    def labels(self) -> Int64[np.ndarray, " M"]:
+        """The label of every image."""
+        return labels_of(self.config, self.num_classes)
+
+    @cached_property
+    def seeds(self) -> Int64[np.ndarray, " M"]:
+        """The seed of every image."""
+        return np.array([image_seed(self.config.seed, number) for number in range(len(self.labels))], dtype=np.int64)
 
     @property
     def size(self) -> int:
@@ -82,14 +90,14 @@ class Sampling:
         size = self.size
         return [range(start, min(start + size, len(self.labels))) for start in range(0, len(self.labels), size)]
 
-    def draw(self, denoiser: Denoiser, numbers: range) -> UInt8[np.ndarray, "B C H W"]:
+    def draw(self, denoiser: Denoiser, numbers: range, device: torch.device) -> UInt8[np.ndarray, "B C H W"]:
         """The images with these numbers. A short last chunk is padded, so that kernels see one batch size."""
         size = self.size
         padded = [numbers[min(i, len(numbers) - 1)] for i in range(size)] if len(self.labels) >= size else list(numbers)
         seeds = [image_seed(self.config.seed, number) for number in padded]
-        labels = torch.from_numpy(self.labels[padded]).to(self.device)
-        with torch.inference_mode(), _autocast(self.config, self.device):
-            x_0 = solve(denoiser, labels, seeds, self.image_shape, self.config, self.device)
+        labels = torch.from_numpy(self.labels[padded]).to(device)
+        with torch.inference_mode(), _autocast(self.config, device):
+            x_0 = solve(denoiser, labels, seeds, self.image_shape, self.config, device)
         if not torch.isfinite(x_0).all():
             raise MachineError("the sampler produced values that are not finite; the training may have diverged. Look "
                                "at the loss curve, or lower omega.")
@@ -108,19 +116,19 @@ def guidance_of(config: SampleConfig, num_classes: int, device: torch.device) ->
 
 
 @exact_float32()
-def chunk_size(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int, int, int],
-               labels: Int64[np.ndarray, " M"], device: torch.device, processes: int = 1) -> int:
-    """Images of a chunk where `config` leaves it open ("auto"): as many as this machine draws fastest, found in seconds.
+def chunk_size(denoiser: Denoiser, sampling: Sampling, device: torch.device, processes: int = 1) -> int:
+    """Images of a chunk where the settings leave it open ("auto"): as many as this machine draws fastest, found in seconds.
 
     Each of several `processes` has as many chunks to draw, as far as that goes. What is tried is one evaluation of the network.
     The same call may find another number; `sample` keeps the first.
     """
+    config, labels = sampling.config, sampling.labels
     own = generator(derived_seed(config.seed, "batch-size"), device)
     # a compiled network would take a minute for each number
     uncompiled = partial(torch.compiler.set_stance, "force_eager") if asks_for_compiling(config.compile, device) else nullcontext
 
     def call(size: int) -> None:
-        x_t = torch.randn(size, *image_shape, generator=own, device=device)
+        x_t = torch.randn(size, *sampling.image_shape, generator=own, device=device)
         times = torch.full((size,), 500, dtype=torch.int64, device=device)
         with torch.inference_mode(), _autocast(config, device), uncompiled():
             denoiser(x_t, times, torch.from_numpy(np.resize(labels, size)).to(device))
@@ -158,40 +166,34 @@ def from_uint8(images: UInt8[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
 
 
 @exact_float32()
-def sample(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int, int, int], num_classes: int,
-           folder: Path, *, device: torch.device | str = "cpu", progress: Progress = SILENT,
-           stop: Callable[[], None] = lambda: None, ranks: Ranks = SINGLE_PROCESS) -> SampleSet:
+def sample(denoiser: Denoiser, sampling: Sampling, folder: Path, context: RunContext) -> SampleSet:
     """Draw `images_per_class` images of every class into `folder`/samples.npz, or read them where they are finished.
 
     With labels at random (`config.labels`) it is as many in all. Image i has the same seed and initial noise either way.
-    Finished chunks are kept in `folder`/chunks until all are there, so an interrupted call goes on and gives the same
-    bits; a chunk whose file is damaged is drawn again. `stop` is called between chunks and may raise to interrupt.
-    With `batch_size` "auto" the number that was found (`chunk_size`) stands as `chunk_images` in `folder`/sampling.json.
-    Several `ranks` draw the chunks in turn into the same folder, and all of them come back with the whole set.
+    Finished chunks are kept in `folder`/chunks until all are there, so an interrupted call continues and gives the same
+    bits; a chunk whose file is damaged is drawn again. With `batch_size` "auto" the number that was found (`chunk_size`) stands
+    as `chunk_images` in `folder`/sampling.json. Several processes draw the chunks in turn into the same folder; all return the
+    whole set.
     """
-    SAMPLERS[config.sampler].make(config.steps)  # refuses impossible steps before anything is written
-    whole, parts = folder / "samples.npz", folder / "chunks"
-    there = _finished_set(whole, progress) if ranks.is_main else None
+    SAMPLERS[sampling.config.sampler].make(sampling.config.steps)  # refuses impossible steps before anything is written
+    ranks, whole, parts = context.ranks, folder / "samples.npz", folder / "chunks"
+    there = _finished_set(whole, context.progress) if ranks.is_main else None
     if ranks.broadcast(there is not None):
         if ranks.is_main:
             shutil.rmtree(parts, ignore_errors=True)  # there only if the command was killed in between
         return there or SampleSet.load(whole)
-    labels = labels_of(config, num_classes)
-    seeds = np.array([image_seed(config.seed, number) for number in range(len(labels))], dtype=np.int64)
-    device = torch.device(device)
-    size = ranks.from_main(lambda: _begun(denoiser, config, image_shape, labels, folder, device, progress, ranks.size))
-    sampling = Sampling(config.model_copy(update={"batch_size": size}), image_shape, labels, device)
+    size = ranks.from_main(lambda: _begun(denoiser, sampling, folder, context))
+    sampling = replace(sampling, config=sampling.config.model_copy(update={"batch_size": size}))
     files = [parts / f"{chunk.start:08d}.npz" for chunk in sampling.chunks]
 
     def finished(index: int) -> SampleSet | None:
         numbers = sampling.chunks[index]
-        return _finished(files[index], seeds[numbers.start:numbers.stop])
+        return _finished(files[index], sampling.seeds[numbers.start:numbers.stop])
 
     def drawn(index: int) -> SampleSet:
-        stop()
         numbers = sampling.chunks[index]
         own = slice(numbers.start, numbers.stop)
-        chunk = SampleSet(sampling.draw(denoiser, numbers), labels[own], seeds[own])
+        chunk = SampleSet(sampling.draw(denoiser, numbers, context.device), sampling.labels[own], sampling.seeds[own])
         chunk.save(files[index])
         return chunk
 
@@ -200,9 +202,10 @@ def sample(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int, int
              for index in range(ranks.rank, len(files), ranks.size)}
     chunks = {index: finished(index) for index in turns}
     done = sum(images for index, images in turns.items() if chunks[index] is not None)
-    if done < len(labels) and guidance_of(config, num_classes, device).compiled:
-        progress.say("the first images compile the network, which takes about a minute")
-    with progress.stage("sample", len(labels), "images", done) as stage:
+    config, total = sampling.config, len(sampling.labels)
+    if done < total and guidance_of(config, sampling.num_classes, context.device).compiled:
+        context.progress.say("the first images compile the network, which takes about a minute")
+    with context.progress.stage("sample", total, "images", done) as stage:
         for index, images in turns.items():
             if chunks[index] is None:
                 chunks[index] = drawn(index)
@@ -210,22 +213,23 @@ def sample(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int, int
     ranks.barrier()
     if ranks.is_main:
         whole_set = [chunks.get(index) or finished(index) or drawn(index) for index in range(len(files))]
-        SampleSet(np.concatenate([chunk.images for chunk in whole_set]), labels, seeds).save(whole)
+        pixels = np.concatenate([chunk.images for chunk in whole_set])
+        SampleSet(pixels, sampling.labels, sampling.seeds).save(whole)
         shutil.rmtree(parts)
     ranks.barrier()
     return SampleSet.load(whole)
 
 
-def _begun(denoiser: Denoiser, config: SampleConfig, image_shape: tuple[int, int, int], labels: Int64[np.ndarray, " M"],
-           folder: Path, device: torch.device, progress: Progress, processes: int) -> int:
+def _begun(denoiser: Denoiser, sampling: Sampling, folder: Path, context: RunContext) -> int:
     """Images of a chunk, after saying in `folder` what is drawn there, and on what; chunks of something else are dropped."""
-    about, facts = folder / "sampling.json", {**config.model_dump(mode="json"), **_machine(device)}
+    config, progress = sampling.config, context.progress
+    about, facts = folder / "sampling.json", {**config.model_dump(mode="json"), **_machine(context.device)}
     # a setting that was added since had its default then
     earlier = {**SampleConfig().model_dump(mode="json"), **_said(about, progress)} if about.is_file() else {}
     size = config.batch_size
     if size == AUTO:
         known = earlier.get("chunk_images") if {**earlier, **facts} == earlier else None
-        size = facts["chunk_images"] = known or chunk_size(denoiser, config, image_shape, labels, device, processes)
+        size = facts["chunk_images"] = known or chunk_size(denoiser, sampling, context.device, context.ranks.size)
         if known is None:
             progress.say(f"{size:,} images are drawn at once, which is fastest here")
     if (folder / "chunks").is_dir() and earlier != facts:

@@ -3,17 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
 
 from ltgen_bench.config.schema import RunConfig
-from ltgen_bench.core.interruption import Interruption
-from ltgen_bench.core.progress import Progress
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.diffusion.draws import Draws, derived_seed
 from ltgen_bench.methods.base import AuxiliaryLoss, AuxiliaryTrainer, AuxiliaryTraining, Batch, Loss
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.runtime.distributed import SINGLE_PROCESS, Ranks
 from ltgen_bench.training.batches import DataOrder, TrainingImages
 from ltgen_bench.training.session import Session, refuse_too_many, refuse_unlike
@@ -22,15 +21,25 @@ from ltgen_bench.training.trainer import Stepper, resolve_precision
 N = TypeVar("N", bound=nn.Module)
 
 
+@dataclass(frozen=True)
+class Request(Generic[N]):
+    """The training of one auxiliary module, as `AuxiliaryTrainer.fit` was asked for it."""
+
+    name: str
+    build: Callable[[], N]
+    loss: AuxiliaryLoss
+    training: AuxiliaryTraining
+
+
 class AuxiliaryStepper(Stepper[N]):
     """Training steps of one auxiliary module."""
 
-    def __init__(self, config: RunConfig, dataset: LongTailDataset, name: str, build: Callable[[], N], loss: AuxiliaryLoss,
-                 training: AuxiliaryTraining, device: torch.device, ranks: Ranks = SINGLE_PROCESS) -> None:
-        seed = derived_seed(config.seed, "prepare", name)
+    def __init__(self, config: RunConfig, dataset: LongTailDataset, request: Request[N], device: torch.device,
+                 ranks: Ranks = SINGLE_PROCESS) -> None:
+        seed, training = derived_seed(config.seed, "prepare", request.name), request.training
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            net = build()
+            net = request.build()
         steps = max(1, round(training.share * config.train.budget_images / training.batch_size))
         train = config.train.model_copy(update={
             "budget_images": steps * training.batch_size, "batch_size": training.batch_size,
@@ -39,7 +48,7 @@ class AuxiliaryStepper(Stepper[N]):
             "ema_halflife_images": int(training.share * config.train.ema_halflife_images)})
         images = TrainingImages(dataset.train, DataOrder(dataset.train.labels, seed), flip=dataset.flip, device=device)
         super().__init__(train, seed, images, net, nn.ModuleDict(), device, ranks)
-        self._loss = loss
+        self._loss = request.loss
 
     def batch(self, draws: Draws) -> Batch:
         """Training images, mirrored at random where the data set allows it."""
@@ -50,35 +59,29 @@ class AuxiliaryStepper(Stepper[N]):
         return self._loss(self.call, batch, draws)
 
 
-@dataclass
 class CheckpointedTrainer(AuxiliaryTrainer):
-    """The `AuxiliaryTrainer` of a run: checkpoints of a module are in the folder of its name below `folder`.
+    """The `AuxiliaryTrainer` of the training `run`: checkpoints of a module are in the folder of its name below `folder`.
 
     `seconds` is the time of all these trainings, interrupted sessions included; `exact` says whether the same command gives the
     same bits again.
     """
 
-    config: RunConfig
-    dataset: LongTailDataset
-    device: torch.device
-    folder: Path
-    run: str
-    progress: Progress
-    interruption: Interruption
-    ranks: Ranks = SINGLE_PROCESS
-    seconds: float = 0.0
-    exact: bool = True
+    def __init__(self, config: RunConfig, dataset: LongTailDataset, folder: Path, run: str, context: RunContext) -> None:
+        self.config, self.dataset, self.folder, self.run, self.context = config, dataset, folder, run, context
+        self.device = context.device
+        self.seconds, self.exact = 0.0, True
 
     def fit(self, name: str, build: Callable[[], N], loss: AuxiliaryLoss, training: AuxiliaryTraining) -> N:
         """Train the module, continue its training, or read the finished one. Raises as `train` does."""
-        stepper = AuxiliaryStepper(self.config, self.dataset, name, build, loss, training, self.device, self.ranks)
-        session = Session(stepper, self.folder / name, self.progress, f"{self.run}-{name}", stage=name)
+        ranks = self.context.ranks
+        stepper = AuxiliaryStepper(self.config, self.dataset, Request(name, build, loss, training), self.device, ranks)
+        session = Session(stepper, self.folder / name, self.context, f"{self.run}-{name}", stage=name)
         session.go_on()
         if stepper.images_seen < stepper.train.budget_images:
             # the network's own training has yet to begin
-            refuse_too_many(self.ranks, self.config.train)
-            refuse_unlike(self.ranks, resolve_precision(self.config.train.precision, self.device))
-        session.complete(self.interruption, stepper.train.budget_images)
+            refuse_too_many(ranks, self.config.train)
+            refuse_unlike(ranks, resolve_precision(self.config.train.precision, self.device))
+        session.complete(stepper.train.budget_images)
         self.seconds += session.seconds
         self.exact = self.exact and session.info["exact"]
         return stepper.ema.net
@@ -100,6 +103,7 @@ class UntrainedTrainer(AuxiliaryTrainer):
     def fit(self, name: str, build: Callable[[], N], loss: AuxiliaryLoss, training: AuxiliaryTraining) -> N:
         """The module with its first weights."""
         batch = training.batch_size if self.images is None else min(self.images, training.batch_size)
-        stepper = AuxiliaryStepper(self.config, self.dataset, name, build, loss, replace(training, batch_size=batch), self.device)
+        request = Request(name, build, loss, replace(training, batch_size=batch))
+        stepper = AuxiliaryStepper(self.config, self.dataset, request, self.device)
         self.requests.append((training.share, stepper))
         return stepper.ema.net

@@ -14,10 +14,10 @@ import torch
 from ltgen_bench.config.schema import RunConfig, digest
 from ltgen_bench.core.errors import MachineError, UserError
 from ltgen_bench.core.files import read_checked_json, turn_to_make, write_checked_json
-from ltgen_bench.core.progress import Progress
 from ltgen_bench.core.words import power
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.methods import METHODS
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.runtime.device import hardware
 from ltgen_bench.training.cost import flops_per_image, pace, probing, timed_images
 
@@ -52,11 +52,11 @@ UNITS: dict[str, Callable[[RunConfig, LongTailDataset, torch.device], float]] = 
 }
 
 
-def in_images(config: RunConfig, dataset: LongTailDataset, runs: Path, device: torch.device, progress: Progress) -> RunConfig:
+def in_images(config: RunConfig, dataset: LongTailDataset, runs: Path, context: RunContext) -> RunConfig:
     """`config` with its `budget` as `train.budget_images`: whole steps. As it is where it has none.
 
-    What was found before for this training is read from `runs`/<data set>/budgets; else the cost is measured on `device` and
-    written there. Both a budget in FLOPs and in seconds, or one that does not pay for a step: `UserError`.
+    What was found before for this training is read from `runs`/<data set>/budgets; else the cost is measured on the device of
+    `context` and written there. Both a budget in FLOPs and in seconds, or one that does not pay for a step: `UserError`.
     """
     given = {} if config.budget is None else config.budget.model_dump(exclude_none=True)
     if not given:
@@ -71,11 +71,11 @@ def in_images(config: RunConfig, dataset: LongTailDataset, runs: Path, device: t
     if path.is_file():
         found = _read(path, unit, amount)
     else:
-        with turn_to_make(path, progress.say):  # the first measurement counts, whatever another command measures at the same time
+        with turn_to_make(path, context.progress.say):  # of commands that measure at the same time the first counts
             if not path.is_file():
-                write_checked_json(path, asdict(_measured(config, dataset, device, unit, amount)))
+                write_checked_json(path, asdict(_measured(config, dataset, context.device, unit, amount)))
             found = _read(path, unit, amount)
-    progress.say(f"{found.words} ({path})")
+    context.progress.say(f"{found.words} ({path})")
     return config.model_copy(update={"train": config.train.model_copy(update={"budget_images": found.images})})
 
 

@@ -15,9 +15,10 @@ from torch import Tensor
 from ltgen_bench.config.schema import TrainConfig
 from ltgen_bench.core.errors import MachineError, UserError
 from ltgen_bench.core.files import append_text, write_text
-from ltgen_bench.core.interruption import PATIENCE, Interruption
-from ltgen_bench.core.progress import Progress, Stage
+from ltgen_bench.core.interruption import PATIENCE
+from ltgen_bench.core.progress import Stage
 from ltgen_bench.methods.base import Loss
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.runtime.distributed import Ranks
 from ltgen_bench.training.checkpoint import load_newest, restore, sampled_tensors, state_fault, write_tensors
 from ltgen_bench.training.trainer import Stepper
@@ -27,16 +28,15 @@ TIMES_SLOWEST = 4  # as long as the slowest step so far may another one take bef
 LOG_POINTS = 400  # lines of the log over the whole budget
 ADVICE = ("The last good checkpoint stays; try a lower train.learning_rate or train.clip_norm, or "
           'train.precision = "float32".')
-NOTHING_KEPT: Mapping[int, Path] = MappingProxyType({})
 
 
 class Session:
     """The bookkeeping around the steps: what is read from the device now and then, logged, and saved."""
 
-    def __init__(self, trainer: Stepper[Any], folder: Path, progress: Progress, run: str, stage: str = "train",
+    def __init__(self, trainer: Stepper[Any], folder: Path, context: RunContext, run: str, stage: str = "train",
                  before: float = 0.0) -> None:
-        self.trainer, self.folder, self.progress, self.stage, self.before = trainer, folder, progress, stage, before
-        self.ranks = trainer.ranks
+        self.trainer, self.folder, self.stage, self.before = trainer, folder, stage, before
+        self.progress, self.interruption, self.ranks = context.progress, context.interruption, context.ranks
         self.of = "" if stage == "train" else f" of the {stage}"  # whose images a message speaks of
         self.sync_every = 1 if trainer.device.type == "cpu" else 50
         self.log_every = max(trainer.train.batch_size, trainer.train.budget_images // LOG_POINTS)
@@ -56,9 +56,9 @@ class Session:
         return {"device": kind, "threads": torch.get_num_threads(), "torch": torch.__version__,
                 "precision": self.trainer.precision, "processes": self.ranks.size, "exact": device.type == "cpu"}
 
-    def complete(self, interruption: Interruption, until: int, kept: Mapping[int, Path] = NOTHING_KEPT) -> None:
-        """Step up to `until` images seen, of which none may be left. Raises as `train` does."""
-        trainer, budget = self.trainer, self.trainer.train.budget_images
+    def complete(self, until: int, snapshots: Mapping[int, Path] = MappingProxyType({})) -> None:
+        """Make the steps that are left up to `until` images seen, and write `snapshots` on the way. Raises as `train` does."""
+        trainer, budget, interruption = self.trainer, self.trainer.train.budget_images, self.interruption
         if trainer.images_seen >= until:
             return
         refuse_too_many(self.ranks, trainer.train, trainer.images_seen)
@@ -68,7 +68,7 @@ class Session:
             while trainer.images_seen < until:
                 begun = time.monotonic()
                 self.record(trainer.step(), stage)
-                self.keep(kept)
+                self.write_snapshot(snapshots)
                 self.slowest = max(self.slowest, time.monotonic() - begun, self.interval / 20)  # or to write a checkpoint
                 steps = self.sync_every if self.ranks.size > 1 else 1  # several processes hear of a signal where losses are read
                 interruption.patience = max(PATIENCE, TIMES_SLOWEST * steps * self.slowest)
@@ -204,9 +204,9 @@ class Session:
         """Seconds of training so far, earlier sessions included."""
         return self.seconds + time.monotonic() - self.resumed
 
-    def keep(self, kept: Mapping[int, Path]) -> None:
-        """Write what sampling needs to the file of this position, where there is to be one and is none yet."""
-        path, trainer = kept.get(self.trainer.images_seen), self.trainer
+    def write_snapshot(self, snapshots: Mapping[int, Path]) -> None:
+        """Write the weights that sampling needs to the file that `snapshots` has for this position, unless it is there."""
+        path, trainer = snapshots.get(self.trainer.images_seen), self.trainer
         if self.ranks.is_main and path is not None and not path.is_file():
             write_tensors(path, sampled_tensors(trainer.ema, trainer.extra),
                           {**self.info, "images_seen": trainer.images_seen, "seconds": self.before + self.elapsed()})

@@ -140,12 +140,11 @@ def loss_of(loop: Trainer | PlainLoop) -> float:
     return float(found if isinstance(found, Tensor) else found.total)
 
 
-def first_noise(sampling: Sampling) -> tuple[Float[Tensor, "B C H W"], Int64[Tensor, " B"]]:
+def first_noise(sampling: Sampling, device: torch.device) -> tuple[Float[Tensor, "B C H W"], Int64[Tensor, " B"]]:
     """(the noise that the sampler of the package starts from, the labels), for `plain_sampling`."""
-    seeds = [image_seed(sampling.config.seed, number) for number in range(len(sampling.labels))]
-    x_t = torch.stack([torch.randn(sampling.image_shape, generator=generator(seed, sampling.device), device=sampling.device)
-                       for seed in seeds])
-    return x_t, torch.from_numpy(sampling.labels).to(sampling.device)
+    seeds = [image_seed(sampling.config.seed, number) for number in range(sampling.size)]
+    x_t = torch.stack([torch.randn(sampling.image_shape, generator=generator(seed, device), device=device) for seed in seeds])
+    return x_t, torch.from_numpy(sampling.labels[:sampling.size]).to(device)
 
 
 def plain_prdc(generated: Float[np.ndarray, "M D"], real: Float[np.ndarray, "N D"],

@@ -21,6 +21,7 @@ from ltgen_bench.experiments.speed.evaluator_rates import (
     untrained_inception,
 )
 from ltgen_bench.experiments.speed.own_process import in_own_process
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.training.cost import in_turn
 
 pytestmark = pytest.mark.benchmark
@@ -95,7 +96,7 @@ def test_inception(device, tmp_path, reach):
 
     def ours():
         with SILENT.stage("features", len(pixels), "images") as stage:
-            return cached_features(pixels, extractor, tmp_path / str(next(caches)), SILENT, stage).features
+            return cached_features(pixels, extractor, RunContext(device, cache=tmp_path / str(next(caches))), stage).features
 
     def theirs():
         return get_featuresdict_from_dataset(Images(pixels), net, FIDELITY_BATCH, device.type == "cuda", False, False)["2048"]

@@ -23,8 +23,8 @@ def test_ours_against_the_plain_sampler(omega, device, reach):
     ours, plain = sampled_network("ddpm", device), sampled_network("ddpm", device).to(memory_format=torch.contiguous_format)
     for net in (ours, plain):
         wake(net)
-    sampling = sampling_of(omega, precision, batch, steps, device)
-    draw, noise = drawing(ours, sampling), first_noise(sampling)
+    sampling = sampling_of(omega, precision, batch, steps)
+    draw, noise = drawing(ours, sampling, device), first_noise(sampling, device)
     found = in_turn([draw, lambda: plain_sampling(plain, *noise, plain.null_label, omega, steps)], device, seconds=60).rounds
     guided = "guided" if omega else "unguided"
     reach(f"{guided}: plain sampler's seconds / ours, {precision}", np.median(found[:, 1] / found[:, 0]), at_least=1.0)

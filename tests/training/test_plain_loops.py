@@ -145,8 +145,8 @@ class TestSampling:
     def test_ours_draws_what_the_plain_sampler_draws(self, omega):
         net = sampled_network("digits", CPU)
         wake(net)
-        sampling = sampling_of(omega, "float32", 2, 4, CPU)
-        plain = plain_sampling(net, *first_noise(sampling), len(COUNTS), omega, 4)
+        sampling = sampling_of(omega, "float32", 2, 4)
+        plain = plain_sampling(net, *first_noise(sampling, CPU), len(COUNTS), omega, 4)
         denoiser = guided(net, Guidance(omega), net.null_label)
         seeds = [image_seed(sampling.config.seed, number) for number in range(2)]
         for dtype, bound in ((torch.float32, 1e-5), (torch.bfloat16, 0.05)):
@@ -159,11 +159,11 @@ class TestSampling:
         net = sampled_network("digits", CPU)
         seen = []
         net.register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
-        sampling = sampling_of(omega, "float32", 4, 2, CPU)
-        drawing(net, sampling)()
+        sampling = sampling_of(omega, "float32", 4, 2)
+        drawing(net, sampling, CPU)()
         assert seen == ours
         seen.clear()
-        plain_sampling(net, *first_noise(sampling), len(COUNTS), omega, 2)
+        plain_sampling(net, *first_noise(sampling, CPU), len(COUNTS), omega, 2)
         assert seen == plain
 
 

@@ -5,15 +5,14 @@ An installed package adds its own by an entry point of the group `ltgen_bench.ex
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from ltgen_bench.core.progress import Progress
 from ltgen_bench.core.registry import Registry, an_instance
 from ltgen_bench.data.dataset import LongTailDataset
+from ltgen_bench.runtime.context import RunContext
 
 
 class Features(NamedTuple):
@@ -43,10 +42,9 @@ class Extractor(Protocol):
 
 @runtime_checkable
 class Build(Protocol):
-    """What makes an extractor; `folder` is its cache, `weights` a file of the user's, `steps` of one that is trained."""
+    """What makes an extractor: from `context` it takes device, cache and weights files; `steps` are those of a trained one."""
 
-    def __call__(self, dataset: LongTailDataset, *, device: str, folder: Path, weights: Path | None, steps: int | None,
-                 progress: Progress) -> Extractor: ...
+    def __call__(self, dataset: LongTailDataset, context: RunContext, steps: int | None) -> Extractor: ...
 
 
 @dataclass(frozen=True)

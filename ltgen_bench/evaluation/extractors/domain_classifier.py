@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from ltgen_bench.core.errors import DamagedError, UserError
 from ltgen_bench.core.files import file_sha256, set_aside, turn_to_make
-from ltgen_bench.core.progress import Progress
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.evaluation.cached_evaluation import CLASSIFIER
@@ -34,6 +33,7 @@ from ltgen_bench.evaluation.classifiers.classifier_training import PREDICT_BATCH
 from ltgen_bench.evaluation.extractors import Features
 from ltgen_bench.evaluation.extractors.weights_reader import tensors_sha256
 from ltgen_bench.evaluation.subsets import canonical
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.runtime.tensors_file import load_checked_tensors, save_checked_tensors
 
 SHIPPED = Path(__file__).parent / "weights" / "digits.safetensors"
@@ -63,9 +63,9 @@ class DomainClassifier:
         return Features(*predict(self._net, images, device=self._device, batch_size=self.batch_size))
 
 
-def domain_classifier(dataset: LongTailDataset, *, device: str, folder: Path, weights: Path | None, steps: int | None,
-                      progress: Progress) -> DomainClassifier:
-    """The classifier of `dataset`'s reference: the shipped one, one kept in `folder`, or one trained now."""
+def domain_classifier(dataset: LongTailDataset, context: RunContext, steps: int | None) -> DomainClassifier:
+    """The classifier of `dataset`'s reference: the shipped one, one kept in the cache, or one trained now."""
+    weights, device = context.extractor_weights.get("classifier"), str(context.device)
     if weights is not None:
         raise UserError(f"--extractor-weights classifier={weights}: the classifier is trained on the data set itself "
                         "and takes no weights file; leave this option out.")
@@ -75,8 +75,8 @@ def domain_classifier(dataset: LongTailDataset, *, device: str, folder: Path, we
     if content == SHIPPED_FOR and steps is None:
         return _shipped(dataset, device)
     recipe = recipe if steps is not None else fitted_to(recipe, len(reference))
-    path = CLASSIFIER.path(folder, recipe.digest, content)
-    state = _agreed(path, reference, recipe, dataset.num_classes, device, progress)
+    path = CLASSIFIER.path(context.features, recipe.digest, content)
+    state = _trained_once(path, reference, recipe, dataset.num_classes, context)
     sha256 = tensors_sha256(state)
     net = _with_weights(state, recipe, dataset, device)
     weights_id = f"{recipe.digest}-{content[:16]}-{sha256[:16]}"
@@ -99,8 +99,8 @@ def stored_facts(path: Path) -> dict[str, Any]:
         return dict(json.loads(file.metadata()["facts"]))
 
 
-def _agreed(path: Path, reference: ImageSet, recipe: ClassifierRecipe, num_classes: int, device: str,
-            progress: Progress) -> dict[str, Tensor]:
+def _trained_once(path: Path, reference: ImageSet, recipe: ClassifierRecipe, num_classes: int,
+                  context: RunContext) -> dict[str, Tensor]:
     """The weights in the file `path`, on the CPU. Of several commands that need them at once the first one trains them."""
     facts = {"reference": reference.content_hash(), "recipe": asdict(recipe)}
     shapes = {name: value.shape for name, value in
@@ -110,6 +110,7 @@ def _agreed(path: Path, reference: ImageSet, recipe: ClassifierRecipe, num_class
             return _read(path, facts, shapes)
         except DamagedError:
             pass  # looked at again by whoever may set it aside
+    progress = context.progress
     with turn_to_make(path, progress.say):
         if path.is_file():
             try:
@@ -117,7 +118,8 @@ def _agreed(path: Path, reference: ImageSet, recipe: ClassifierRecipe, num_class
             except DamagedError as error:
                 progress.say(f"{error} It is set aside as {set_aside(path).name}.")
         with progress.stage("classifier", recipe.steps, "steps") as stage:
-            net = train_classifier(reference.images, reference.labels, num_classes, recipe, device=device, stage=stage)
+            net = train_classifier(reference.images, reference.labels, num_classes, recipe, device=str(context.device),
+                                   stage=stage)
         save_checked_tensors(path, net.state_dict(), {"facts": json.dumps(facts, sort_keys=True)})
         return _read(path, facts, shapes)
 

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
 
 from ltgen_bench.core.files import file_sha256
-from ltgen_bench.core.progress import Progress
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.evaluation.extractors import Features
 from ltgen_bench.evaluation.extractors.fidelity import inception_network
 from ltgen_bench.evaluation.extractors.pretrained import as_rgb, check_channels
 from ltgen_bench.evaluation.extractors.published_weights import PUBLISHED
 from ltgen_bench.evaluation.extractors.weights_reader import check_finite, fetched, misfit, read_tensors, tensors_id
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.runtime.precision import steady
 
 FILE = PUBLISHED["inception"]
@@ -63,14 +63,13 @@ def with_folded_batch_norms(net: nn.Module) -> nn.Module:
     return net
 
 
-def inception(dataset: LongTailDataset, *, device: str, folder: Path, weights: Path | None, steps: int | None,
-              progress: Progress) -> Inception:
-    """Inception-v3 from the file `weights`, from an earlier download, or fetched now into `folder`. It is never trained."""
+def inception(dataset: LongTailDataset, context: RunContext, steps: int | None) -> Inception:
+    """Inception-v3 with weights from the user's file, from an earlier download, or fetched now into the cache. Never trained."""
     check_channels("inception", dataset)
-    path = weights if weights is not None else fetched(FILE, folder, progress)
-    extractor = Inception(read_weights(path), file_sha256(path), device)
+    path = context.extractor_weights.get("inception") or fetched(FILE, context.features, context.progress)
+    extractor = Inception(read_weights(path), file_sha256(path), str(context.device))
     if not extractor.has_logits:
-        progress.say(f"{path} has features but no logits: scores that need logits are not available")
+        context.progress.say(f"{path} has features but no logits: scores that need logits are not available")
     return extractor
 
 

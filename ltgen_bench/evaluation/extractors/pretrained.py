@@ -16,13 +16,13 @@ from torchvision import models
 
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.files import file_sha256
-from ltgen_bench.core.progress import Progress
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.evaluation.extractors import Features
 from ltgen_bench.evaluation.extractors.dinov2 import DinoV2
 from ltgen_bench.evaluation.extractors.fidelity import clip_network, enlarged
 from ltgen_bench.evaluation.extractors.published_weights import PUBLISHED, WeightsFile
 from ltgen_bench.evaluation.extractors.weights_reader import check_finite, fetched, misfit, read_tensors, tensors_id
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.runtime.precision import steady
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and deviation of the channels, 0 ... 1
@@ -119,13 +119,12 @@ def read_tower(tower: Tower, path: Path, file: WeightsFile) -> nn.Module:
     return net
 
 
-def build(tower: Tower, dataset: LongTailDataset, *, device: str, folder: Path, weights: Path | None, steps: int | None,
-          progress: Progress) -> Pretrained:
-    """`tower` from the file `weights`, from an earlier download, or fetched now into `folder`. It is never trained."""
+def build(tower: Tower, dataset: LongTailDataset, context: RunContext, steps: int | None) -> Pretrained:
+    """`tower` with weights from the user's file, from an earlier download, or fetched now into the cache. It is never trained."""
     check_channels(tower.name, dataset)
     file = PUBLISHED[tower.name]
-    path = weights if weights is not None else fetched(file, folder, progress)
-    return Pretrained(tower, read_tower(tower, path, file), file_sha256(path), device)
+    path = context.extractor_weights.get(tower.name) or fetched(file, context.features, context.progress)
+    return Pretrained(tower, read_tower(tower, path, file), file_sha256(path), str(context.device))
 
 
 # Called as `extractors.Build` is.

@@ -14,26 +14,24 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ltgen_bench.core.files import write_text
-from ltgen_bench.core.progress import Progress
 from ltgen_bench.evaluation.cached_evaluation import BATCH_SIZE
 from ltgen_bench.evaluation.extractors import Extractor
 from ltgen_bench.evaluation.features.feature_cache import feature_file
 from ltgen_bench.evaluation.features.feature_file import BLOCK
 from ltgen_bench.runtime.batch_size import AUTO, fastest_size
-from ltgen_bench.runtime.distributed import SINGLE_PROCESS, Ranks
+from ltgen_bench.runtime.context import RunContext
 
 
-def sized(extractor: Extractor, asked: int | Literal["auto"] | None, images: UInt8[np.ndarray, "N C H W"], folder: Path,
-          device: str, progress: Progress, ranks: Ranks = SINGLE_PROCESS) -> Extractor:
-    """`extractor`, looking at as many of `images` at once as is `asked`: so many, or its own number for None.
+def sized(extractor: Extractor, asked: int | Literal["auto"] | None, images: UInt8[np.ndarray, "N C H W"],
+          context: RunContext) -> Extractor:
+    """`extractor` with the batch size that is `asked`; its own for None.
 
-    For "auto" it is the number that was found on such a machine before (a file in `folder`), or the extractor's own where
-    `folder` has all features of `images` by that; else it is found now, in a few seconds, and kept. Of several `ranks` the
-    first one decides.
+    For "auto" it is the batch size that was found on such a machine before (a file in the cache), or the extractor's own where
+    the cache has all features of `images` by that; else it is found now, in a few seconds, and kept. The main process decides.
     """
     if asked != AUTO:
         return extractor if asked is None else _with(extractor, asked)
-    return _with(extractor, ranks.broadcast(_found(extractor, images, folder, device, progress) if ranks.is_main else 0))
+    return _with(extractor, context.ranks.from_main(lambda: _found(extractor, images, context)))
 
 
 def _with(extractor: Extractor, size: int) -> Extractor:
@@ -42,10 +40,10 @@ def _with(extractor: Extractor, size: int) -> Extractor:
     return other
 
 
-def _found(extractor: Extractor, images: UInt8[np.ndarray, "N C H W"], folder: Path, device: str, progress: Progress) -> int:
+def _found(extractor: Extractor, images: UInt8[np.ndarray, "N C H W"], context: RunContext) -> int:
     import torch
 
-    place = torch.device(device)
+    place, folder = context.device, context.features
     kind = torch.cuda.get_device_name(place) if place.type == "cuda" else f"cpu, threads {torch.get_num_threads()}"
     about = {"extractor": extractor.name, "weights": extractor.weights_id, "precision": extractor.precision, "device": kind,
              "shape": list(images.shape[1:])}
@@ -60,7 +58,7 @@ def _found(extractor: Extractor, images: UInt8[np.ndarray, "N C H W"], folder: P
     # more than the images of one block never go through together; a power of two cuts a block into whole batches
     size = fastest_size(lambda count: _with(extractor, count)(np.resize(seen, (count, *images.shape[1:]))), place, largest=BLOCK)
     write_text(note, json.dumps({**about, "batch_size": size}) + "\n")
-    progress.say(f"{extractor.name} looks at {size:,} images at once, which is fastest here")
+    context.progress.say(f"{extractor.name} looks at {size:,} images at once, which is fastest here")
     return size
 
 

@@ -13,29 +13,29 @@ from jaxtyping import UInt8
 
 from ltgen_bench.core.errors import MachineError
 from ltgen_bench.core.files import turn_to_write
-from ltgen_bench.core.progress import Progress, Stage
+from ltgen_bench.core.progress import Stage
 from ltgen_bench.evaluation.cached_evaluation import FEATURES
 from ltgen_bench.evaluation.extractors import Extractor, Features
 from ltgen_bench.evaluation.features.feature_file import About, FeatureFile
-from ltgen_bench.runtime.distributed import SINGLE_PROCESS, Ranks
+from ltgen_bench.runtime.context import RunContext
+from ltgen_bench.runtime.distributed import Ranks
 
 
-def cached_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, folder: Path, progress: Progress,
-                    stage: Stage) -> Features:
-    """Features of `images` in their order, from `folder` where they are known; `stage` advances by images.
+def cached_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, context: RunContext, stage: Stage) -> Features:
+    """Features of `images` in their order, from the cache where they are known; `stage` advances by images.
 
     The arrays are mapped from their file; what is written into them stays in this process. Two commands that need the
     same features make them once. Raises `MachineError` when a feature is not finite, naming the extractor.
     """
-    file = made_features(images, extractor, folder, progress, stage)
+    file = made_features(images, extractor, context, stage)
     file.mark_used()
     return file.read()
 
 
-def made_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, folder: Path, progress: Progress, stage: Stage,
-                  ranks: Ranks = SINGLE_PROCESS) -> FeatureFile:
-    """The file of these features, whole; of several `ranks` each looks at a part of the images, and the first one writes."""
-    file = feature_file(images, extractor, folder)
+def made_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, context: RunContext, stage: Stage) -> FeatureFile:
+    """The file of these features, whole; each process computes those of a part of the images, and the main process writes."""
+    ranks, progress = context.ranks, context.progress
+    file = feature_file(images, extractor, context.features)
     if not ranks.broadcast(bool(ranks.is_main and file.missing())):
         stage.advance(len(images))
         return file

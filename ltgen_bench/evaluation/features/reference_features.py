@@ -19,11 +19,11 @@ from jaxtyping import Float32
 from safetensors.numpy import load_file, safe_open, save_file
 
 from ltgen_bench.config.schema import DataConfig
-from ltgen_bench.core.files import cache_folder, write_whole
-from ltgen_bench.core.progress import SILENT
+from ltgen_bench.core.files import write_whole
 from ltgen_bench.data import ImageSet, LongTailDataset, load_dataset
 from ltgen_bench.evaluation.extractors import EXTRACTORS, Extractor
 from ltgen_bench.evaluation.subsets import canonical
+from ltgen_bench.runtime.context import RunContext
 
 FILE = Path(__file__).parents[1] / "extractors" / "weights" / "digits_features.safetensors"
 DATASET = "digits-lt"
@@ -65,8 +65,8 @@ def store(path: Path, inception: Path) -> None:
     images = reference_images(dataset)
 
     def build(name: str, weights: Path | None) -> Extractor:
-        return EXTRACTORS[name].build(dataset, device="cpu", folder=cache_folder() / "features", weights=weights, steps=None,
-                                      progress=SILENT)
+        given = {} if weights is None else {name: weights}
+        return EXTRACTORS[name].build(dataset, RunContext(extractor_weights=given), None)
 
     classifier, network = build("classifier", None), build("inception", inception)
     seen = classifier(images.images)

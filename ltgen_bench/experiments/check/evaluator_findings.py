@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,7 @@ EXACT, ROUNDED = 1e-9, 1e-5  # what may differ where all is float64, and where a
 
 def classifier(machine: Machine) -> Extractor:
     """The digits' classifier, which ships with the package."""
-    return domain_classifier(machine.dataset, device=machine.device, folder=machine.cache / "features", weights=None,
-                             steps=None, progress=SILENT)
+    return domain_classifier(machine.dataset, replace(machine.context, extractor_weights={}), None)
 
 
 def seen(extractor: Extractor, images: ImageSet) -> Side:
@@ -77,7 +77,7 @@ def order_of_images(machine: Machine) -> Iterator[Finding]:
     shuffled = dataset.test.take(np.random.default_rng(0).permutation(len(dataset.test)))
     config = EvaluateConfig(downstream=False)
     with tempfile.TemporaryDirectory() as folder:
-        tables = [evaluate(images, dataset, config, device=machine.device, cache=Path(folder)).table[NUMBERS].to_numpy(float)
+        tables = [evaluate(images, dataset, config, replace(machine.context, cache=Path(folder))).table[NUMBERS].to_numpy(float)
                   for images in (dataset.test, shuffled)]
     yield at_most("the order of the images", _difference(*tables), EXACT)
 
@@ -105,7 +105,8 @@ def kept_features(machine: Machine) -> Iterator[Finding]:
     """Features as they are made, as they come back when they are kept, and as they come back later."""
     extractor, images = classifier(machine), machine.dataset.test.images[:FEW]
     with tempfile.TemporaryDirectory() as folder, SILENT.stage("features", 2 * FEW, "images") as stage:
-        made, kept = (cached_features(images, extractor, Path(folder), SILENT, stage).features for _ in range(2))
+        context = replace(machine.context, cache=Path(folder))
+        made, kept = (cached_features(images, extractor, context, stage).features for _ in range(2))
         plain = extractor(images).features
         yield at_most("features from the cache", max(_difference(plain, made), _difference(made, kept)), 0.0)
 

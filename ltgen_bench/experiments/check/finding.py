@@ -8,6 +8,8 @@ from typing import Literal
 
 from ltgen_bench.core.files import cache_folder
 from ltgen_bench.data.dataset import LongTailDataset
+from ltgen_bench.runtime.context import RunContext
+from ltgen_bench.runtime.device import choose_device
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,11 @@ class Machine:
     device: str = "cpu"
     cache: Path = field(default_factory=cache_folder)
     weights: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def context(self) -> RunContext:
+        """The context of what these checks carry out."""
+        return RunContext(choose_device(self.device), cache=self.cache, extractor_weights=self.weights)
 
 
 def at_most(name: str, value: float, bound: float) -> Finding:

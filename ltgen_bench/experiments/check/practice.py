@@ -16,7 +16,8 @@ from ltgen_bench.diffusion import PROCESSES
 from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.diffusion.guidance import Denoiser, Guidance
 from ltgen_bench.experiments.check.trial import CPU, SHAPE, Trial, Unmet, tiny_dataset, untouched_generators
-from ltgen_bench.sampling.draw import from_uint8, sample
+from ltgen_bench.runtime.context import RunContext
+from ltgen_bench.sampling.draw import Sampling, from_uint8, sample
 from ltgen_bench.training.checkpoint import load_newest
 from ltgen_bench.training.loop import Trained, train, untrained_method
 from ltgen_bench.training.trainer import Trainer
@@ -57,7 +58,7 @@ def its_samples_have_the_right_shape(trial: Trial) -> None:
             raise Unmet(f"at omega {omega} the denoiser gives {tuple(predicted.shape)} of {predicted.dtype} for {len(labels)} "
                         f"images of {SHAPE}; it must give their shape in float32.")
         with tempfile.TemporaryDirectory(dir=trial.folder) as folder:
-            images = sample(denoiser, config, SHAPE, len(labels), Path(folder)).images
+            images = sample(denoiser, Sampling(config, SHAPE, len(labels)), Path(folder), RunContext()).images
         if images.shape != (config.images_per_class * len(labels), *SHAPE):
             raise Unmet(f"at omega {omega} the samples have the shape {images.shape}.")
 
@@ -76,7 +77,7 @@ def training_teaches_it_the_target(trial: Trial) -> None:
     method, _ = untrained_method(config, dataset, CPU)
     untrained = error(method.denoiser(Trainer(config, dataset, method, CPU).net, Guidance(0.0)))
     with _folder(trial) as folder:
-        trained = train(config, dataset, folder)
+        trained = train(config, dataset, folder, RunContext())
     found = error(trained.method.denoiser(trained.net, Guidance(0.0)))
     if not found < TAUGHT * untrained:
         raise Unmet(f"the squared error of the prediction is {found:.3g} after 12 steps, and was {untrained:.3g} before: "
@@ -115,7 +116,7 @@ def _train(trial: Trial, folder: Path, stop: int | None = None) -> Trained:
     config = trial.config(budget_images=BUDGET)
     config = config.model_copy(update={"network": config.network.model_copy(update={"dropout": 0.1})})
     interruption = Interruption()
-    return train(config, tiny_dataset(), folder, interruption=interruption, progress=_Stopping(interruption, stop))
+    return train(config, tiny_dataset(), folder, RunContext(interruption=interruption, progress=_Stopping(interruption, stop)))
 
 
 class _Stopping:

@@ -8,7 +8,6 @@ import torch
 
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.files import file_sha256
-from ltgen_bench.core.progress import SILENT
 from ltgen_bench.evaluation.extractors import EXTRACTORS
 from ltgen_bench.evaluation.extractors.fidelity import inception_network
 from ltgen_bench.evaluation.extractors.inception import read_weights
@@ -49,8 +48,7 @@ def given_weights(machine: Machine) -> Iterator[Finding]:
 
 
 def _file(machine: Machine, name: str, path: Path) -> Iterator[Finding]:
-    extractor = EXTRACTORS[name].build(machine.dataset, device=machine.device, folder=machine.cache / "features", weights=path,
-                                       steps=None, progress=SILENT)
+    extractor = EXTRACTORS[name].build(machine.dataset, machine.context, None)
     reference, images = read_reference(), reference_images(machine.dataset).images[:FEW]
     known = extractor.weights_id == reference.weights.get(name)
     digest = file_sha256(path)

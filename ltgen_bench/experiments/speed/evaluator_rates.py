@@ -22,6 +22,7 @@ from ltgen_bench.evaluation.metrics.fid import frechet_distance
 from ltgen_bench.experiments.speed.conditions import Conditions
 from ltgen_bench.experiments.speed.own_process import Measured, in_own_process, measured
 from ltgen_bench.experiments.speed.speed_rows import SpeedRow
+from ltgen_bench.runtime.context import RunContext
 
 STAGE = "evaluate"
 K = 5
@@ -88,7 +89,8 @@ def inception(images: int, device: str) -> Measured:
     extractor = Inception(untrained_inception().state_dict(), "untrained", device)
     extractor(pixels[:2])
     with tempfile.TemporaryDirectory() as folder, SILENT.stage("features", images, "images") as stage:
-        return measured(lambda: cached_features(pixels, extractor, Path(folder), SILENT, stage), device)
+        context = RunContext(torch.device(device), cache=Path(folder))
+        return measured(lambda: cached_features(pixels, extractor, context, stage), device)
 
 
 class _Untrained(FeatureExtractorInceptionV3):

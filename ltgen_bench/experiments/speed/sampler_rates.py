@@ -15,7 +15,7 @@ from ltgen_bench.experiments.speed.own_process import Measured, in_own_process, 
 from ltgen_bench.experiments.speed.speed_rows import SpeedRow
 from ltgen_bench.experiments.speed.speed_setting import COUNTS, SHAPE, loop_config
 from ltgen_bench.runtime.precision import exact_float32
-from ltgen_bench.sampling.draw import Sampling, balanced_labels, guidance_of
+from ltgen_bench.sampling.draw import Sampling, guidance_of
 from ltgen_bench.training.cost import in_turn
 from ltgen_bench.training.trainer import resolve_precision
 
@@ -51,7 +51,7 @@ def sample_stage(conditions: Conditions, progress: Progress) -> list[SpeedRow]:
 def sampling_speed(omega: float, precision: str, preset: str, batch: int, steps: int, device: str) -> Measured:
     """Seconds (the median) and memory of drawing a chunk of `batch` images in so many steps."""
     place = torch.device(device)
-    draw = drawing(sampled_network(preset, place), sampling_of(omega, precision, batch, steps, place))
+    draw = drawing(sampled_network(preset, place), sampling_of(omega, precision, batch, steps), place)
     memory = measured(draw, device).memory_mb
     return Measured(float(np.median(in_turn([draw], place, **ROUNDS).rounds)), memory)
 
@@ -62,14 +62,14 @@ def sampled_network(preset: str, device: torch.device) -> ConditionalUNet:
     return net.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
-def drawing(net: ConditionalUNet, sampling: Sampling) -> Callable[[], object]:
-    """The call that draws the images of `sampling` as `run` does."""
-    denoiser = guided(net, guidance_of(sampling.config, len(COUNTS), sampling.device), net.null_label)
-    return lambda: sampling.draw(denoiser, range(len(sampling.labels)))
+def drawing(net: ConditionalUNet, sampling: Sampling, device: torch.device) -> Callable[[], object]:
+    """The call that draws the first chunk of `sampling` as `run` does."""
+    denoiser = guided(net, guidance_of(sampling.config, len(COUNTS), device), net.null_label)
+    return lambda: sampling.draw(denoiser, range(sampling.size), device)
 
 
-def sampling_of(omega: float, precision: str, batch: int, steps: int, device: torch.device) -> Sampling:
+def sampling_of(omega: float, precision: str, batch: int, steps: int) -> Sampling:
     """A chunk of `batch` images by DPM-Solver++, one of a set of IMAGES."""
     config = SampleConfig(sampler="dpm-solver++", steps=steps, omega=omega, images_per_class=IMAGES // len(COUNTS),
                           batch_size=batch, precision="bf16" if precision == "bf16" else "float32")
-    return Sampling(config, SHAPE, balanced_labels(len(COUNTS), -(-batch // len(COUNTS)))[:batch], device)
+    return Sampling(config, SHAPE, len(COUNTS))
