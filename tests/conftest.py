@@ -220,7 +220,7 @@ def tiny_run():
 @pytest.fixture(scope="session")
 def undisturbed(tiny_run, common_folder, one_at_a_time):
     """A finished tiny run that nothing interrupted, made once and read by all others; do not write into it."""
-    from ltgen_bench.experiments.pipeline import run
+    from ltgen_bench.api import run
 
     with one_at_a_time("undisturbed"):
         return run(tiny_run(), runs=common_folder / "undisturbed", device="cpu", command="ltgen-bench run")

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from ltgen_bench.api import run
 from ltgen_bench.experiments.command_lines import as_command
-from ltgen_bench.experiments.pipeline import run
 from ltgen_bench.experiments.recipes import resolve_recipe
 from ltgen_bench.records.results_csv import measured_csv, read_measured, runs_path
 from ltgen_bench.records.run_record import RunRecord

@@ -20,6 +20,7 @@ from ltgen_bench.experiments.speed_probe import estimate
 from ltgen_bench.export.diffusers_folder import read_network
 from ltgen_bench.export.folder_samples import draw, is_drawn, make_drawing
 from ltgen_bench.runtime import batch_size
+from ltgen_bench.runtime.context import RunContext
 
 
 def digests(**overrides):
@@ -90,18 +91,18 @@ class TestARun:
         config = tiny_run(**{"sample.batch_size": "auto", "evaluate.downstream": False, "evaluate.metrics": ["fid"],
                              "evaluate.classifier_steps": 3})
         cpu = torch.device("cpu")
-        plan = make_plan(config, tiny_dataset, tmp_path, device=cpu)
-        made = carry_out(plan, device=cpu, progress=told)
+        plan = make_plan(config, tiny_dataset, tmp_path, RunContext(cpu))
+        made = carry_out(plan, RunContext(cpu, progress=told))
         assert sum("are drawn at once, which is fastest here" in message for message in told.messages) == 1
         stored = json.loads((plan.sample_folder / "sampling.json").read_text())
         assert made.record.config["sample"]["batch_size"] == "auto"
         assert 1 <= stored["chunk_images"] <= 36
         told.messages.clear()
-        assert carry_out(plan, device=cpu, progress=told).record == made.record
+        assert carry_out(plan, RunContext(cpu, progress=told)).record == made.record
         assert told.messages == []
 
     def test_a_dry_run_estimates_with_auto(self, tiny_run, tiny_dataset, tmp_path):
-        plan = make_plan(tiny_run(**{"sample.batch_size": "auto"}), tiny_dataset, tmp_path, device=torch.device("cpu"))
+        plan = make_plan(tiny_run(**{"sample.batch_size": "auto"}), tiny_dataset, tmp_path, RunContext())
         assert estimate(plan, torch.device("cpu")).sample_seconds > 0
         assert not plan.folder.exists()
 
@@ -115,7 +116,7 @@ class TestARun:
         DDIMScheduler().save_pretrained(tmp_path / "net")
         config = SampleConfig(sampler="ddim", steps=2, images_per_class=2, batch_size="auto")
         drawing, out = make_drawing(read_network(tmp_path / "net"), config, tiny_dataset), tmp_path / "samples.npz"
-        draw(drawing, out, device=torch.device("cpu"), progress=told)
+        draw(drawing, out, RunContext(progress=told))
         with np.load(out) as stored:
             assert 1 <= json.loads(str(stored["sampling"]))["chunk_images"] <= 6
         assert len(told.messages) == 1

@@ -10,14 +10,16 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from ltgen_bench.api import run
 from ltgen_bench.cli import cli
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.evaluation.scores import Scores
-from ltgen_bench.experiments.pipeline import make_plan, run
+from ltgen_bench.experiments.pipeline import make_plan
 from ltgen_bench.records.drawn import find_drawn
 from ltgen_bench.records.run_record import RunRecord
 from ltgen_bench.records.store import find_run, find_runs
 from ltgen_bench.report.write_report import report
+from ltgen_bench.runtime.context import RunContext
 
 CLASSIFIER = ("--preset", "ccua-paper", "--extractor", "classifier", "--metrics", "fid,precision", "--device", "cpu")
 
@@ -157,7 +159,7 @@ class TestRuns:
         assert (config.sample.sampler, config.sample.steps, config.sample.omega, config.sample.images_per_class) == (
             "ddim", 100, 1.5, 1000)
         config = config.model_copy(update={"evaluate": undisturbed.plan.config.evaluate})
-        assert make_plan(config, undisturbed.plan.dataset, tmp_path).folder.name == undisturbed.plan.folder.name
+        assert make_plan(config, undisturbed.plan.dataset, tmp_path, RunContext()).folder.name == undisturbed.plan.folder.name
 
     def test_a_table_can_be_written_elsewhere_too(self, ask, tmp_path):
         ask("evaluate", "cbdm", *CLASSIFIER, "--metrics", "fid", "--out", str(tmp_path / "out"))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ltgen_bench.experiments.pipeline import run
+from ltgen_bench.api import run
 from ltgen_bench.experiments.recipes import resolve_recipe
 
 SMALL = {

@@ -15,6 +15,7 @@ import ltgen_bench.evaluation.cached_evaluation  # noqa: F401
 from ltgen_bench.core.cache_folder import CacheKind, cache_items, remove
 from ltgen_bench.core.errors import MachineError
 from ltgen_bench.evaluation.features.feature_cache import cached_features
+from ltgen_bench.runtime.context import RunContext
 
 DAY = 86_400
 HEX = "0123456789abcdef"
@@ -45,7 +46,7 @@ def cache(tmp_path):
 def stored_features(cache, make_images, counting_extractor, told):
     images = make_images((10, 10, 10)).images
     with told.stage("features", 30, "images") as stage:
-        cached_features(images, counting_extractor, cache / "features", told, stage)
+        cached_features(images, counting_extractor, RunContext(progress=told, cache=cache), stage)
     (folder,) = (cache / "features").glob("counting-*")
     return folder
 
@@ -88,7 +89,7 @@ def test_removing_everything_leaves_the_two_folders_and_nothing_in_them(cache, s
 def test_removed_features_are_made_again(cache, stored_features, make_images, counting_extractor, told):
     remove(cache_items(cache), told.say)
     with told.stage("features", 30, "images") as stage:
-        cached_features(make_images((10, 10, 10)).images, counting_extractor, cache / "features", told, stage)
+        cached_features(make_images((10, 10, 10)).images, counting_extractor, RunContext(progress=told, cache=cache), stage)
     assert counting_extractor.seen == 60
 
 
@@ -177,7 +178,7 @@ def test_last_use_is_the_last_hit_of_features(cache, stored_features, make_image
     assert item.older_than(39.0)
     assert not item.older_than(41.0)
     with told.stage("features", 30, "images") as stage:
-        cached_features(make_images((10, 10, 10)).images, counting_extractor, cache / "features", told, stage)
+        cached_features(make_images((10, 10, 10)).images, counting_extractor, RunContext(progress=told, cache=cache), stage)
     assert counting_extractor.seen == 30
     (item,) = (item for item in cache_items(cache) if item.path == stored_features)
     assert not item.older_than(0.01)

@@ -5,8 +5,9 @@ import pytest
 
 from ltgen_bench.config.schema import EvaluateConfig, SampleConfig
 from ltgen_bench.core.errors import UserError
-from ltgen_bench.evaluation.evaluator import counted, evaluate, fitted
+from ltgen_bench.evaluation.evaluator import Origin, counted, evaluate, fitted
 from ltgen_bench.evaluation.subsets import at_most, canonical, shares
+from ltgen_bench.runtime.context import RunContext
 
 pytestmark = pytest.mark.usefixtures("quick_recipes")
 UNIFORM = SampleConfig(labels="uniform")
@@ -64,24 +65,24 @@ class TestImages:
         assert one.content_hash() == other.content_hash()
 
     def test_more_images_cut_to_a_number_are_the_same_measurement_as_that_number(self, make_images, tiny_dataset, shared_cache):
-        cut = evaluate(make_images((12, 12, 12), seed=7), tiny_dataset, configured(images=30), cache=shared_cache)
-        whole = evaluate(make_images((10, 10, 10), seed=8), tiny_dataset, configured(), cache=shared_cache)
+        cut = evaluate(make_images((12, 12, 12), seed=7), tiny_dataset, configured(images=30), RunContext(cache=shared_cache))
+        whole = evaluate(make_images((10, 10, 10), seed=8), tiny_dataset, configured(), RunContext(cache=shared_cache))
         assert set(cut.protocols) == set(whole.protocols)
         assert every(cut, "fid")["n_generated"] == 30
 
     def test_without_a_preset_too_few_images_are_said_aloud(self, make_images, tiny_dataset, shared_cache, told):
         samples = make_images((12, 12, 12), seed=7)
-        evaluate(samples, tiny_dataset, configured(images=99), cache=shared_cache, progress=told)
+        evaluate(samples, tiny_dataset, configured(images=99), RunContext(cache=shared_cache, progress=told))
         assert "36 generated images count, where evaluate.images asks for 99" in told.messages
         told.messages.clear()
-        evaluate(samples, tiny_dataset, configured(images=36), cache=shared_cache, progress=told)
+        evaluate(samples, tiny_dataset, configured(images=36), RunContext(cache=shared_cache, progress=told))
         assert not told.messages
 
 
 class TestLabelsAtRandom:
     def test_the_id_does_not_depend_on_the_random_counts(self, make_images, tiny_dataset, shared_cache):
         one, other, counted_out = (
-            evaluate(make_images(counts, seed=7), tiny_dataset, configured(), cache=shared_cache, sampling=sampling)
+            evaluate(make_images(counts, seed=7), tiny_dataset, configured(), RunContext(cache=shared_cache), Origin(sampling))
             for counts, sampling in (((9, 14, 13), UNIFORM), ((15, 11, 10), UNIFORM), ((9, 14, 13), None)))
         assert set(one.protocols) == set(other.protocols)
         assert not set(one.protocols) & set(counted_out.protocols)
@@ -100,8 +101,8 @@ class TestLabelsAtRandom:
     def test_a_class_that_chance_left_out_is_not_available_and_the_rest_is(self, make_images, tiny_dataset, shared_cache):
         samples = make_images((12, 0, 12), seed=7)
         with pytest.raises(UserError, match="no image of class class 1"):
-            evaluate(samples, tiny_dataset, configured(), cache=shared_cache)
-        scores = evaluate(samples, tiny_dataset, configured(), cache=shared_cache, sampling=UNIFORM)
+            evaluate(samples, tiny_dataset, configured(), RunContext(cache=shared_cache))
+        scores = evaluate(samples, tiny_dataset, configured(), RunContext(cache=shared_cache), Origin(UNIFORM))
         row = scores.table[(scores.table["metric"] == "recall") & (scores.table["label"] == 1)].iloc[0]
         assert np.isnan(row["value"])
         assert row["note"] == "not available: needs n >= 6 images, has 0 generated"
@@ -110,12 +111,13 @@ class TestLabelsAtRandom:
     def test_no_image_at_all_is_refused(self, make_images, tiny_dataset, shared_cache):
         nothing = make_images((1, 1, 1)).take(np.zeros(0, np.int64))
         with pytest.raises(UserError, match="no image of class"):
-            evaluate(nothing, tiny_dataset, configured(), cache=shared_cache, sampling=UNIFORM)
+            evaluate(nothing, tiny_dataset, configured(), RunContext(cache=shared_cache), Origin(UNIFORM))
 
 
 class TestReference:
     def test_the_long_tailed_training_set_can_be_the_reference(self, make_images, tiny_dataset, shared_cache):
-        scores = evaluate(make_images((12, 12, 12), seed=7), tiny_dataset, configured(reference="longtail"), cache=shared_cache)
+        scores = evaluate(make_images((12, 12, 12), seed=7), tiny_dataset, configured(reference="longtail"),
+                          RunContext(cache=shared_cache))
         row = every(scores, "fid")
         assert row["n_real"] == len(tiny_dataset.train) == 33
         assert scores.protocols[row["protocol"]]["reference"] == "longtail"
@@ -125,10 +127,10 @@ class TestReference:
     def test_its_own_images_score_perfectly_and_its_floor_has_its_shares(self, tiny_dataset, shared_cache):
         """Balanced held-out images would be far from a long tail by their shares alone."""
         config = configured(reference="longtail", images="train")
-        scores = evaluate(tiny_dataset.train, tiny_dataset, config, cache=shared_cache)
+        scores = evaluate(tiny_dataset.train, tiny_dataset, config, RunContext(cache=shared_cache))
         assert every(scores, "fid")["value"] == pytest.approx(0, abs=1e-6)
         assert every(scores, "recall")["value"] == 1
-        balanced = evaluate(tiny_dataset.test, tiny_dataset, configured(reference="longtail"), cache=shared_cache)
+        balanced = evaluate(tiny_dataset.test, tiny_dataset, configured(reference="longtail"), RunContext(cache=shared_cache))
         assert every(scores, "fid")["floor_test"] < every(balanced, "fid")["value"]
 
     def test_it_does_not_give_way_where_the_training_images_are_not_balanced(self, make_images):
@@ -142,7 +144,7 @@ class TestReference:
     def test_the_edge_of_the_configuration_reaches_the_metric(self, tiny_dataset, shared_cache):
         """Of copies every k-th neighbour lies on an edge, so leaving it out lowers the density from 6 / 5 to 1."""
         found = {edge: evaluate(tiny_dataset.reference, tiny_dataset, configured(metrics=("density",), edge=edge),
-                                cache=shared_cache) for edge in ("<=", "<")}
+                                RunContext(cache=shared_cache)) for edge in ("<=", "<")}
         assert every(found["<="], "density")["value"] == pytest.approx(6 / 5, abs=0.02)
         assert every(found["<"], "density")["value"] == pytest.approx(1, abs=0.02)
         assert not set(found["<="].protocols) & set(found["<"].protocols)
@@ -150,7 +152,7 @@ class TestReference:
 
 class TestHalves:
     def scores(self, tiny_dataset, make_images, cache, **config):
-        return evaluate(make_images((12, 12, 12), seed=7), tiny_dataset, configured(**config), cache=cache)
+        return evaluate(make_images((12, 12, 12), seed=7), tiny_dataset, configured(**config), RunContext(cache=cache))
 
     def test_a_half_is_another_measurement_of_half_the_real_images(self, tiny_dataset, make_images, shared_cache):
         whole, first, second = (self.scores(tiny_dataset, make_images, shared_cache, half=half)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from support.extracting import context_of
 
 from ltgen_bench.config.schema import DataConfig, EvaluateConfig
 from ltgen_bench.core.errors import DamagedError, UserError
@@ -17,11 +18,12 @@ from ltgen_bench.evaluation.extractors import domain_classifier as domain
 from ltgen_bench.evaluation.extractors.digits_weights import make
 from ltgen_bench.evaluation.extractors.domain_classifier import SHIPPED, domain_classifier, stored_facts
 from ltgen_bench.evaluation.metrics.accuracy import label_accuracy
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.runtime.tensors_file import load_checked_tensors
 
 
 def build(dataset, folder, progress=SILENT, weights=None):
-    return domain_classifier(dataset, device="cpu", folder=folder, weights=weights, steps=None, progress=progress)
+    return domain_classifier(dataset, context_of(folder, "classifier", weights, progress), None)
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +158,7 @@ def test_scores_by_other_weights_stand_apart_and_halves_and_trainings_do_not(tin
 
     def ids(place, **changes):
         rule = config.model_copy(update=changes)
-        found = evaluate(tiny_dataset.reference, tiny_dataset, rule, cache=tmp_path / place)
+        found = evaluate(tiny_dataset.reference, tiny_dataset, rule, RunContext(cache=tmp_path / place))
         return {(described["metric"], key): described.get("weights") for key, described in found.protocols.items()}
 
     here = ids("here")

@@ -5,7 +5,8 @@ import pytest
 
 from ltgen_bench.evaluation import downstream
 from ltgen_bench.evaluation.classifiers.classifier_recipe import ClassifierRecipe
-from ltgen_bench.evaluation.downstream import TRAIN_DATA, downstream_predictions, prediction_key, training_sets
+from ltgen_bench.evaluation.downstream import TRAIN_DATA, DownstreamImages, downstream_predictions, prediction_key
+from ltgen_bench.runtime.context import RunContext
 
 RECIPE = ClassifierRecipe("cnn-8x8", steps=12, flip=False, padding=1, batch_size=16)
 
@@ -24,9 +25,13 @@ def trainings(monkeypatch):
     return seen
 
 
+def images_of(dataset, samples):
+    return DownstreamImages(dataset.train, samples, dataset.test, np.zeros(len(dataset.test), dtype=bool), 3)
+
+
 def predict(dataset, samples, told, *folders, recipe=RECIPE):
-    return downstream_predictions(dataset.train, samples, dataset.test, 3, recipe, device="cpu", progress=told,
-                                  folders=dict(zip(TRAIN_DATA, folders or (None,) * 3, strict=True)))
+    return downstream_predictions(images_of(dataset, samples), recipe,
+                                  dict(zip(TRAIN_DATA, folders or (None,) * 3, strict=True)), RunContext(progress=told))
 
 
 def test_the_three_trainings_take_equally_many_steps_over_real_synthetic_and_their_union(
@@ -41,7 +46,7 @@ def test_the_three_trainings_take_equally_many_steps_over_real_synthetic_and_the
 
 def test_the_union_holds_every_image_once(tiny_dataset, make_images):
     samples = make_images((7, 7, 7), seed=5)
-    union = training_sets(tiny_dataset.train, samples)["real-lt+synthetic"]
+    union = images_of(tiny_dataset, samples).training_sets["real-lt+synthetic"]
     assert np.array_equal(union.images, np.concatenate([tiny_dataset.train.images, samples.images]))
     assert np.array_equal(union.labels, np.concatenate([tiny_dataset.train.labels, samples.labels]))
 

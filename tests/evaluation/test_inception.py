@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch_fidelity.feature_extractor_inceptionv3 as fidelity
+from support.extracting import context_of
 
 from ltgen_bench.core.errors import MachineError, UserError
 from ltgen_bench.core.progress import SILENT
@@ -60,7 +61,7 @@ def extractor(whole, make_dataset, tmp_path_factory):
 
 
 def build(dataset, weights, folder, progress=SILENT):
-    return inception(dataset, device="cpu", folder=folder, weights=weights, steps=None, progress=progress)
+    return inception(dataset, context_of(folder, "inception", weights, progress), None)
 
 
 def test_features_and_logits_are_torch_fidelitys(extractor, whole, make_images):

@@ -10,6 +10,7 @@ from ltgen_bench.config.schema import EvaluateConfig
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.evaluation.evaluator import evaluate, share_features
 from ltgen_bench.evaluation.trivial_samples import real_test
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.runtime.distributed import SINGLE_PROCESS
 
 pytestmark = pytest.mark.usefixtures("quick_recipes")
@@ -35,8 +36,8 @@ def of_all(scores):
 
 def test_scores_against_a_balanced_reference_stay_and_their_test_floor_goes(samples, tiny_dataset, shared_cache):
     rules = configured(metrics=["fid", "label_accuracy", "near_copies", "downstream_accuracy"])
-    before = of_all(evaluate(samples, tiny_dataset, rules, cache=shared_cache))
-    found = of_all(evaluate(samples, without_test(tiny_dataset), rules, cache=shared_cache))
+    before = of_all(evaluate(samples, tiny_dataset, rules, RunContext(cache=shared_cache)))
+    found = of_all(evaluate(samples, without_test(tiny_dataset), rules, RunContext(cache=shared_cache)))
     assert found.loc["fid", "value"] == before.loc["fid", "value"]
     assert found.loc["fid", "floor_half"] == before.loc["fid", "floor_half"]
     assert np.isnan(found.loc["fid", "floor_test"])
@@ -50,13 +51,13 @@ def test_scores_against_a_balanced_reference_stay_and_their_test_floor_goes(samp
 def test_without_a_balanced_reference_all_scores_against_one_are_not_available(samples, make_dataset, make_images, shared_cache):
     dataset = without_test(make_dataset((20, 5, 1)))
     dataset = replace(dataset, reference=dataset.train)
-    found = evaluate(samples, dataset, configured(downstream=False), cache=shared_cache)
+    found = evaluate(samples, dataset, configured(downstream=False), RunContext(cache=shared_cache))
     rows = of_all(found)
     assert rows.loc[list(REFERENCE), "value"].isna().all()
     assert rows.loc[list(REFERENCE), "note"].str.contains("held-out images").all()
     assert rows.loc[["is", "label_accuracy"], "value"].notna().all()
     share_features(samples, dataset, configured(downstream=False), SINGLE_PROCESS, device="cpu", cache=shared_cache)
-    asked = of_all(evaluate(samples, dataset, configured(metrics=["fid"], reference="longtail"), cache=shared_cache))
+    asked = of_all(evaluate(samples, dataset, configured(metrics=["fid"], reference="longtail"), RunContext(cache=shared_cache)))
     assert np.isfinite(asked.loc["fid", "value"])
 
 

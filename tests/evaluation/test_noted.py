@@ -12,6 +12,7 @@ from ltgen_bench.evaluation.downstream import downstream_rows
 from ltgen_bench.evaluation.evaluator import evaluate
 from ltgen_bench.evaluation.measure import scopes_of
 from ltgen_bench.evaluation.scores import Scores
+from ltgen_bench.runtime.context import RunContext
 
 pytestmark = pytest.mark.usefixtures("quick_recipes")
 CONFIG = EvaluateConfig.model_validate_json(json.dumps({}))
@@ -23,7 +24,7 @@ def every(scores, metric, train_data=""):
 
 
 def test_nothing_is_said_of_honest_images(make_images, tiny_dataset, shared_cache):
-    scores = evaluate(make_images((12, 12, 12), seed=7), tiny_dataset, CONFIG, cache=shared_cache)
+    scores = evaluate(make_images((12, 12, 12), seed=7), tiny_dataset, CONFIG, RunContext(cache=shared_cache))
     assert scores.notes == []
     assert not scores.table["note"].str.contains("copies").any()
 
@@ -32,7 +33,7 @@ def test_nothing_is_said_of_honest_images(make_images, tiny_dataset, shared_cach
 def test_test_images_have_no_downstream_scores_and_every_other_score_says_so(change, tiny_dataset, shared_cache, tmp_path):
     test = tiny_dataset.test
     samples = ImageSet(test.images + np.uint8(change), test.labels)
-    scores = evaluate(samples, tiny_dataset, CONFIG, cache=shared_cache)
+    scores = evaluate(samples, tiny_dataset, CONFIG, RunContext(cache=shared_cache))
     assert f"{len(test)} of {len(test)} generated images are copies of held-out images" in scores.notes[0]
     for name in ("synthetic", "real-lt+synthetic"):
         row = every(scores, "downstream_accuracy", name)
@@ -64,7 +65,7 @@ def test_a_few_copies_are_counted_and_only_the_scopes_with_too_many_of_them_are_
 def test_repeats_are_counted_at_the_scores_that_reward_them(tiny_dataset, shared_cache):
     from ltgen_bench.evaluation.trivial_samples import TRIVIAL
 
-    scores = evaluate(TRIVIAL["one-per-class"].draw(tiny_dataset, 12, 0), tiny_dataset, CONFIG, cache=shared_cache)
+    scores = evaluate(TRIVIAL["one-per-class"].draw(tiny_dataset, 12, 0), tiny_dataset, CONFIG, RunContext(cache=shared_cache))
     (sentence,) = [note for note in scores.notes if "repeat" in note]
     assert "33 of 36 generated images" in sentence
     assert "3 are distinct" in sentence
@@ -75,4 +76,4 @@ def test_repeats_are_counted_at_the_scores_that_reward_them(tiny_dataset, shared
 
 def test_without_a_test_part_nothing_is_held_out(make_images, tiny_dataset, shared_cache):
     bare = replace(tiny_dataset, test=tiny_dataset.test.take(np.empty(0, np.int64)))
-    assert evaluate(make_images((12, 12, 12), seed=7), bare, CONFIG, cache=shared_cache).notes == []
+    assert evaluate(make_images((12, 12, 12), seed=7), bare, CONFIG, RunContext(cache=shared_cache)).notes == []

@@ -7,7 +7,7 @@ import pytest
 from ltgen_bench.config.schema import EvaluateConfig, SampleConfig
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.data.dataset import LongTailDataset
-from ltgen_bench.evaluation.evaluator import evaluate, extractor_protocol
+from ltgen_bench.evaluation.evaluator import Origin, evaluate, extractor_protocol
 from ltgen_bench.evaluation.extractors import EXTRACTORS
 from ltgen_bench.evaluation.extractors.published_weights import PUBLISHED
 from ltgen_bench.evaluation.measure import Configured
@@ -15,6 +15,7 @@ from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.evaluation.presets import PRESETS, departures, rules_of, sampling_departures
 from ltgen_bench.evaluation.protocol import Protocol, label_fields
 from ltgen_bench.evaluation.scores import Scores
+from ltgen_bench.runtime.context import RunContext
 
 PUBLISHED_INCEPTION = {"inception": "6726825d" + 56 * "0"}
 # Of the presets' own measurements on CIFAR-10-LT-like data of the fingerprint below: as the published ids of METRICS, these
@@ -264,7 +265,7 @@ class TestMeasured:
         sampling = SampleConfig(labels=PRESETS[name].labels or "balanced")
         wanted = {"dlpm-paper": 33, "ccua-paper": 20}.get(name, 100)
         for rule in rules_of(EvaluateConfig(preset=name)):
-            scores = evaluate(samples, tiny_dataset, rule, cache=tmp_path, sampling=sampling)
+            scores = evaluate(samples, tiny_dataset, rule, RunContext(cache=tmp_path), Origin(sampling))
             assert scores.preset == name
             assert scores.departures == []
             every = scores.table[(scores.table["metric"] == "fid") & (scores.table["scope"] == "all")].iloc[0]
@@ -275,7 +276,7 @@ class TestMeasured:
 
     def test_fewer_are_all_used_and_marked(self, small_presets, make_images, tiny_dataset, tmp_path):
         (rule,) = rules_of(EvaluateConfig(preset="standard"))
-        scores = evaluate(make_images((12, 12, 12), seed=9), tiny_dataset, rule, cache=tmp_path)
+        scores = evaluate(make_images((12, 12, 12), seed=9), tiny_dataset, rule, RunContext(cache=tmp_path))
         assert scores.departures == ["36 images where standard asks for 100"]
         scores.save(tmp_path / "scores.csv")
         again = Scores.load(tmp_path / "scores.csv")
@@ -285,14 +286,14 @@ class TestMeasured:
         tail = make_images((40, 20, 5))
         natural = LongTailDataset("own", tail, tail, make_images((9, 9, 9), seed=3), ("a", "b", "c"), False)
         (rule,) = rules_of(EvaluateConfig(preset="standard"))
-        scores = evaluate(make_images((40, 40, 40), seed=9), natural, rule, cache=tmp_path)
+        scores = evaluate(make_images((40, 40, 40), seed=9), natural, rule, RunContext(cache=tmp_path))
         assert scores.departures == [
             "the held-out test set as the reference where standard asks for the balanced training set"]
 
     def test_a_measurement_that_two_rules_share_stands_there_once(self, small_presets, make_images, tiny_dataset, tmp_path):
         samples = make_images((10, 10, 10), seed=9)
         (rule,) = rules_of(EvaluateConfig(preset="oc-paper"))
-        one = evaluate(samples, tiny_dataset, rule, cache=tmp_path)
+        one = evaluate(samples, tiny_dataset, rule, RunContext(cache=tmp_path))
         both = Scores.joined([one, one])
         assert len(both.table) == len(one.table)
         assert both.departures == one.departures

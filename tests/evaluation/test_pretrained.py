@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from support.extracting import context_of
 from torch import nn
 from torch_fidelity import (
     feature_extractor_clip,
@@ -24,6 +25,7 @@ from ltgen_bench.evaluation.extractors.dinov2 import DinoV2
 from ltgen_bench.evaluation.extractors.fidelity import clip_network
 from ltgen_bench.evaluation.extractors.published_weights import PUBLISHED
 from ltgen_bench.evaluation.extractors.weights_reader import read_tensors
+from ltgen_bench.runtime.context import RunContext
 
 
 class NarrowVGG(nn.Module):
@@ -81,7 +83,7 @@ def weights(name, state, tmp_path_factory):
 
 
 def build(name, dataset, weights, folder, progress=SILENT):
-    return room.build(NARROW[name], dataset, device="cpu", folder=folder, weights=weights, steps=None, progress=progress)
+    return room.build(NARROW[name], dataset, context_of(folder, name, weights, progress), None)
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +186,7 @@ def test_weights_that_do_not_fit_or_are_broken_are_refused_by_name(name, state, 
 def test_without_network_and_file_the_error_says_what_to_put_where(name, tiny_dataset, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
     with pytest.raises(MachineError) as error:
-        EXTRACTORS[name].build(tiny_dataset, device="cpu", folder=tmp_path, weights=None, steps=None, progress=SILENT)
+        EXTRACTORS[name].build(tiny_dataset, RunContext(cache=tmp_path), None)
     file = PUBLISHED[name]
     for part in (file.file_name, file.sha256[:8], file.url, f"--extractor-weights {name}=FILE"):
         assert part in str(error.value)

@@ -1,16 +1,19 @@
 """How many images an extractor looks at at once: its own number, the one asked for, or one that is found once."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from support.extracting import context_of
 
 from ltgen_bench.config.schema import EvaluateConfig, SampleConfig
-from ltgen_bench.evaluation.evaluator import evaluate
+from ltgen_bench.evaluation.evaluator import Origin, evaluate
 from ltgen_bench.evaluation.features import extractor_batch as sizing
 from ltgen_bench.evaluation.features.extractor_batch import sized
 from ltgen_bench.evaluation.features.feature_cache import cached_features
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.runtime.distributed import Ranks
 
 
@@ -38,14 +41,15 @@ def finding(monkeypatch):
 
 def looking(extractor, asked, pixels, folder, told):
     """(images at once, features) of `pixels` as an evaluation makes them."""
-    ready = sized(extractor, asked, pixels, folder, "cpu", told)
+    context = context_of(folder, progress=told)
+    ready = sized(extractor, asked, pixels, context)
     with told.stage("features", len(pixels), "images") as stage:
-        return ready.batch_size, cached_features(pixels, ready, folder, told, stage)
+        return ready.batch_size, cached_features(pixels, ready, context, stage)
 
 
 @pytest.mark.parametrize(("asked", "size"), [(None, 4), (3, 3), (5000, 5000)])
 def test_a_number_is_taken_as_it_is_and_none_leaves_the_extractors_own(counting_extractor, pixels, tmp_path, told, asked, size):
-    found = sized(counting_extractor, asked, pixels, tmp_path, "cpu", told)
+    found = sized(counting_extractor, asked, pixels, context_of(tmp_path, progress=told))
     assert found.batch_size == size
     assert counting_extractor.batch_size == 4, "the extractor itself stays as it is"
     assert found.seen == counting_extractor.seen == 0
@@ -89,7 +93,7 @@ def test_another_extractor_precision_shape_or_number_of_threads_has_a_number_of_
         pixels = 255 - pixels
     else:
         setattr(counting_extractor, change, "another")
-    sized(counting_extractor, "auto", pixels, tmp_path, "cpu", told)
+    sized(counting_extractor, "auto", pixels, context_of(tmp_path, progress=told))
     assert len(searches) == 2
 
 
@@ -113,7 +117,8 @@ def test_the_first_rank_decides_for_all(counting_extractor, pixels, tmp_path, to
             return 16
 
     searches = finding(8)
-    assert sized(counting_extractor, "auto", pixels, tmp_path, "cpu", told, Second(1, 2)).batch_size == 16
+    context = replace(context_of(tmp_path, progress=told), ranks=Second(1, 2))
+    assert sized(counting_extractor, "auto", pixels, context).batch_size == 16
     assert (said, searches) == ([0], [])
 
 
@@ -126,7 +131,7 @@ def samples(make_images):
 class TestAnEvaluation:
     def scores(self, samples, tiny_dataset, cache, told, sampling=None, **values):
         config = EvaluateConfig(metrics=("fid", "label_accuracy"), downstream=False, **values)
-        return evaluate(samples, tiny_dataset, config, cache=cache, sampling=sampling, progress=told)
+        return evaluate(samples, tiny_dataset, config, RunContext(cache=cache, progress=told), Origin(sampling))
 
     def test_protocols_do_not_depend_on_it_and_scores_by_rounding_alone(self, samples, tiny_dataset, shared_cache, told, finding):
         finding(8)

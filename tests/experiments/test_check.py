@@ -29,6 +29,7 @@ from ltgen_bench.experiments.check import closed_forms, evaluator_findings, run_
 from ltgen_bench.experiments.check import machine_findings as machine
 from ltgen_bench.experiments.check.finding import Finding, Machine, at_least, at_most, near, note
 from ltgen_bench.experiments.speed.evaluator_rates import untrained_inception
+from ltgen_bench.runtime.context import RunContext
 
 
 @pytest.fixture(scope="module")
@@ -246,10 +247,9 @@ class TestGivenWeights:
         assert found["inception, torch-fidelity's own call"].state == "ok"
 
     def test_the_tensors_of_the_stored_features_do_in_any_file_and_are_held_against_them(self, here, whole, monkeypatch):
-        from ltgen_bench.core.progress import SILENT
         from ltgen_bench.evaluation.extractors.inception import inception
 
-        extractor = inception(here.dataset, device="cpu", folder=here.cache, weights=whole, steps=None, progress=SILENT)
+        extractor = inception(here.dataset, RunContext(extractor_weights={"inception": whole}), None)
         seen = extractor(reference_images(here.dataset).images[:weights.FEW]).features
         reference = read_reference()
         given = replace(here, weights={"inception": whole})

@@ -23,8 +23,9 @@ from ltgen_bench.methods.base import Loss
 from ltgen_bench.records.curve import COSTS, load_curve
 from ltgen_bench.records.run_record import RunRecord
 from ltgen_bench.records.store import find_runs
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.training.checkpoint import load_checkpoint, write_tensors
-from ltgen_bench.training.loop import train
+from ltgen_bench.training.loop import Snapshots, train
 from ltgen_bench.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -34,14 +35,14 @@ CPU = torch.device("cpu")
 def plan_in(tiny_run):
     digits = load_dataset(DataConfig(name="digits-lt"))
     config = tiny_run(**{"evaluate.downstream": False, "evaluate.metrics": ["fid", "is"]})
-    return lambda runs: make_plan(config, digits, runs)
+    return lambda runs: make_plan(config, digits, runs, RunContext())
 
 
 def test_the_last_point_is_the_run_and_the_training_is_that_of_a_run_without_a_curve(plan_in, tmp_path):
-    plain = carry_out(plan_in(tmp_path / "plain"), device=CPU)
+    plain = carry_out(plan_in(tmp_path / "plain"), RunContext())
     plan = plan_in(tmp_path / "curve")
     every = plan.config.train.batch_size * 2
-    run, curve = carry_out_curve(plan, every, device=CPU)
+    run, curve = carry_out_curve(plan, every, RunContext())
     assert plan.folder.name == plain.plan.folder.name
     assert run.scores.table["value"].tolist() == pytest.approx(plain.scores.table["value"].tolist(), abs=0, nan_ok=True)
     places = [*positions(plan.config.train, every), plan.config.train.budget_images]
@@ -60,10 +61,10 @@ def test_the_last_point_is_the_run_and_the_training_is_that_of_a_run_without_a_c
 def test_after_the_fact_the_points_are_the_same(plan_in, tmp_path):
     plan = plan_in(tmp_path / "during")
     every = plan.config.train.batch_size * 2
-    _, during = carry_out_curve(plan, every, device=CPU)
+    _, during = carry_out_curve(plan, every, RunContext())
     later = plan_in(tmp_path / "after")
-    carry_out(later, device=CPU)
-    _, after = carry_out_curve(later, every, device=CPU)
+    carry_out(later, RunContext())
+    _, after = carry_out_curve(later, every, RunContext())
     assert after["value"].tolist() == pytest.approx(during["value"].tolist(), abs=0, nan_ok=True)
     assert not (later.folder / "curve" / "train").exists()
 
@@ -80,7 +81,7 @@ def test_positions_are_ends_of_steps_below_the_budget(tiny_run):
 def halved(plan_in, tmp_path_factory):
     """(plan, curve): a finished curve with one point below the budget."""
     plan = plan_in(tmp_path_factory.mktemp("halved"))
-    return plan, carry_out_curve(plan, 112, device=CPU)[1]
+    return plan, carry_out_curve(plan, 112, RunContext())[1]
 
 
 class TestWhatIsThere:
@@ -92,7 +93,7 @@ class TestWhatIsThere:
 
     def test_a_finished_curve_is_read(self, halved, nothing_is_made):
         plan, curve = halved
-        run, again = carry_out_curve(plan, 112, device=CPU)
+        run, again = carry_out_curve(plan, 112, RunContext())
         pd.testing.assert_frame_equal(again, curve)
         pd.testing.assert_frame_equal(load_curve(plan.folder / "curve.csv"), curve)
         pd.testing.assert_frame_equal(load_curve(plan.score_folder / "curve.csv"), curve)
@@ -111,9 +112,9 @@ class TestWhatIsThere:
         config = plan.config.model_copy(update={"sample": plan.config.sample.model_copy(update={"omega": 2.0})})
         monkeypatch.setattr("ltgen_bench.experiments.curves.train", None)
         monkeypatch.setattr(Trainer, "step", None)
-        other = make_plan(config, plan.dataset, plan.runs)
+        other = make_plan(config, plan.dataset, plan.runs, RunContext())
         assert other.folder == plan.folder
-        _, guided = carry_out_curve(other, 112, device=CPU)
+        _, guided = carry_out_curve(other, 112, RunContext())
         assert guided["images"].tolist() == curve["images"].tolist()
         assert guided["value"].tolist() != pytest.approx(curve["value"].tolist())
         pd.testing.assert_frame_equal(load_curve(plan.score_folder / "curve.csv"), curve)
@@ -130,7 +131,7 @@ class TestWhatIsThere:
 
         monkeypatch.setattr(Trainer, "step", counting)
         telling = Telling()
-        _, more = carry_out_curve(copied, 64, device=CPU, progress=telling)
+        _, more = carry_out_curve(copied, 64, RunContext(progress=telling))
         assert sorted(set(more["images"])) == [64, 128, 192, 200]
         assert seen[-1] == 192
         assert "the run is past 3 positions of its curve; training it again up to 192 images" in telling.said
@@ -139,7 +140,7 @@ class TestWhatIsThere:
 
 def test_damaged_weights_of_a_position_are_trained_again_with_the_same_bits(halved, tmp_path):
     plan, curve = halved
-    copied = make_plan(plan.config, plan.dataset, shutil.copytree(plan.runs, tmp_path / "copy"))
+    copied = make_plan(plan.config, plan.dataset, shutil.copytree(plan.runs, tmp_path / "copy"), RunContext())
     [weights] = copied.folder.glob("curve/*/weights.safetensors")
     before = {name: tensor.clone() for name, tensor in load_checkpoint(weights)[0].items()}  # which else is the file's
     data = bytearray(weights.read_bytes())
@@ -148,7 +149,7 @@ def test_damaged_weights_of_a_position_are_trained_again_with_the_same_bits(halv
     for name in ("samples", "scores"):
         shutil.rmtree(weights.parent / name)
     telling = Telling()
-    _, again = carry_out_curve(copied, 112, device=CPU, progress=telling)
+    _, again = carry_out_curve(copied, 112, RunContext(progress=telling))
     assert "weights.safetensors is damaged" in "".join(telling.said)
     assert again["value"].tolist() == pytest.approx(curve["value"].tolist(), abs=0, nan_ok=True)
     after = load_checkpoint(weights)[0]
@@ -177,8 +178,8 @@ def test_a_denoiser_finds_its_modules_as_they_were_at_the_position(make_config, 
     monkeypatch.setattr(METHODS, "_entries", {**METHODS._entries, "headed": Headed})
     config = make_config({"method.name": "headed", "train.learning_rate": 0.01, "train.warmup_images": 0})
     kept = tmp_path / "run" / "curve" / "16" / "weights.safetensors"
-    train(config, tiny_dataset, tmp_path / "run" / "train", kept={16: kept})
-    there = train(config, tiny_dataset, tmp_path / "beside", until=16)
+    train(config, tiny_dataset, tmp_path / "run" / "train", RunContext(), Snapshots({16: kept}))
+    there = train(config, tiny_dataset, tmp_path / "beside", RunContext(), Snapshots(until=16))
 
     def predicted(trained):
         x_t, t = torch.ones(2, *tiny_dataset.image_shape), torch.tensor([10, 500])
@@ -186,7 +187,7 @@ def test_a_denoiser_finds_its_modules_as_they_were_at_the_position(make_config, 
             return trained.method.denoiser(trained.net, Guidance(0.0))(x_t, t, torch.tensor([0, 1]))
 
     def left():
-        return next(networks_of([kept], config, tiny_dataset, tmp_path / "run", device=CPU, interruption=Interruption()))
+        return next(networks_of([kept], config, tiny_dataset, tmp_path / "run", RunContext(interruption=Interruption())))
 
     assert torch.equal(predicted(left()), predicted(there))
     tensors, info = load_checkpoint(kept)
@@ -208,9 +209,9 @@ def test_an_interrupted_curve_goes_on_and_ends_alike(plan_in, halved, tmp_path, 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "step", stopped)
         with pytest.raises(Interrupted, match=f"stopped at {at} of 200 images; the position is saved"):
-            carry_out_curve(plan, 112, device=CPU)
+            carry_out_curve(plan, 112, RunContext())
     monkeypatch.setattr("ltgen_bench.experiments.curves.train", None)  # nothing is trained again
-    _, curve = carry_out_curve(plan, 112, device=CPU)
+    _, curve = carry_out_curve(plan, 112, RunContext())
     assert curve["value"].tolist() == pytest.approx(halved[1]["value"].tolist(), abs=0, nan_ok=True)
 
 

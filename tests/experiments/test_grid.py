@@ -16,6 +16,7 @@ from ltgen_bench.core.errors import Interrupted, UserError
 from ltgen_bench.core.files import only_writer
 from ltgen_bench.data.load import load_dataset
 from ltgen_bench.experiments.grid import carry_out_grid, make_grid
+from ltgen_bench.runtime.context import RunContext
 
 CPU = torch.device("cpu")
 SMALL = ["--threads", "1", "--budget-images", "96", "--images-per-class", "12", "--steps", "3", "--sampler", "dpm-solver++"]
@@ -42,16 +43,16 @@ class TestTheGrid:
     def test_every_run_is_made_once_and_then_read(self, small, digits, tmp_path, monkeypatch):
         loads = []
         cells = make_grid({"ddpm": small("ddpm", 0.0), "cfg": small("cfg", 1.0)}, lambda data: loads.append(data) or digits,
-                          tmp_path)
+                          tmp_path, RunContext())
         assert len(loads) == 1, "the data are read once"
         assert [cell.words for cell in cells] == ["ddpm, seed 0", "ddpm, seed 1", "cfg, seed 0", "cfg, seed 1"]
-        made = carry_out_grid(cells, device=CPU, command="ltgen-bench grid")
+        made = carry_out_grid(cells, RunContext(command="ltgen-bench grid"))
         assert [(run.record.method, run.record.seed) for cell in made for run in cell.runs] == [
             ("ddpm", 0), ("ddpm", 1), ("cfg", 0), ("cfg", 1)]
         assert not any(cell.known or cell.error for cell in made)
         for name in ("train", "sample", "evaluate"):
             monkeypatch.setattr(f"ltgen_bench.experiments.pipeline.{name}", None)
-        again = carry_out_grid(cells, device=CPU)
+        again = carry_out_grid(cells, RunContext())
         assert all(cell.known for cell in again)
         assert [cell.runs[0].record for cell in again] == [cell.runs[0].record for cell in made]
 
@@ -63,19 +64,21 @@ class TestTheGrid:
 
         monkeypatch.setattr(DDPM, "loss", broken)
         progress = Telling()
-        cells = make_grid({"ddpm": small("ddpm", 0.0, (0,)), "cfg": small("cfg", 1.0, (0,))}, lambda data: digits, tmp_path)
-        broke, whole = carry_out_grid(cells, device=CPU, progress=progress, told=lambda error: f"it is {error!r}")
+        cells = make_grid({"ddpm": small("ddpm", 0.0, (0,)), "cfg": small("cfg", 1.0, (0,))}, lambda data: digits, tmp_path,
+                          RunContext())
+        broke, whole = carry_out_grid(cells, RunContext(progress=progress), told=lambda error: f"it is {error!r}")
         assert broke.error == "it is KeyError('oops')"
         assert not broke.runs
         assert whole.runs[0].record.method == "cfg"
         assert progress.said[1] == "ddpm, seed 0 failed: it is KeyError('oops')"
 
     def test_one_that_cannot_run_keeps_its_reason(self, small, digits, tmp_path):
-        cells = make_grid({"ddpm": small("ddpm", 1.0, (0,)), "cfg": small("cfg", 1.0, (0,))}, lambda data: digits, tmp_path)
+        cells = make_grid({"ddpm": small("ddpm", 1.0, (0,)), "cfg": small("cfg", 1.0, (0,))}, lambda data: digits, tmp_path,
+                          RunContext())
         assert "needs a null label, and ddpm trains none" in cells[0].error
         assert not cells[1].error
         with pytest.raises(UserError, match=r"none of these runs is possible\n  ddpm, seed 0: sample.omega: 1 needs a null"):
-            make_grid({"ddpm": small("ddpm", 1.0)}, lambda data: digits, tmp_path)
+            make_grid({"ddpm": small("ddpm", 1.0)}, lambda data: digits, tmp_path, RunContext())
         assert not list(tmp_path.iterdir()), "a plan writes nothing"
 
     def test_data_that_are_not_there_are_told_once(self, small, tmp_path):
@@ -86,13 +89,13 @@ class TestTheGrid:
             raise UserError("no such data")
 
         with pytest.raises(UserError) as caught:
-            make_grid({"ddpm": small("ddpm", 0.0), "cfg": small("cfg", 1.0)}, load, tmp_path)
+            make_grid({"ddpm": small("ddpm", 0.0), "cfg": small("cfg", 1.0)}, load, tmp_path, RunContext())
         assert str(caught.value) == "no such data"
         assert len(asked) == 1
 
     def test_what_another_command_is_making_is_waited_for(self, small, digits, tmp_path, monkeypatch):
         """The other command ends while the grid sleeps; until then the grid made everything else."""
-        cells = make_grid({"ddpm": small("ddpm", 0.0)}, lambda data: digits, tmp_path)
+        cells = make_grid({"ddpm": small("ddpm", 0.0)}, lambda data: digits, tmp_path, RunContext())
         other = only_writer(cells[0].plans[0].folder)
         other.__enter__()
         slept = []
@@ -103,7 +106,7 @@ class TestTheGrid:
 
         monkeypatch.setattr("ltgen_bench.experiments.grid.time.sleep", wake)
         progress = Telling()
-        made = carry_out_grid(cells, device=CPU, progress=progress, shared=True)
+        made = carry_out_grid(cells, RunContext(progress=progress), shared=True)
         assert slept == [[False, True]]
         assert all(cell.runs for cell in made)
         starts = [line for line in progress.said if line.startswith("run ")]
@@ -113,9 +116,9 @@ class TestTheGrid:
         def stopped(*args, **kwargs):
             raise Interrupted("stopped at 16 images")
 
-        cells = make_grid({"ddpm": small("ddpm", 0.0)}, lambda data: digits, tmp_path)
+        cells = make_grid({"ddpm": small("ddpm", 0.0)}, lambda data: digits, tmp_path, RunContext())
         with pytest.raises(Interrupted, match="stopped at 16 images"):
-            carry_out_grid(cells, device=CPU, make=stopped)
+            carry_out_grid(cells, RunContext(), make=stopped)
 
 
 class TestTheCommand:

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from ltgen_bench.experiments.pipeline import run
+from ltgen_bench.api import run
 
 pytestmark = pytest.mark.slow
 # Each kills the process, as a power cut would, at its third call.
@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(int(sys.argv[4]))
 from ltgen_bench.config.schema import RunConfig
-from ltgen_bench.experiments.pipeline import run
+from ltgen_bench.api import run
 from ltgen_bench.training import checkpoint, loop, session, trainer
 
 session.CHECKPOINT_SECONDS = 0.0

@@ -8,10 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
+from ltgen_bench.api import run
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.evaluation.metrics import METRICS, default_metrics
 from ltgen_bench.experiments.current import still_current
-from ltgen_bench.experiments.pipeline import carry_out, claim, make_plan, run, training_flops
+from ltgen_bench.experiments.pipeline import carry_out, claim, make_plan, training_flops
+from ltgen_bench.runtime.context import RunContext
 
 
 def test_a_run_leaves_everything_in_its_folder(undisturbed):
@@ -96,7 +98,7 @@ def test_other_metrics_use_the_same_samples(undisturbed, tiny_run, tmp_path, mon
 
 def test_guidance_without_a_null_label_is_refused(tiny_run, tiny_dataset, tmp_path):
     with pytest.raises(UserError, match=r"omega: 0.5 needs a null label, and ddpm trains none.*'cfg'"):
-        make_plan(tiny_run(**{"method.name": "ddpm"}), tiny_dataset, tmp_path)
+        make_plan(tiny_run(**{"method.name": "ddpm"}), tiny_dataset, tmp_path, RunContext())
     assert not list(tmp_path.iterdir())
 
 
@@ -118,14 +120,14 @@ def test_what_cannot_run_is_refused_before_anything_is_written(tiny_run, tmp_pat
 
 
 def test_settings_at_their_defaults_are_the_same_run(tiny_run, tiny_dataset, tmp_path):
-    spelled = make_plan(tiny_run(**{"method.tau": 1, "method.label_drop": 0.1}), tiny_dataset, tmp_path)
-    plain = make_plan(tiny_run(), tiny_dataset, tmp_path)
+    spelled = make_plan(tiny_run(**{"method.tau": 1, "method.label_drop": 0.1}), tiny_dataset, tmp_path, RunContext())
+    plain = make_plan(tiny_run(), tiny_dataset, tmp_path, RunContext())
     assert spelled.folder == plain.folder
-    assert make_plan(tiny_run(**{"method.tau": 2.0}), tiny_dataset, tmp_path).folder != plain.folder
+    assert make_plan(tiny_run(**{"method.tau": 2.0}), tiny_dataset, tmp_path, RunContext()).folder != plain.folder
 
 
 def test_a_folder_of_another_configuration_is_refused_with_the_differences(tiny_run, tiny_dataset, tmp_path):
-    mine = make_plan(tiny_run(), tiny_dataset, tmp_path)
+    mine = make_plan(tiny_run(), tiny_dataset, tmp_path, RunContext())
     claim(mine)
     claim(mine)  # its own again
     theirs = mine.folder / "config.toml"
@@ -152,7 +154,7 @@ def test_one_image_for_a_metric_that_needs_more_is_told_at_the_number(undisturbe
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe[train", b"x = [1", b"x = " + b"[" * 3000, b"x = " + b"9" * 5000])
 def test_a_broken_config_file_of_a_run_is_made_again(tiny_run, tiny_dataset, tmp_path, told, content):
-    mine = make_plan(tiny_run(), tiny_dataset, tmp_path)
+    mine = make_plan(tiny_run(), tiny_dataset, tmp_path, RunContext())
     claim(mine)
     file = mine.folder / "config.toml"
     before = file.read_bytes()
@@ -166,7 +168,7 @@ def test_a_broken_config_file_of_a_run_is_made_again(tiny_run, tiny_dataset, tmp
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b"{}", b'{"per_image": "x"}', b'{"per_image": 5.0, "sha256": "00"}'])
 def test_a_broken_count_of_operations_is_made_again(tiny_run, tiny_dataset, tmp_path, content):
-    plan = make_plan(tiny_run(), tiny_dataset, tmp_path)
+    plan = make_plan(tiny_run(), tiny_dataset, tmp_path, RunContext())
     counted = training_flops(plan, torch.device("cpu"))
     file = plan.folder / "train" / "flops.json"
     file.write_bytes(content)
@@ -179,15 +181,15 @@ def test_unbalanced_training_images_are_judged_against_the_test_set(make_images,
 
     tail = make_images((40, 20, 5))
     natural = LongTailDataset("own", tail, tail, make_images((9, 9, 9), seed=3), ("a", "b", "c"), False)
-    assert make_plan(tiny_run(), natural, tmp_path).config.evaluate.reference == "test"
+    assert make_plan(tiny_run(), natural, tmp_path, RunContext()).config.evaluate.reference == "test"
 
 
 def test_two_commands_do_not_write_into_one_run(tiny_run, tiny_dataset, tmp_path):
     from ltgen_bench.core.files import only_writer
 
-    plan = make_plan(tiny_run(), tiny_dataset, tmp_path)
+    plan = make_plan(tiny_run(), tiny_dataset, tmp_path, RunContext())
     with only_writer(plan.folder), pytest.raises(UserError, match="being written by another command"):
-        carry_out(plan, device=__import__("torch").device("cpu"))
+        carry_out(plan, RunContext(__import__("torch").device("cpu")))
 
 
 def test_a_second_machine_with_other_threads_is_said_and_recorded(tiny_run, tmp_path, told, two_threads, monkeypatch):
@@ -237,7 +239,7 @@ def test_an_edited_method_file_is_another_training(tmp_path, tiny_run, tiny_data
         (tmp_path / "mine.py").write_text(code.format(weight=weight))
         add_method_file(tmp_path / "mine.py")
         try:
-            plan = make_plan(tiny_run(**{"method.name": "mine", "sample.omega": 0.0}), tiny_dataset, tmp_path)
+            plan = make_plan(tiny_run(**{"method.name": "mine", "sample.omega": 0.0}), tiny_dataset, tmp_path, RunContext())
             folders.append(plan.folder)
         finally:
             METHODS.remove("mine")
@@ -254,7 +256,7 @@ def test_the_datas_default_factor_said_aloud_is_the_same_run(undisturbed, tiny_r
 
 
 def test_a_setting_added_since_with_a_default_orphans_no_folder(tiny_run, tiny_dataset, tmp_path):
-    plan = make_plan(tiny_run(), tiny_dataset, tmp_path)
+    plan = make_plan(tiny_run(), tiny_dataset, tmp_path, RunContext())
     claim(plan)
     stored = plan.folder / "config.toml"
     text = stored.read_text()

@@ -15,6 +15,7 @@ from ltgen_bench.core.errors import UserError
 from ltgen_bench.data.load import load_dataset
 from ltgen_bench.experiments.search import carry_out_search, make_search, parse_axis, selection_value
 from ltgen_bench.records.drawn import find_drawn
+from ltgen_bench.runtime.context import RunContext
 
 CPU = torch.device("cpu")
 OMEGAS = {"sample.omega": [0.0, 1.0, 4.0]}
@@ -45,8 +46,8 @@ def found(small, digits, tmp_path_factory):
             return record(self, loss, stage)
 
         patch.setattr(Session, "record", counting)
-        search = make_search(small, {**OMEGAS, "seed": [0, 1]}, digits, tmp_path_factory.mktemp("search"))
-        return carry_out_search(search, device=CPU), len(steps)
+        search = make_search(small, {**OMEGAS, "seed": [0, 1]}, digits, tmp_path_factory.mktemp("search"), RunContext())
+        return carry_out_search(search, RunContext()), len(steps)
 
 
 def fid(run):
@@ -87,14 +88,14 @@ class TestTheWholeSearch:
     def test_a_repeated_search_reads_what_is_finished(self, found, monkeypatch):
         for name in ("train", "sample", "evaluate"):
             monkeypatch.setattr(f"ltgen_bench.experiments.pipeline.{name}", None)
-        again = carry_out_search(found[0].search, device=CPU)
+        again = carry_out_search(found[0].search, RunContext())
         assert (again.means, again.chosen) == (found[0].means, found[0].chosen)
 
     def test_more_candidates_use_the_same_training(self, found, small, digits, monkeypatch):
         monkeypatch.setattr("ltgen_bench.training.loop.Trainer.step", None)
         runs = found[0].search.candidates[0].plans[0].runs
-        wider = make_search(small, {"sample.omega": [*OMEGAS["sample.omega"], 2.0]}, digits, runs)
-        assert len(carry_out_search(wider, device=CPU).means) == 4
+        wider = make_search(small, {"sample.omega": [*OMEGAS["sample.omega"], 2.0]}, digits, runs, RunContext())
+        assert len(carry_out_search(wider, RunContext()).means) == 4
 
     def test_each_candidates_samples_can_be_scored_again(self, found):
         plan = found[0].search.candidates[1].plans[0]
@@ -118,7 +119,7 @@ class TestChoosing:
         monkeypatch.setattr("ltgen_bench.experiments.search.selection_value", lambda scores, name: next(given))
         search = found[0].search
         every = replace(search, metric=metric, reports=(search.reports[found[0].chosen],) * 3)  # this one is finished
-        assert carry_out_search(every, device=CPU).chosen == chosen
+        assert carry_out_search(every, RunContext()).chosen == chosen
 
     def test_the_mean_over_seeds_decides(self, found, monkeypatch):
         from dataclasses import replace
@@ -126,7 +127,7 @@ class TestChoosing:
         given = iter([1.0, 9.0, 4.0, 4.0, 6.0, 6.0])
         monkeypatch.setattr("ltgen_bench.experiments.search.selection_value", lambda scores, name: next(given))
         search = found[0].search
-        chosen = carry_out_search(replace(search, reports=(search.reports[found[0].chosen],) * 3), device=CPU)
+        chosen = carry_out_search(replace(search, reports=(search.reports[found[0].chosen],) * 3), RunContext())
         assert chosen.means == (5.0, 4.0, 6.0)
         assert chosen.chosen == 1, "and not the lucky seed of the first"
         assert chosen.spreads == pytest.approx((np.std([1, 9], ddof=1), 0.0, 0.0))
@@ -134,13 +135,13 @@ class TestChoosing:
     def test_without_any_value_nothing_is_chosen(self, found, monkeypatch):
         monkeypatch.setattr("ltgen_bench.experiments.search.selection_value", lambda scores, name: math.nan)
         with pytest.raises(UserError, match="fid has no value for any candidate"):
-            carry_out_search(found[0].search, device=CPU)
+            carry_out_search(found[0].search, RunContext())
 
 
 class TestThePlan:
     def test_a_grid_has_every_combination(self, small, digits, tmp_path):
         over = {"sample.omega": [0.0, 1.0], "train.budget_images": [100, 200], "sample.steps": [3, 4]}
-        search = make_search(small, over, digits, tmp_path)
+        search = make_search(small, over, digits, tmp_path, RunContext())
         assert len(search.candidates) == 8
         assert search.words == "8 candidates, 2 trainings"
         assert search.candidates[5].words == "sample.omega 1.0, train.budget_images 100, sample.steps 4"
@@ -149,26 +150,26 @@ class TestThePlan:
 
     def test_numbers_of_images_take_the_place_of_a_budget_in_other_units(self, small, digits, tmp_path):
         config = small.model_validate({**small.model_dump(), "budget": {"flops": 1e12}})
-        search = make_search(config, {"train.budget_images": [100, 200]}, digits, tmp_path)
+        search = make_search(config, {"train.budget_images": [100, 200]}, digits, tmp_path, RunContext())
         assert [candidate.plans[0].config.train.budget_images for candidate in search.candidates] == [100, 200]
 
     def test_seeds_of_training_and_sampling_repeat_a_candidate(self, small, digits, tmp_path):
-        search = make_search(small, {**OMEGAS, "seed": [0, 1], "sample.seed": [5, 6]}, digits, tmp_path)
+        search = make_search(small, {**OMEGAS, "seed": [0, 1], "sample.seed": [5, 6]}, digits, tmp_path, RunContext())
         pairs = [(plan.config.seed, plan.config.sample.seed) for plan in search.candidates[0].plans]
         assert pairs == [(0, 5), (0, 6), (1, 5), (1, 6)]
         assert len(search.candidates) == 3
 
     def test_a_candidate_measures_nothing_but_what_chooses(self, tiny_run, digits, tmp_path):
-        search = make_search(tiny_run(), OMEGAS, digits, tmp_path, metric="kid", extractor="inception")
+        search = make_search(tiny_run(), OMEGAS, digits, tmp_path, RunContext(), metric="kid", extractor="inception")
         candidate, report = search.candidates[0].plans[0].config.evaluate, search.reports[0][0].config.evaluate
         assert (candidate.metrics, candidate.extractors, candidate.downstream) == (("kid",), ("inception",), False)
         assert (report.metrics, report.extractors, report.downstream) == (None, ("classifier",), True)
-        accuracy = make_search(tiny_run(), OMEGAS, digits, tmp_path, metric="downstream_accuracy")
+        accuracy = make_search(tiny_run(), OMEGAS, digits, tmp_path, RunContext(), metric="downstream_accuracy")
         assert accuracy.candidates[0].plans[0].config.evaluate.downstream
 
     def test_the_rules_of_a_preset_stay(self, small, digits, tmp_path):
         config = small.model_copy(update={"evaluate": small.evaluate.model_validate({"preset": "oc-paper"})})
-        search = make_search(config, OMEGAS, digits, tmp_path)
+        search = make_search(config, OMEGAS, digits, tmp_path, RunContext())
         rule = search.reports[0][0].config.evaluate
         assert (rule.preset, rule.images, rule.metrics, rule.half) == ("oc-paper", 50_000, ("fid", "is"), "report")
         assert search.extractor == "inception"
@@ -189,7 +190,7 @@ class TestThePlan:
     def test_what_cannot_be_compared_or_run_is_refused_before_anything_is_trained(
             self, small, digits, tmp_path, over, metric, sentence):
         with pytest.raises(UserError) as refused:
-            make_search(small, over, digits, tmp_path / "runs", metric=metric)
+            make_search(small, over, digits, tmp_path / "runs", RunContext(), metric=metric)
         assert sentence in str(refused.value)
         assert not (tmp_path / "runs").exists()
 
@@ -198,12 +199,12 @@ class TestThePlan:
 
         tiny = LongTailDataset("tiny", make_images((9, 3)), make_images((9, 9)), make_images((4, 1)), ("a", "b"), False)
         with pytest.raises(UserError, match="the test set has 1 images of class b, too few to be halved"):
-            make_search(small, OMEGAS, tiny, tmp_path)
+            make_search(small, OMEGAS, tiny, tmp_path, RunContext())
 
     def test_a_preset_of_two_rules_is_refused(self, small, digits, tmp_path):
         config = small.model_copy(update={"evaluate": small.evaluate.model_validate({"preset": "ccua-paper"})})
         with pytest.raises(UserError, match="it has 2 rules, and a search reports under one"):
-            make_search(config, OMEGAS, digits, tmp_path)
+            make_search(config, OMEGAS, digits, tmp_path, RunContext())
 
 
 @pytest.mark.parametrize(("text", "axis"), [

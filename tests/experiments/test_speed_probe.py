@@ -5,6 +5,7 @@ import torch
 
 from ltgen_bench.experiments.pipeline import make_plan
 from ltgen_bench.experiments.speed_probe import estimate
+from ltgen_bench.runtime.context import RunContext
 
 
 def test_the_estimate_grows_with_budget_and_images(tiny_run, tiny_dataset, tmp_path, monkeypatch):
@@ -13,7 +14,7 @@ def test_the_estimate_grows_with_budget_and_images(tiny_run, tiny_dataset, tmp_p
     cpu = torch.device("cpu")
 
     def of(**overrides):
-        return estimate(make_plan(tiny_run(**overrides), tiny_dataset, tmp_path), cpu)
+        return estimate(make_plan(tiny_run(**overrides), tiny_dataset, tmp_path, RunContext()), cpu)
 
     one, two = of(), of(**{"train.budget_images": 400, "sample.images_per_class": 36})
     assert two.train_seconds == pytest.approx(2 * one.train_seconds)
@@ -24,7 +25,7 @@ def test_the_estimate_grows_with_budget_and_images(tiny_run, tiny_dataset, tmp_p
 
 
 def test_the_estimate_is_near_what_training_takes(tiny_run, tiny_dataset, tmp_path):
-    found = estimate(make_plan(tiny_run(), tiny_dataset, tmp_path), torch.device("cpu"))
+    found = estimate(make_plan(tiny_run(), tiny_dataset, tmp_path, RunContext()), torch.device("cpu"))
     assert found.parameters > 1000
     assert found.measured_steps >= 6
     assert found.memory_mb > 50
@@ -34,10 +35,10 @@ def test_the_estimate_is_near_what_training_takes(tiny_run, tiny_dataset, tmp_pa
 
 def test_a_probe_leaves_the_callers_random_numbers_alone(tiny_run, tiny_dataset, tmp_path):
     before = torch.random.get_rng_state()
-    estimate(make_plan(tiny_run(), tiny_dataset, tmp_path), torch.device("cpu"))
+    estimate(make_plan(tiny_run(), tiny_dataset, tmp_path, RunContext()), torch.device("cpu"))
     assert torch.equal(before, torch.random.get_rng_state())
 
 
 def test_a_budget_smaller_than_the_probe_is_estimated_too(tiny_run, tiny_dataset, tmp_path):
-    found = estimate(make_plan(tiny_run(**{"train.budget_images": 5}), tiny_dataset, tmp_path), torch.device("cpu"))
+    found = estimate(make_plan(tiny_run(**{"train.budget_images": 5}), tiny_dataset, tmp_path, RunContext()), torch.device("cpu"))
     assert found.train_seconds == pytest.approx(5 / found.train_images_per_second)

@@ -14,6 +14,7 @@ from ltgen_bench.experiments.pipeline import make_plan
 from ltgen_bench.experiments.recipes import check_names, named_recipe, resolve_recipe
 from ltgen_bench.experiments.workload import expected_sample, long_stages, workload, worth_training
 from ltgen_bench.methods import METHODS, add_method_file
+from ltgen_bench.runtime.context import RunContext
 
 
 @pytest.fixture
@@ -62,9 +63,9 @@ class TestTheSmallNetwork:
                                            {"sample.images_per_class": 5000}])
     def test_a_plan_is_in_numbers_and_its_command_means_it(self, photos, make_dataset, tmp_path, read_back, overrides):
         data = make_dataset((4, 3), (3, 32, 32))
-        plan = make_plan(self.of(photos, **overrides), data, tmp_path)
+        plan = make_plan(self.of(photos, **overrides), data, tmp_path, RunContext())
         assert plan.config.sample.share is None
-        again = make_plan(read_back(as_command(plan.config)), data, tmp_path)
+        again = make_plan(read_back(as_command(plan.config)), data, tmp_path, RunContext())
         assert again.sample_digest == plan.sample_digest
 
 
@@ -117,7 +118,7 @@ class TestPresets:
     @pytest.mark.parametrize(("method", "omega"), [("cbdm", 1.5), ("ddpm", 0.0)])
     def test_preset_sampling_takes_number_labels_sampler_steps_and_omega(self, tiny_run, make_dataset, tmp_path, method, omega):
         config = tiny_run(**{"evaluate.preset": "oc-paper", "sample.as_preset": True, "method.name": method})
-        plan = make_plan(config, make_dataset(self.COUNTS), tmp_path)
+        plan = make_plan(config, make_dataset(self.COUNTS), tmp_path, RunContext())
         sample = plan.config.sample
         assert (sample.sampler, sample.steps, sample.labels, sample.omega) == ("ddim", 100, "uniform", omega)
         assert sample.images_per_class == 16_667, "a third of 50,000"

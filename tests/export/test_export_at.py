@@ -17,6 +17,7 @@ from ltgen_bench.experiments.pipeline import make_plan
 from ltgen_bench.export.diffusers_folder import read_network
 from ltgen_bench.export.folder_samples import draw, make_drawing
 from ltgen_bench.export.run_export import export, find_trained
+from ltgen_bench.runtime.context import RunContext
 
 CPU = torch.device("cpu")
 
@@ -25,20 +26,20 @@ CPU = torch.device("cpu")
 def plan(tiny_run, tmp_path_factory):
     """A run of 200 images with scores and weights after 112."""
     config = tiny_run(**{"evaluate.downstream": False, "evaluate.metrics": ["is"], "sample.images_per_class": 3})
-    made = make_plan(config, load_dataset(config.data), tmp_path_factory.mktemp("at") / "runs")
-    carry_out_curve(made, 112, device=CPU)
+    made = make_plan(config, load_dataset(config.data), tmp_path_factory.mktemp("at") / "runs", RunContext())
+    carry_out_curve(made, 112, RunContext())
     return made
 
 
 @pytest.fixture(scope="module")
 def point(plan, tmp_path_factory):
     """What the position 112 was exported to."""
-    return export(find_trained(plan.runs, "cbdm", 112), tmp_path_factory.mktemp("point") / "net")
+    return export(find_trained(plan.runs, "cbdm", 112), tmp_path_factory.mktemp("point") / "net", RunContext())
 
 
 def test_it_gives_the_samples_of_the_curve_bit_for_bit(plan, point, tmp_path):
     stored = read_network(point.folder)
-    draw(make_drawing(stored, stored.facts.sample, None), tmp_path / "samples.npz", device=CPU)
+    draw(make_drawing(stored, stored.facts.sample, None), tmp_path / "samples.npz", RunContext())
     [theirs] = plan.folder.glob("curve/000000000112/samples/*/samples.npz")
     np.testing.assert_array_equal(SampleSet.load(tmp_path / "samples.npz").images, SampleSet.load(theirs).images)
     assert not np.array_equal(SampleSet.load(theirs).images, SampleSet.load(plan.sample_folder / "samples.npz").images)
@@ -58,7 +59,7 @@ def test_name_card_and_scores_are_those_of_the_point(plan, point):
 def test_the_end_of_the_run_is_the_run(plan, tmp_path):
     found = find_trained(plan.runs, "cbdm", 200)
     assert found == find_trained(plan.runs, "cbdm")
-    exported = export(found, tmp_path / "net")
+    exported = export(found, tmp_path / "net", RunContext())
     assert exported.facts.name == plan.folder.name
     assert "training | 200 images in batches of 16" in (exported.folder / "README.md").read_text()
 
@@ -71,7 +72,7 @@ def test_weights_without_scores_are_exported_too_and_a_run_that_is_not_finished(
         shutil.rmtree(place)
     found = find_trained(runs, "cbdm", 112)
     assert found.record is None
-    exported = export(found, tmp_path / "net")
+    exported = export(found, tmp_path / "net", RunContext())
     first, second = (load_file(place / "class_embedding.safetensors")["weight"] for place in (exported.folder, point.folder))
     assert torch.equal(first, second)
     assert "## Scores" not in (exported.folder / "README.md").read_text()

@@ -19,6 +19,7 @@ from ltgen_bench.export.diffusers_folder import read_network
 from ltgen_bench.export.folder_samples import draw, is_drawn, make_drawing
 from ltgen_bench.export.run_export import export, find_trained, published
 from ltgen_bench.methods.cbdm import CBDM
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.sampling.draw import Sampling
 from ltgen_bench.training.loop import train
 
@@ -43,7 +44,7 @@ class TestRoundTrip:
         drawing = make_drawing(stored, stored.facts.sample, None)
         assert exported.alone
         assert not is_drawn(drawing, tmp_path / "samples.npz")
-        draw(drawing, tmp_path / "samples.npz", device=CPU)
+        draw(drawing, tmp_path / "samples.npz", RunContext())
         mine, theirs = SampleSet.load(tmp_path / "samples.npz"), SampleSet.load(done.plan.sample_folder / "samples.npz")
         for key in ("images", "labels", "seeds"):
             np.testing.assert_array_equal(getattr(mine, key), getattr(theirs, key))
@@ -67,7 +68,7 @@ class TestRoundTrip:
     @pytest.mark.parametrize("name", RUNS)
     def test_predictions_are_those_of_the_run_bit_for_bit_with_labels_and_without(self, made, name):
         done, exported = made(name, **RUNS[name])
-        trained = train(done.plan.config, done.plan.dataset, done.plan.folder / "train")
+        trained = train(done.plan.config, done.plan.dataset, done.plan.folder / "train", RunContext())
         net = read_network(exported.folder).net.to(memory_format=torch.channels_last)
         x_t = torch.randn(25, 1, 8, 8, generator=torch.Generator().manual_seed(1))
         t, labels = torch.arange(25) * 40, torch.arange(25) % 11
@@ -86,7 +87,7 @@ class TestRoundTrip:
         done, exported = made("cbdm")
         unet = UNet2DModel.from_pretrained(exported.folder, low_cpu_mem_usage=False)
         rows = load_file(exported.folder / "class_embedding.safetensors")["weight"]
-        trained = train(done.plan.config, done.plan.dataset, done.plan.folder / "train")
+        trained = train(done.plan.config, done.plan.dataset, done.plan.folder / "train", RunContext())
         x_t = torch.randn(11, 1, 8, 8, generator=torch.Generator().manual_seed(1))
         t, labels = torch.arange(11) * 90, torch.arange(11)
         with torch.inference_mode():
@@ -94,7 +95,7 @@ class TestRoundTrip:
 
     def test_the_recipe_in_the_folder_is_that_of_the_run(self, made):
         done, exported = made("an augmentation", **RUNS["an augmentation"])
-        again = make_plan(RunConfig.from_recipe(exported.folder / "recipe.toml"), done.plan.dataset, done.plan.runs)
+        again = make_plan(RunConfig.from_recipe(exported.folder / "recipe.toml"), done.plan.dataset, done.plan.runs, RunContext())
         assert (again.folder, again.sample_digest, again.score_digest) == (
             done.plan.folder, done.plan.sample_digest, done.plan.score_digest)
 
@@ -119,25 +120,25 @@ class TestWhatANetworkAloneGives:
         usual = CBDM.denoiser
         monkeypatch.setattr(CBDM, "denoiser", lambda self, net, guidance: lambda x_t, t, labels:
                             1.01 * usual(self, net, Guidance(1.5 * guidance.omega))(x_t, t, labels))
-        exported = export(find_trained(done.plan.runs, "cbdm"), tmp_path / "net")
+        exported = export(find_trained(done.plan.runs, "cbdm"), tmp_path / "net", RunContext())
         assert (exported.alone, exported.facts.null_label, exported.facts.sample.omega) == (False, False, 0.0)
 
     def test_a_part_that_diffusers_lacks_is_a_sentence_and_no_folder(self, made, monkeypatch, tmp_path):
         done, _ = made("cbdm")
-        trained = train(done.plan.config, done.plan.dataset, done.plan.folder / "train")
+        trained = train(done.plan.config, done.plan.dataset, done.plan.folder / "train", RunContext())
         trained.net.unet.more = torch.nn.Linear(2, 2)
         monkeypatch.setattr("ltgen_bench.export.run_export.train", lambda *args, **given: trained)
         with pytest.raises(UserError, match=r"parts that diffusers' UNet2DModel lacks, .*: more\.weight, more\.bias\."):
-            export(find_trained(done.plan.runs, "cbdm"), tmp_path / "net")
+            export(find_trained(done.plan.runs, "cbdm"), tmp_path / "net", RunContext())
         assert list(tmp_path.iterdir()) == []
 
     def test_a_network_that_computes_something_else_is_refused(self, made, monkeypatch, tmp_path):
         done, _ = made("cbdm")
-        trained = train(done.plan.config, done.plan.dataset, done.plan.folder / "train")
+        trained = train(done.plan.config, done.plan.dataset, done.plan.folder / "train", RunContext())
         trained.net.register_forward_hook(lambda module, args, output: output + 0.01)
         monkeypatch.setattr("ltgen_bench.export.run_export.train", lambda *args, **given: trained)
         with pytest.raises(UserError, match="computes something that diffusers' UNet2DModel with its weights does not"):
-            export(find_trained(done.plan.runs, "cbdm"), tmp_path / "net")
+            export(find_trained(done.plan.runs, "cbdm"), tmp_path / "net", RunContext())
         assert list(tmp_path.iterdir()) == []
 
 
@@ -155,7 +156,7 @@ class TestCard:
         space = {}
         exec(compile(example(exported.folder), "README.md", "exec"), space)
         (exported.folder / "images.png").unlink()
-        trained = train(done.plan.config, done.plan.dataset, done.plan.folder / "train")
+        trained = train(done.plan.config, done.plan.dataset, done.plan.folder / "train", RunContext())
         denoiser = trained.method.denoiser(trained.net, Guidance(done.plan.config.sample.omega))
         scheduler = type(space["scheduler"]).from_config(space["scheduler"].config)
         scheduler.set_timesteps(done.plan.config.sample.steps)
@@ -196,17 +197,17 @@ class TestCard:
 class TestFinding:
     def test_a_run_without_scores_is_exported_with_the_sampling_of_its_recipe(self, tiny_run, tmp_path):
         config = tiny_run(**{"train.budget_images": 32, "method": {"name": "cfg"}})
-        plan = make_plan(config, load_dataset(config.data), tmp_path / "runs")
+        plan = make_plan(config, load_dataset(config.data), tmp_path / "runs", RunContext())
         claim(plan)
-        train(plan.config, plan.dataset, plan.folder / "train")
-        exported = export(find_trained(tmp_path / "runs", str(plan.folder)), tmp_path / "net")
+        train(plan.config, plan.dataset, plan.folder / "train", RunContext())
+        exported = export(find_trained(tmp_path / "runs", str(plan.folder)), tmp_path / "net", RunContext())
         assert exported.facts.sample == RunConfig.from_recipe("baselines/digits-lt/cfg.toml").sample
         assert exported.facts.null_label
         assert "## Scores" not in (tmp_path / "net" / "README.md").read_text()
         kept = (plan.folder / "config.toml").read_text()
         (plan.folder / "config.toml").write_text(kept.replace(plan.dataset.fingerprint, "0" * 16))
         with pytest.raises(UserError, match=r"fingerprint 0{16} there"):
-            export(find_trained(tmp_path / "runs", str(plan.folder)), tmp_path / "other")
+            export(find_trained(tmp_path / "runs", str(plan.folder)), tmp_path / "other", RunContext())
 
     def test_an_unfinished_training_is_refused(self, made, tmp_path):
         done, _ = made("cbdm")
@@ -221,14 +222,14 @@ class TestFinding:
         done, _ = made("cbdm")
         (tmp_path / "mine.txt").write_text("mine")
         with pytest.raises(UserError, match="exists and is not empty; choose a new folder"):
-            export(find_trained(done.plan.runs, "cbdm"), tmp_path)
+            export(find_trained(done.plan.runs, "cbdm"), tmp_path, RunContext())
         assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 class TestOut:
     def test_an_interrupted_drawing_goes_on_and_has_the_same_bits(self, theirs, tmp_path, monkeypatch):
         drawing = make_drawing(read_network(theirs), SMALL, None)
-        draw(drawing, tmp_path / "whole.npz", device=CPU)
+        draw(drawing, tmp_path / "whole.npz", RunContext())
         usual, drawn = Sampling.draw, []
 
         def third_fails(self, denoiser, numbers):
@@ -239,16 +240,16 @@ class TestOut:
 
         monkeypatch.setattr(Sampling, "draw", third_fails)
         with pytest.raises(KeyboardInterrupt):
-            draw(drawing, tmp_path / "parts.npz", device=CPU)
+            draw(drawing, tmp_path / "parts.npz", RunContext())
         assert not (tmp_path / "parts.npz").exists()
-        draw(drawing, tmp_path / "parts.npz", device=CPU)
+        draw(drawing, tmp_path / "parts.npz", RunContext())
         assert drawn == [range(7), range(7, 14), range(14, 20), range(14, 20)]
         assert (tmp_path / "parts.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
         assert not list(tmp_path.glob("*.unfinished"))
 
     def test_a_file_of_something_else_stays(self, theirs, tmp_path):
         drawing, out = make_drawing(read_network(theirs), SMALL, None), tmp_path / "out.npz"
-        draw(drawing, out, device=CPU)
+        draw(drawing, out, RunContext())
         other = make_drawing(drawing.network, SMALL.model_copy(update={"steps": 4}), None)
         with pytest.raises(UserError, match="is there, with samples of another network or other settings; name another"):
             is_drawn(other, out)

@@ -15,6 +15,7 @@ from ltgen_bench.data.images import SampleSet
 from ltgen_bench.diffusion.guidance import Guidance, guided
 from ltgen_bench.export.diffusers_folder import read_network
 from ltgen_bench.export.folder_samples import draw, is_drawn, make_drawing
+from ltgen_bench.runtime.context import RunContext
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ class TestForeignNetworks:
 
     def test_without_such_a_row_there_is_no_guidance(self, make_foreign, tiny_dataset, tmp_path):
         stored = read_network(make_foreign(3)[0])
-        draw(make_drawing(stored, SMALL, tiny_dataset), tmp_path / "samples.npz", device=CPU)
+        draw(make_drawing(stored, SMALL, tiny_dataset), tmp_path / "samples.npz", RunContext())
         assert SampleSet.load(tmp_path / "samples.npz").labels.tolist() == [0, 1, 2, 0, 1, 2]
         with pytest.raises(UserError, match=r"needs a prediction without a label, .* draw with --omega 0"):
             make_drawing(stored, SMALL.model_copy(update={"omega": 0.5}), tiny_dataset)
@@ -76,7 +77,7 @@ class TestForeignNetworks:
         other.save_pretrained(beside)
         config = SMALL.model_copy(update={"omega": 1.0})
         for folder in (inside, beside):
-            draw(make_drawing(read_network(folder), config, tiny_dataset), folder / "out.npz", device=CPU)
+            draw(make_drawing(read_network(folder), config, tiny_dataset), folder / "out.npz", RunContext())
         mine, its = (SampleSet.load(folder / "out.npz").images for folder in (inside, beside))
         np.testing.assert_array_equal(mine, its)
         assert len(np.unique(mine)) > 5
@@ -161,7 +162,7 @@ class TestForeignNetworks:
         stored = read_network(folder)
         small, large = (make_drawing(stored, SMALL, make_dataset(shape=(1, side, side))) for side in (8, 16))
         assert small.digest != large.digest
-        draw(small, tmp_path / "samples.npz", device=CPU)
+        draw(small, tmp_path / "samples.npz", RunContext())
         assert is_drawn(small, tmp_path / "samples.npz")
         with pytest.raises(UserError, match="other settings; name another"):
             is_drawn(large, tmp_path / "samples.npz")

@@ -14,6 +14,7 @@ from ltgen_bench.core.registry import Later
 from ltgen_bench.experiments.pipeline import make_plan
 from ltgen_bench.methods import METHODS, add_method_file
 from ltgen_bench.methods.ddpm import DDPM
+from ltgen_bench.runtime.context import RunContext
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = '''
@@ -53,12 +54,13 @@ def test_its_code_is_part_of_the_training_as_with_a_file(named, make_config, tin
         with monkeypatch.context() as patched:
             patched.setattr(METHODS, "_entries", dict(METHODS._entries))
             METHODS.add_installed("orchard", Later("orchard_module:Orchard", lambda kind=kind: kind))
-            folders.append(make_plan(config, tiny_dataset, tmp_path).folder)
+            folders.append(make_plan(config, tiny_dataset, tmp_path, RunContext()).folder)
     assert folders[0] != folders[1]
     with monkeypatch.context() as patched:
         patched.setattr(METHODS, "_entries", dict(METHODS._entries))
         add_method_file(tmp_path / "orchard_module.py")
-        assert make_plan(config, tiny_dataset, tmp_path).folder == folders[1], "the same file by --method-file is the same run"
+        assert make_plan(config, tiny_dataset, tmp_path,
+                         RunContext()).folder == folders[1], "the same file by --method-file is the same run"
 
 
 def test_another_name_for_one_of_ours_leaves_ours_as_it_is(named):

@@ -6,6 +6,8 @@ from ltgen_bench.config.schema import MethodConfig
 from ltgen_bench.core.errors import MethodError, UserError
 from ltgen_bench.experiments.recipes import resolve_recipe
 from ltgen_bench.methods import add_method_file, method_settings, normalised
+from ltgen_bench.runtime.context import RunContext
+from ltgen_bench.sampling.draw import Sampling
 from ltgen_bench.training.loop import train
 
 WHOLE = '''
@@ -56,11 +58,12 @@ class TestAWholeFile:
 
         add_method_file(written(WHOLE))
         config = make_config({"method.name": "mine", "method.power": 1.5, "train.budget_images": 16})
-        trained = train(config, tiny_dataset, tmp_path / "train")
+        trained = train(config, tiny_dataset, tmp_path / "train", RunContext())
         assert trained.images_seen == 16
         assert '"error"' in (tmp_path / "train" / "log.jsonl").read_text()
         denoiser = trained.method.denoiser(trained.net, Guidance(0.0))
-        assert len(sample(denoiser, config.sample, tiny_dataset.image_shape, 3, tmp_path / "samples")) == 9
+        sampling = Sampling(config.sample, tiny_dataset.image_shape, 3)
+        assert len(sample(denoiser, sampling, tmp_path / "samples", RunContext())) == 9
 
     def test_a_mistake_in_its_settings_is_explained_like_any_other(self, methods, written):
         add_method_file(written(WHOLE))
@@ -178,7 +181,7 @@ class TestWhatFails:
             text = WHOLE.replace(old, new)
             assert text != WHOLE
             add_method_file(written(text))
-            train(make_config({"method.name": "mine", "train.budget_images": 16}), tiny_dataset, tmp_path / "train")
+            train(make_config({"method.name": "mine", "train.budget_images": 16}), tiny_dataset, tmp_path / "train", RunContext())
 
         return train_it
 

@@ -16,9 +16,10 @@ from ltgen_bench.methods import METHODS, normalised
 from ltgen_bench.methods.base import Batch, Loss
 from ltgen_bench.methods.cbdm import CBDM, CBDMSettings
 from ltgen_bench.methods.cbdm_finetune import CBDMFinetune, CBDMFinetuneSettings
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.training.checkpoint import checkpoints, load_checkpoint, with_prefix
 from ltgen_bench.training.cost import flops_per_image
-from ltgen_bench.training.loop import build_method, train
+from ltgen_bench.training.loop import Snapshots, build_method, train
 from ltgen_bench.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -62,8 +63,8 @@ class ByLabel(nn.Module):
 
 class TestBase:
     def test_up_to_the_start_it_is_cfg_bit_for_bit(self, tuned, plain, tiny_dataset, tmp_path):
-        train(plain, tiny_dataset, tmp_path / "cfg")
-        train(tuned(), tiny_dataset, tmp_path / "tuned", until=START)
+        train(plain, tiny_dataset, tmp_path / "cfg", RunContext())
+        train(tuned(), tiny_dataset, tmp_path / "tuned", RunContext(), Snapshots(until=START))
         (first, seen), (second, _) = final(tmp_path / "cfg"), final(tmp_path / "tuned")
         assert seen["images_seen"] == START
         assert first.keys() == second.keys()
@@ -101,7 +102,7 @@ class TestBase:
         assert (base.name, base.settings.label_drop, base.settings.label_drop_unit, share) == ("cfg", 0.3, "sample", 0.8)
 
     def test_the_log_shows_both_parts(self, tuned, tiny_dataset, tmp_path):
-        train(tuned({"method.label_drop": 0.0}), tiny_dataset, tmp_path)
+        train(tuned({"method.label_drop": 0.0}), tiny_dataset, tmp_path, RunContext())
         lines = (tmp_path / "log.jsonl").read_text().splitlines()
         assert ["pull" in line for line in lines] == [False] * 6 + [True] * 4
 
@@ -152,11 +153,12 @@ class StopAt:
 
 @pytest.mark.parametrize("images", [40, START, 56, 72])
 def test_stopped_before_at_or_after_the_start_it_goes_on_bit_for_bit(images, tuned, tiny_dataset, tmp_path):
-    train(tuned(), tiny_dataset, tmp_path / "whole")
+    train(tuned(), tiny_dataset, tmp_path / "whole", RunContext())
     interruption = Interruption()
     with pytest.raises(Interrupted, match=f"stopped at {images} of {BUDGET} images"):
-        train(tuned(), tiny_dataset, tmp_path / "pieces", progress=StopAt(interruption, images), interruption=interruption)
-    trained = train(tuned(), tiny_dataset, tmp_path / "pieces")
+        train(tuned(), tiny_dataset, tmp_path / "pieces",
+              RunContext(progress=StopAt(interruption, images), interruption=interruption))
+    trained = train(tuned(), tiny_dataset, tmp_path / "pieces", RunContext())
     assert trained.images_seen == BUDGET
     (first, _), (second, _) = final(tmp_path / "whole"), final(tmp_path / "pieces")
     assert all(torch.equal(value, second[name]) for name, value in first.items())
@@ -202,7 +204,7 @@ class TestCheckpointOfAnotherTraining:
 
     @pytest.fixture
     def checkpoint(self, plain, tiny_dataset, tmp_path):
-        train(plain, tiny_dataset, tmp_path / "first")
+        train(plain, tiny_dataset, tmp_path / "first", RunContext())
         return checkpoints(tmp_path / "first")[0]
 
     def test_weights_are_the_average_and_its_images_count(self, checkpoint, start_from):
@@ -217,7 +219,7 @@ class TestCheckpointOfAnotherTraining:
     def test_a_whole_training_goes_on_from_it(self, checkpoint, start_from, make_config, tiny_dataset, tmp_path, told):
         start_from(checkpoint)  # registers the method
         config = make_config({"method.name": "tuned", "train.budget_images": BUDGET})
-        assert train(config, tiny_dataset, tmp_path / "own", progress=told).images_seen == BUDGET
+        assert train(config, tiny_dataset, tmp_path / "own", RunContext(progress=told)).images_seen == BUDGET
         assert [(stage["total"], stage["done"]) for stage in told.stages] == [(BUDGET, BUDGET)]
 
     def test_a_missing_one_is_one_sentence(self, start_from, tmp_path):
@@ -270,6 +272,6 @@ def test_a_user_can_fine_tune_any_base_by_any_loss(monkeypatch, make_config, tin
             return Loss(mse, {"mse": mse.detach()})
 
     METHODS.add("balanced", Balanced)
-    train(make_config({"method.name": "balanced", "train.budget_images": 64}), tiny_dataset, tmp_path)
+    train(make_config({"method.name": "balanced", "train.budget_images": 64}), tiny_dataset, tmp_path, RunContext())
     assert drawn == [{2}] * 4
     assert final(tmp_path)[1]["images_seen"] == 64

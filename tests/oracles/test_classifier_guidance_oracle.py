@@ -15,6 +15,7 @@ from ltgen_bench.methods import METHODS
 from ltgen_bench.methods.base import Batch
 from ltgen_bench.methods.classifier_guidance import ClassifierGuidance, ClassifierGuidanceSettings
 from ltgen_bench.methods.noisy_classifier import NoisyClassifier, log_probability_gradient
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.training.checkpoint import checkpoints, load_checkpoint
 from ltgen_bench.training.cost import flops_per_image
 from ltgen_bench.training.loop import train, untrained_method
@@ -193,7 +194,7 @@ class TestClassifier:
 
 def whole(make_config, dataset, folder, method, **more):
     config = make_config({"method.name": method, "train.budget_images": 96, "network.dropout": 0.1, **more})
-    return config, train(config, dataset, folder)
+    return config, train(config, dataset, folder, RunContext())
 
 
 class TestInTheLoop:
@@ -240,7 +241,7 @@ class TestInTheLoop:
 
     def test_it_can_be_guided_though_it_learns_no_null_label(self, make_config, tiny_dataset, tmp_path):
         config = make_config({"method.name": NAME, "sample.omega": 1.0, "sample.images_per_class": 2})
-        assert make_plan(config, tiny_dataset, tmp_path).config.sample.omega == 1.0
+        assert make_plan(config, tiny_dataset, tmp_path, RunContext()).config.sample.omega == 1.0
         assert ClassifierGuidance.guidable()
         assert not ClassifierGuidance.has_null_label
         assert not METHODS["ddpm"].guidable()

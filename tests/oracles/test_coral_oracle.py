@@ -15,6 +15,7 @@ from ltgen_bench.methods import METHODS
 from ltgen_bench.methods.cfg import CFG
 from ltgen_bench.methods.coral import CORAL, CORALSettings, supervised_contrast
 from ltgen_bench.methods.label_drop import LabelDropSettings
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.training.checkpoint import load_newest
 from ltgen_bench.training.loop import train
 
@@ -255,7 +256,7 @@ class TestHead:
 
     def test_it_is_trained_and_kept_and_not_sampled(self, make_config, tiny_dataset, tmp_path):
         config = make_config({"method.name": "coral", "method.weight": 1.0})
-        trained = train(config, tiny_dataset, tmp_path)
+        trained = train(config, tiny_dataset, tmp_path, RunContext())
         tensors, _ = load_newest(tmp_path, SILENT)
         assert "extra.head.weight" in tensors
         assert tensors["adam.exp_avg.extra.head.weight"].any()

@@ -14,7 +14,8 @@ from ltgen_bench.diffusion.guidance import guided
 from ltgen_bench.diffusion.network import ConditionalUNet
 from ltgen_bench.experiments.check.trial import Trial, tiny_dataset
 from ltgen_bench.runtime.compiling import asks_for_compiling, compiled
-from ltgen_bench.sampling.draw import chunk_size, guidance_of, labels_of, sample
+from ltgen_bench.runtime.context import RunContext
+from ltgen_bench.sampling.draw import Sampling, chunk_size, guidance_of, sample
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 IMAGES = 3 * 8 + 5  # three steps of 8, and a shorter one
@@ -115,7 +116,7 @@ def test_a_channels_last_network_is_compiled_once_for_a_sampling(shapes, make_ne
     monkeypatch.setitem(globals(), "SHAPE", (3, 8, 8))
     net = make_network((3, 8, 8), 3).eval().requires_grad_(False).to(memory_format=torch.channels_last)
     config = SampleConfig(sampler="dpm-solver++", steps=5, images_per_class=6, batch_size=6, omega=1.5, compile="yes")
-    sample(guided(net, guidance_of(config, 3, CPU), 3), config, (3, 8, 8), 3, tmp_path)
+    sample(guided(net, guidance_of(config, 3, CPU), 3), Sampling(config, (3, 8, 8), 3), tmp_path, RunContext())
     assert shapes == [12]
 
 
@@ -135,7 +136,8 @@ def test_sampling_is_that_of_the_network_as_it_stands(name, omega, precision, sh
     for how in ("no", "yes"):
         config = plain.model_copy(update={"compile": how})
         denoiser = trainer.method.denoiser(trainer.ema.net, guidance_of(config, trainer.method.problem.num_classes, CPU))
-        found.append(sample(denoiser, config, SHAPE, trainer.method.problem.num_classes, tmp_path / how).images.astype(int))
+        samples = sample(denoiser, Sampling(config, SHAPE, trainer.method.problem.num_classes), tmp_path / how, RunContext())
+        found.append(samples.images.astype(int))
     assert abs(found[0] - found[1]).max() <= 1
     assert len(shapes) == 1
 
@@ -152,10 +154,10 @@ def test_that_compiling_takes_a_while_is_said_once_a_stage(shapes, tmp_path):
     telling = Telling()
     config = Trial("cfg", tmp_path).config(batch_size=8, budget_images=16, compile="yes")
     for _ in range(2):  # the second finds all of it done
-        trained = train(config, tiny_dataset(), tmp_path / "run", progress=telling)
+        trained = train(config, tiny_dataset(), tmp_path / "run", RunContext(progress=telling))
         drawn = SampleConfig(sampler="ddim", steps=4, images_per_class=2, omega=0.5, compile="yes")
         denoiser = trained.method.denoiser(trained.net, guidance_of(drawn, 3, CPU))
-        sample(denoiser, drawn, SHAPE, 3, tmp_path / "samples", progress=telling)
+        sample(denoiser, Sampling(drawn, SHAPE, 3), tmp_path / "samples", RunContext(progress=telling))
     assert telling.said == ["the first step compiles the network, which takes about a minute",
                             "the first images compile the network, which takes about a minute"]
 
@@ -173,5 +175,5 @@ def test_the_search_for_a_number_of_images_compiles_for_none_of_those_it_tries(s
     trainer = trainer_of(Trial("cfg", tmp_path))
     config = SampleConfig(sampler="ddim", steps=4, images_per_class=2, batch_size="auto", omega=1.5, compile="yes")
     denoiser = trainer.method.denoiser(trainer.ema.net, guidance_of(config, 3, CPU))
-    assert chunk_size(denoiser, config, SHAPE, labels_of(config, 3), CPU) >= 1
+    assert chunk_size(denoiser, Sampling(config, SHAPE, 3), CPU) >= 1
     assert shapes == []

@@ -5,7 +5,6 @@ from several import processes
 
 from ltgen_bench.cli.torchrun_output import launcher
 from ltgen_bench.core.errors import UserError
-from ltgen_bench.core.progress import SILENT
 from ltgen_bench.core.torchrun import TorchrunProcess, torchrun_process
 from ltgen_bench.runtime.distributed import SINGLE_PROCESS, Ranks
 from ltgen_bench.training.session import refuse_too_many
@@ -79,20 +78,18 @@ def test_one_process_waits_for_nobody(tmp_path):
 
 
 def test_too_many_processes_are_refused_before_a_method_trains_anything(tmp_path, monkeypatch):
-    import torch
-
-    from ltgen_bench.core.interruption import Interruption
     from ltgen_bench.experiments.check.trial import Trial, tiny_dataset
+    from ltgen_bench.runtime.context import RunContext
     from ltgen_bench.training.loop import prepare_method
 
     monkeypatch.setattr("ltgen_bench.training.trainer.DistributedDataParallel", lambda module, **_: module)
     config = Trial("classifier-guidance", tmp_path).config(batch_size=2, budget_images=16)
     with pytest.raises(UserError, match=r"train\.batch_size is 2, and each of 3 processes"):
-        prepare_method(config, tiny_dataset(), tmp_path, torch.device("cpu"), SILENT, Interruption(), Three(0, 3))
+        prepare_method(config, tiny_dataset(), tmp_path, RunContext(ranks=Three(0, 3)))
     assert not list(tmp_path.rglob("checkpoint-*"))
     refuse_too_many(Ranks(0, 2), config.train)
     with pytest.raises(UserError, match=r"train\.precision: auto is bf16 and float32 on the devices of this run"):
-        prepare_method(config, tiny_dataset(), tmp_path, torch.device("cpu"), SILENT, Interruption(), Unlike(0, 2))
+        prepare_method(config, tiny_dataset(), tmp_path, RunContext(ranks=Unlike(0, 2)))
     assert not list(tmp_path.rglob("checkpoint-*"))
 
 

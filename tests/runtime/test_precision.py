@@ -7,7 +7,9 @@ import pytest
 import torch
 
 import ltgen_bench as lt
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.runtime.precision import exact_float32, steady
+from ltgen_bench.sampling.draw import Sampling
 
 BACKENDS = torch.backends
 NEWER = (BACKENDS.cudnn.conv, BACKENDS.cudnn.rnn, BACKENDS.cuda.matmul, BACKENDS.mkldnn.conv, BACKENDS.mkldnn.rnn,
@@ -124,9 +126,9 @@ class TestEveryEntry:
             "network": {"preset": "digits", "channels": [8, 16]}, "method": {"name": "ddpm"},
             "train": {"budget_images": 4, "batch_size": 4, "precision": "float32", "compile": "no"},
             "sample": {"sampler": "ddim", "steps": 2, "images_per_class": 1, "batch_size": 4}})
-        trained = train(config, data, tmp_path / "train")
+        trained = train(config, data, tmp_path / "train", RunContext())
         denoiser = trained.method.denoiser(trained.net, guidance_of(config.sample, data.num_classes, cpu))
-        sample(denoiser, config.sample, data.image_shape, data.num_classes, tmp_path / "samples", device=cpu)
+        sample(denoiser, Sampling(config.sample, data.image_shape, data.num_classes), tmp_path / "samples", RunContext())
         flops_per_image(config, data, cpu)
         pace(probing(config, data, cpu, 2))
         assert len(seen) > 6

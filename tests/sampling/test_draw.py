@@ -5,15 +5,16 @@ import json
 import numpy as np
 import pytest
 import torch
+from support.stopped_sampling import stopped_after
 
 from ltgen_bench.config.schema import SampleConfig
-from ltgen_bench.core.errors import Interrupted, MachineError, UserError
+from ltgen_bench.core.errors import MachineError, UserError
 from ltgen_bench.data.images import SampleSet
 from ltgen_bench.diffusion.draws import generator, image_seed
 from ltgen_bench.diffusion.guidance import Guidance, guided
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.sampling.draw import (
     Sampling,
-    balanced_labels,
     from_uint8,
     labels_of,
     sample,
@@ -44,7 +45,8 @@ def equal(a, b):
 @pytest.fixture(scope="module", params=STEPS)
 def undisturbed(request, denoiser, tmp_path_factory):
     """(configuration, samples) of one whole call: 15 images in chunks of 4, 4, 4 and 3."""
-    return config(request.param), sample(denoiser, config(request.param), SHAPE, 3, tmp_path_factory.mktemp("whole"))
+    sampling = Sampling(config(request.param), SHAPE, 3)
+    return config(request.param), sample(denoiser, sampling, tmp_path_factory.mktemp("whole"), RunContext())
 
 
 class TestTheSet:
@@ -80,7 +82,7 @@ class TestTheSet:
 
     def test_the_seed_of_the_set_makes_other_images(self, undisturbed, denoiser, tmp_path):
         settings = undisturbed[0].model_copy(update={"seed": 1})
-        other = sample(denoiser, settings, SHAPE, 3, tmp_path)
+        other = sample(denoiser, Sampling(settings, SHAPE, 3), tmp_path, RunContext())
         assert not (other.images == undisturbed[1].images).all(axis=(1, 2, 3)).any()
 
 
@@ -97,7 +99,7 @@ class TestLabelsAtRandom:
 
     def test_as_many_images_in_all_each_with_the_seed_it_always_has(self, undisturbed, denoiser, tmp_path):
         settings, balanced = undisturbed
-        drawn = sample(denoiser, settings.model_copy(update={"labels": "uniform"}), SHAPE, 3, tmp_path)
+        drawn = sample(denoiser, Sampling(settings.model_copy(update={"labels": "uniform"}), SHAPE, 3), tmp_path, RunContext())
         assert drawn.labels.tolist() == uniform_labels(3, 15, 0).tolist()
         assert np.array_equal(drawn.seeds, balanced.seeds)
         same = drawn.labels == balanced.labels
@@ -109,7 +111,7 @@ class TestLabelsAtRandom:
     def test_chunks_of_balanced_labels_are_not_taken_for_these(self, undisturbed, denoiser, tmp_path):
         settings, _ = undisturbed
         TestGoingOn().two_chunks(denoiser, settings, tmp_path)
-        drawn = sample(denoiser, settings.model_copy(update={"labels": "uniform"}), SHAPE, 3, tmp_path)
+        drawn = sample(denoiser, Sampling(settings.model_copy(update={"labels": "uniform"}), SHAPE, 3), tmp_path, RunContext())
         assert drawn.labels.tolist() == labels_of(settings.model_copy(update={"labels": "uniform"}), 3).tolist()
 
 
@@ -117,27 +119,20 @@ class TestGoingOn:
     @pytest.mark.parametrize("order", [(3, 1, 0, 2)])
     def test_chunks_give_the_same_bits_in_any_order(self, undisturbed, denoiser, order):
         settings, whole = undisturbed
-        sampling = Sampling(settings, SHAPE, balanced_labels(3, 5), torch.device("cpu"))
+        sampling = Sampling(settings, SHAPE, 3)
         assert [len(chunk) for chunk in sampling.chunks] == [4, 4, 4, 3]
         for number in order:
             chunk = sampling.chunks[number]
-            assert np.array_equal(sampling.draw(denoiser, chunk), whole.images[chunk.start:chunk.stop])
+            assert np.array_equal(sampling.draw(denoiser, chunk, CPU), whole.images[chunk.start:chunk.stop])
 
     @pytest.mark.parametrize("after", [0, 3])
     def test_an_interrupted_call_goes_on_and_gives_the_same_bits(self, undisturbed, denoiser, tmp_path, told, after):
         settings, whole = undisturbed
-        calls = []
-
-        def stop():
-            calls.append(1)
-            if len(calls) > after:
-                raise Interrupted("stopped")
-
-        with pytest.raises(Interrupted):
-            sample(denoiser, settings, SHAPE, 3, tmp_path, stop=stop)
+        with stopped_after(after):
+            sample(denoiser, Sampling(settings, SHAPE, 3), tmp_path, RunContext())
         assert len(list((tmp_path / "chunks").glob("*.npz"))) == after
         assert not (tmp_path / "samples.npz").exists()
-        assert equal(sample(denoiser, settings, SHAPE, 3, tmp_path, progress=told), whole)
+        assert equal(sample(denoiser, Sampling(settings, SHAPE, 3), tmp_path, RunContext(progress=told)), whole)
         assert told.stages[0]["done"] == 15
         assert sorted(path.name for path in tmp_path.iterdir()) == ["samples.npz", "sampling.json"]
 
@@ -147,81 +142,55 @@ class TestGoingOn:
         self.two_chunks(denoiser, settings, tmp_path)
         chunk = tmp_path / "chunks" / "00000004.npz"
         chunk.write_bytes(damage(chunk.read_bytes()))
-        assert equal(sample(denoiser, settings, SHAPE, 3, tmp_path), whole)
+        assert equal(sample(denoiser, Sampling(settings, SHAPE, 3), tmp_path, RunContext()), whole)
 
     def test_chunks_of_another_batch_size_or_seed_are_not_taken_for_ours(self, undisturbed, denoiser, tmp_path):
         settings, whole = undisturbed
         self.two_chunks(denoiser, settings.model_copy(update={"batch_size": 2}), tmp_path)
-        assert equal(sample(denoiser, settings, SHAPE, 3, tmp_path), whole)
+        assert equal(sample(denoiser, Sampling(settings, SHAPE, 3), tmp_path, RunContext()), whole)
         self.two_chunks(denoiser, settings.model_copy(update={"seed": 1}), tmp_path / "b")
-        assert equal(sample(denoiser, settings, SHAPE, 3, tmp_path / "b"), whole)
+        assert equal(sample(denoiser, Sampling(settings, SHAPE, 3), tmp_path / "b", RunContext()), whole)
 
     def two_chunks(self, denoiser, settings, folder):
-        calls = []
-
-        def stop():
-            calls.append(1)
-            if len(calls) > 2:
-                raise Interrupted("stopped")
-
-        with pytest.raises(Interrupted):
-            sample(denoiser, settings, SHAPE, 3, folder, stop=stop)
+        with stopped_after(2):
+            sample(denoiser, Sampling(settings, SHAPE, 3), folder, RunContext())
 
     def test_a_finished_set_is_read_and_not_drawn_again(self, undisturbed, denoiser, tmp_path):
         settings, whole = undisturbed
-        sample(denoiser, settings, SHAPE, 3, tmp_path)
+        sample(denoiser, Sampling(settings, SHAPE, 3), tmp_path, RunContext())
         (tmp_path / "chunks").mkdir()  # as if the command had been killed before it tidied up
 
         def never(*args):
             pytest.fail("the network was asked again")
 
-        assert equal(sample(never, settings, SHAPE, 3, tmp_path, stop=never), whole)
+        assert equal(sample(never, Sampling(settings, SHAPE, 3), tmp_path, RunContext()), whole)
         assert not (tmp_path / "chunks").exists()
 
     def test_the_settings_stand_beside_the_samples(self, denoiser, tmp_path):
-        sample(denoiser, config(), SHAPE, 3, tmp_path)
+        sample(denoiser, Sampling(config(), SHAPE, 3), tmp_path, RunContext())
         stored = json.loads((tmp_path / "sampling.json").read_text())
         assert config().model_dump(mode="json").items() <= stored.items()
         assert stored["threads"] == torch.get_num_threads()
 
-    def test_chunks_of_another_number_of_threads_are_drawn_again(self, undisturbed, denoiser, tmp_path, told, monkeypatch):
+    def test_chunks_of_another_number_of_threads_are_drawn_again(self, undisturbed, denoiser, tmp_path, told):
         settings, whole = undisturbed
-        draw, drawn = Sampling.draw, []
-
-        def two_then_stop(self, denoiser, numbers):
-            if len(drawn) == 2:
-                raise Interrupted("here")
-            drawn.append(numbers)
-            return draw(self, denoiser, numbers)
-
-        monkeypatch.setattr(Sampling, "draw", two_then_stop)
-        with pytest.raises(Interrupted):
-            sample(denoiser, settings, SHAPE, 3, tmp_path)
-        monkeypatch.setattr(Sampling, "draw", draw)
+        self.two_chunks(denoiser, settings, tmp_path)
         about = tmp_path / "sampling.json"
         about.write_text(about.read_text().replace('"threads": 1', '"threads": 64'))
-        assert equal(sample(denoiser, settings, SHAPE, 3, tmp_path, progress=told), whole)
+        assert equal(sample(denoiser, Sampling(settings, SHAPE, 3), tmp_path, RunContext(progress=told)), whole)
         assert any("number of threads" in message for message in told.messages)
         assert told.stages[-1]["done"] == 15
         assert isinstance(SampleSet.load(tmp_path / "samples.npz"), SampleSet)
 
 
     @pytest.mark.parametrize("damage", ["sampling", "chunk", "samples"])
-    def test_what_is_damaged_is_told_and_drawn_again(self, undisturbed, denoiser, tmp_path, told, monkeypatch, damage):
+    def test_what_is_damaged_is_told_and_drawn_again(self, undisturbed, denoiser, tmp_path, told, damage):
         settings, whole = undisturbed
         if damage == "samples":
-            sample(denoiser, settings, SHAPE, 3, tmp_path)
+            sample(denoiser, Sampling(settings, SHAPE, 3), tmp_path, RunContext())
             file = tmp_path / "samples.npz"
         else:
-            calls = []
-
-            def stop():
-                calls.append(1)
-                if len(calls) > 2:
-                    raise Interrupted("here")
-
-            with pytest.raises(Interrupted):
-                sample(denoiser, settings, SHAPE, 3, tmp_path, stop=stop)
+            self.two_chunks(denoiser, settings, tmp_path)
             file = tmp_path / "sampling.json" if damage == "sampling" else sorted((tmp_path / "chunks").iterdir())[0]
         data = bytearray(file.read_bytes())
         if damage == "sampling":
@@ -229,7 +198,7 @@ class TestGoingOn:
         else:
             data[data.index(b"PK\x01\x02") + 10] ^= 0x40  # an unknown way of compression in the directory of the zip
         file.write_bytes(data)
-        assert equal(sample(denoiser, settings, SHAPE, 3, tmp_path, progress=told), whole)
+        assert equal(sample(denoiser, Sampling(settings, SHAPE, 3), tmp_path, RunContext(progress=told)), whole)
         if damage != "chunk":
             assert any(f"{file.name}" in message and "set aside" in message for message in told.messages)
             assert file.with_name(f"{file.name}.damaged").is_file()
@@ -239,7 +208,7 @@ class TestBatchSize:
     @pytest.mark.parametrize("size", [1, 7, 40])
     def test_another_batch_size_changes_no_image_by_more_than_one_grey_level(self, undisturbed, denoiser, tmp_path, size):
         settings, whole = undisturbed
-        other = sample(denoiser, settings.model_copy(update={"batch_size": size}), SHAPE, 3, tmp_path)
+        other = sample(denoiser, Sampling(settings.model_copy(update={"batch_size": size}), SHAPE, 3), tmp_path, RunContext())
         assert np.array_equal(other.seeds, whole.seeds)
         assert np.abs(other.images.astype(int) - whole.images.astype(int)).max() <= 1
 
@@ -250,7 +219,7 @@ class TestBatchSize:
             seen.append(len(x_t))
             return torch.zeros_like(x_t)
 
-        sample(denoiser, config("ddim"), SHAPE, 3, tmp_path)
+        sample(denoiser, Sampling(config("ddim"), SHAPE, 3), tmp_path, RunContext())
         assert set(seen) == {4}
         assert len(seen) == 4 * STEPS["ddim"]
 
@@ -261,7 +230,7 @@ class TestBatchSize:
             seen.add(len(x_t))
             return torch.zeros_like(x_t)
 
-        sample(denoiser, config("ddim", batch_size=100), SHAPE, 3, tmp_path)
+        sample(denoiser, Sampling(config("ddim", batch_size=100), SHAPE, 3), tmp_path, RunContext())
         assert seen == {15}
 
 
@@ -277,25 +246,25 @@ class TestSolving:
 
     def test_the_global_generator_is_not_used(self, denoiser, tmp_path):
         before = torch.get_rng_state()
-        sample(denoiser, config(images_per_class=1), SHAPE, 3, tmp_path)
+        sample(denoiser, Sampling(config(images_per_class=1), SHAPE, 3), tmp_path, RunContext())
         assert torch.equal(torch.get_rng_state(), before)
 
     def test_bf16_is_near_float32_but_the_steps_are_float32(self, denoiser, tmp_path):
-        exact = sample(denoiser, config("ddim"), SHAPE, 3, tmp_path / "a")
-        rough = sample(denoiser, config("ddim", precision="bf16"), SHAPE, 3, tmp_path / "b")
+        exact = sample(denoiser, Sampling(config("ddim"), SHAPE, 3), tmp_path / "a", RunContext())
+        rough = sample(denoiser, Sampling(config("ddim", precision="bf16"), SHAPE, 3), tmp_path / "b", RunContext())
         difference = np.abs(exact.images.astype(int) - rough.images.astype(int))
         assert 0 < difference.mean() < 8
 
     def test_values_that_are_not_finite_stop_the_sampling(self, tmp_path):
         with pytest.raises(MachineError, match="not finite; the training may have diverged"):
-            sample(lambda x, t, labels: x * float("nan"), config("ddim"), SHAPE, 3, tmp_path)
+            sample(lambda x, t, labels: x * float("nan"), Sampling(config("ddim"), SHAPE, 3), tmp_path, RunContext())
         assert not (tmp_path / "samples.npz").exists()
 
     @pytest.mark.parametrize("bad", [{"sampler": "ddmp"}, {"steps": 30}])
     def test_an_unknown_sampler_or_an_impossible_number_of_steps_writes_nothing(self, tmp_path, bad):
         settings = config().model_copy(update=bad)
         with pytest.raises(UserError):
-            sample(lambda *a: pytest.fail("asked"), settings, SHAPE, 3, tmp_path / "new")
+            sample(lambda *a: pytest.fail("asked"), Sampling(settings, SHAPE, 3), tmp_path / "new", RunContext())
         assert not (tmp_path / "new").exists()
 
 

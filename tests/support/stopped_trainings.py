@@ -7,6 +7,7 @@ import torch
 
 from ltgen_bench.core.errors import Interrupted
 from ltgen_bench.core.interruption import Interruption
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.training.checkpoint import checkpoints, load_checkpoint
 from ltgen_bench.training.loop import Trainer, train
 
@@ -40,5 +41,5 @@ class StopAfter(Interruption):
 
 def stop_at(images, config, dataset, folder, number=signal.SIGINT):
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Interrupted) as caught:
-        train(config, dataset, folder, interruption=StopAfter(images, patch, number))
+        train(config, dataset, folder, RunContext(interruption=StopAfter(images, patch, number)))
     return caught.value

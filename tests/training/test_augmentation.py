@@ -17,6 +17,7 @@ from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.experiments.recipes import check_names
 from ltgen_bench.methods import METHODS
 from ltgen_bench.methods.base import EVIDENCE, Batch
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.training.augmentation import AUGMENTATIONS
 from ltgen_bench.training.augmentation.ada import Parameters, draw
 from ltgen_bench.training.augmentation.augmentation import transformed
@@ -111,7 +112,7 @@ class TestElements:
 
 @pytest.fixture(scope="module")
 def drawn():
-    return {one.name: getattr(draw(Draws(0, 0, MANY, CPU)), one.name).numpy() for one in fields(Parameters)}
+    return {one.name: getattr(draw(Draws(0, 0, MANY, CPU), context=RunContext()), one.name).numpy() for one in fields(Parameters)}
 
 
 class TestDraws:
@@ -154,7 +155,7 @@ class TestDraws:
                 names.append(name)
                 return super()._generator(name, device)
 
-        draw(Noting(0, 0, 4, CPU))
+        draw(Noting(0, 0, 4, CPU), context=RunContext())
         assert len(names) == len(set(names)) == 13
         assert all(name.startswith("ada-") for name in names)
 
@@ -264,14 +265,14 @@ class TestWithAMethod:
                               "train.budget_images": 480, "train.batch_size": 16})
         dataset = make_dataset(shape=(3, 8, 4))
         start = Trainer(config, dataset, build_method(config, dataset, CPU), CPU).net.augment_embedding.weight.clone()
-        trained = train(config, dataset, tmp_path)
+        trained = train(config, dataset, tmp_path, RunContext())
         losses = [json.loads(line)["loss"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
         assert np.mean(losses[-5:]) < np.mean(losses[:5])
         assert not torch.allclose(trained.net.augment_embedding.weight, start)
 
     def test_an_interrupted_training_goes_on_bit_for_bit(self, make_config, tiny_dataset, tmp_path, monkeypatch):
         config = make_config({"method.name": "cbdm", "train.augment": "ada"})
-        train(config, tiny_dataset, tmp_path / "undisturbed")
+        train(config, tiny_dataset, tmp_path / "undisturbed", RunContext())
         stop, step = Interruption(), Trainer.step
 
         def watched(trainer):
@@ -282,13 +283,13 @@ class TestWithAMethod:
         with monkeypatch.context() as patch:
             patch.setattr(Trainer, "step", watched)
             with pytest.raises(Interrupted):
-                train(config, tiny_dataset, tmp_path / "stopped", interruption=stop)
-        train(config, tiny_dataset, tmp_path / "stopped")
+                train(config, tiny_dataset, tmp_path / "stopped", RunContext(interruption=stop))
+        train(config, tiny_dataset, tmp_path / "stopped", RunContext())
         first, second = (load_checkpoint(checkpoints(tmp_path / name)[0])[0] for name in ("undisturbed", "stopped"))
         assert first.keys() == second.keys()
         assert all(torch.equal(first[name], second[name]) for name in first)
 
     def test_another_augmentation_does_not_continue_a_training(self, make_config, tiny_dataset, tmp_path):
-        train(make_config(), tiny_dataset, tmp_path)
+        train(make_config(), tiny_dataset, tmp_path, RunContext())
         with pytest.raises(UserError, match="training or seed differ"):
-            train(make_config({"train.augment": "ada"}), tiny_dataset, tmp_path)
+            train(make_config({"train.augment": "ada"}), tiny_dataset, tmp_path, RunContext())

@@ -9,13 +9,13 @@ from torch import nn
 
 from ltgen_bench.core.errors import Interrupted, UserError
 from ltgen_bench.core.interruption import Interruption
-from ltgen_bench.core.progress import SILENT
 from ltgen_bench.methods import METHODS
 from ltgen_bench.methods.base import AuxiliaryTraining, Loss
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.training import session
 from ltgen_bench.training.auxiliary import AuxiliaryStepper
 from ltgen_bench.training.checkpoint import checkpoints, load_checkpoint
-from ltgen_bench.training.loop import prepare_method, train, untrained_method
+from ltgen_bench.training.loop import Snapshots, prepare_method, train, untrained_method
 from ltgen_bench.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -92,16 +92,16 @@ def same(first, second):
 class TestBits:
     @pytest.mark.parametrize(("stage", "images"), [("first", 8), ("first", 40), ("second", 16), ("train", 16)])
     def test_stopped_anywhere_it_goes_on_bit_for_bit(self, stage, images, config, tiny_dataset, tmp_path):
-        whole = train(config, tiny_dataset, tmp_path / "whole")
+        whole = train(config, tiny_dataset, tmp_path / "whole", RunContext())
         interruption = Interruption()
         progress = StopAt(interruption, stage, images)
         with pytest.raises(Interrupted) as stopped:
-            train(config, tiny_dataset, tmp_path / "pieces", progress=progress, interruption=interruption)
+            train(config, tiny_dataset, tmp_path / "pieces", RunContext(progress=progress, interruption=interruption))
         of = "" if stage == "train" else f" of the {stage}"
         budget = {"first": 40, "second": 16, "train": 32}[stage]
         assert str(stopped.value) == f"stopped at {images} of {budget} images{of}; the position is saved"
         again = StopAt(Interruption(), "nowhere", 0)
-        trained = train(config, tiny_dataset, tmp_path / "pieces", progress=again)
+        trained = train(config, tiny_dataset, tmp_path / "pieces", RunContext(progress=again))
         if images < budget:
             assert again.messages == [f"continuing at {images} of {budget} images{of}"]
         assert same(tmp_path / "whole", tmp_path / "pieces")
@@ -113,10 +113,10 @@ class TestBits:
             with torch.random.fork_rng(devices=[]):
                 torch.default_generator.manual_seed(seed)
                 before = torch.get_rng_state()
-                train(config, tiny_dataset, tmp_path / folder)
+                train(config, tiny_dataset, tmp_path / folder, RunContext())
                 assert torch.equal(torch.get_rng_state(), before)
         assert same(tmp_path / "a", tmp_path / "b")
-        train(config.model_copy(update={"seed": 1}), tiny_dataset, tmp_path / "c")
+        train(config.model_copy(update={"seed": 1}), tiny_dataset, tmp_path / "c", RunContext())
         assert not torch.equal(newest(tmp_path / "a" / "first")[0]["net.layers.0.weight"],
                                newest(tmp_path / "c" / "first")[0]["net.layers.0.weight"])
 
@@ -127,18 +127,18 @@ class TestBits:
         assert first.seed != second.seed
 
     def test_the_network_learns_what_it_would_learn_without(self, config, make_config, tiny_dataset, tmp_path):
-        train(config, tiny_dataset, tmp_path / "own")
-        train(make_config({"train.budget_images": 32, "train.batch_size": 8}), tiny_dataset, tmp_path / "ddpm")
+        train(config, tiny_dataset, tmp_path / "own", RunContext())
+        train(make_config({"train.budget_images": 32, "train.batch_size": 8}), tiny_dataset, tmp_path / "ddpm", RunContext())
         own, plain = newest(tmp_path / "own")[0], newest(tmp_path / "ddpm")[0]
         assert all(torch.equal(value, own[key]) for key, value in plain.items())
 
 
 class TestKept:
     def test_what_is_finished_is_read(self, config, tiny_dataset, tmp_path, monkeypatch):
-        before = train(config, tiny_dataset, tmp_path)
+        before = train(config, tiny_dataset, tmp_path, RunContext())
         monkeypatch.setattr(AuxiliaryStepper, "step", None)
         monkeypatch.setattr(Trainer, "step", None)
-        after = train(config, tiny_dataset, tmp_path)
+        after = train(config, tiny_dataset, tmp_path, RunContext())
         for one in ("first", "second"):
             weights = (getattr(trained.method, one).state_dict() for trained in (before, after))
             assert all(torch.equal(a, b) for a, b in zip(*map(dict.values, weights), strict=True))
@@ -146,25 +146,25 @@ class TestKept:
         assert not list(tmp_path.rglob(".checkpoint-*"))
 
     def test_a_training_beside_it_reads_what_the_run_keeps(self, config, tiny_dataset, tmp_path, monkeypatch):
-        train(config, tiny_dataset, tmp_path / "run")
+        train(config, tiny_dataset, tmp_path / "run", RunContext())
         monkeypatch.setattr(AuxiliaryStepper, "step", None)
-        train(config, tiny_dataset, tmp_path / "beside", until=16, prepared_in=tmp_path / "run")
+        train(config, tiny_dataset, tmp_path / "beside", RunContext(), Snapshots(until=16, auxiliary=tmp_path / "run"))
         assert newest(tmp_path / "beside")[1]["images_seen"] == 16
         assert not (tmp_path / "beside" / "first").exists()
 
     def test_a_broken_file_is_told_and_trained_again_to_the_same_bits(self, config, tiny_dataset, tmp_path, told):
-        train(config, tiny_dataset, tmp_path / "whole")
-        train(config, tiny_dataset, tmp_path / "broken")
+        train(config, tiny_dataset, tmp_path / "whole", RunContext())
+        train(config, tiny_dataset, tmp_path / "broken", RunContext())
         for path in checkpoints(tmp_path / "broken" / "first"):
             path.write_bytes(path.read_bytes()[:200])
-        train(config, tiny_dataset, tmp_path / "broken", progress=told)
+        train(config, tiny_dataset, tmp_path / "broken", RunContext(progress=told))
         assert "is damaged" in told.messages[0]
         assert same(tmp_path / "whole", tmp_path / "broken")
 
     def test_that_of_another_run_is_refused(self, config, tiny_dataset, tmp_path):
-        train(config, tiny_dataset, tmp_path)
+        train(config, tiny_dataset, tmp_path, RunContext())
         with pytest.raises(UserError, match=r"first holds the training \w+-s0-first, and this one is \w+-s3-first: data"):
-            train(config.model_copy(update={"seed": 3}), tiny_dataset, tmp_path)
+            train(config.model_copy(update={"seed": 3}), tiny_dataset, tmp_path, RunContext())
 
     def test_an_untrained_trainer_trains_and_writes_nothing(self, config, tiny_dataset, monkeypatch):
         monkeypatch.setattr(AuxiliaryStepper, "step", None)
@@ -177,15 +177,15 @@ class TestKept:
 
 class TestCost:
     def test_its_seconds_are_seconds_of_training(self, config, tiny_dataset, tmp_path):
-        trained = train(config, tiny_dataset, tmp_path)
+        trained = train(config, tiny_dataset, tmp_path, RunContext())
         parts = [newest(tmp_path / place)[1]["seconds"] for place in ("", "first", "second")]
         assert all(seconds > 0 for seconds in parts)
         assert trained.seconds == pytest.approx(sum(parts))
-        _, auxiliary = prepare_method(config, tiny_dataset, tmp_path, CPU, SILENT, Interruption())
+        _, auxiliary = prepare_method(config, tiny_dataset, tmp_path, RunContext())
         assert auxiliary.seconds == pytest.approx(sum(parts[1:]))
 
     def test_weights_kept_on_the_way_tell_the_seconds_of_both(self, config, tiny_dataset, tmp_path):
-        train(config, tiny_dataset, tmp_path, kept={8: tmp_path / "kept.safetensors"})
+        train(config, tiny_dataset, tmp_path, RunContext(), Snapshots({8: tmp_path / "kept.safetensors"}))
         early = load_checkpoint(tmp_path / "kept.safetensors")[1]["seconds"]
         before = sum(newest(tmp_path / place)[1]["seconds"] for place in ("first", "second"))
         assert before < early < before + newest(tmp_path)[1]["seconds"]

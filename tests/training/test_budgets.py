@@ -12,8 +12,8 @@ import torch
 from ltgen_bench.cli.run_command import overrides_of, run
 from ltgen_bench.config.schema import RunConfig
 from ltgen_bench.core.errors import UserError
-from ltgen_bench.core.progress import SILENT
 from ltgen_bench.experiments.pipeline import carry_out, make_plan
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.training.budgets import UNITS, in_images
 
 CPU = torch.device("cpu")
@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def of(tiny_run, tiny_dataset, tmp_path):
     """`of(**{"budget.flops": 1e9})`: the tiny run with its budget in images."""
-    return lambda **overrides: in_images(tiny_run(**overrides), tiny_dataset, tmp_path, CPU, SILENT)
+    return lambda **overrides: in_images(tiny_run(**overrides), tiny_dataset, tmp_path, RunContext())
 
 
 @pytest.fixture
@@ -141,10 +141,11 @@ def test_where_the_first_fails_the_next_measures(of, monkeypatch, tmp_path):
 
 def test_a_run_of_so_many_operations_is_the_run_of_so_many_images_and_says_so_in_its_record(tiny_run, tiny_dataset, tmp_path):
     small = {"evaluate.downstream": False, "evaluate.metrics": ["fid"]}
-    plan = make_plan(tiny_run(**small, **{"budget.flops": 1e9}), tiny_dataset, tmp_path, device=CPU)
+    plan = make_plan(tiny_run(**small, **{"budget.flops": 1e9}), tiny_dataset, tmp_path, RunContext())
     images = plan.config.train.budget_images
-    assert plan.folder == make_plan(tiny_run(**small, **{"train.budget_images": images}), tiny_dataset, tmp_path).folder
-    record = carry_out(plan, device=CPU).record
+    assert plan.folder == make_plan(tiny_run(**small, **{"train.budget_images": images}), tiny_dataset, tmp_path,
+                                    RunContext()).folder
+    record = carry_out(plan, RunContext()).record
     assert record.config["budget"] == {"flops": 1e9, "seconds": None}
     assert record.entry.budget_images == images
     one_step = 16 * record.entry.train_flops_per_image

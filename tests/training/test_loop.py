@@ -15,6 +15,7 @@ from ltgen_bench.diffusion.draws import Draws, derived_seed
 from ltgen_bench.diffusion.network import build_network
 from ltgen_bench.methods import METHODS
 from ltgen_bench.methods.base import Batch, Loss, Method, Settings
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.training import loop, session
 from ltgen_bench.training.batches import DataOrder
 from ltgen_bench.training.checkpoint import checkpoint_path, checkpoints
@@ -82,7 +83,7 @@ class TestOneStep:
         assert trainer.optimizer.param_groups[0]["lr"] == 2e-3
 
     def test_the_null_row_stays_zero_in_weights_and_average(self, make_config, tiny_dataset, tmp_path):
-        train(make_config({"method.name": "cfg", "method.label_drop": 0.5}), tiny_dataset, tmp_path)
+        train(make_config({"method.name": "cfg", "method.label_drop": 0.5}), tiny_dataset, tmp_path, RunContext())
         tensors, _ = final(tmp_path)
         for prefix in ("net", "ema"):
             assert (tensors[f"{prefix}.label_embedding.weight"][3] == 0).all()
@@ -94,14 +95,15 @@ class TestBudget:
     def test_it_is_spent_to_the_image_with_a_smaller_last_batch(self, make_config, tiny_dataset, tmp_path, methods,
                                                                budget, steps):
         sizes = note_batches(methods)
-        trained = train(make_config({"train.budget_images": budget, "method.name": "noting"}), tiny_dataset, tmp_path)
+        trained = train(make_config({"train.budget_images": budget, "method.name": "noting"}), tiny_dataset, tmp_path,
+                        RunContext())
         assert trained.images_seen == budget
         assert sum(sizes) == budget
         assert len(sizes) == steps
         assert sizes[:-1] == [8] * (steps - 1)
 
     def test_the_bar_goes_to_its_end_and_the_loss_stands_beside_it(self, make_config, tiny_dataset, tmp_path, told):
-        train(make_config(), tiny_dataset, tmp_path, progress=told)
+        train(make_config(), tiny_dataset, tmp_path, RunContext(progress=told))
         [stage] = told.stages
         assert (stage["name"], stage["total"], stage["done"], stage["unit"]) == ("train", 60, 60, "images")
         assert stage["note"].startswith("loss 0.") or stage["note"].startswith("loss 1.")
@@ -109,9 +111,9 @@ class TestBudget:
     def test_a_finished_training_is_read_and_not_repeated(self, make_config, tiny_dataset, tmp_path, methods, told):
         sizes = note_batches(methods)
         config = make_config({"method.name": "noting"})
-        first = train(config, tiny_dataset, tmp_path)
+        first = train(config, tiny_dataset, tmp_path, RunContext())
         sizes.clear()
-        again = train(config, tiny_dataset, tmp_path, progress=told)
+        again = train(config, tiny_dataset, tmp_path, RunContext(progress=told))
         assert sizes == []
         assert told.stages == []
         assert again.seconds == pytest.approx(first.seconds)
@@ -146,38 +148,38 @@ class TestGoingOn:
         """60 images in batches of 8: the last one is odd. Dropout is on, images are mirrored."""
         dataset = make_dataset(flip=True)
         config = make_config({"method.name": method, "network.dropout": 0.3, "train.precision": precision})
-        train(config, dataset, tmp_path / "whole")
+        train(config, dataset, tmp_path / "whole", RunContext())
         for images in (8, 24, 56):
             error = stop_at(images, config, dataset, tmp_path / "pieces")
             assert f"stopped at {images} of 60 images; the position is saved" in str(error)
             assert final(tmp_path / "pieces")[1] == images
-        trained = train(config, dataset, tmp_path / "pieces")
+        trained = train(config, dataset, tmp_path / "pieces", RunContext())
         assert trained.exact
         assert same(tmp_path / "whole", tmp_path / "pieces")
 
     def test_checkpoints_at_every_step_change_nothing(self, make_config, tiny_dataset, tmp_path, monkeypatch):
-        train(make_config(), tiny_dataset, tmp_path / "few")
+        train(make_config(), tiny_dataset, tmp_path / "few", RunContext())
         monkeypatch.setattr(session, "CHECKPOINT_SECONDS", 0.0)
         monkeypatch.setattr(loop.Session, "due", lambda session: True)
-        train(make_config(), tiny_dataset, tmp_path / "many")
+        train(make_config(), tiny_dataset, tmp_path / "many", RunContext())
         assert same(tmp_path / "few", tmp_path / "many")
         assert [path.name for path in checkpoints(tmp_path / "many")] == [
             checkpoint_path(tmp_path, seen).name for seen in (60, 56)]
 
     def test_the_seed_decides(self, make_config, tiny_dataset, tmp_path):
         for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-            train(make_config(seed=seed), tiny_dataset, tmp_path / name)
+            train(make_config(seed=seed), tiny_dataset, tmp_path / name, RunContext())
         assert same(tmp_path / "a", tmp_path / "b")
         assert not same(tmp_path / "a", tmp_path / "c")
 
     def test_a_damaged_newest_checkpoint_costs_only_the_steps_since_the_one_before(self, make_config, tiny_dataset,
                                                                                   tmp_path, told):
-        train(make_config(), tiny_dataset, tmp_path / "whole")
+        train(make_config(), tiny_dataset, tmp_path / "whole", RunContext())
         for images in (16, 40):
             stop_at(images, make_config(), tiny_dataset, tmp_path / "pieces")
         newest = checkpoint_path(tmp_path / "pieces", 40)
         newest.write_bytes(newest.read_bytes()[:1000])
-        train(make_config(), tiny_dataset, tmp_path / "pieces", progress=told)
+        train(make_config(), tiny_dataset, tmp_path / "pieces", RunContext(progress=told))
         assert "going back to the one before" in told.messages[0]
         assert told.messages[1] == "continuing at 16 of 60 images"
         assert same(tmp_path / "whole", tmp_path / "pieces")
@@ -185,9 +187,9 @@ class TestGoingOn:
     @pytest.mark.parametrize("name", ["adam.exp_avg.net.unet.conv_in.weight", "ema.unet.conv_in.weight"])
     def test_one_bit_or_a_missing_tensor_of_the_final_checkpoint_changes_no_result(self, make_config, tiny_dataset, tmp_path,
                                                                                    told, name):
-        train(make_config(), tiny_dataset, tmp_path / "whole")
+        train(make_config(), tiny_dataset, tmp_path / "whole", RunContext())
         stop_at(16, make_config(), tiny_dataset, tmp_path / "pieces")
-        train(make_config(), tiny_dataset, tmp_path / "pieces")
+        train(make_config(), tiny_dataset, tmp_path / "pieces", RunContext())
         [last, *_] = checkpoints(tmp_path / "pieces")
         with safe_open(last, framework="pt") as file:
             tensors, said = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
@@ -197,7 +199,7 @@ class TestGoingOn:
             bits.view(-1)[5] ^= 1
             tensors[name] = bits.view(torch.float32)
         save_file(tensors, last, metadata=said)
-        train(make_config(), tiny_dataset, tmp_path / "pieces", progress=told)
+        train(make_config(), tiny_dataset, tmp_path / "pieces", RunContext(progress=told))
         assert f"{last.name} is damaged" in told.messages[0]
         assert same(tmp_path / "whole", tmp_path / "pieces")
 
@@ -205,7 +207,7 @@ class TestGoingOn:
         stop_at(24, make_config(), tiny_dataset, tmp_path)
         log = tmp_path / "log.jsonl"
         log.write_bytes(b"\xff\xfe" + log.read_bytes() + b'[1]\n"text"\n{"images": "8"}\n' + b"[" * 50_000)
-        train(make_config(), tiny_dataset, tmp_path, progress=told)
+        train(make_config(), tiny_dataset, tmp_path, RunContext(progress=told))
         assert "log.jsonl is damaged in 4 of" in "".join(told.messages)
         lines = [json.loads(line) for line in log.read_text().splitlines()]
         assert [line["images"] for line in lines] == [16, 24, 32, 40, 48, 56, 60]
@@ -214,7 +216,7 @@ class TestGoingOn:
         stop_at(16, make_config(), tiny_dataset, tmp_path)
         now = torch.get_num_threads()
         monkeypatch.setattr(torch, "get_num_threads", lambda: now + 1)
-        trained = train(make_config(), tiny_dataset, tmp_path, progress=told)
+        trained = train(make_config(), tiny_dataset, tmp_path, RunContext(progress=told))
         assert not trained.exact
         assert f"the machine is not what it was (threads {now + 1} instead of {now})" in told.messages[1]
 
@@ -222,25 +224,25 @@ class TestGoingOn:
         stop_at(24, make_config(), tiny_dataset, tmp_path)
         with (tmp_path / "log.jsonl").open("a") as log:
             log.write('{"images": 32, "loss": 1.0}\n{"images": 40, "lo')  # after the checkpoint, and half a line
-        train(make_config(), tiny_dataset, tmp_path)
+        train(make_config(), tiny_dataset, tmp_path, RunContext())
         lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
         assert [line["images"] for line in lines] == [8, 16, 24, 32, 40, 48, 56, 60]
 
     def test_a_log_without_a_checkpoint_is_begun_afresh(self, make_config, tiny_dataset, tmp_path):
         (tmp_path / "log.jsonl").write_text('{"images": 8}\n')
-        train(make_config(), tiny_dataset, tmp_path)
+        train(make_config(), tiny_dataset, tmp_path, RunContext())
         assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 8
 
     def test_the_callers_random_numbers_go_on_as_if_nothing_had_happened(self, make_config, tiny_dataset, tmp_path):
         before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-        train(make_config({"network.dropout": 0.3}), tiny_dataset, tmp_path)
+        train(make_config({"network.dropout": 0.3}), tiny_dataset, tmp_path, RunContext())
         assert torch.equal(torch.get_rng_state(), before[0])
         assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
 
 
 class TestLog:
     def test_each_line_has_images_losses_rate_and_speed(self, make_config, tiny_dataset, tmp_path):
-        train(make_config({"method.name": "cbdm"}), tiny_dataset, tmp_path)
+        train(make_config({"method.name": "cbdm"}), tiny_dataset, tmp_path, RunContext())
         lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
         for line in lines:
             assert {"images", "loss", "mse", "learning_rate", "images_per_second", "seconds"} <= set(line)
@@ -261,7 +263,7 @@ class TestLog:
         methods.add("counting", Counting)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(session, "LOG_POINTS", 2)
-            train(make_config({"method.name": "counting", "train.budget_images": 64}), tiny_dataset, tmp_path)
+            train(make_config({"method.name": "counting", "train.budget_images": 64}), tiny_dataset, tmp_path, RunContext())
         lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
         assert [(line["images"], line["loss"]) for line in lines] == [(32, 1.5), (64, 5.5)]
         assert lines[0]["sometimes"] == 7.0
@@ -299,7 +301,7 @@ class TestHooks:
 
         methods.add("hooked", Hooked)
         config = make_config({"method.name": "hooked", "train.budget_images": 16})
-        train(config, tiny_dataset, tmp_path)
+        train(config, tiny_dataset, tmp_path, RunContext())
         assert used[0] == ("prepare", "tiny")
         assert ("labels", {2}) in used
         assert ("augment", [1.0, 1.0]) in used
@@ -307,7 +309,7 @@ class TestHooks:
         assert {"net.added.weight", "ema.added.weight", "extra.head.weight", "net.augment_embedding.weight"} <= names
 
     def test_fine_tuning_starts_from_the_average_of_another_run(self, make_config, tiny_dataset, tmp_path, methods):
-        train(make_config(), tiny_dataset, tmp_path / "first")
+        train(make_config(), tiny_dataset, tmp_path / "first", RunContext())
 
         class Tuned(METHODS["ddpm"]):
             name = "tuned"
@@ -331,8 +333,8 @@ def test_precision_is_taken_as_given_and_auto_is_one_of_the_two():
 
 
 def test_a_folder_of_another_training_is_refused(make_config, tiny_dataset, tmp_path):
-    train(make_config(), tiny_dataset, tmp_path)
+    train(make_config(), tiny_dataset, tmp_path, RunContext())
     with pytest.raises(UserError, match="data, network, method, training or seed differ"):
-        train(make_config({"train.learning_rate": 1e-3}), tiny_dataset, tmp_path)
+        train(make_config({"train.learning_rate": 1e-3}), tiny_dataset, tmp_path, RunContext())
     with pytest.raises(UserError, match="-s1"):
-        train(make_config(seed=1), tiny_dataset, tmp_path)
+        train(make_config(seed=1), tiny_dataset, tmp_path, RunContext())

@@ -15,6 +15,7 @@ from ltgen_bench.core.errors import UserError
 from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.experiments.check.trial import Trial
 from ltgen_bench.methods import METHODS
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.runtime.distributed import Ranks
 from ltgen_bench.training.session import Session
 
@@ -100,14 +101,10 @@ def test_what_is_gathered_by_one_process_is_what_it_has():
 @pytest.mark.parametrize(("train", "words"), [({"batch_size": 2}, "train.batch_size is 2"),
                                                ({"batch_size": 8, "budget_images": 25}, "the last step is 1")])
 def test_more_processes_than_images_of_a_step_are_refused(train, words, tmp_path):
-    from ltgen_bench.core.interruption import Interruption
-    from ltgen_bench.core.progress import SILENT
-
     trainer = trainer_of(Trial("ddpm", tmp_path), **{"budget_images": 24, **train})
-    session = Session(trainer, tmp_path, SILENT, "run")
-    session.ranks = Ranks(0, 3)
+    session = Session(trainer, tmp_path, RunContext(ranks=Ranks(0, 3)), "run")
     with pytest.raises(UserError, match=words):
-        session.complete(Interruption(), 24)
+        session.complete(24)
 
 
 @pytest.mark.parametrize(("words", "lost"), [
@@ -129,7 +126,6 @@ def test_only_the_end_of_another_process_is_told_as_such(words, lost, monkeypatc
 def test_a_checkpoint_is_whole_before_any_process_goes_on(tmp_path):
     from dataclasses import dataclass
 
-    from ltgen_bench.core.progress import SILENT
     from ltgen_bench.training.checkpoint import checkpoints
 
     there = []
@@ -139,8 +135,7 @@ def test_a_checkpoint_is_whole_before_any_process_goes_on(tmp_path):
         def barrier(self):
             there.append(len(checkpoints(tmp_path)))
 
-    session = Session(trainer_of(Trial("ddpm", tmp_path)), tmp_path, SILENT, "run")
-    session.ranks = Waiting()
+    session = Session(trainer_of(Trial("ddpm", tmp_path)), tmp_path, RunContext(ranks=Waiting()), "run")
     session.save()
     assert there == [1]
 
@@ -150,8 +145,6 @@ def test_a_checkpoint_is_whole_before_any_process_goes_on(tmp_path):
     (640, "does not look the same to all processes .at 0, 640 images."),
     (0, None)])
 def test_processes_that_would_train_otherwise_are_refused(theirs, words, tmp_path):
-    from ltgen_bench.core.progress import SILENT
-
     class Two(Ranks):
         def all_gather(self, value):
             return [value, theirs if isinstance(value, type(theirs)) else value]
@@ -159,8 +152,7 @@ def test_processes_that_would_train_otherwise_are_refused(theirs, words, tmp_pat
         def barrier(self):
             """The other one is always there."""
 
-    session = Session(trainer_of(Trial("ddpm", tmp_path)), tmp_path, SILENT, "run")
-    session.ranks = Two(0, 2)
+    session = Session(trainer_of(Trial("ddpm", tmp_path)), tmp_path, RunContext(ranks=Two(0, 2)), "run")
     if words is None:
         session.go_on()
     else:

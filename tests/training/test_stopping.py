@@ -9,6 +9,7 @@ from ltgen_bench.core.errors import Interrupted, MachineError, UserError
 from ltgen_bench.core.interruption import Interruption
 from ltgen_bench.methods import METHODS
 from ltgen_bench.methods.base import Loss
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.training import loop
 from ltgen_bench.training.loop import train
 
@@ -27,7 +28,7 @@ class TestStopping:
 
         methods.add("signalled", Signalled)
         with Interruption() as interruption, pytest.raises(Interrupted, match="stopped at 24 of 60 images") as caught:
-            train(make_config({"method.name": "signalled"}), tiny_dataset, tmp_path, interruption=interruption)
+            train(make_config({"method.name": "signalled"}), tiny_dataset, tmp_path, RunContext(interruption=interruption))
         assert caught.value.exit_code == code
         assert final(tmp_path)[1] == 24
 
@@ -41,7 +42,7 @@ class TestStopping:
 
         monkeypatch.setattr(loop.Session, "save", signalled)
         with Interruption() as interruption, pytest.raises(Interrupted):
-            train(make_config(), tiny_dataset, tmp_path, interruption=interruption)
+            train(make_config(), tiny_dataset, tmp_path, RunContext(interruption=interruption))
         assert final(tmp_path)[1] == 60
 
     @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -57,12 +58,12 @@ class TestStopping:
         methods.add("diverging", Diverging)
         monkeypatch.setattr(loop.Session, "due", lambda session: True)
         with pytest.raises(MachineError, match=rf"not finite at step 4 \(32 images seen\): loss {bad}\. The last good"):
-            train(make_config({"method.name": "diverging"}), tiny_dataset, tmp_path)
+            train(make_config({"method.name": "diverging"}), tiny_dataset, tmp_path, RunContext())
         tensors, seen = final(tmp_path)
         assert seen == 32
         assert all(tensor.isfinite().all() for tensor in tensors.values())
         with pytest.raises(MachineError, match="at step 4"):  # going on from there names the same step
-            train(make_config({"method.name": "diverging"}), tiny_dataset, tmp_path)
+            train(make_config({"method.name": "diverging"}), tiny_dataset, tmp_path, RunContext())
 
     def test_a_gradient_that_is_not_finite_under_a_finite_loss_is_never_saved(self, make_config, tiny_dataset, tmp_path,
                                                                              methods, monkeypatch):
@@ -77,7 +78,7 @@ class TestStopping:
         methods.add("steep", Steep)
         monkeypatch.setattr(loop.Session, "due", lambda session: True)
         with pytest.raises(MachineError, match="the weights are not finite after 24 images seen"):
-            train(make_config({"method.name": "steep"}), tiny_dataset, tmp_path)
+            train(make_config({"method.name": "steep"}), tiny_dataset, tmp_path, RunContext())
         assert final(tmp_path)[1] == 16
 
     def test_a_full_disk_leaves_the_earlier_checkpoint_whole(self, make_config, tiny_dataset, tmp_path, monkeypatch):
@@ -88,10 +89,10 @@ class TestStopping:
 
         monkeypatch.setattr("ltgen_bench.runtime.tensors_file.write_whole", full)
         with pytest.raises(MachineError, match="the disk is full"):
-            train(make_config(), tiny_dataset, tmp_path)
+            train(make_config(), tiny_dataset, tmp_path, RunContext())
         assert final(tmp_path)[1] == 16
 
     def test_a_mistake_in_the_methods_settings_is_the_users(self, make_config, tiny_dataset, tmp_path):
         with pytest.raises(UserError, match=r"method\.tua: unknown setting"):
-            train(make_config({"method.name": "cbdm", "method.tua": 1}), tiny_dataset, tmp_path / "new")
+            train(make_config({"method.name": "cbdm", "method.tua": 1}), tiny_dataset, tmp_path / "new", RunContext())
         assert not (tmp_path / "new").exists()
