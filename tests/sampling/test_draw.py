@@ -123,7 +123,7 @@ class TestGoingOn:
         assert [len(chunk) for chunk in sampling.chunks] == [4, 4, 4, 3]
         for number in order:
             chunk = sampling.chunks[number]
-            assert np.array_equal(sampling.draw(denoiser, chunk, CPU), whole.images[chunk.start:chunk.stop])
+            assert np.array_equal(sampling.draw(denoiser, chunk, torch.device("cpu")), whole.images[chunk.start:chunk.stop])
 
     @pytest.mark.parametrize("after", [0, 3])
     def test_an_interrupted_call_goes_on_and_gives_the_same_bits(self, undisturbed, denoiser, tmp_path, told, after):
