@@ -13,7 +13,7 @@ from typing import IO
 import numpy as np
 
 from ltgen_bench.core.errors import UserError
-from ltgen_bench.runtime.memory_limit import machine_memory
+from ltgen_bench.runtime.memory import machine_memory
 
 # What numpy raises of files that are truncated, encrypted, pickled, or claim more than there is, and of headers that are no
 # dictionary or do not end.

@@ -36,7 +36,7 @@ from ltgen_bench.data.image_files import RESIZE_RULE, Marks, Shape, common_shape
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.data.listing import NAMED, Listing, Part, counted
 from ltgen_bench.data.raw import RawData
-from ltgen_bench.runtime.memory_limit import machine_memory
+from ltgen_bench.runtime.memory import machine_memory
 
 OTHER_VERSION = "another version of ltgen-bench wrote them"
 READER = 2  # grows when the same files would be read as other pixels

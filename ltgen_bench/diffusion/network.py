@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ltgen_bench.config.schema import NetworkConfig
 from ltgen_bench.core.errors import UserError
-from ltgen_bench.runtime.memory_limit import machine_memory
+from ltgen_bench.runtime.memory import machine_memory
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from ltgen_bench.diffusion.guidance import Denoiser, Guidance
 from ltgen_bench.runtime.batch_size import AUTO, even_chunks, fastest_size
 from ltgen_bench.runtime.compiling import asks_for_compiling
 from ltgen_bench.runtime.context import RunContext
-from ltgen_bench.runtime.memory_limit import machine_memory
+from ltgen_bench.runtime.memory import machine_memory
 from ltgen_bench.runtime.precision import exact_float32
 from ltgen_bench.sampling.samplers import SAMPLERS
 

@@ -205,10 +205,6 @@ class TestMachine:
         monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**12, 10**12, 10**7))
         assert failed(machine.room(here)) == ["free memory", "free disk there"]
 
-    def test_free_memory_is_some_of_what_there_is(self):
-        found = machine.free_memory()
-        assert found is None or 2**20 < found <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
     def test_a_cache_folder_that_cannot_be_written_is_reported_with_the_cure(self, here, tmp_path):
         (tmp_path / "file").write_text("in the way")
         (found,) = (item for item in machine.room(replace(here, cache=tmp_path / "file")) if item.state == "FAILED")

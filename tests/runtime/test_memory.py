@@ -1,12 +1,16 @@
 """The peak of a stage is its own: not what the process held before, and not what is open beside it."""
 
+import math
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from ltgen_bench.runtime import memory
 from ltgen_bench.runtime.device import read_cost, stage_cost
-from ltgen_bench.runtime.memory import peak_memory, resident_mb
+from ltgen_bench.runtime.memory import free_memory, machine_memory, peak_memory, resident_mb
 
 CPU = torch.device("cpu")
 LARGE = 400  # 10^6 bytes
@@ -83,6 +87,35 @@ def test_where_a_system_does_not_forget_only_a_higher_peak_is_known(tmp_path, mo
 
 def test_a_system_that_takes_the_word_and_does_not_heed_it(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "FORGET", tmp_path / "ignored")
-    monkeypatch.setattr(memory, "_status", {"VmHWM": 1000.0, "VmRSS": 400.0}.get)
+    monkeypatch.setattr(memory, "_peak_of_status", lambda: 1000.0)
+    monkeypatch.setattr(memory, "resident_mb", lambda: 400.0)
     with peak_memory(CPU) as peak:
         assert peak.mb is None
+
+
+class TestMachine:
+    @pytest.fixture(autouse=True)
+    def container(self, tmp_path, monkeypatch):
+        """The files of a container are looked for in `tmp_path`."""
+        names = [(limit, used) for _, limit, used in memory.CGROUPS]
+        monkeypatch.setattr(memory, "CGROUPS", tuple((str(tmp_path), *pair) for pair in names))
+
+    def test_without_a_container_it_is_the_machine(self):
+        everything = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        assert machine_memory() == everything
+        assert 1e7 < free_memory() <= everything
+
+    @pytest.mark.parametrize(("files", "limit", "left"), [
+        ({"memory.max": "1000", "memory.current": "700", "memory.stat": "anon 5\ninactive_file 50\n"}, 1000, 350),
+        ({"memory.max": "1000", "memory.current": "700"}, 1000, 300),
+        ({"memory.max": "max", "memory.current": "700", "memory.stat": "anon 5\n"}, math.inf, math.inf),
+        ({"memory.max": "1" + 20 * "0", "memory.current": "700", "memory.stat": ""}, math.inf, math.inf),
+        ({"memory.limit_in_bytes": "1000", "memory.usage_in_bytes": "900",
+          "memory.stat": "inactive_file 1\ntotal_inactive_file 20\n"}, 1000, 120),
+        ({"memory.max": "1000", "memory.current": "1700", "memory.stat": ""}, 1000, 0)])
+    def test_a_container_may_take_what_its_limit_leaves(self, files, limit, left, tmp_path):
+        for name, text in files.items():
+            Path(tmp_path, name).write_text(text)
+        everything = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        assert machine_memory() == min(limit, everything)
+        assert free_memory() == left if left < math.inf else free_memory() > 1e7

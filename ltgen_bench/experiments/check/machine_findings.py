@@ -1,11 +1,9 @@
 """What there is to compute with: versions, device, memory and disk."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
-from pathlib import Path
 
 import torch
 from packaging.requirements import Requirement  # matplotlib brings it along
@@ -13,6 +11,7 @@ from packaging.requirements import Requirement  # matplotlib brings it along
 from ltgen_bench.core.files import CACHE_VARIABLE
 from ltgen_bench.experiments.check.finding import Finding, Machine, at_least, at_most, note
 from ltgen_bench.runtime.device import hardware, versions
+from ltgen_bench.runtime.memory import free_memory
 from ltgen_bench.runtime.precision import exact_float32
 
 MEMORY_GB, DISK_GB = 1.0, 1.0  # for the digits; 50,000 images of 2048 features take 3 and 1
@@ -52,9 +51,7 @@ def arithmetic(machine: Machine) -> Iterator[Finding]:
 
 def room(machine: Machine) -> Iterator[Finding]:
     """Free memory, and a cache folder that can be written, with space left."""
-    free = free_memory()
-    if free is not None:
-        yield at_least("free memory", free / 1e9, MEMORY_GB, "GB")
+    yield at_least("free memory", free_memory() / 1e9, MEMORY_GB, "GB")
     folder = machine.cache
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,16 +62,3 @@ def room(machine: Machine) -> Iterator[Finding]:
         return
     yield note("cache folder", str(folder))
     yield at_least("free disk there", shutil.disk_usage(folder).free / 1e9, DISK_GB, "GB")
-
-
-def free_memory() -> int | None:
-    """Bytes that can be taken without pushing anything out; None where the system does not tell."""
-    info = Path("/proc/meminfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):
-        return None
