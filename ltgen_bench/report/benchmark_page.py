@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pandas as pd
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.files import write_text, write_whole
 from ltgen_bench.core.plain_text import printable
-from ltgen_bench.core.words import count, distinct_name, power
+from ltgen_bench.core.words import distinct_name, power
 from ltgen_bench.evaluation.scores import protocols_path
 from ltgen_bench.records.published import published
 from ltgen_bench.records.results_csv import measured_csv, read_measured
@@ -86,17 +87,25 @@ def results_markdown(results: Path, figures: str) -> str:
 
 
 def _shortened(tables: list[Table]) -> list[Table]:
-    """The tables that the page shows, each note once, and verdicts without the columns in which all rows tie."""
+    """Return the tables of the page, without what another of them repeats and without rows and columns of ties alone.
+
+    Downstream scores and scores at the n of a baseline are in tables of their own; a note is printed once.
+    """
     shown, seen = [], set[str]()
     for table in tables:
         if not table.name.startswith(TABLES) or table.name.endswith("-count"):
             continue
+        table = table.spoken
+        if table.name == "comparison":
+            table = table.take([at for at, head in enumerate(table.heads) if not head.key.startswith("downstream_accuracy")])
+            table = replace(table, rows=tuple(row for row in table.rows if row.kind != "again"))
         if table.name == "verdicts":
             columns = range(len(table.heads))
             table = table.take([at for at in columns if not all(_is_tie(row.cells[at].text) for row in table.rows)])
-        notes = tuple(note for note in table.notes if note not in seen)
-        seen |= set(notes)
-        shown.append(Table(table.name, table.title, table.heads, table.rows, notes))
+            table = replace(table, rows=tuple(row for row in table.rows if not all(_is_tie(cell.text) for cell in row.cells[1:])))
+        table = replace(table, notes=tuple(note for note in table.notes if note not in seen))
+        seen |= set(table.notes)
+        shown.append(table)
     return shown
 
 
@@ -105,25 +114,21 @@ def _is_tie(verdict: str) -> bool:
 
 
 def _origin(rows: pd.DataFrame) -> str:
-    """Commands with the cost of each method's training, machines and versions, as a list."""
+    """Return commands with the training cost of each method, machines and versions, as a Markdown list."""
     lines = ["Measured by:", ""]
     runs = rows.drop_duplicates("score_digest").sort_values(["command", "label", "seed"])
     for command, made in runs.groupby("command"):
         costs = [_cost(str(label), part) for label, part in made.groupby("label")]
-        lines.append(f"- `{printable(str(command))}`: {'; '.join(costs)}.")
+        lines.append(f"- `{printable(str(command))}`. Training: {'; '.join(costs)}.")
     for title in ("hardware", "versions"):
         lines += [f"- {title.capitalize()}: {printable(text)}." for text in sorted(set(runs[title]))]
-    lines.append("- `ltgen-bench protocol show ID` says what an id stands for.")
+    lines.append("- `ltgen-bench protocol show ID` describes a protocol id.")
     return "\n".join([*lines, ""])
 
 
 def _cost(label: str, runs: pd.DataFrame) -> str:
-    """`cbdm seeds 0, 1, 2 (20.8k images, 3.63e12 FLOPs, 65 to 80 s of training)`; of a run without training its seeds."""
-    seeds = ", ".join(str(seed) for seed in sorted(set(runs["seed"])))
-    told = [count(int(images)) + " images" for images in runs["budget_images"].dropna().unique()]
-    told += [f"{power(float(flops))} FLOPs" for flops in runs["train_flops"].dropna().unique()]
+    """Return the training cost of the runs of one label: `cbdm 3.63e12 FLOPs, 59 to 65 s`."""
+    cost = [f"{power(float(flops))} FLOPs" for flops in sorted(runs["train_flops"].dropna().unique())]
     seconds = runs["train_seconds"].dropna()
-    if len(seconds):
-        told.append(f"{seconds.min():.0f} to {seconds.max():.0f} s of training")
-    cost = f" ({', '.join(told)})" if told else ""
-    return printable(f"{label} seed{'s' * (',' in seeds)} {seeds}{cost}")
+    cost += [f"{seconds.min():.0f} to {seconds.max():.0f} s"] if len(seconds) else []
+    return printable(f"{label} {', '.join(cost) or 'unknown'}")

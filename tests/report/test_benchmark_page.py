@@ -31,10 +31,10 @@ def test_the_results_of_the_benchmark_are_those_of_the_measured_files(tables):
 
 def test_every_score_of_the_readme_stands_in_the_benchmark_too(tables):
     readme = re.findall(r"^\| `([\w-]+)` \|(.* ± .*)\|$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
-    lines = {line.split(" | ")[0].removeprefix("| "): set(line.split(" | ")) for line in reversed(tables.splitlines())}
+    rows = [line.strip("| ").split(" | ") for line in tables.splitlines()]
+    known = {(row[0].strip(), cell.strip()) for row in rows for cell in row}
     assert len(readme) == 13
-    for method, cells in readme:
-        assert {cell.strip() for cell in cells.split("|") if "±" in cell} <= lines[method], method
+    assert {(method, cell.strip()) for method, cells in readme for cell in cells.split("|") if "±" in cell} <= known
 
 
 BENCHMARK = f"# Benchmark\n\nRules.\n\n{BEGIN}\nold numbers\n{END}\n\nMore.\n"
@@ -62,9 +62,9 @@ def test_the_benchmark_tells_commands_costs_machine_and_ids(made, benchmark):
     text = benchmark.read_text()
     for method in ("ddpm", "cfg", "cbdm"):
         for seed in range(3):
-            assert f"- `ltgen-bench run --method {method} --seed {seed}`: {method} seed {seed} (44.8k images, " in text
-    assert "- Hardware: device: cpu, device_name: Some CPU, threads: 2." in text
-    assert "- Versions: ltgen-bench 0.1.0, torch 2.14.0." in text
+            assert re.search(rf"- `ltgen-bench run --method {method} --seed {seed}`.*: {method} .*80 to 80 s", text)
+    assert re.search(r"- Hardware: .*Some CPU", text)
+    assert re.search(r"- Versions: ltgen-bench 0.1.0, torch 2.14.0", text)
     assert f"protocol show {made.sections[0].block.protocols[0]}" not in text
     assert made.sections[0].block.protocols[0] in text
 
