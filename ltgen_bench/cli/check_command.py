@@ -20,9 +20,9 @@ STYLES = {"ok": "green", "FAILED": "bold red", "note": "dim"}
 
 
 @click.command()
-@click.option("--extractor-weights", multiple=True, metavar="NAME=FILE", help="Check these weights too, e.g. inception=FILE.")
-@click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N.  [default: cuda where there is one]")
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, and nothing else, on stdout.")
+@click.option("--extractor-weights", multiple=True, metavar="NAME=FILE", help="Also check weights, e.g. inception=FILE.")
+@click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N.  [default: cuda if available]")
+@click.option("--json", "as_json", is_flag=True, help="Print only the results, as JSON.")
 @debug_option
 def check(extractor_weights: tuple[str, ...], device: str | None, as_json: bool) -> None:
     """Check that this machine computes what it should.

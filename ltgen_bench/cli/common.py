@@ -88,16 +88,16 @@ def batch_option(words: str) -> Callable:
 _DATA_OPTIONS = (
     click.option("--imbalance-factor", metavar="NUMBER|natural", help="Largest / smallest class count."),
     click.option("--profile", metavar="NAME", help="How the class counts fall: exp, step or pareto:ALPHA."),
-    click.option("--split-seed", type=int, metavar="N", help="Another draw of the images of each class.  [default: 0]"),
-    click.option("--class-order", type=int, metavar="SEED", help="Permute which classes are the tail."),
-    click.option("--split", metavar="FILE", help="A manifest (split.json) that says which images train."),
-    click.option("--index-list", metavar="FILE", help="A published list of training images: lines of PATH LABEL."),
-    click.option("--test-list", metavar="FILE", help="Likewise of the test images."),
-    click.option("--test-part", metavar="NAME", help="Which part of your own data serves as test; train: a quarter of each "
-                 "class; none.  [default: test, else val]"),
-    click.option("--image-size", type=int, metavar="32|64|128", help="Resize image files to this many pixels."),
-    click.option("--columns", metavar="IMAGE,LABEL", help="The columns of hub:NAME."),
-    click.option("--data-root", type=FOLDER, default=Path("data"), show_default=True, help="Where data sets lie or are put."),
+    click.option("--split-seed", type=int, metavar="N", help="Seed of the draw of training images in each class.  [default: 0]"),
+    click.option("--class-order", type=int, metavar="SEED", help="Seed of the order of the classes.  [default: by label]"),
+    click.option("--split", metavar="FILE", help="Manifest of the training images (split.json of data export)."),
+    click.option("--index-list", metavar="FILE", help="Published list of training images, lines of PATH LABEL."),
+    click.option("--test-list", metavar="FILE", help="Published list of test images."),
+    click.option("--test-part", metavar="NAME", help="Part of your own data used as test set; train: hold out a quarter of "
+                 "each class; none: no test set.  [default: test, else val]"),
+    click.option("--image-size", type=int, metavar="32|64|128", help="Resize image files to this width and height."),
+    click.option("--columns", metavar="IMAGE,LABEL", help="Columns of hub:NAME.  [default: detected]"),
+    click.option("--data-root", type=FOLDER, default=Path("data"), show_default=True, help="Folder of the data sets."),
 )
 
 
@@ -125,17 +125,17 @@ def data_values(options: dict[str, Any]) -> dict[str, Any]:
 def unforeseen(error: Exception) -> tuple[str, int]:
     """Return (message, exit code) for an exception that is no `BenchError`."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "the disk is full. What was finished is whole; free some space and repeat the command to go on.", 1
+        return "the disk is full. Finished files are complete; free some space and repeat the command to continue.", 1
     if _out_of_memory(error):
-        return (f"out of memory ({error}); take a smaller train.batch_size with --set, --batch auto for what is drawn and looked "
-                "at, or a smaller --network."), 1
+        return (f"out of memory ({error}); take a smaller train.batch_size with --set, --batch auto for sampling and features, "
+                "or a smaller --network."), 1
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename} could not be used: {error.strerror}.", 1
     package = failing_package(error)
     if package:
         return f"{package}; mend that package or uninstall it. --debug shows the traceback.", 2
     words = " ".join(str(error).split())
-    return (f"this is a fault of ltgen-bench: {type(error).__name__}: {words:.500}. Please report it, with the command, the "
+    return (f"this is a bug in ltgen-bench: {type(error).__name__}: {words:.500}. Please report it, with the command, the "
             f"version ({__version__}) and what the command prints with --debug."), 1
 
 

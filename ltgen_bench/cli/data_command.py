@@ -24,9 +24,9 @@ def data() -> None:
 @data.command()
 @click.argument("dataset")
 @data_options
-@click.option("--plot", type=FILE, metavar="FILE.png", help="Draw the class counts into a picture too.")
+@click.option("--plot", type=FILE, metavar="FILE.png", help="Also write a chart of the class counts to this file.")
 @click.option("--all", "every", is_flag=True, help="List every class.")
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, and nothing else, on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
 @debug_option
 def show(dataset: str, data_root: Path, plot: Path | None, every: bool, as_json: bool, **options: Any) -> None:
     """Show class counts, groups, fingerprint and reference sets of DATASET, and a chart of its class counts.
@@ -75,7 +75,7 @@ def _facts(config: "DataConfig", data_root: Path) -> tuple[dict[str, Any], str]:
 @data.command()
 @click.argument("dataset", required=False)
 @data_options
-@click.option("--update", is_flag=True, help="Take files that changed since they were read as they are now.")
+@click.option("--update", is_flag=True, help="Accept the present content of files that changed since they were read.")
 @debug_option
 def verify(dataset: str | None, data_root: Path, update: bool, **options: Any) -> None:
     """Recompute checksums and fingerprint of DATASET, or of all splits that ship with the package."""
@@ -93,9 +93,9 @@ def verify(dataset: str | None, data_root: Path, update: bool, **options: Any) -
 
 @data.command()
 @click.argument("dataset")
-@click.option("--out", type=FOLDER, required=True, help="A new folder.")
+@click.option("--out", type=FOLDER, required=True, help="New folder to write.")
 @data_options
-@click.option("--reference", is_flag=True, help="Write the balanced reference too.")
+@click.option("--reference", is_flag=True, help="Also write the balanced reference set.")
 @debug_option
 def export(dataset: str, out: Path, data_root: Path, reference: bool, **options: Any) -> None:
     """Write the split of DATASET as an image folder, with its manifest, for other programs.

@@ -36,15 +36,15 @@ def show_plan(plan: "Plan", context: "RunContext") -> None:
     train, draw, judge = (timedelta(seconds=round(number)) for number in seconds)
     images = sample.images_per_class * dataset.num_classes
     processes = context.ranks.size
-    alone = "" if processes == 1 else f" alone, which is one of {processes}"
+    alone = "" if processes == 1 else f" alone (the run has {processes} processes)"
     shape = network_shape(plan.config.network)
     channels, attention = (", ".join(map(str, numbers)) for numbers in (shape.channels, shape.attention))
-    click.echo(f"# network      channels {channels}; residual blocks a level {shape.blocks}; levels with attention "
+    click.echo(f"# network      channels {channels}; residual blocks per level {shape.blocks}; levels with attention "
                f"{attention or 'none'}; dropout {shape.dropout:g}")
     click.echo(f"# parameters   {found.parameters:,}")
     click.echo(f"# training     about {train} on this {context.device}{alone} at {found.train_images_per_second:,.1f} images/s")
     click.echo(f"# sampling     about {draw} for {images:,} images")
     click.echo(f"# memory       {found.memory_words}")
-    click.echo(f"# evaluation   about {judge}, unless kept from before: {'; '.join(part.words for part in found.evaluation)}")
-    written = "nothing was written" if plan.config.budget is None else "nothing but what the budget is in images was written"
+    click.echo(f"# evaluation   about {judge}, less with cached features: {'; '.join(part.words for part in found.evaluation)}")
+    written = "no run was started" if plan.config.budget is None else "only the number of images of the budget was stored"
     click.echo(f"# estimated from {found.measured_steps} measured steps; {written}")

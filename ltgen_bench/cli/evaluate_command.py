@@ -50,44 +50,44 @@ SUFFIXES = (".npz", ".npy", ".zip")
 
 @click.command()
 @click.argument("samples")
-@click.option("--dataset", metavar="NAME", help="What images are judged against: a data set, folder:PATH or npz:FILE.")
+@click.option("--dataset", metavar="NAME", help="Real images to compare with: a data set, folder:PATH or npz:FILE.")
 @data_options
 @preset_option
-@click.option("--metrics", metavar="NAME,...", help="Only these (ltgen-bench list metrics).")
+@click.option("--metrics", metavar="NAME,...", help="Metrics (ltgen-bench list metrics).  [default: all usual ones]")
 @click.option("--extractor", metavar="NAME,...", help="classifier, inception, vgg16, dinov2, clip or clip-b32.")
 @click.option("--extractor-weights", multiple=True, metavar="NAME=FILE", help="Weights from a file, e.g. inception=FILE.")
 @click.option("--k", metavar="N,...", help="Nearest neighbours of precision, recall, density and coverage, e.g. 3,5,10.  "
               "[default: 5, or the preset's]")
-@click.option("--half", type=click.Choice(["selection", "report"]), help="Against one half of the real images.")
-@click.option("--name", metavar="TEXT", help="What tables call images of another model.  [default: the file's name]")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), metavar="N", help="Training seed of such images, or of the draw of a "
-              "reference.  [default: 0]")
-@click.option("--labels", type=FILE, metavar="FILE", help="Labels of an .npy of images: .npy, .csv or .txt, one an image.")
-@click.option("--labels-are", type=click.Choice(["names", "positions"]), help="What labels that are numbers mean: names of "
+@click.option("--half", type=click.Choice(["selection", "report"]), help="Compare with one half of the real images only.")
+@click.option("--name", metavar="TEXT", help="Name of another model's images in tables.  [default: the file's name]")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), metavar="N", help="Training seed of the images, or seed of "
+              "a reference row.  [default: 0]")
+@click.option("--labels", type=FILE, metavar="FILE", help="Labels of an .npy of images: .npy, .csv or .txt, one per image.")
+@click.option("--labels-are", type=click.Choice(["names", "positions"]), help="Meaning of labels that are numbers: names of "
               "classes, or positions in their order from 0.  [default: what fits; both: refused]")
-@click.option("--label-policy", type=click.Choice(["balanced", "uniform"]), help="How such labels were drawn: counted out, or "
-              "each at random.  [default: balanced]")
-@click.option("--images-per-class", type=click.IntRange(min=1), metavar="N", help="Images of each class of a reference.  "
+@click.option("--label-policy", type=click.Choice(["balanced", "uniform"]), help="How another model's labels were drawn: equally "
+              "many, or each at random.  [default: balanced]")
+@click.option("--images-per-class", type=click.IntRange(min=1), metavar="N", help="Images of each class of a reference row.  "
               "[default: the recipe's]")
-@batch_option("Images that an extractor looks at at once; auto: as many as are fastest on this machine, found in some seconds. "
-              "Changes no protocol.")
-@click.option("--samples", "digest", metavar="DIGEST", help="Which samples of a run that has several.  [default: the newest]")
+@batch_option("Batch size of feature extraction; auto: the fastest on this machine, found in some seconds. No part of the "
+              "protocol.")
+@click.option("--samples", "digest", metavar="DIGEST", help="Sample digest, for a run that has several.  [default: the newest]")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override one value, e.g. evaluate.k=3.")
-@click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N.  [default: cuda where there is one]")
+@click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N.  [default: cuda if available]")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads.")
 @runs_option
-@click.option("--out", type=FOLDER, help="Write scores.csv and its protocols here, too.")
-@click.option("--json", "as_json", is_flag=True, help="Print a list of records as JSON, and nothing else.")
+@click.option("--out", type=FOLDER, help="Also write scores.csv and its protocols into this folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print only the records, as JSON.")
 @debug_option
 def evaluate(samples: str, dataset: str | None, data_root: Path, preset: str | None, settings: tuple[str, ...],
              extractor_weights: tuple[str, ...], digest: str | None, device: str | None, threads: int | None, runs: Path,
              out: Path | None, as_json: bool, **options: Any) -> None:
-    """Score samples that are there; nothing is trained.
+    """Score the samples of a run, or images of any model.
 
-    SAMPLES is a run (its folder, its name or the beginning of it), whose newest samples are scored into its folder; or images
-    of any model: an .npz of `images` (uint8) and `labels`, an .npy of images with --labels FILE, a folder of class folders, or
-    a .zip of one; or a reference that every table can show: real-train, real-test, copy-train, jitter-train,
-    class-gaussian, one-per-class. The last two want --dataset, and `ltgen-bench report` finds them under --runs.
+    SAMPLES is one of the following. A run (its folder, its name or the beginning of its name): its newest samples are
+    scored, into its folder. Images of any model: an .npz of `images` (uint8) and `labels`, an .npy with --labels FILE, a
+    folder of class folders, or a .zip of one. A reference row: real-train, real-test, copy-train, jitter-train,
+    class-gaussian or one-per-class. Images and reference rows need --dataset; `ltgen-bench report` finds them under --runs.
 
     \b
     ltgen-bench evaluate cbdm-1a2b --preset cbdm-paper        one model under each paper's rules
@@ -97,7 +97,7 @@ def evaluate(samples: str, dataset: str | None, data_root: Path, preset: str | N
     from ltgen_bench.evaluation.trivial_samples import TRIVIAL
 
     if not samples.strip():
-        raise UserError("SAMPLES is empty; name a run, images or a reference.   (ltgen-bench evaluate --help)")
+        raise UserError("SAMPLES is empty; name a run, images or a reference row.   (ltgen-bench evaluate --help)")
     if options["name"] is not None:
         check_label("--name", options["name"])
     neighbours = _whole_numbers("--k", options.pop("k"))
@@ -110,23 +110,23 @@ def evaluate(samples: str, dataset: str | None, data_root: Path, preset: str | N
     shown = Shown(out, as_json, neighbours, data_root, runs, partial(terminal_context, device, threads, weights))
     place = user_path(samples, "SAMPLES")
     if (place / "config.json").is_file() or (place / "unet" / "config.json").is_file():
-        raise UserError(f"{place} is a network and no images; draw some first: ltgen-bench sample {place} --out samples.npz")
+        raise UserError(f"{place} is a network, not images; draw some first: ltgen-bench sample {place} --out samples.npz")
     is_run = place.is_dir() and ((place / "config.toml").is_file() or (place / "scores").is_dir())
     if samples in TRIVIAL or (not is_run and (place.exists() or place.suffix.lower() in SUFFIXES)):
         if dataset is None:
-            raise UserError(f"{samples}: name the data set that it is judged against, as in --dataset cifar10-lt")
+            raise UserError(f"{samples}: name the data set to compare with, as in --dataset cifar10-lt")
         _refuse(f"{samples} is one set of images", samples=digest)
         if samples in TRIVIAL:
-            _refuse(f"{samples} is a reference, which is made here", name=given["name"], labels=given["labels"],
+            _refuse(f"{samples} is a reference row, whose images are made here", name=given["name"], labels=given["labels"],
                     labels_are=given["labels_are"], label_policy=given["label_policy"])
         else:
-            _refuse(f"all images of {samples} count; --set evaluate.images=N takes fewer",
+            _refuse(f"all images of {samples} are used; --set evaluate.images=N takes fewer",
                     images_per_class=given["images_per_class"])
         _of_images(samples, given, {"name": dataset, **data}, changes, shown)
     else:
         if dataset is not None and not is_run:
             _refuse_unknown(samples, runs)
-        _refuse(f"{samples} is a run, which brings its own data and labels", dataset=dataset, **given, **data)
+        _refuse(f"{samples} is a run, whose data and labels are recorded", dataset=dataset, **given, **data)
         _of_run(samples, digest, changes, shown)
 
 
@@ -149,7 +149,7 @@ def _refuse_unknown(samples: str, runs: Path) -> None:
     from ltgen_bench.records.store import find_runs
 
     if not any(run.folder.name.startswith(samples) or run.name.startswith(samples) for run in find_runs(runs)):
-        raise UserError(f"{samples} is no file or folder, no run and no reference.{did_you_mean(samples, TRIVIAL)} Allowed are "
+        raise UserError(f"{samples} is no file or folder, run or reference row.{did_you_mean(samples, TRIVIAL)} Allowed are "
                         f"{FORMS}; {', '.join(TRIVIAL)}; or a run.   (ltgen-bench runs list)")
 
 
@@ -178,7 +178,7 @@ def _changes(preset: str | None, settings: tuple[str, ...], options: dict[str, A
     for key, value in map(parse_setting, settings):
         table, dot, name = key.partition(".")
         if table != "evaluate" or not dot:
-            raise UserError(f"--set {key}: only evaluate.* can be set here, since nothing is trained or drawn.")
+            raise UserError(f"--set {key}: only evaluate.* can be set here, since nothing is trained or sampled.")
         changes[name] = value
     return changes
 
@@ -241,8 +241,8 @@ def _of_images(samples: str, given: dict[str, Any], data: dict[str, Any], change
         each = given["images_per_class"] or config.sample.images_per_class
         handed = Handed(samples, TRIVIAL[samples].draw(dataset, each, seed), config.data, "reference", seed)
         if len(handed.images) < each * dataset.num_classes:
-            context.progress.say(f"{samples} has {len(handed.images):,} images, where {each:,} of each class were asked for; "
-                                 "tables show it beside sets of as many")
+            context.progress.say(f"{samples} has {len(handed.images):,} images, fewer than {each:,} of each class; it compares "
+                                 "with sets of as many images")
     else:
         images = load_samples(path, dataset, given["labels"], context.progress, labels_are=given["labels_are"])
         name = given["name"] or for_folder(path.resolve().name.removesuffix(path.suffix if path.is_file() else ""))

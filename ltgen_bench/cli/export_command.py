@@ -13,9 +13,9 @@ from ltgen_bench.cli.run_command import terminal_context
 @click.argument("run")
 @click.argument("folder", metavar="DIR", type=FOLDER)
 @click.option("--at", type=click.IntRange(min=1), metavar="IMAGES",
-              help="The weights after so many training images, of a run made with --evaluate-every.  [default: the last]")
-@click.option("--method-file", type=FILE, metavar="FILE", help="The Python file of a method of your own.")
-@click.option("--data-root", type=FOLDER, default=Path("data"), show_default=True, help="Where data sets lie.")
+              help="Weights after so many training images, of a run with --evaluate-every.  [default: the last]")
+@click.option("--method-file", type=FILE, metavar="FILE", help="Python file with a method of your own.")
+@click.option("--data-root", type=FOLDER, default=Path("data"), show_default=True, help="Folder of the data sets.")
 @runs_option
 @debug_option
 def export(run: str, folder: Path, at: int | None, method_file: Path | None, data_root: Path, runs: Path) -> None:

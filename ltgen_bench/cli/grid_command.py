@@ -45,15 +45,15 @@ LEFT_OUT = ("method", "seed")  # options of `run` that this command words otherw
 
 @click.command(no_args_is_help=True)
 @click.option("--methods", metavar="NAME,...|all", help="Methods to train, each by its own recipe (ltgen-bench list methods).")
-@click.option("--seeds", default="0", show_default=True, metavar="N,...", help="Training seeds of each.")
-@click.option("--over", "axes", multiple=True, metavar="KEY=VALUE,...", help="Values of the recipe, each with every method.")
-@click.option("--method-file", type=FILE, metavar="FILE", help="A Python file with a method of your own, beside --methods.")
-@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs made at the same time.")
+@click.option("--seeds", default="0", show_default=True, metavar="N,...", help="Training seeds of each method.")
+@click.option("--over", "axes", multiple=True, metavar="KEY=VALUE,...", help="Values of a setting, each with every method.")
+@click.option("--method-file", type=FILE, metavar="FILE", help="Python file with a method of your own, in addition to --methods.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at the same time.")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N",
-              help="CPU threads of each run; part of what makes bits equal.  [default: torch's, shared among the jobs]")
+              help="CPU threads of each run.  [default: torch's number, divided by --jobs]")
 @runs_option
-@click.option("--dry-run", is_flag=True, help="List the runs and which of them are finished, and stop.")
-@click.option("--json", "as_json", is_flag=True, help="Print records and failures as JSON, and nothing else, on stdout.")
+@click.option("--dry-run", is_flag=True, help="List the runs and which of them are finished, without running them.")
+@click.option("--json", "as_json", is_flag=True, help="Print only records and failures, as JSON.")
 @debug_option
 def grid(methods: str | None, seeds: str, axes: tuple[str, ...], method_file: Path | None, jobs: int, threads: int | None,
          dataset: str | None, recipe: Path | None, settings: tuple[str, ...], extractor_weights: tuple[str, ...],

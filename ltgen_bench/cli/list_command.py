@@ -17,7 +17,7 @@ def list_() -> None:
 
 
 @list_.command()
-@click.option("--measure", is_flag=True, help="Measure the costs on this machine (some seconds a method).")
+@click.option("--measure", is_flag=True, help="Measure the costs on this machine (some seconds per method).")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads of --measure.  [default: torch's choice]")
 @debug_option
 def methods(measure: bool, threads: int | None) -> None:

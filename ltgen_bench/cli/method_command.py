@@ -32,7 +32,7 @@ def method() -> None:
 
 @method.command(name="show")
 @click.argument("name", metavar="NAME|FILE")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+@click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
 @debug_option
 def method_show(name: str, as_json: bool) -> None:
     """Show objective, settings, source, evidence, citations and recipes of a method.
@@ -60,8 +60,8 @@ def method_show(name: str, as_json: bool) -> None:
 
 @method.command(name="check")
 @click.argument("name", metavar="FILE|NAME")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Try it with this setting, e.g. method.power=2.")
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, and nothing else, on stdout.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Check it with this setting, e.g. method.power=2.")
+@click.option("--json", "as_json", is_flag=True, help="Print only the results, as JSON.")
 @debug_option
 def method_check(name: str, settings: tuple[str, ...], as_json: bool) -> None:
     """Check a method of your own against the contract that all methods here meet.

@@ -10,16 +10,16 @@ from ltgen_bench.core.errors import UserError
 
 @click.command()
 @runs_option
-@click.option("--out", type=FOLDER, default=Path("report"), show_default=True, help="Where tables, plots and page go.")
-@click.option("--leaderboard", "leaderboards", multiple=True, type=FILE, metavar="FILE", help="A CSV of results to show beside.")
+@click.option("--out", type=FOLDER, default=Path("report"), show_default=True, help="Folder of the report.")
+@click.option("--leaderboard", "leaderboards", multiple=True, type=FILE, metavar="FILE", help="CSV of other results.")
 @click.option("--dataset", metavar="NAME", help="Only this data set.")
-@click.option("--equal", metavar="WORD,...", default="", help="A table for each of the rows alike in these: budget, sampler, "
-              "steps, omega, images, network, batch, augment, flops or seconds (of training, about).")
-@click.option("--compare-published", is_flag=True, help="Papers' rows beneath ours, with the differences in protocol.")
+@click.option("--equal", metavar="WORD,...", default="", help="Separate tables for rows equal in these: budget, sampler, "
+              "steps, omega, images, network, batch, augment; flops or seconds of training (about equal).")
+@click.option("--compare-published", is_flag=True, help="Papers' rows below ours, with the differences in protocol.")
 @click.option("--all-papers", is_flag=True, help="Papers' numbers on every data set, not only on those of the runs.")
-@click.option("--rank", metavar="METRIC[:EXTRACTOR]", help="Print one ranking of all runs, and write nothing.")
-@click.option("--scope", metavar="NAME", help="What --rank ranks in: all (the default), few@thirds, many@count, ...")
-@click.option("--update-benchmark", is_flag=True, help="Write the tables into BENCHMARK.md, and results/ beside it.")
+@click.option("--rank", metavar="METRIC[:EXTRACTOR]", help="Only print one ranking of all runs.")
+@click.option("--scope", metavar="NAME", help="Classes for --rank: all (the default), few@thirds, many@count, ...")
+@click.option("--update-benchmark", is_flag=True, help="Store the results in results/ and update BENCHMARK.md.")
 @debug_option
 def report(runs: Path, out: Path, leaderboards: tuple[Path, ...], dataset: str | None, equal: str, compare_published: bool,
            all_papers: bool, rank: str | None, scope: str | None, update_benchmark: bool) -> None:

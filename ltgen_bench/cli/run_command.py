@@ -39,29 +39,29 @@ NO_WEIGHTS: Mapping[str, Path] = MappingProxyType({})
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override one value, e.g. method.tau=0.5.")
 @click.option("--seed", type=int, help="Training seed.  [default: the recipe's, 0]")
 @data_options
-@click.option("--budget-images", type=int, metavar="N", help="Training images seen.")
-@click.option("--budget-flops", type=float, metavar="X", help="As many images as training takes this many operations for.")
-@click.option("--budget-seconds", type=float, metavar="S", help="Likewise, by the pace of this machine.")
+@click.option("--budget-images", type=int, metavar="N", help="Training budget: images seen, with repetition.")
+@click.option("--budget-flops", type=float, metavar="X", help="Training budget in floating-point operations.")
+@click.option("--budget-seconds", type=float, metavar="S", help="Training budget in seconds on this machine.")
 @click.option("--evaluate-every", type=click.IntRange(min=1), metavar="N",
-              help="Score the averaged weights after every N training images too, for curves of quality against cost.")
+              help="Also score the averaged weights after every N training images, for curves of quality against cost.")
 @click.option("--omega", type=float, help="Guidance strength: eps = cond + omega (cond - null).")
 @click.option("--sampler", metavar="NAME", help="Sampler (ltgen-bench list samplers).")
-@click.option("--steps", type=int, metavar="N", help="Network evaluations an image.")
+@click.option("--steps", type=int, metavar="N", help="Sampling steps: network evaluations per image.")
 @click.option("--images-per-class", type=int, metavar="N", help="Generated images of each class.")
-@batch_option("Images that are drawn at once, and looked at at once by an extractor; auto: as many as are fastest on this "
-              "machine, which takes some seconds to find out. Training keeps train.batch_size.")
-@click.option("--network", metavar="PRESET", help="ddpm, cpu (a tenth of the cost) or digits.")
+@batch_option("Batch size of sampling and of feature extraction; auto: the fastest on this machine, found in some seconds. "
+              "Training has train.batch_size.")
+@click.option("--network", metavar="PRESET", help="Size of the U-Net: ddpm, cpu (a tenth of the cost) or digits.")
 @click.option("--augment", metavar="NAME", help="Augmentation of the training images (ltgen-bench list augmentations).")
 @click.option("--extractor", metavar="NAME,...", help="classifier, inception, vgg16, dinov2, clip or clip-b32.")
 @click.option("--extractor-weights", multiple=True, metavar="NAME=FILE", help="Weights from a file, e.g. inception=FILE.")
 @preset_option
-@click.option("--preset-sampling", is_flag=True, help="Draw as that preset expects too: labels, sampler, steps, omega, number.")
+@click.option("--preset-sampling", is_flag=True, help="Also sample as that preset does: labels, sampler, steps, omega, number.")
 @click.option("--method-file", type=FILE, metavar="FILE", help="A Python file with a method of your own.")
-@click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N.  [default: cuda where there is one]")
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads; part of what makes bits equal.")
+@click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N.  [default: cuda if available]")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads; the last bits of results depend on it.")
 @runs_option
-@click.option("--dry-run", is_flag=True, help="Print the recipe and what it will take, and stop.")
-@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON, and nothing else, on stdout.")
+@click.option("--dry-run", is_flag=True, help="Print the resolved recipe and its expected cost, without running it.")
+@click.option("--json", "as_json", is_flag=True, help="Print only the record, as JSON.")
 @debug_option
 def run(method: str | None, dataset: str | None, recipe: Path | None, settings: tuple[str, ...],
         extractor_weights: tuple[str, ...], method_file: Path | None, data_root: Path, device: str | None,
@@ -98,8 +98,8 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
         images = load_dataset(config.data, data_root=data_root, progress=progress)
 
     if config.budget is not None and config.budget.seconds is not None and ranks.size > 1:
-        raise UserError("--budget-seconds: the pace is measured on one device, and here are several; give --budget-images or "
-                        "--budget-flops.")
+        raise UserError("--budget-seconds: the speed is measured on one device, and this run has several; give --budget-images "
+                        "or --budget-flops.")
     with ranks.main_first():
         plans = [make_plan(config.model_copy(update={"evaluate": rule}), images, runs, context) for rule in rules]
     if plans[0].config.evaluate.reference != rules[0].reference:
@@ -143,7 +143,7 @@ def config_of(method: str | None, dataset: str | None, recipe: Path | None, meth
 
 
 def carrying_out(evaluate_every: int | None) -> "Callable[[Plan, RunContext], Run]":
-    """Return what makes a run of a plan: with a curve where one is asked for."""
+    """Return the function that carries out a plan: with a curve where `evaluate_every` is given."""
     from ltgen_bench.experiments.curves import carry_out_curve
     from ltgen_bench.experiments.pipeline import carry_out
 
@@ -152,11 +152,11 @@ def carrying_out(evaluate_every: int | None) -> "Callable[[Plan, RunContext], Ru
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """An interruption inside says which command goes on."""
+    """Add the command that continues the run to the message of an interruption."""
     try:
         yield
     except Interrupted as stopped:
-        raise Interrupted(f"{stopped}. To go on: {typed_command()}", stopped.exit_code) from None
+        raise Interrupted(f"{stopped}. To continue: {typed_command()}", stopped.exit_code) from None
 
 
 def overrides_of(settings: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
@@ -292,8 +292,8 @@ def recipe_note(config: "RunConfig") -> list[str]:
 
     if not METHODS[config.method.name].code_digest:
         return []
-    guided = "it can be guided" if METHODS[config.method.name].guidable() else "it teaches no null label, so omega is 0"
-    return [f"recipe      {config.source or 'one of your own'}: {recipe_words(config)} ({guided})"]
+    guided = "guidance is possible" if METHODS[config.method.name].guidable() else "it has no null label, so omega is 0"
+    return [f"recipe      {config.source or 'your own'}: {recipe_words(config)} ({guided})"]
 
 
 def warnings_of(config: "RunConfig") -> list[str]:
@@ -301,8 +301,8 @@ def warnings_of(config: "RunConfig") -> list[str]:
     warmup, budget = config.train.warmup_images, config.train.budget_images
     if 2 * warmup <= budget:
         return []
-    return [f"note: the learning rate rises over {warmup:,} images, and the budget is {budget:,}; a short run wants a shorter "
-            f"warm-up and average, e.g. --set train.warmup_images={budget // 10} --set train.ema_halflife_images={budget // 8}"]
+    return [f"note: the learning rate warms up over {warmup:,} images, and the budget is {budget:,}; for a short run, shorten "
+            f"warm-up and EMA, e.g. --set train.warmup_images={budget // 10} --set train.ema_halflife_images={budget // 8}"]
 
 
 def show(result: "Run", known: bool, out: "Console") -> None:

@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("network", type=click.Path(path_type=Path))
-@click.option("--dataset", metavar="NAME", help="Whose classes and images they are, for a network that does not say so.")
+@click.option("--dataset", metavar="NAME", help="Data set of a network that does not state its own.")
 @data_options
 @click.option("--omega", type=float, help="Guidance strength: eps = cond + omega (cond - null).")
 @click.option("--sampler", metavar="NAME", help="Sampler (ltgen-bench list samplers).")
-@click.option("--steps", type=int, metavar="N", help="Network evaluations an image.")
+@click.option("--steps", type=int, metavar="N", help="Sampling steps: network evaluations per image.")
 @click.option("--images-per-class", type=int, metavar="N", help="Images of each class.")
 @batch_option("Images that are drawn at once; auto: as many as are fastest on this machine, found in some seconds.")
 @click.option("--seed", type=int, metavar="N", help="Seed of the initial noise.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override one value, e.g. sample.labels=uniform.")
-@click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N.  [default: cuda where there is one]")
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads; part of what makes bits equal.")
-@click.option("--out", type=FILE, metavar="FILE.npz", help="Where images and labels go.  [default: by network and settings]")
+@click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N.  [default: cuda if available]")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads; the last bits of results depend on it.")
+@click.option("--out", type=FILE, metavar="FILE.npz", help="File for images and labels.  [default: by network and settings]")
 @debug_option
 def sample(network: Path, dataset: str | None, settings: tuple[str, ...], data_root: Path, device: str | None,
            threads: int | None, out: Path | None, **options: Any) -> None:

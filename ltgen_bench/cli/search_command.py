@@ -32,12 +32,12 @@ LEFT_OUT = ("evaluate_every",)  # an option of `run` that a search has no use fo
 
 @click.command(no_args_is_help=True)
 @click.option("--over", "axes", multiple=True, required=True, metavar="KEY=VALUE,...",
-              help="Values of the recipe to choose among; several make a grid. Seeds are averaged over.")
-@click.option("--metric", default="fid", show_default=True, metavar="NAME", help="What chooses, over all classes.")
-@click.option("--by", metavar="EXTRACTOR", help="On whose features it chooses.  [default: the first of --extractor]")
+              help="Values to choose from; several options make a grid. Scores are averaged over seeds.")
+@click.option("--metric", default="fid", show_default=True, metavar="NAME", help="Metric to choose by, over all classes.")
+@click.option("--by", metavar="EXTRACTOR", help="Extractor of that metric.  [default: the first of --extractor]")
 @runs_option
-@click.option("--dry-run", is_flag=True, help="List the candidates and how many trainings they take, and stop.")
-@click.option("--json", "as_json", is_flag=True, help="Print candidates and records as JSON, and nothing else, on stdout.")
+@click.option("--dry-run", is_flag=True, help="List the candidates and the number of trainings, without running them.")
+@click.option("--json", "as_json", is_flag=True, help="Print only candidates and records, as JSON.")
 @debug_option
 def search(axes: tuple[str, ...], metric: str, by: str | None, method: str | None, dataset: str | None, recipe: Path | None,
            settings: tuple[str, ...], extractor_weights: tuple[str, ...], method_file: Path | None, data_root: Path,

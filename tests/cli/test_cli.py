@@ -123,7 +123,7 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path, tiny_run, number, code):
         process.send_signal(number)
         _, told = process.communicate(timeout=60)
     assert process.returncode == code, told
-    assert "the position is saved. To go on: ltgen-bench run --recipe long.toml" in told
+    assert "the position is saved. To continue: ltgen-bench run --recipe long.toml" in told
     assert "Traceback" not in told
 
 
@@ -165,7 +165,7 @@ def test_every_command_and_option_has_help():
 @pytest.mark.parametrize(("error", "code", "words"), [
     (OSError(28, "No space left on device"), 1, "the disk is full"),
     (MemoryError("7 GB"), 1, "out of memory"),
-    (ZeroDivisionError("oh"), 1, "this is a fault of ltgen-bench: ZeroDivisionError: oh"),
+    (ZeroDivisionError("oh"), 1, "this is a bug in ltgen-bench: ZeroDivisionError: oh"),
     (KeyboardInterrupt(), 130, "interrupted"),
     (UserError("yours"), 2, "error: yours"),
 ])

@@ -139,7 +139,7 @@ def test_a_run_and_a_network_are_told_apart(ask, undisturbed, tmp_path):
     with pytest.raises(UserError, match=f"{folder} is a run; .*: ltgen-bench export {folder} DIR"):
         ask(f"sample {folder}")
     ask(f"export {folder} net")
-    with pytest.raises(UserError, match="net is a network and no images; draw some first: ltgen-bench sample net --out"):
+    with pytest.raises(UserError, match="net is a network, not images; draw some first: ltgen-bench sample net --out"):
         ask("evaluate net --dataset digits-lt")
     with pytest.raises(UserError, match=r"sample\.steps"):
         ask("sample net --steps 0")

@@ -108,7 +108,7 @@ def after_a_signal(number, error=None):
 
 @pytest.mark.parametrize(("happening", "code", "told"), [
     (raising(ZeroDivisionError("division\nby zero")), 1,
-     "error: this is a fault of ltgen-bench: ZeroDivisionError: division by zero. "),
+     "error: this is a bug in ltgen-bench: ZeroDivisionError: division by zero. "),
     (raising(SystemExit(0)), 1, "sys.exit(0), so nothing is finished"),
     (raising(RuntimeError(FULL)), 1, "error: out of memory"),
     (raising(PermissionError(13, "Permission denied", "/x/y")), 1, "error: /x/y could not be used: Permission denied."),
