@@ -71,7 +71,10 @@ def grid(methods: str | None, seeds: str, axes: tuple[str, ...], method_file: Pa
     """
     from ltgen_bench.experiments.recipes import check_names
 
-    configs = configs_of(methods, seeds, axes, method_file, dataset, recipe, settings, options)
+    def configured(name: str, more: tuple[str, ...]) -> "RunConfig":
+        return config_of(name, dataset, recipe, None, (*settings, *more), {**options, "seed": None})
+
+    configs = configs_of(methods, seeds, axes, method_file, configured)
     weights = weights_files(extractor_weights)
     for config in itertools.chain(*configs.values()):
         check_names(config)  # before torch is imported
@@ -107,9 +110,12 @@ def grid(methods: str | None, seeds: str, axes: tuple[str, ...], method_file: Pa
         raise MachineError("\n".join([f"{len(failed)} of {len(made)} runs failed", *failed]))
 
 
-def configs_of(methods: str | None, seeds: str, axes: tuple[str, ...], method_file: Path | None, dataset: str | None,
-               recipe: Path | None, settings: tuple[str, ...], options: dict[str, Any]) -> "dict[str, list[RunConfig]]":
-    """Return name of a cell -> its configurations, one per seed. Raises `UserError` for unknown names and values."""
+def configs_of(methods: str | None, seeds: str, axes: tuple[str, ...], method_file: Path | None,
+               configured: "Callable[[str, tuple[str, ...]], RunConfig]") -> "dict[str, list[RunConfig]]":
+    """Return name of a cell -> its configurations, one per seed; `configured` makes one of a method and `KEY=VALUE` texts.
+
+    Raises `UserError` for unknown names and values.
+    """
     from ltgen_bench.methods import METHODS, add_method_file
 
     known = list(METHODS)
@@ -128,7 +134,7 @@ def configs_of(methods: str | None, seeds: str, axes: tuple[str, ...], method_fi
     for name, point in itertools.product(dict.fromkeys(wanted), points):
         words = ", ".join([name, *(f"{key} {value}" for key, value in point.items())])
         more = tuple(f"{key}={json.dumps(value)}" for key, value in point.items())
-        config = config_of(name, dataset, recipe, None, (*settings, *more), {**options, "seed": None})
+        config = configured(name, more)
         configs[words] = [config.model_copy(update={"seed": seed}) for seed in values]
     return configs
 

@@ -41,9 +41,12 @@ class Beside:
     spread: Mapping[str, float]
 
 
-def beside(compute: Compute, metric: Metric, generated: Side, real: Side, held_out: Side, settings: Settings, kind: ScopeKind,
+def beside(metric: Metric, generated: Side, real: Side, held_out: Side, settings: Settings, kind: ScopeKind,
            results: Mapping[str, Result]) -> Beside:
-    """Floors and spread of the metrics that `compute` gives, of which `metric` is one and `results` the scores."""
+    """Floors and spread of the metrics that are computed together with `metric`, of which `results` are the scores."""
+    compute = metric.compute
+    assert compute is not None, "a metric without a function has no scores"
+
     def score(first: Side, second: Side) -> Mapping[str, Result]:
         return compute(first, second, settings, kind)
 

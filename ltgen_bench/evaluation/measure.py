@@ -131,7 +131,7 @@ def _family_rows(family: list[Metric], sides: Sides, scope: Scope, settings: Set
                 for metric in family]
     assert first.compute is not None, "a metric without a function has no family"
     results = first.compute(sides.generated, sides.real, settings, scope.kind)
-    around = beside(first.compute, first, sides.generated, sides.real, sides.held_out, settings, scope.kind, results)
+    around = beside(first, sides.generated, sides.real, sides.held_out, settings, scope.kind, results)
     rows = []
     for metric in family:
         result = results[metric.name]
