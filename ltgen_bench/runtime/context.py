@@ -1,6 +1,7 @@
 """RunContext: what every stage of a run needs beside its configuration and data."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,3 +45,24 @@ class RunContext:
     def alone(self) -> "RunContext":
         """This context for what the main process does without the others."""
         return replace(self, ranks=SINGLE_PROCESS)
+
+    def on_main(self, action: Callable[[], object]) -> None:
+        """Call `action` in the main process alone, without waiting for it in the others."""
+        if self.ranks.is_main:
+            action()
+
+    def timed(self, cost: Path, finished: bool = False) -> AbstractContextManager[None]:
+        """Add the seconds and the peak memory of the block to the JSON file `cost`, in the main process.
+
+        With `finished` the block only reads what an earlier call made, and nothing is added.
+        """
+        from ltgen_bench.runtime.device import stage_cost
+
+        return self.ranks.only_on_main(stage_cost(cost, self.device, self.progress.say, done=finished))
+
+    @contextmanager
+    def exclusively(self, lock: AbstractContextManager[None]) -> Iterator[None]:
+        """Run the block while the main process holds `lock`, with Ctrl-C and SIGTERM handled; all processes leave together."""
+        with self.ranks.only_on_main(lock), self.interruption:
+            yield
+            self.ranks.barrier()
