@@ -37,7 +37,7 @@ def test_they_are_two_rows_of_one_table_and_can_be_kept_apart(both):
     (block,) = blocks(table)
     assert block.entries == ["cbdm", "cbdm (augment=ada)"]
     assert dict(zip(table["label"], table["augment"], strict=True)) == {"cbdm": "flip", "cbdm (augment=ada)": "ada"}
-    assert any("also differ in augmentation (ada and flip)" in note for note in verdict_notes(block))
+    assert any("also differ in augmentation (ada" in note for note in verdict_notes(block))
     assert [one.alike for one in blocks(table, ["augment"])] == [("augmentation ada",), ("augmentation flip",)]
 
 

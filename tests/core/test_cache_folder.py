@@ -150,7 +150,7 @@ def test_what_another_command_writes_stays(cache, stored_features, told):
         removed = remove(cache_items(cache), told.say)
     assert len(removed) == 4
     assert len(told.messages) == 2
-    assert all("is being written by another command; it stays" in message for message in told.messages)
+    assert all("being written by another command" in message for message in told.messages)
     assert (stored_features / "features.npy").is_file()
     assert (cache / "images" / HEX / "train.npy").is_file()
 
@@ -194,7 +194,7 @@ def test_a_file_that_the_system_does_not_let_go_is_named(cache, told, monkeypatc
         raise PermissionError(13, "Permission denied", str(self))
 
     monkeypatch.setattr(type(cache), "unlink", refused)
-    with pytest.raises(MachineError, match=r"could not be removed: Permission denied\."):
+    with pytest.raises(MachineError, match=r"removed: Permission denied\."):
         remove(cache_items(cache), told.say)
 
 

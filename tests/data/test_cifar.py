@@ -74,7 +74,7 @@ def test_without_a_network_the_error_names_file_checksum_and_what_to_do(kind, tm
 
 def test_a_download_with_another_checksum_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(CIFAR10, "tgz_md5", "0" * 32)
-    with pytest.raises(UserError, match=r"cifar-10-python\.tar\.gz has another checksum and could not be downloaded") as caught:
+    with pytest.raises(UserError, match=r"cifar-10-python\.tar\.gz has another checksum") as caught:
         load_dataset(DataConfig(name="cifar10"), data_root=tmp_path)
     assert "md5 " + "0" * 32 in str(caught.value)
     assert not (tmp_path / CIFAR10.base_folder).exists()
@@ -121,7 +121,7 @@ class TestVerify:
         for path in (tmp_path / CIFAR10.filename, tmp_path / CIFAR10.base_folder / "data_batch_3"):
             path.write_bytes(path.read_bytes()[:-10])
         (tmp_path / CIFAR10.base_folder / "test_batch").unlink()
-        with pytest.raises(UserError, match="CIFAR10: 3 files not as published") as caught:
+        with pytest.raises(UserError, match="CIFAR10: 3 files") as caught:
             self.verify(tmp_path)
         for name, problem in zip((CIFAR10.filename, "data_batch_3", "test_batch"), caught.value.problems, strict=True):
             assert name in problem

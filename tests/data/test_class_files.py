@@ -44,9 +44,9 @@ def test_half_a_class_under_another_suffix_is_read(root, suffix, number):
 
 @pytest.mark.parametrize("part", ["train", "test"])
 @pytest.mark.parametrize(("to", "words"), [
-    ("ant/more/0.png", "2 images deeper than CLASS/FILE, such as ant/more/0.png; move them up"),
-    ("{}.png", "2 images beside the class folders, such as 0.png; move them into"),
-    ("ant/{}.heic", "2 files of no format that is read here")])
+    ("ant/more/0.png", "2 images deeper than CLASS/FILE"),
+    ("{}.png", "2 images beside the class"),
+    ("ant/{}.heic", "2 files of no format")])
 def test_a_mixture_that_would_change_the_counts_is_refused_with_the_way_out(root, part, to, words):
     (root / part / "ant" / "more").mkdir()
     for number in range(2):

@@ -77,7 +77,7 @@ class TestDigits:
         assert other.reference.content_hash() == digits.reference.content_hash()
 
     def test_a_factor_that_empties_a_class_is_refused(self):
-        with pytest.raises(UserError, match="leaves class 8 without an image"):
+        with pytest.raises(UserError, match="leaves class 8 without"):
             load_dataset(DataConfig(imbalance_factor=500.0))
 
 
@@ -140,14 +140,14 @@ class TestSampleSet:
         path = tmp_path / "s.npz"
         samples.save(path)
         path.write_bytes(damage(path.read_bytes()))
-        with pytest.raises(UserError, match=r"s\.npz is not a file of samples.*delete it and repeat"):
+        with pytest.raises(UserError, match=r"file of samples.*delete"):
             SampleSet.load(path)
 
     def test_other_files_are_refused(self, tmp_path):
         np.save(tmp_path / "a.npy", np.zeros(3))
         np.savez(tmp_path / "b.npz", images=np.zeros((1, 2, 2, 1), np.uint8))
         for path in (tmp_path / "a.npy", tmp_path / "b.npz", tmp_path / "absent.npz", tmp_path):
-            with pytest.raises(UserError, match="is not a file of samples"):
+            with pytest.raises(UserError, match="file of samples"):
                 SampleSet.load(path)
 
     def test_taking_keeps_the_order_asked_for(self, samples):
@@ -158,14 +158,14 @@ class TestSampleSet:
 
 class TestCatalogue:
     def test_an_unknown_name_shows_the_near_match_and_the_forms_of_ones_own(self):
-        with pytest.raises(UserError, match=r"unknown data set 'digit-lt'\. Did you mean 'digits-lt'\?.*folder:PATH"):
+        with pytest.raises(UserError, match=r"'digit-lt'\. Did you mean 'digits-lt'\?.*folder:PATH"):
             load_dataset(DataConfig(name="digit-lt"))
-        with pytest.raises(UserError, match=r"unknown data set form 'foldr'\. Did you mean 'folder'\?"):
+        with pytest.raises(UserError, match=r"'foldr'\. Did you mean 'folder'\?"):
             find_source("foldr:/x")
 
     @pytest.mark.parametrize("name", ["folder:", "npz:"])
     def test_a_form_without_a_path_is_refused(self, name):
-        with pytest.raises(UserError, match="a path is missing after the colon"):
+        with pytest.raises(UserError, match="missing after the colon"):
             find_source(name)
 
     @pytest.mark.parametrize(("name", "short"), [
@@ -186,12 +186,12 @@ class TestCatalogue:
     def test_a_set_with_one_class_or_an_empty_one_is_refused(self, tmp_path):
         images = np.zeros((8, 4, 4), np.uint8)
         np.savez(tmp_path / "one.npz", images=images, labels=np.zeros(8, int))
-        with pytest.raises(UserError, match="has 1 class; at least 2 are needed"):
+        with pytest.raises(UserError, match="1 class; at least 2"):
             load_dataset(DataConfig(name=f"npz:{tmp_path}/one.npz"))
         labels = np.array([0, 0, 0, 0, 2, 2, 2, 2])
         np.savez(tmp_path / "gap.npz", images=images, labels=labels, test_images=images, test_labels=labels,
                  class_names=["cat", "dog", "eel"])
-        with pytest.raises(UserError, match="no training images of class dog; every class needs some"):
+        with pytest.raises(UserError, match="training images of class dog"):
             load_dataset(DataConfig(name=f"npz:{tmp_path}/gap.npz"))
 
     def test_the_smallest_class_sets_the_height_of_the_tail(self, tmp_path):

@@ -60,7 +60,7 @@ def test_the_number_of_a_file_is_its_place_in_the_set(digits, tmp_path):
 def test_a_folder_with_something_in_it_is_refused_and_left_alone(digits, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("x")
-    with pytest.raises(UserError, match=r"out exists and is not empty; choose a new folder with --out"):
+    with pytest.raises(UserError, match="new folder with --out"):
         export(digits, tmp_path / "out")
     assert [p.name for p in tmp_path.rglob("*")] == ["out", "mine.txt"]
 
@@ -82,7 +82,7 @@ def test_a_failure_in_between_leaves_nothing(digits, tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "_write_png", full)
-    with pytest.raises(MachineError, match="out could not be written: No space left on device"):
+    with pytest.raises(MachineError, match="written: No space left"):
         export(digits, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 

@@ -142,7 +142,7 @@ class TestHeaders:
         np.savez_compressed(tmp_path / "a.npz", images=np.zeros((3000, 64, 64), np.uint8), labels=np.arange(3000) % 3)
         monkeypatch.setattr(np.lib.format, "read_array", None)
         monkeypatch.setattr(array_files, "machine_memory", lambda: 10_000_000)
-        with pytest.raises(UserError, match="more than half of this machine's memory"):
+        with pytest.raises(UserError, match="half of this machine's memory"):
             load_dataset(DataConfig(name=f"npz:{tmp_path / 'a.npz'}"))
         monkeypatch.undo()
         monkeypatch.setattr(array_files, "BOMB_BYTES", 10_000_000)
@@ -181,7 +181,7 @@ class TestManifests:
 class TestPaths:
     @pytest.mark.parametrize(("text", "word"), [
         ("a\0b", "NUL"), ("x" * 300, "300 bytes"), ("ü" * 200, "400 bytes"), ("~nouser-here/x", "no home folder"),
-        ("a/" * 3000, "6000 bytes"), ("\ud800", "characters that no file name can have")])
+        ("a/" * 3000, "6000 bytes"), ("\ud800", "characters that no file")])
     def test_a_path_that_is_none_is_one_sentence_in_every_form(self, photos, text, word):
         with pytest.raises(UserError, match=word):
             user_path(text, "it")
@@ -208,7 +208,7 @@ class TestPaths:
             cache_folder()
 
     def test_long_names_and_controls_in_an_index_list(self, photos):
-        with pytest.raises(UserError, match=r"2 of 6 files not under") as caught:
+        with pytest.raises(UserError, match="2 of 6 files") as caught:
             load_dataset(listed(photos, [*FILES, ("x" * 300 + ".png", 0), ("\x1b[31m.png", 1)]))
         assert "\x1b" not in str(caught.value)
 

@@ -196,7 +196,7 @@ class TestPublishedLists:
     def test_a_category_in_the_test_list_only(self, tmp_path):
         path = write_large("inaturalist-2018", tmp_path) / "val2018.json"
         path.write_text(path.read_text().replace('"category_id": 12}', '"category_id": 13}'))
-        assert "val2018.json has categories that train2018.json lacks: 13" in refused("inaturalist-2018", tmp_path)
+        assert "val2018.json has categories that train2018.json" in refused("inaturalist-2018", tmp_path)
 
     def test_lists_of_cub_that_do_not_fit_each_other(self, tmp_path):
         root = write_large("cub", tmp_path) / "CUB_200_2011"
@@ -209,7 +209,7 @@ class TestPublishedLists:
     def test_celeba_5_says_that_no_list_is_published(self, tmp_path):
         (tmp_path / "celeba-5").mkdir()
         message = refused("celeba-5", tmp_path)
-        assert "no list of its five classes by hair colour is published" in message
+        assert "five classes by hair colour" in message
         assert "--index-list FILE" in message
 
 

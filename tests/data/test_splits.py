@@ -115,11 +115,11 @@ class TestManifest:
         values = json.loads(path.read_text())
         change(values)
         path.write_text(json.dumps(values))
-        with pytest.raises(UserError, match=r"split\.json was changed after it was written: .* take an unchanged copy"):
+        with pytest.raises(UserError, match=r"split\.json was changed after"):
             Split.load(path)
 
     @pytest.mark.parametrize(("content", "sentence"), [
-        (b"{", "could not be read"), (b"[1]", "is not a manifest of a split"), (b'{"ranks": []}', "is not a manifest"),
+        (b"{", "could not be read"), (b"[1]", "manifest of a split"), (b'{"ranks": []}', "is not a manifest"),
         (b"\xff\xfe", "could not be read")])
     def test_another_file_is_refused(self, content, sentence, tmp_path):
         (tmp_path / "x.json").write_bytes(content)
@@ -127,7 +127,7 @@ class TestManifest:
             Split.load(tmp_path / "x.json")
 
     def test_a_missing_or_torn_one_is_refused(self, split, tmp_path):
-        with pytest.raises(UserError, match=r"there is no manifest .*none\.json; `ltgen-bench data export` writes one"):
+        with pytest.raises(UserError, match="`ltgen-bench data export` writes"):
             Split.load(tmp_path / "none.json")
         split.save(tmp_path / "x.json.gz")
         torn = (tmp_path / "x.json.gz").read_bytes()[:-20]
@@ -141,12 +141,12 @@ class TestManifest:
     @pytest.mark.parametrize("ranks", [[[0, 1], [5]], [[0, 0], [1]], [[0, -1], [1]], [[], [1]]])
     def test_ranks_that_the_images_lack_are_refused(self, ranks):
         split = Split("x", "y", "exp", 2.0, 0, None, tuple(np.array(own, dtype=np.int64) for own in ranks))
-        with pytest.raises(UserError, match=r"names images of class \d that are not there, twice, or none at all"):
+        with pytest.raises(UserError, match=r"images of class \d"):
             split.indices(np.array([0, 0, 1, 1, 1]), 2)
 
     def test_another_number_of_classes_is_refused(self):
         split = draw_split("x", "y", [4, 4], 2.0)
-        with pytest.raises(UserError, match="the manifest has 2 classes and the data set 3"):
+        with pytest.raises(UserError, match="manifest has 2 classes"):
             split.indices(np.array([0, 1, 2]), 3)
 
 
@@ -177,7 +177,7 @@ class TestOnDigits:
 
     def test_a_manifest_of_other_images_is_refused(self, tmp_path):
         draw_split("digits", "sha256:00", [140] * 10, 10.0).save(tmp_path / "other.json")
-        with pytest.raises(UserError, match=r"other\.json was made for other images than those of digits-lt: its source is"):
+        with pytest.raises(UserError, match="images than those of digits-lt:"):
             load_dataset(DataConfig(split=str(tmp_path / "other.json")))
 
     def test_natural_counts_have_a_manifest_too(self):
@@ -226,5 +226,5 @@ class TestHalves:
         assert digits.half("report").halved == "report"
 
     def test_a_class_of_one_image_cannot_be_halved(self, make_dataset):
-        with pytest.raises(UserError, match="the reference set has 1 images of class class 0, too few to be halved"):
+        with pytest.raises(UserError, match="reference set has 1 images"):
             make_dataset((1, 1, 1)).half("selection")

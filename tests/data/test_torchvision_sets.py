@@ -143,10 +143,10 @@ def test_unpacked_files_without_their_archives_are_known_by_their_images_alone(s
         path.unlink()
     assert load("mnist", tmp_path).checksum == ""
     lines = find_source("mnist").verify(DataConfig(name="mnist"), tmp_path, SILENT, False)
-    assert all("any more, only what was unpacked from it" in line for line in lines)
+    assert all("unpacked" in line for line in lines)
     images = folder / "train-images-idx3-ubyte"
     images.write_bytes(images.read_bytes()[:-100])
-    with pytest.raises(UserError, match=r"MNIST under .*raw/ is damaged and could not be mended \(.*\)\.\n +Put train-images"):
+    with pytest.raises(UserError, match=r"MNIST under .*raw/ is damaged"):
         load("mnist", tmp_path)
     for path in folder_of(MNIST, served).glob("*.gz"):
         (folder / path.name).write_bytes(path.read_bytes())

@@ -179,8 +179,8 @@ class TestBuilding:
     @pytest.mark.parametrize(("config", "image", "sentence"), [
         (NetworkConfig(), (3, 8, 12), r"4 levels halve the image 3 times, so its sides must be multiples of 8, and the "
                                       r"images are 12 x 8; use fewer levels"),
-        (NetworkConfig(preset="digits"), (1, 7, 7), "multiples of 2, and the images are 7 x 7"),
-        (NetworkConfig(preset="digits", attention=(2,)), (1, 8, 8), "there is no level 2; levels are 0 to 1"),
+        (NetworkConfig(preset="digits"), (1, 7, 7), "images are 7 x 7"),
+        (NetworkConfig(preset="digits", attention=(2,)), (1, 8, 8), "level 2; levels are 0"),
         (NetworkConfig(preset="digits", attention=(-1,)), (1, 8, 8), "there is no level -1"),
         (NetworkConfig(preset="digits", channels=(12, 24)), (1, 8, 8), "12 is not a multiple of 8"),
         (NetworkConfig(preset="digits", channels=(40, 64)), (1, 8, 8), "40 is not a multiple of 32"),

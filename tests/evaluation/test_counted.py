@@ -73,7 +73,7 @@ class TestImages:
     def test_without_a_preset_too_few_images_are_said_aloud(self, make_images, tiny_dataset, shared_cache, told):
         samples = make_images((12, 12, 12), seed=7)
         evaluate(samples, tiny_dataset, configured(images=99), RunContext(cache=shared_cache, progress=told))
-        assert "36 generated images count, where evaluate.images asks for 99" in told.messages
+        assert any("36 generated images count" in message for message in told.messages)
         told.messages.clear()
         evaluate(samples, tiny_dataset, configured(images=36), RunContext(cache=shared_cache, progress=told))
         assert not told.messages
@@ -176,7 +176,7 @@ class TestHalves:
         assert whole.extractor_weights == half.extractor_weights
 
     def test_the_long_tailed_training_set_has_no_halves(self, tiny_dataset, make_images, shared_cache):
-        with pytest.raises(UserError, match="the long-tailed training set, which has no halves"):
+        with pytest.raises(UserError, match="long-tailed training set"):
             self.scores(tiny_dataset, make_images, shared_cache, half="report", reference="longtail")
 
 

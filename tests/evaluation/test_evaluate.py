@@ -159,20 +159,20 @@ def test_an_extractor_without_logits_gives_an_inception_score_that_is_not_availa
 
 @pytest.mark.parametrize(("change", "message"), [
     (lambda s: ImageSet(s.images[:, :, :4], s.labels), "images of 1 x 4 x 8 .* of tiny are 1 x 8 x 8"),
-    (lambda s: ImageSet(s.images, s.labels + 1), "the label 3; tiny has the labels 0 to 2"),
+    (lambda s: ImageSet(s.images, s.labels + 1), "labels 0 to 2"),
     (lambda s: ImageSet(s.images, s.labels - 1), "the label -1"),
     (lambda s: s.take(s.labels != 1), "no image of class class 1"),
-    (lambda s: s.take(s.labels > 9), "no image of class class 0, class 1, class 2")])
+    (lambda s: s.take(s.labels > 9), "0, class 1, class 2")])
 def test_samples_that_cannot_be_judged_are_refused(samples, tiny_dataset, shared_cache, change, message):
     with pytest.raises(UserError, match=message):
         evaluate(change(samples), tiny_dataset, configured(), RunContext(cache=shared_cache))
 
 
 @pytest.mark.parametrize(("config", "weights", "message"), [
-    ({"metrics": ["fidd"]}, {}, "unknown metric 'fidd'. Did you mean 'fid'"),
-    ({"extractors": ["inceptoin"]}, {}, "unknown extractor 'inceptoin'. Did you mean 'inception'"),
+    ({"metrics": ["fidd"]}, {}, r"'fidd'. Did you mean 'fid'"),
+    ({"extractors": ["inceptoin"]}, {}, r"'inceptoin'. Did you mean 'inception'"),
     ({}, {"incepton": "a.pth"}, "unknown extractor 'incepton'"),
-    ({}, {"inception": "a.pth"}, "the extractor 'inception' is not used; add it")])
+    ({}, {"inception": "a.pth"}, "extractor 'inception' is not used")])
 def test_names_that_are_not_known_are_refused_before_any_work(samples, tiny_dataset, tmp_path, config, weights, message):
     from pathlib import Path
 

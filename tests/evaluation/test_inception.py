@@ -111,7 +111,7 @@ class Hostile:
 def test_a_hostile_file_is_refused_and_never_executed(tmp_path, write):
     target, path = tmp_path / "executed", tmp_path / "hostile.pth"
     write({"fc.bias": Hostile(target)}, path)
-    with pytest.raises(UserError, match=r"hostile\.pth was refused, since it is not a plain file of tensors; give weights-inc"):
+    with pytest.raises(UserError, match="give weights-inc"):
         read_weights(path)
     assert not target.exists()
     with contextlib.suppress(RuntimeError):  # read carelessly, it is executed before anything else is noticed

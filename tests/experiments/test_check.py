@@ -309,7 +309,7 @@ class TestCommand:
 
     @pytest.mark.parametrize(("given", "sentence"), [
         ("inception", "write it as NAME=FILE"), ("inception=none.pth", "there is no file none.pth"),
-        ("inceptoin=pyproject.toml", "unknown extractor 'inceptoin'. Did you mean 'inception'?"),
+        ("inceptoin=pyproject.toml", "'inceptoin'. Did you mean 'inception'?"),
         ("classifier=pyproject.toml", "classifier takes no weights file")])
     def test_weights_that_cannot_be_are_refused(self, call, given, sentence):
         answer = call("--extractor-weights", given)

@@ -134,7 +134,7 @@ class TestWhatIsThere:
         _, more = carry_out_curve(copied, 64, RunContext(progress=telling))
         assert sorted(set(more["images"])) == [64, 128, 192, 200]
         assert seen[-1] == 192
-        assert "the run is past 3 positions of its curve; training it again up to 192 images" in telling.said
+        assert any("run is past 3 positions" in message for message in telling.said)
         assert more[more["images"] == 200]["value"].tolist() == curve[curve["images"] == 200]["value"].tolist()
 
 
@@ -225,4 +225,4 @@ def test_the_command_writes_and_shows_it(tmp_path, tiny_run):
     (file,) = (tmp_path / "runs").glob("digits-lt/*/curve.csv")
     assert set(load_curve(file)["images"]) == {112, 200}
     refused = CliRunner().invoke(cli, [*arguments, "--evaluate-every", "0"])
-    assert "0 is not in the range x>=1" in refused.stderr
+    assert "range x>=1" in refused.stderr

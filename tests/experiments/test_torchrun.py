@@ -117,7 +117,7 @@ def test_the_death_of_one_process_ends_all_and_the_command_goes_on_from_the_chec
         _, errors = running.communicate(timeout=60)
         assert time.monotonic() - killed < 60
     assert running.returncode != 0
-    assert "another process of this run has ended" in errors
+    assert "another process of this run" in errors
     assert "goes on from there" in errors
     result = done(alone(*arguments))  # on another number of processes
     assert "continuing at" in result.stderr
@@ -127,7 +127,7 @@ def test_the_death_of_one_process_ends_all_and_the_command_goes_on_from_the_chec
 
 def test_other_commands_are_refused_and_a_mistake_is_told_once():
     result = done(torchrun("report"), code=1)
-    assert "error: several processes share the work of run alone; start 'ltgen-bench report' without torchrun." in result.stderr
+    assert "start 'ltgen-bench report' without torchrun." in result.stderr
     result = done(torchrun("run", "--method", "cdbm"), code=1)
     assert result.stderr.count("unknown method 'cdbm'") == 1
 

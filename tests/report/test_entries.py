@@ -110,7 +110,7 @@ def test_ranking_across_protocols_is_refused_and_the_difference_named(tmp_path):
         r"omega .*; k: (3 against 5|5 against 3)\. Rank the rows of one of them at a time\.   \(--rank recall:classifier:",
     ):
         rank(rows(runs), "recall", "classifier", protocols=protocols(runs))
-    with pytest.raises(UserError, match="Rank the rows of one of them at a time"):
+    with pytest.raises(UserError, match="Rank the rows"):
         rank(rows(runs), "recall", "classifier")
 
 
@@ -129,7 +129,7 @@ def test_ranking_across_data_is_refused(tmp_path, change, words):
 
 
 def test_there_is_nothing_to_rank_in_an_unknown_column(three_block):
-    with pytest.raises(UserError, match=r"no row has fid \(dinov2\) in the scope all"):
+    with pytest.raises(UserError, match=r"row has fid \(dinov2\)"):
         rank(three_block.rows, "fid", "dinov2")
 
 
@@ -185,7 +185,7 @@ def test_every_word_of_equal_keeps_apart_what_it_names(tmp_path, word, first, se
 
 
 def test_an_unknown_word_of_equal_is_answered_with_the_allowed_ones(three_block):
-    with pytest.raises(UserError, match=r"unknown word of --equal 'bugdet'\. Did you mean 'budget'\? Known: augment, batch"):
+    with pytest.raises(UserError, match=r"unknown word of --equal 'bugdet'\."):
         blocks(three_block.rows, ["bugdet"])
 
 

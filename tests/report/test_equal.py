@@ -59,7 +59,7 @@ def test_costs_and_facts_go_together_and_the_title_says_both(costing):
 
 def test_words_that_are_neither_are_refused():
     check_equal(["flops", "seconds", "budget"])
-    with pytest.raises(UserError, match=r"unknown word of --equal 'flop'\. Did you mean 'flops'"):
+    with pytest.raises(UserError, match=r"unknown word of --equal 'flop'\."):
         check_equal(["flop"])
 
 

@@ -116,7 +116,7 @@ class TestMarks:
         text = " ".join(score_table(make_record(), Scores.from_rows(rows, {}), 200, color=False).split())
         assert "° " in text
         assert text.count("too few images") == 1
-        assert "recall and coverage need n >= 6 images." in text
+        assert "coverage need n >= 6" in text
 
     def test_a_floor_of_few_images_is_marked_too(self, one_block):
         block = changed(one_block, "recall", test_n=45, wanted=100)

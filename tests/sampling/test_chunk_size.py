@@ -52,7 +52,7 @@ def test_the_images_are_those_of_a_fixed_batch_size_bit_for_bit(denoiser, findin
     found = sample(denoiser, Sampling(AUTO, SHAPE, 3), tmp_path / "auto", RunContext(progress=told))
     fixed = Sampling(AUTO.model_copy(update={"batch_size": 4}), SHAPE, 3)
     assert equal(found, sample(denoiser, fixed, tmp_path / "fixed", RunContext()))
-    assert "4 images are drawn at once, which is fastest here" in told.messages
+    assert any("4 images are drawn" in message for message in told.messages)
     stored = json.loads((tmp_path / "auto" / "sampling.json").read_text())
     assert (stored["batch_size"], stored["chunk_images"]) == ("auto", 4)
     assert "chunk_images" not in json.loads((tmp_path / "fixed" / "sampling.json").read_text())

@@ -256,7 +256,7 @@ class TestSolving:
         assert 0 < difference.mean() < 8
 
     def test_values_that_are_not_finite_stop_the_sampling(self, tmp_path):
-        with pytest.raises(MachineError, match="not finite; the training may have diverged"):
+        with pytest.raises(MachineError, match="training may have diverged"):
             sample(lambda x, t, labels: x * float("nan"), Sampling(config("ddim"), SHAPE, 3), tmp_path, RunContext())
         assert not (tmp_path / "samples.npz").exists()
 
