@@ -28,7 +28,7 @@ def check(extractor_weights: tuple[str, ...], device: str | None, as_json: bool)
     """Check that this machine computes what it should.
 
     Compares metrics with closed forms and features with stored ones, and checks versions, memory, disk and weights files: one
-    line per check, with the figure and its bound. The exit code is 1 where a check failed. Takes half a minute. Weights files
+    line per check, with the figure and its bound. The exit code is 1 where a check failed. Takes some seconds. Weights files
     are never unpickled, and their checksum is verified.
 
     \b

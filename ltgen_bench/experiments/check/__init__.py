@@ -6,28 +6,19 @@ error has failed, and the next goes on.
 
 from collections.abc import Callable, Iterator
 
-from ltgen_bench.experiments.check.closed_forms import (
-    frechet_of_known_moments,
-    kernel_of_known_points,
-    neighbours_of_known_sets,
-    predictions_without_doubt,
-)
 from ltgen_bench.experiments.check.evaluator_findings import (
-    kept_features,
+    frechet_of_known_moments,
+    neighbours_of_known_sets,
     number_of_threads,
-    order_of_images,
-    real_images,
     shipped_features,
-    size_of_batches,
 )
 from ltgen_bench.experiments.check.finding import Finding, Machine
-from ltgen_bench.experiments.check.machine_findings import arithmetic, installed, room
+from ltgen_bench.experiments.check.machine_findings import arithmetic, installed, memory_and_disk
 from ltgen_bench.experiments.check.weights import given_weights, weights_at_hand
 
 CHECKS: tuple[Callable[[Machine], Iterator[Finding]], ...] = (
-    installed, arithmetic, room, frechet_of_known_moments, kernel_of_known_points, neighbours_of_known_sets,
-    predictions_without_doubt, shipped_features, real_images, order_of_images, size_of_batches, number_of_threads,
-    kept_features, weights_at_hand, given_weights)
+    installed, arithmetic, memory_and_disk, frechet_of_known_moments, neighbours_of_known_sets, shipped_features,
+    number_of_threads, weights_at_hand, given_weights)
 
 
 def run_checks(machine: Machine) -> Iterator[Finding]:

@@ -49,7 +49,7 @@ def arithmetic(machine: Machine) -> Iterator[Finding]:
     yield at_most("convolutions in float32", float((found - exact).abs().max() / exact.abs().max()), 1e-5)
 
 
-def room(machine: Machine) -> Iterator[Finding]:
+def memory_and_disk(machine: Machine) -> Iterator[Finding]:
     """Free memory, and a cache folder that can be written, with space left."""
     yield at_least("free memory", free_memory() / 1e9, MEMORY_GB, "GB")
     folder = machine.cache
