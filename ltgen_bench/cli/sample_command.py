@@ -36,10 +36,10 @@ def sample(network: Path, dataset: str | None, settings: tuple[str, ...], data_r
     """Draw images from a network in a folder of diffusers.
 
     NETWORK is what `ltgen-bench export` wrote, which brings the sampler and all its settings, or any class-conditional
-    UNet2DModel in safetensors that predicts the noise of DDPM's linear schedule: with num_class_embeds, or with
-    class_embed_type "identity" and class_embedding.safetensors beside it (`weight`: a row a class). A last row beyond
-    the classes of --dataset means no label. What no option says of such a one is as the recipes of its data set have it,
-    without guidance. Repeating a command continues it.
+    UNet2DModel in safetensors that predicts the noise of DDPM's linear schedule, or the velocity of rectified flow
+    (by its scheduler, FlowMatch...): with num_class_embeds, or with class_embed_type "identity" and class_embedding.safetensors
+    beside it (`weight`: a row a class). A last row beyond the classes of --dataset means no label. What no option says of such
+    a one is as the recipes of its data set have it, without guidance. Repeating a command continues it.
 
     \b
     ltgen-bench sample cbdm-digits --omega 2 --out samples.npz
@@ -116,7 +116,7 @@ def _configured(stored: "StoredNetwork", data: "DataConfig | None", changes: dic
     if stored.facts is not None:
         own = stored.facts.sample
     elif data is not None:
-        images = {"data.image_size": data.image_size, "data.columns": data.columns}
+        images = {"data.image_size": data.image_size, "data.columns": data.columns, "process.name": stored.process}
         recipe = resolve_recipe(recipe=None, method=None, dataset=data.name,
                                 overrides={key: value for key, value in images.items() if value is not None})
         own = recipe.sample.model_copy(update={"omega": 0.0})

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from ltgen_bench.diffusion import BETA_END, BETA_START
+from ltgen_bench.diffusion import BETA_END, BETA_START, DDPM_SCHEDULER
 from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.diffusion.process import Process
 
@@ -23,9 +23,7 @@ class DDPMProcess(Process):
     source = "Ho et al., NeurIPS 2020, arXiv 2006.11239, equations 4 and 14"
     predicts = "noise of DDPM's linear schedule (1000 steps)"
     schedulers = ""  # all that are of no other process
-    scheduler_values = MappingProxyType({
-        "num_train_timesteps": Process.T, "beta_start": BETA_START, "beta_end": BETA_END, "beta_schedule": "linear",
-        "prediction_type": "epsilon", "trained_betas": None, "rescale_betas_zero_snr": False})
+    scheduler_values = MappingProxyType({**DDPM_SCHEDULER, "trained_betas": None, "rescale_betas_zero_snr": False})
     scheduler_defaults = MappingProxyType({"prediction_type": "epsilon", "trained_betas": None, "rescale_betas_zero_snr": False})
 
     def __init__(self, device: torch.device | str = "cpu") -> None:

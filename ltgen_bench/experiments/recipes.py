@@ -110,7 +110,7 @@ def _of_process(values: dict[str, Any], overrides: Mapping[str, Any], told: str)
     if process != own:
         values = {**values, "process": {"name": process}, "reported": [], "source": f"{told} under process {process}"}
     sample = values.get("sample", {})
-    stated = sample.get("sampler", SampleConfig().sampler) if isinstance(sample, Mapping) else None
+    stated = str(sample.get("sampler", SampleConfig().sampler)) if isinstance(sample, Mapping) else ""
     if process not in PROCESSES or stated not in SAMPLERS or SAMPLERS[stated].process == process:
         return values
     usual = samplers_of(process)[0]

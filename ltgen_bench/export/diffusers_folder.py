@@ -2,7 +2,7 @@
 
     config.json, diffusion_pytorch_model.safetensors    a `UNet2DModel`
     class_embedding.safetensors                         `weight`: a row a class, and perhaps a last one for "no label"
-    scheduler_config.json                               the noise schedule
+    scheduler_config.json                               the noise process
     ltgen_bench.json                                    `Facts`; a folder from elsewhere has none
 
 Nothing is unpickled, and nothing is fetched.
@@ -27,16 +27,14 @@ from ltgen_bench.config.schema import DataConfig, Part, SampleConfig, digest
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.files import CHECKSUM, file_sha256, json_sha256, vouched_for, write_checked_json
 from ltgen_bench.core.validation import validate
+from ltgen_bench.diffusion import PROCESSES
 from ltgen_bench.diffusion.low_rank import merged
 from ltgen_bench.diffusion.network import ConditionalUNet
-from ltgen_bench.sampling.samplers import COMMON, SAMPLERS
+from ltgen_bench.sampling.samplers import SAMPLERS
 
 CONFIG, WEIGHTS, SCHEDULER = "config.json", "diffusion_pytorch_model.safetensors", "scheduler_config.json"
 PICKLES = ("diffusion_pytorch_model.bin", "pytorch_model.bin")
 EMBEDDING, FACTS = "class_embedding.safetensors", "ltgen_bench.json"
-# What a scheduler's file must say, and what it means where older versions of diffusers say nothing.
-SCHEDULE = {**COMMON, "trained_betas": None, "rescale_betas_zero_snr": False}
-UNSAID = {"prediction_type": "epsilon", "trained_betas": None, "rescale_betas_zero_snr": False}
 NAMED = 5  # tensors that a sentence names
 
 
@@ -59,7 +57,7 @@ class Facts(Part):
 
 
 class LabelledUNet(nn.Module):
-    """eps_theta(x_t, t, y) of a `UNet2DModel`: label y is row y of `table`, or goes in as it is where the U-Net has its own."""
+    """f_theta(x_t, t, y) of a `UNet2DModel`: label y is row y of `table`, or goes in as it is where the U-Net has its own."""
 
     def __init__(self, unet: UNet2DModel, table: Float[Tensor, "R D"] | None) -> None:
         super().__init__()
@@ -117,6 +115,7 @@ class StoredNetwork:
     net: LabelledUNet
     facts: Facts | None
     files: tuple[Path, ...]  # whose bytes decide what it computes
+    process: str  # under which it was trained
 
     @cached_property
     def digest(self) -> str:
@@ -137,8 +136,8 @@ class StoredNetwork:
 def read_network(folder: Path) -> StoredNetwork:
     """The network in `folder`, or in its folders `unet` and `scheduler` as pipelines have them.
 
-    Raises `UserError` for one that is not a class-conditional `UNet2DModel` in safetensors which predicts the noise of
-    DDPM's linear schedule.
+    Raises `UserError` for one that is not a class-conditional `UNet2DModel` in safetensors which predicts the target of a
+    known noise process, as its scheduler states.
     """
     inner = folder / "unet" if (folder / "unet" / CONFIG).is_file() else folder
     if not (inner / CONFIG).is_file():
@@ -146,8 +145,8 @@ def read_network(folder: Path) -> StoredNetwork:
                         "ltgen-bench export RUN DIR")
     config = read_json(inner / CONFIG)
     _check_config(config, inner / CONFIG)
-    _check_schedule(next((path for path in (folder / "scheduler" / SCHEDULER, folder / SCHEDULER, inner / SCHEDULER)
-                          if path.is_file()), folder / SCHEDULER))
+    process = _process_of(next((path for path in (folder / "scheduler" / SCHEDULER, folder / SCHEDULER, inner / SCHEDULER)
+                                if path.is_file()), folder / SCHEDULER))
     unet = _with_weights(config, inner)
     places = [place / EMBEDDING for place in (folder, inner) if (place / EMBEDDING).is_file()]
     table = None
@@ -155,7 +154,7 @@ def read_network(folder: Path) -> StoredNetwork:
         table = _read_table(places[0] if places else folder / EMBEDDING, unet.time_embedding.linear_2.out_features)
     files = (inner / CONFIG, inner / WEIGHTS, *(places[:1] if table is not None else ()))
     facts = _read_facts(folder / FACTS, files) if (folder / FACTS).is_file() else None
-    return StoredNetwork(folder, LabelledUNet(unet, table).eval().requires_grad_(False), facts, files)
+    return StoredNetwork(folder, LabelledUNet(unet, table).eval().requires_grad_(False), facts, files, process)
 
 
 def _read_facts(path: Path, files: Sequence[Path]) -> Facts:
@@ -195,17 +194,22 @@ def _check_config(config: Mapping[str, Any], path: Path) -> None:
                         "network that predicts more than the noise, such as a variance, cannot be sampled here.")
 
 
-def _check_schedule(path: Path) -> None:
-    """Refuse a schedule other than ours, and a prediction other than the noise."""
+def _process_of(path: Path) -> str:
+    """The noise process that a scheduler_config.json belongs to; another schedule or prediction is a `UserError`."""
     if not path.is_file():
         raise UserError(f"{path} is missing, and without it the noise schedule of the network is not known; write it with "
                         f"DDPMScheduler(...).save_pretrained({str(path.parent)!r}).")
-    values = {**UNSAID, **read_json(path)}
-    faults = [f"{key} {values.get(key, 'is not stated')!s:.40} where {needed} is needed" for key, needed in SCHEDULE.items()
-              if key not in values or values[key] != needed]
+    values = read_json(path)
+    kind = str(values.get("_class_name", ""))
+    process = max((name for name in PROCESSES if kind.startswith(PROCESSES[name].schedulers)),
+                  key=lambda name: len(PROCESSES[name].schedulers))
+    values = {**PROCESSES[process].scheduler_defaults, **values}
+    faults = [f"{key} {values.get(key, 'is not stated')!s:.40} where {needed} is needed"
+              for key, needed in PROCESSES[process].scheduler_values.items() if key not in values or values[key] != needed]
     if faults:
-        raise UserError(f"{path}: {'; '.join(faults)}, since networks are sampled here by DDPM's linear schedule and predict the "
-                        "noise.")
+        raise UserError(f"{path}: {'; '.join(faults)}, since networks of process {process} predict here the "
+                        f"{PROCESSES[process].predicts}.")
+    return process
 
 
 def _with_weights(config: Mapping[str, Any], folder: Path) -> UNet2DModel:

@@ -19,9 +19,14 @@ from ltgen_bench.diffusion.guidance import guided
 from ltgen_bench.export.diffusers_folder import StoredNetwork
 from ltgen_bench.report.pictures import attempt
 from ltgen_bench.report.sheets import sample_sheet
+<<<<<<< HEAD
 from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.sampling.draw import Sampling, guidance_of, sample
 from ltgen_bench.sampling.samplers import SAMPLERS
+=======
+from ltgen_bench.sampling.draw import guidance_of, sample
+from ltgen_bench.sampling.samplers import SAMPLERS, check_sampler
+>>>>>>> 44f6b6c (Folders of diffusers know their process by the scheduler; a flow is exported with diffusers' flow-matching scheduler)
 
 SUFFIX = ".npz"
 
@@ -55,11 +60,12 @@ def _stated(config: SampleConfig) -> dict[str, Any]:
 def make_drawing(network: StoredNetwork, config: SampleConfig, dataset: LongTailDataset | None) -> Drawing:
     """`network` with the classes and the image size of `dataset`, or with its own where it says them.
 
-    Raises `UserError` where they do not go together, for guidance with a network that has no null label, and for a number of
-    steps that the sampler cannot take.
+    Raises `UserError` where they do not go together, for guidance with a network that has no null label, for a sampler of
+    another process, and for a number of steps that the sampler cannot take.
     """
-    SAMPLERS[config.sampler].make(config.steps)
     names, counts = _classes(network, dataset)
+    check_sampler(config.sampler, network.process)
+    SAMPLERS[config.sampler].make(config.steps)
     rows, folder = network.net.rows, network.folder
     if rows not in (len(names), len(names) + 1):
         raise UserError(f"{folder} knows {rows} labels, and there are {len(names)} classes: allowed are {len(names)}, or "

@@ -8,6 +8,7 @@ from ltgen_bench import __version__
 from ltgen_bench.config.schema import DataConfig, RunConfig
 from ltgen_bench.data.catalog import find_source
 from ltgen_bench.data.dataset import LongTailDataset
+from ltgen_bench.diffusion import PROCESSES
 from ltgen_bench.diffusion.network import network_shape
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.experiments.command_lines import OPTIONS, dotted
@@ -94,7 +95,7 @@ def _table(one: Described) -> str:
                     f"augmentation `{train.augment}`; these are the averaged weights (half-life {train.ema_halflife_images:,} "
                     "images)",
         "network": f"`UNet2DModel` of {one.parameters:,} numbers, channels {', '.join(map(str, shape.channels))}; predicts the "
-                   "noise of DDPM's linear schedule (1000 steps)",
+                   f"{PROCESSES[config.process.name].predicts}",
         "sampling": f"{sample.sampler}, {sample.steps} steps, "
                     + (f"guidance omega = {sample.omega:g}" if facts.null_label else "no guidance"),
         "run": f"`{facts.name}`: method, digest of the training, seed {facts.seed}",
@@ -122,7 +123,10 @@ def _remarks(one: Described) -> list[str]:
 def _use(one: Described) -> str:
     channels, height, width = one.dataset.image_shape
     sample, classes = one.facts.sample, min(SHOWN, one.dataset.num_classes)
-    scheduler = type(SAMPLERS[sample.sampler].make(sample.steps)).__name__
+    made = SAMPLERS[sample.sampler].make(sample.steps)
+    scheduler, fresh = type(made).__name__, type(made).from_config(made.config)
+    fresh.set_timesteps(made.num_inference_steps)
+    cut = f"[:{sample.steps}]" if len(fresh.timesteps) > sample.steps else ""
     guide = one.facts.null_label
     strength, last = (f", {sample.omega:g}", ', and a last one for "no label"') if guide else ("", "")
     to_pillow = "images[:, 0]" if channels == 1 else "images.permute(0, 2, 3, 1)"
@@ -135,16 +139,16 @@ def _use(one: Described) -> str:
         'folder = "."  # where this file lies',
         "unet = UNet2DModel.from_pretrained(folder)",
         f"scheduler = {scheduler}.from_pretrained(folder)",
-        f"scheduler.set_timesteps({sample.steps})",
+        f"scheduler.set_timesteps({made.num_inference_steps})",
         f'rows = load_file(f"{{folder}}/{EMBEDDING}")["weight"]  # one a class{last}',
         f"labels{', omega' if guide else ''} = torch.arange({classes}){strength}",
         f"x = torch.randn(len(labels), {channels}, {height}, {width}, generator=torch.Generator().manual_seed(0))",
         "with torch.inference_mode():",
-        "    for t in scheduler.timesteps:",
-        "        eps = unet(x, t, class_labels=rows[labels]).sample",
+        f"    for t in scheduler.timesteps{cut}:",
+        "        predicted = unet(x, t, class_labels=rows[labels]).sample",
         *(["        null = unet(x, t, class_labels=rows[-1:].expand(len(labels), -1)).sample",
-           "        eps = eps + omega * (eps - null)"] if guide else []),
-        "        x = scheduler.step(eps, t, x).prev_sample",
+           "        predicted = predicted + omega * (predicted - null)"] if guide else []),
+        "        x = scheduler.step(predicted, t, x).prev_sample",
         "images = ((x.clamp(-1, 1) + 1) * 127.5).round().byte()",
         f'Image.fromarray({to_pillow}.flatten(0, 1).numpy()).save("images.png")']
     return "\n".join(["## Use", "", "With diffusers, torch, safetensors and Pillow; one image a class, below each other:", "",

@@ -6,10 +6,7 @@ from typing import Any
 
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.registry import Registry, an_instance
-from ltgen_bench.diffusion import BETA_END, BETA_START, DEFAULT_PROCESS, PROCESSES, STEPS
-
-COMMON = {"num_train_timesteps": STEPS, "beta_start": BETA_START, "beta_end": BETA_END, "beta_schedule": "linear",
-          "prediction_type": "epsilon"}
+from ltgen_bench.diffusion import DDPM_SCHEDULER, DEFAULT_PROCESS, PROCESSES, STEPS
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ def _ddpm(steps: int) -> Any:
     from diffusers import DDPMScheduler
 
     _even_stride("ddpm", steps)
-    scheduler = DDPMScheduler(**COMMON, variance_type="fixed_large", clip_sample=False, timestep_spacing="leading")
+    scheduler = DDPMScheduler(**DDPM_SCHEDULER, variance_type="fixed_large", clip_sample=False, timestep_spacing="leading")
     scheduler.set_timesteps(steps)
     return scheduler
 
@@ -49,7 +46,7 @@ def _ddim(steps: int) -> Any:
 
     _even_stride("ddim", steps)
     # the last step ends at noise level 0 of the schedule, not at no noise: the released code of OC and CM
-    scheduler = DDIMScheduler(**COMMON, clip_sample=False, set_alpha_to_one=False, timestep_spacing="leading")
+    scheduler = DDIMScheduler(**DDPM_SCHEDULER, clip_sample=False, set_alpha_to_one=False, timestep_spacing="leading")
     scheduler.set_timesteps(steps)
     return scheduler
 
@@ -63,7 +60,7 @@ def _dpm_solver(steps: int) -> Any:
     # Steps even in the log signal-to-noise ratio (`lu_lambdas`). On Gaussian data with standard deviations 0.1 to 0.8 and the
     # exact eps, 20 such steps give a deviation 0.9 to 1.5 % too large and 25 one 0.0 to 1.0 %, where steps even in t lose 44
     # to 0 %. Within the modes of a mixture it is more: 5.1 % and 3.1 % at three modes of deviation 0.1, 0.9 apart.
-    scheduler = DPMSolverMultistepScheduler(**COMMON, algorithm_type="dpmsolver++", solver_order=2,
+    scheduler = DPMSolverMultistepScheduler(**DDPM_SCHEDULER, algorithm_type="dpmsolver++", solver_order=2,
                                             solver_type="midpoint", use_lu_lambdas=True, thresholding=False)
     scheduler.set_timesteps(steps)
     _make_distinct(scheduler)

@@ -22,7 +22,7 @@ def run(*words, width=80):
 class TestShow:
     def test_the_objective_is_printed_as_it_stands_in_the_code(self):
         shown = run("method", "show", "cbdm")
-        formula = "    L = mean((h - eps)^2) + mean(w (h - sg[h'])^2) + gamma mean(w (sg[h] - h')^2),   w = tau t / T\n"
+        formula = "    L = mean((h - target)^2) + mean(w (h - sg[h'])^2) + gamma mean(w (sg[h] - h')^2),   w = tau t / T\n"
         assert formula in shown
         assert "(Qin et al., CVPR 2023)." in shown
 

@@ -1,12 +1,13 @@
 """Trained networks as folders of diffusers, their cards, and sampling from such folders."""
 
+import json
 import re
 import shutil
 
 import numpy as np
 import pytest
 import torch
-from diffusers import UNet2DModel
+from diffusers import FlowMatchEulerDiscreteScheduler, FlowMatchHeunDiscreteScheduler, UNet2DModel
 from safetensors.torch import load_file
 
 from ltgen_bench.config.schema import RunConfig, SampleConfig
@@ -21,6 +22,7 @@ from ltgen_bench.export.run_export import export, find_trained, published
 from ltgen_bench.methods.cbdm import CBDM
 from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.sampling.draw import Sampling
+from ltgen_bench.sampling.samplers import SAMPLERS
 from ltgen_bench.training.loop import train
 
 CPU = torch.device("cpu")
@@ -33,7 +35,11 @@ RUNS = {
     "a reserve": {"method": {"name": "cm"}},
     "an augmentation": {"method": {"name": "cfg"}, "train.augment": "ada", "sample.labels": "uniform"},
     "ancestral sampling": {"method": {"name": "cfg"}, "sample.sampler": "ddpm", "sample.steps": 4},
+    "a flow": {"method": {"name": "cfg"}, "process.name": "flow", "sample.sampler": "euler", "sample.steps": 4},
+    "heun": {"process.name": "flow", "sample.sampler": "heun", "sample.steps": 5},
+    "heun, even": {"process.name": "flow", "sample.sampler": "heun", "sample.steps": 4},
 }
+FLOWS = ["a flow", "heun", "heun, even"]
 
 
 class TestRoundTrip:
@@ -148,8 +154,31 @@ def example(folder):
     return code
 
 
+@pytest.mark.parametrize(("name", "scheduler"), [
+    ("a flow", FlowMatchEulerDiscreteScheduler), ("heun", FlowMatchHeunDiscreteScheduler)])
+def test_a_plain_loop_of_diffusers_draws_the_images_of_a_flow(made, name, scheduler):
+    """With the scheduler that the folder has, which is diffusers' own for flow matching."""
+    done, exported = made(name, **RUNS[name])
+    folder, config = exported.folder, done.plan.config.sample
+    unet, timer = UNet2DModel.from_pretrained(folder), scheduler.from_pretrained(folder)
+    assert json.loads((folder / "scheduler_config.json").read_text())["_class_name"] == scheduler.__name__
+    rows = load_file(folder / "class_embedding.safetensors")["weight"]
+    samples = SampleSet.load(done.plan.sample_folder / "samples.npz")
+    x = torch.stack([torch.randn(1, 8, 8, generator=torch.Generator().manual_seed(int(seed))) for seed in samples.seeds])
+    timer.set_timesteps(config.steps // timer.order + timer.order - 1)
+    assert len(timer.timesteps) == config.steps
+    with torch.inference_mode():
+        for t in timer.timesteps:
+            own, null = (unet(x, t, class_labels=rows[labels]).sample for labels in
+                         (torch.from_numpy(samples.labels), torch.full((len(x),), 10)))
+            x = timer.step(own + config.omega * (own - null), t, x).prev_sample
+    images = ((x.clamp(-1, 1) + 1) * 127.5).round()
+    assert (images - torch.from_numpy(samples.images)).abs().max() <= 1
+    assert config.omega > 0
+
+
 class TestCard:
-    @pytest.mark.parametrize("name", ["cbdm", "ddpm"])
+    @pytest.mark.parametrize("name", ["cbdm", "ddpm", *FLOWS])
     def test_its_example_works_as_printed_and_draws_what_the_sampler_draws(self, made, name, monkeypatch):
         done, exported = made(name, **RUNS[name])
         monkeypatch.chdir(exported.folder)
@@ -158,8 +187,7 @@ class TestCard:
         (exported.folder / "images.png").unlink()
         trained = train(done.plan.config, done.plan.dataset, done.plan.folder / "train", RunContext())
         denoiser = trained.method.denoiser(trained.net, Guidance(done.plan.config.sample.omega))
-        scheduler = type(space["scheduler"]).from_config(space["scheduler"].config)
-        scheduler.set_timesteps(done.plan.config.sample.steps)
+        scheduler = SAMPLERS[done.plan.config.sample.sampler].make(done.plan.config.sample.steps)
         x = torch.randn(10, 1, 8, 8, generator=torch.Generator().manual_seed(0))
         with torch.inference_mode():
             for t in scheduler.timesteps:
@@ -170,6 +198,7 @@ class TestCard:
     def test_it_says_what_the_network_is(self, made):
         done, exported = made("cbdm")
         text = (exported.folder / "README.md").read_text(encoding="utf-8")
+        assert "predicts the velocity noise - x_0" in (made("heun", **RUNS["heun"])[1].folder / "README.md").read_text()
         for words in ("# cbdm on digits-lt", done.plan.dataset.fingerprint, done.plan.folder.name, "441 training images of 10",
                       "@inproceedings{qin2023cbdm", "CC BY 4.0", "predicts the noise of DDPM's linear schedule", "0: 0 (131)",
                       next(iter(done.record.protocols)), "# license:", "tau = 1.0", "![Samples"):

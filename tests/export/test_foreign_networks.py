@@ -6,7 +6,13 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FlowMatchHeunDiscreteScheduler,
+    UNet2DModel,
+)
 from safetensors.torch import save_file
 
 from ltgen_bench.config.schema import SampleConfig
@@ -97,11 +103,23 @@ class TestForeignNetworks:
          "num_train_timesteps 500 where 1000"),
         (DDIMScheduler(rescale_betas_zero_snr=True), "rescale_betas_zero_snr True where False"),
         (DDPMScheduler(trained_betas=[0.1] * 1000), r"trained_betas \[0\.1, .{0,40} where None"),
+        (FlowMatchEulerDiscreteScheduler(num_train_timesteps=500), "num_train_timesteps 500 where 1000 .* velocity"),
+        (FlowMatchEulerDiscreteScheduler(invert_sigmas=True), "invert_sigmas True where False"),
     ])
     def test_another_schedule_or_prediction_is_one_sentence(self, make_foreign, scheduler, sentence):
         with pytest.raises(UserError, match=sentence) as caught:
             read_network(make_foreign(3, scheduler)[0])
         assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize("scheduler", [FlowMatchEulerDiscreteScheduler(shift=3.0), FlowMatchHeunDiscreteScheduler()])
+    def test_a_flow_is_known_by_its_scheduler_and_drawn_by_its_samplers(self, make_foreign, scheduler, tiny_dataset, tmp_path):
+        stored = read_network(make_foreign(3, scheduler)[0])
+        assert stored.process == "flow"
+        with pytest.raises(UserError, match="take heun or euler"):
+            make_drawing(stored, SMALL, tiny_dataset)
+        drawing = make_drawing(stored, SMALL.model_copy(update={"sampler": "heun", "steps": 3}), tiny_dataset)
+        draw(drawing, tmp_path / "out.npz", device=torch.device("cpu"))
+        assert len(np.unique(SampleSet.load(tmp_path / "out.npz").images)) > 5
 
     def test_a_schedule_of_an_older_diffusers_is_read(self, make_foreign):
         folder, _ = make_foreign(3)
