@@ -2,7 +2,7 @@
 
 from types import MappingProxyType
 
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import Tensor
 
 from ltgen_bench.diffusion.draws import Draws
@@ -32,7 +32,7 @@ class FlowProcess(Process):
         """Uniform in [0, T)."""
         return draws.uniform("t") * self.T
 
-    def add_noise(self, x_0: Float[Tensor, "B C H W"], t: Float[Tensor, " B"],
+    def add_noise(self, x_0: Float[Tensor, "B C H W"], t: Num[Tensor, " B"],
                   noise: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """x_t = (1 - s) x_0 + s noise, s = t / T."""
         s = self.fraction(t).view(-1, 1, 1, 1)
@@ -42,7 +42,7 @@ class FlowProcess(Process):
         """The velocity noise - x_0."""
         return noise - x_0
 
-    def reverse_divergence(self, t: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
+    def reverse_divergence(self, t: Num[Tensor, " B"]) -> Float[Tensor, " B"]:
         """k_t = (1 - s) / (T s), s at least 1 / T: of steps of the reverse SDE that has the marginals of the flow.
 
         Its forward SDE is dx = -x / (1 - s) ds + g dw with g^2 = 2 s / (1 - s), the score is -(x + (1 - s) v) / s for the

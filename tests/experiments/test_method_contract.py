@@ -118,10 +118,16 @@ BROKEN = [
     ("its samples have the right shape", "    def extra_modules", "    def denoiser(self, net, guidance):\n"
      "        return lambda x_t, t, labels: net(x_t, t, labels)[:, 0]\n\n    def extra_modules",
      r"the denoiser gives \(3, 8, 8\)"),
-    ("training teaches it the noise", "mse = (eps - noise).square().mean()", "mse = (eps - batch.x_0).square().mean()",
-     "let the loss teach the network the noise"),
+    ("training teaches it the target", "mse = (eps - noise).square().mean()", "mse = (eps - batch.x_0).square().mean()",
+     "let the loss teach the network the target"),
     ("it goes on bit for bit", RETURN, "        self.steps = getattr(self, 'steps', 0) + 1\n        extra = extra / self.steps\n"
      + RETURN, "must be in `extra_modules"),
+    ("it works under the other processes", RETURN, "        mse = mse * (1 + self.problem.schedule.betas[0].float())\n" + RETURN,
+     "the method asks for the schedule of process ddpm.* `needs_process`"),
+    ("it works under the other processes", RETURN, "        mse = mse / (t.dtype == torch.int64)\n" + RETURN,
+     r"under process flow: total is inf .* state needs_process = \(\"ddpm\", REASON\)"),
+    ("it works under the other processes", '    source = "nobody"\n', '    source = "nobody"\n    needs_process = ("x", "?")\n',
+     "it is a process \\(ddpm, flow\\) and the reason"),
     ("a step waits for no device", RETURN, "        mse = mse * (2 if t[0].item() > 2000 else 1)\n" + RETURN,
      r"every step would wait for a number read from a tensor \(mine.py, line \d+\)"),
     ("a step waits for no device", RETURN, "        mse = mse + 0 * noise[t > 5].sum()\n" + RETURN,

@@ -26,6 +26,7 @@ from ltgen_bench.experiments.check.losses import (
     the_augmentation_vector_reaches_the_network,
     the_terms_add_up_to_the_loss,
 )
+from ltgen_bench.experiments.check.other_processes import it_works_under_the_other_processes
 from ltgen_bench.experiments.check.practice import (
     it_goes_on_bit_for_bit,
     its_samples_have_the_right_shape,
@@ -48,7 +49,8 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     its_weights_depend_on_the_seed_alone, a_step_moves_everything_that_is_trained, guidance_is_taught_where_it_is_offered,
     the_augmentation_vector_reaches_the_network, a_batch_in_parts_has_the_loss_of_the_whole, it_works_with_two_classes,
     it_works_with_a_hundred_classes, it_works_with_a_class_of_one_image, it_works_with_a_batch_of_one_image,
-    its_samples_have_the_right_shape, training_teaches_it_the_target, it_goes_on_bit_for_bit, a_step_waits_for_no_device)
+    its_samples_have_the_right_shape, training_teaches_it_the_target, it_goes_on_bit_for_bit,
+    it_works_under_the_other_processes, a_step_waits_for_no_device)
 FOUNDATION = its_loss_is_finite_in_float32  # where it fails, the rest would say the same in other words
 # What a method may refuse, if it says so in a sentence; and what costs time and changes no result.
 REFUSABLE = (it_works_with_two_classes, it_works_with_a_hundred_classes, it_works_with_a_class_of_one_image,

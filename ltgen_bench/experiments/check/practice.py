@@ -68,7 +68,7 @@ def training_teaches_it_the_target(trial: Trial) -> None:
     dataset, config = tiny_dataset(), trial.config(budget_images=192, batch_size=16, learning_rate=4e-3)
     images, labels = from_uint8(torch.from_numpy(dataset.train.images)), torch.from_numpy(dataset.train.labels)
     draws = Draws(1, 0, len(labels), CPU)
-    x_t, t, target = PROCESSES[trial.process]().noised(images, draws)
+    x_t, t, target = PROCESSES[trial.under]().noised(images, draws)
 
     def error(denoiser: Denoiser) -> float:
         with torch.inference_mode():

@@ -158,19 +158,25 @@ class Trial:
     name: str
     folder: Path
     settings: Mapping[str, Any] = field(default_factory=dict)
-    process: str = DEFAULT_PROCESS
+    process: str = ""
 
     @property
     def kind(self) -> type[Method]:
         """The method's class."""
         return METHODS[self.name]
 
+    @property
+    def under(self) -> str:
+        """The noise process: `process`, or the one that the method needs, or the default."""
+        needed = self.kind.needs_process
+        return self.process or (DEFAULT_PROCESS if needed is None else needed[0])
+
     def config(self, **train: Any) -> RunConfig:
         """A run of a few steps of the smallest network on the CPU; `train` changes its part of that name."""
-        sampler = next(name for name in samplers_of(self.process) if not SAMPLERS[name].stochastic)
+        sampler = next(name for name in samplers_of(self.under) if not SAMPLERS[name].stochastic)
         return RunConfig.from_values({
             "network": {"preset": "digits", "channels": [8, 16]}, "method": {"name": self.name, **self.settings},
-            "process": {"name": self.process},
+            "process": {"name": self.under},
             "train": {"budget_images": 60, "batch_size": 8, "learning_rate": 2e-3, "warmup_images": 16,
                       "ema_halflife_images": 40, "precision": "float32", "compile": "no", **train},
             "sample": {"sampler": sampler, "steps": 4, "images_per_class": 3, "batch_size": 4}})
