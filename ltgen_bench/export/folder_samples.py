@@ -19,14 +19,9 @@ from ltgen_bench.diffusion.guidance import guided
 from ltgen_bench.export.diffusers_folder import StoredNetwork
 from ltgen_bench.report.pictures import attempt
 from ltgen_bench.report.sheets import sample_sheet
-<<<<<<< HEAD
 from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.sampling.draw import Sampling, guidance_of, sample
-from ltgen_bench.sampling.samplers import SAMPLERS
-=======
-from ltgen_bench.sampling.draw import guidance_of, sample
 from ltgen_bench.sampling.samplers import SAMPLERS, check_sampler
->>>>>>> 44f6b6c (Folders of diffusers know their process by the scheduler; a flow is exported with diffusers' flow-matching scheduler)
 
 SUFFIX = ".npz"
 

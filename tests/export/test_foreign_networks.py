@@ -118,7 +118,7 @@ class TestForeignNetworks:
         with pytest.raises(UserError, match="take heun or euler"):
             make_drawing(stored, SMALL, tiny_dataset)
         drawing = make_drawing(stored, SMALL.model_copy(update={"sampler": "heun", "steps": 3}), tiny_dataset)
-        draw(drawing, tmp_path / "out.npz", device=torch.device("cpu"))
+        draw(drawing, tmp_path / "out.npz", RunContext())
         assert len(np.unique(SampleSet.load(tmp_path / "out.npz").images)) > 5
 
     def test_a_schedule_of_an_older_diffusers_is_read(self, make_foreign):
