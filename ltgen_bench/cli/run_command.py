@@ -183,7 +183,7 @@ def _preset_sampling(given: dict[str, Any]) -> dict[str, Any]:
     from ltgen_bench.evaluation.presets import PRESETS
 
     name = given.get("evaluate.preset")
-    stated = {f"sample.{word}" for word in PRESETS[name].stated} if name is not None else set()
+    stated = {f"sample.{word}" for word in PRESETS[name].sampling_fields} if name is not None else set()
     twice = sorted(stated & given.keys())
     if twice:
         raise UserError(f"--preset-sampling: {name} says what {', '.join(twice)} {'is' if len(twice) == 1 else 'are'}; leave "
@@ -210,9 +210,9 @@ def check_preset(name: str | None) -> str | None:
 
 def cleared(preset: str | None) -> dict[str, None]:
     """Return overrides that take away what a recipe says where a preset asked for on the command line decides."""
-    from ltgen_bench.evaluation.preset import RULE_FIELDS
+    from ltgen_bench.evaluation.preset import PRESET_FIELDS
 
-    return {} if preset is None else {f"evaluate.{name}": None for name in (*RULE_FIELDS, "reference_per_class")}
+    return {} if preset is None else {f"evaluate.{name}": None for name in (*PRESET_FIELDS, "reference_per_class")}
 
 
 def names_of(text: str | None) -> list[str] | None:

@@ -1,7 +1,7 @@
-"""What a preset is: rules of measurement, the sampling they expect, and what this version cannot measure of them.
+"""Presets: named lists of evaluation settings, with the sampling that they expect.
 
-Rules are about the measurement: where a result departs from them it is not the preset's, and says so. Sampling is the
-entry's: it is compared, and reported apart. Imports no torch.
+A score that was measured with other settings departs from the preset, and its record says so. Sampling belongs to the
+entry: where it differs from what the preset expects is reported apart. Imports no torch.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from ltgen_bench.evaluation.extractors import EXTRACTORS
 from ltgen_bench.evaluation.metrics import METRICS, default_metrics
 from ltgen_bench.evaluation.protocol import AS_TRAINED, BALANCED, REFERENCES, UNIFORM
 
-RULE_FIELDS = ("extractors", "metrics", "reference", "images", "k", "edge")  # what the rules decide
+PRESET_FIELDS = ("extractors", "metrics", "reference", "images", "k", "edge")  # the fields that a preset states
 EIGHT_BITS = "uint8"  # what this package draws and scores
 
 
@@ -29,12 +29,12 @@ class Omega:
 
 @dataclass(frozen=True)
 class Preset:
-    """One set of rules with a name. What the source does not state is None, and nothing departs from it."""
+    """A named list of evaluation settings. What the source does not state is None, and nothing departs from it."""
 
     name: str
     summary: str  # one line
     source: str  # and how it was read
-    rules: tuple[EvaluateConfig, ...]
+    settings: tuple[EvaluateConfig, ...]
     labels: Literal["balanced", "uniform"] | None = None
     sampler: str | None = None
     steps: int | None = None
@@ -44,39 +44,38 @@ class Preset:
     remarks: tuple[str, ...] = ()  # where our measurement differs whatever the samples
 
     @property
-    def lacking(self) -> list[str]:
-        """What the rules ask for and this version cannot measure, in words."""
+    def unsupported(self) -> list[str]:
+        """What the settings ask for and this version cannot measure, in words."""
         words = []
-        for rule in self.rules:
-            missing = [name for name in rule.metrics or () if name not in METRICS]
-            known = [name for name in rule.metrics or () if name in METRICS]
-            words += missing
-            words += [f"{name} on {extractor} features" for extractor in rule.extractors if extractor not in EXTRACTORS
+        for one in self.settings:
+            known = [name for name in one.metrics or () if name in METRICS]
+            words += [name for name in one.metrics or () if name not in METRICS]
+            words += [f"{name} on {extractor} features" for extractor in one.extractors if extractor not in EXTRACTORS
                       for name in known]
         return list(dict.fromkeys(words))
 
     @property
-    def available(self) -> list[EvaluateConfig]:
-        """The rules without what is lacking; a rule of which nothing is left is not among them."""
-        cut = [rule.model_copy(update={"extractors": tuple(name for name in rule.extractors if name in EXTRACTORS),
-                                       "metrics": tuple(name for name in rule.metrics or () if name in METRICS)})
-               for rule in self.rules]
-        return [rule for rule in cut if rule.extractors and rule.metrics]
+    def supported(self) -> list[EvaluateConfig]:
+        """The settings without the metrics and extractors that are unsupported; without those of which nothing is left."""
+        cut = [one.model_copy(update={"extractors": tuple(name for name in one.extractors if name in EXTRACTORS),
+                                      "metrics": tuple(name for name in one.metrics or () if name in METRICS)})
+               for one in self.settings]
+        return [one for one in cut if one.extractors and one.metrics]
 
     @property
     def policy(self) -> str:
         """The labels of the generated images as a protocol words them; empty where they are not stated."""
-        if all(rule.images == "train" for rule in self.rules):
+        if all(one.images == "train" for one in self.settings):
             return AS_TRAINED
         return {"balanced": BALANCED, "uniform": UNIFORM, None: ""}[self.labels]
 
-    def rule_of(self, config: EvaluateConfig) -> EvaluateConfig:
-        """The rule that `config` follows: the one that it differs from least."""
-        def differences(rule: EvaluateConfig) -> int:
-            others = not set(rule.metrics or ()) & set(config.metrics or ())
-            return others + sum(getattr(rule, name) != getattr(config, name) for name in RULE_FIELDS if name != "metrics")
+    def nearest(self, config: EvaluateConfig) -> EvaluateConfig:
+        """Those of its settings that `config` differs from least: the ones that it was resolved from."""
+        def differences(one: EvaluateConfig) -> int:
+            others = not set(one.metrics or ()) & set(config.metrics or ())
+            return others + sum(getattr(one, name) != getattr(config, name) for name in PRESET_FIELDS if name != "metrics")
 
-        return min(self.rules, key=differences)
+        return min(self.settings, key=differences)
 
     def omega_of(self, method: str, dataset: str) -> float | None:
         """The omega that the source states for `method` on `dataset`; None where it states none."""
@@ -85,48 +84,48 @@ class Preset:
         return fits[0] if fits else None
 
     def expected(self, sample: SampleConfig, method: str, dataset: str, class_counts: list[int]) -> SampleConfig:
-        """`sample` with what the preset expects in its place, and enough images of each class for every rule."""
-        wanted = [max(class_counts) if rule.images == "train" else -(-rule.images // len(class_counts))
-                  for rule in self.rules if rule.images is not None]
+        """`sample` with the values that the preset expects, and enough images of each class for all its settings."""
+        wanted = [max(class_counts) if one.images == "train" else -(-one.images // len(class_counts))
+                  for one in self.settings if one.images is not None]
         values = {"labels": self.labels, "sampler": self.sampler, "steps": self.steps,
                   "omega": self.omega_of(method, dataset), "images_per_class": max(wanted, default=None)}
         return sample.model_copy(update={name: value for name, value in values.items() if value is not None})
 
     @property
-    def stated(self) -> list[str]:
-        """The values of sampling that the preset states."""
+    def sampling_fields(self) -> list[str]:
+        """The fields of `SampleConfig` that the preset states."""
         known = {"labels": self.labels, "sampler": self.sampler, "steps": self.steps, "omega": self.omega or None,
-                 "images_per_class": next((rule.images for rule in self.rules if rule.images is not None), None)}
+                 "images_per_class": next((one.images for one in self.settings if one.images is not None), None)}
         return [name for name, value in known.items() if value is not None]
 
     def measurements(self) -> dict[str, dict[str, Any]]:
         """`metric:extractor` -> the fields of its protocol that are known without data; `images` is in all.
 
-        A later rule's measurement of the same pair has its reference behind it: `fid:inception@test`.
+        The second measurement of one pair has its reference behind it: `fid:inception@test`.
         """
         found: dict[str, dict[str, Any]] = {}
-        for rule in self.available:
-            images = {"images": rule.images} if isinstance(rule.images, int) else {}
+        for one in self.supported:
+            images = {"images": one.images} if isinstance(one.images, int) else {}
             common = {**images, **({"labels": self.policy} if self.policy else {}), "sample_dtype": EIGHT_BITS}
-            for extractor in rule.extractors:
-                for name in rule.metrics or ():
+            for extractor in one.extractors:
+                for name in one.metrics or ():
                     key = f"{name}:{extractor}"
-                    fields = METRICS[name].protocol_fields(rule, METRICS[name].settings_of(rule))
+                    fields = METRICS[name].protocol_fields(one, METRICS[name].settings_of(one))
                     fields = fields.pop("settings") | fields | common | {"extractor": extractor}
-                    found[f"{key}@{rule.reference}" if key in found else key] = {
+                    found[f"{key}@{one.reference}" if key in found else key] = {
                         field: value for field, value in fields.items() if value is not None}
         return found
 
     def lines(self) -> list[tuple[str, str]]:
         """The preset as (word, text), for a listing."""
         lines = [("preset", self.name), ("summary", self.summary), ("source", self.source)]
-        lines += [("rule" if len(self.rules) == 1 else f"rule {number}", rule_words(rule))
-                  for number, rule in enumerate(self.rules, 1)]
+        lines += [("settings" if len(self.settings) == 1 else f"settings {number}", settings_words(one))
+                  for number, one in enumerate(self.settings, 1)]
         lines += [("sampling", self.sampling_words)]
         if self.omega:
             lines.append(("omega", ", ".join(_omega_words(omega) for omega in self.omega)))
-        if self.lacking:
-            lines.append(("lacking", f"{', '.join(self.lacking)}: not measured by this version"))
+        if self.unsupported:
+            lines.append(("unsupported", f"{', '.join(self.unsupported)}: not measured by this version"))
         return lines + [("remark", remark) for remark in self.remarks]
 
     @property
@@ -141,32 +140,32 @@ class Preset:
         return "; ".join(parts + ([self.sampling] if self.sampling else []))
 
 
-def rule_words(rule: EvaluateConfig) -> str:
-    """One rule in a line: metrics, features, images, reference, k and edge."""
-    images = "as many images of each class as the training set" if rule.images == "train" else \
-        "all images" if rule.images is None else f"{rule.images:,} images"
-    metrics, extractors = (", ".join(names or ()) for names in (rule.metrics, rule.extractors))
-    words = f"{metrics} on {extractors} features; {images} against {REFERENCES[rule.reference]}"
-    return words + (f"; k {rule.k}, edge {rule.edge}" if uses_k(rule.metrics or ()) else "")
+def settings_words(config: EvaluateConfig) -> str:
+    """Evaluation settings in a line: metrics, features, images, reference, and k and edge where they play a part."""
+    images = "as many images of each class as the training set" if config.images == "train" else \
+        "all images" if config.images is None else f"{config.images:,} images"
+    metrics, extractors = (", ".join(names or ()) for names in (config.metrics, config.extractors))
+    words = f"{metrics} on {extractors} features; {images} against {REFERENCES[config.reference]}"
+    return words + (f"; k {config.k}, edge {config.edge}" if uses_k(config.metrics or ()) else "")
 
 
-def for_each_k(rules: Sequence[EvaluateConfig], numbers: Sequence[int]) -> list[EvaluateConfig]:
-    """`rules` with each k of `numbers` in turn; all but the first measure only what looks at nearest neighbours.
+def for_each_k(settings: Sequence[EvaluateConfig], numbers: Sequence[int]) -> list[EvaluateConfig]:
+    """`settings` with each k of `numbers` in turn; from the second k on only the metrics that have a setting k are measured.
 
-    Raises `UserError` where nothing in `rules` does. Without `numbers` the rules are as they are.
+    Raises `UserError` where no metric has one. Without `numbers` the settings are returned as they are.
     """
     if not numbers:
-        return list(rules)
-    found = [rule.model_copy(update={"k": numbers[0]}) for rule in rules]
-    of_k = [(rule, tuple(name for name in rule.metrics or default_metrics() if uses_k([name]))) for rule in rules]
+        return list(settings)
+    found = [one.model_copy(update={"k": numbers[0]}) for one in settings]
+    of_k = [(one, tuple(name for name in one.metrics or default_metrics() if uses_k([name]))) for one in settings]
     if not any(names for _, names in of_k):
-        raise UserError("--k: none of the metrics asked for looks at nearest neighbours; leave it out.")
-    return found + [rule.model_copy(update={"k": k, "metrics": names, "downstream": False})
-                    for k in numbers[1:] for rule, names in of_k if names]
+        raise UserError("--k: none of the metrics asked for has nearest neighbours; leave it out.")
+    return found + [one.model_copy(update={"k": k, "metrics": names, "downstream": False})
+                    for k in numbers[1:] for one, names in of_k if names]
 
 
 def uses_k(metrics: Iterable[str]) -> bool:
-    """Whether one of `metrics` looks at nearest neighbours."""
+    """Whether one of `metrics` has a setting k."""
     return any("k" in METRICS[name].settings.model_fields for name in metrics if name in METRICS)
 
 

@@ -1,7 +1,7 @@
-"""PRESETS: the rules under which papers, and this benchmark, take their numbers, ready to be laid over any set of images.
+"""PRESETS: the evaluation settings with which papers, and this benchmark, measure.
 
-Each was put together from what could be read, and says how: the authors' code, a third party's copy of it, or second hand
-(summaries, reviews, other groups' re-implementations). Imports no torch.
+Each says how it is known: from the authors' code, from a third party's copy of it, or second-hand (summaries, reviews, other
+groups' re-implementations). Imports no torch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from ltgen_bench.core.registry import Registry
 from ltgen_bench.evaluation.extractors import EXTRACTORS
 from ltgen_bench.evaluation.extractors.published_weights import PUBLISHED
 from ltgen_bench.evaluation.metrics import METRICS
-from ltgen_bench.evaluation.preset import EIGHT_BITS, RULE_FIELDS, Omega, Preset, uses_k
+from ltgen_bench.evaluation.preset import EIGHT_BITS, PRESET_FIELDS, Omega, Preset
 from ltgen_bench.evaluation.protocol import AS_TRAINED, BALANCED, EQUAL_SHARES, REFERENCES, label_fields
 
 N = 50_000  # what nearly everybody draws
@@ -27,8 +27,8 @@ BY_CLASS = "FIDs of single classes are not in the table, since below 2,048 image
 PRESETS: Registry[Preset] = Registry("preset", "")
 
 
-def _inception(*metrics: str, **rule: Any) -> EvaluateConfig:
-    return EvaluateConfig(extractors=("inception",), metrics=metrics, **{"images": N, **rule})
+def _inception(*metrics: str, **settings: Any) -> EvaluateConfig:
+    return EvaluateConfig(extractors=("inception",), metrics=metrics, **{"images": N, **settings})
 
 
 for _preset in (
@@ -88,76 +88,102 @@ for _preset in (
     PRESETS.add(_preset.name, _preset)
 
 
-def rules_of(config: EvaluateConfig) -> list[EvaluateConfig]:
-    """What to measure for `config`: itself, or the rules of its preset with what `config` itself states laid over them.
+def resolved(config: EvaluateConfig) -> list[EvaluateConfig]:
+    """The evaluation settings that `config` stands for: those of its preset, in which what `config` itself states wins.
 
-    Of metrics that `config` names a rule keeps its own and those of no rule. Raises `UserError` for an unknown preset,
-    metric or extractor, and where nothing is left to measure. A rule given again is itself.
+    Without a preset that is `config` alone. Each result is resolved: resolving it again gives itself. Where `config` names
+    metrics, each of the preset's settings keeps those of its own, and those that none of them has. Settings of metrics that
+    equal their defaults are left out. Raises `UserError` for an unknown preset, metric or extractor, for values that a metric
+    does not take, and where nothing is left to measure.
     """
     for extractor in config.extractors:
         EXTRACTORS.check(extractor)
-    for metric in config.metrics or ():
+    for metric in (*(config.metrics or ()), *(config.settings or {})):
         METRICS.check(metric)
-    if config.preset is None:
+    config = _normal(config)
+    if config.preset is None or (config.model_fields_set.issuperset(PRESET_FIELDS) and config.metrics is not None):
         return [config]
     preset = PRESETS[config.preset]
-    if config.model_fields_set.issuperset(RULE_FIELDS) and config.metrics is not None:
-        return [config]
     stated = {name: getattr(config, name) for name in config.model_fields_set - {"metrics"}}
-    of_rules = {name for rule in preset.rules for name in rule.metrics or ()}
-    found = []
-    for rule in preset.available:
-        metrics = rule.metrics or ()
+    of_preset = {name for one in preset.settings for name in one.metrics or ()}
+    found: list[EvaluateConfig] = []
+    for one in preset.supported:
+        metrics = one.metrics or ()
         if config.metrics is not None:
-            metrics = tuple(name for name in config.metrics if name in metrics or name not in of_rules)
-        if metrics:
-            own = {name: getattr(rule, name) for name in RULE_FIELDS}  # stated too, so that a rule is known for one
-            found.append(rule.model_copy(update={**own, **stated, "metrics": metrics}))
+            metrics = tuple(name for name in config.metrics if name in metrics or name not in of_preset)
+        own = {name: getattr(one, name) for name in PRESET_FIELDS}  # stated too, which marks it as resolved
+        whole = one.model_copy(update={**own, **stated, "metrics": metrics})
+        if metrics and whole not in found:
+            found.append(whole)
     if not found:
         raise UserError(f"evaluate.metrics: of {', '.join(config.metrics or ())}, {preset.name} measures nothing that this "
-                        f"version can; it lacks {', '.join(preset.lacking)}.")
-    return list(dict.fromkeys(found))
+                        f"version can; it lacks {', '.join(preset.unsupported)}.")
+    return found
+
+
+rules_of = resolved
+
+
+def only(settings: Sequence[EvaluateConfig], what: str) -> EvaluateConfig:
+    """The one of `settings`. Raises `UserError` where there are several; `what` says why one is needed and what to do."""
+    if len(settings) > 1:
+        raise UserError(f"evaluate.preset: {settings[0].preset} has {len(settings)} lists of evaluation settings, and {what}")
+    return settings[0]
+
+
+def _normal(config: EvaluateConfig) -> EvaluateConfig:
+    """`config` without settings of metrics that change nothing, so that equal measurements have equal digests."""
+    if config.settings is None:
+        return config
+    plain, found = config.model_copy(update={"settings": None}), {}
+    for name, stated in config.settings.items():
+        values, defaults = (METRICS[name].settings_of(one).model_dump(mode="json") for one in (config, plain))
+        found[name] = {key: values[key] for key in stated if values[key] != defaults[key]}
+    return config.model_copy(update={"settings": {name: values for name, values in found.items() if values} or None})
 
 
 def departures(config: EvaluateConfig, labels: Mapping[str, Any], images: int, weights: Mapping[str, str]) -> list[str]:
-    """Where a measurement under `config` is not what its preset asks for, a sentence each; nothing without a preset.
+    """Where a measurement with the settings `config` departs from its preset, a sentence each; empty without a preset.
 
-    `labels` holds the protocol fields of `protocol.label_fields`, `images` counts the generated ones, `weights` are the
-    SHA-256 of the extractors' weights. Reference, k and the like depart where `config` overrides the rule.
+    `labels` holds the protocol fields of `protocol.label_fields`, `images` counts the generated images, `weights` are the
+    SHA-256 of the extractors' weights.
     """
     if config.preset is None:
         return []
-    preset = PRESETS[config.preset]
-    rule, name, found = preset.rule_of(config), config.preset, []
-    if isinstance(rule.images, int) and images != rule.images:
-        found.append(f"{images:,} images where {name} asks for {rule.images:,}")
+    preset, name, found = PRESETS[config.preset], config.preset, []
+    wanted = preset.nearest(config)
+    if isinstance(wanted.images, int) and images != wanted.images:
+        found.append(f"{images:,} images where {name} asks for {wanted.images:,}")
     actual = BALANCED if labels["labels"] == EQUAL_SHARES else labels["labels"]
-    if rule.images == "train" and actual != AS_TRAINED:
+    if wanted.images == "train" and actual != AS_TRAINED:
         found.append(f"{images:,} images, {actual}, where {name} asks for as many of each class as the training set has")
     elif preset.policy and actual != preset.policy:
         found.append(f"labels {actual} where {name} asks for {preset.policy}")
-    if config.reference != rule.reference:
-        found.append(f"{REFERENCES[config.reference]} as the reference where {name} asks for {REFERENCES[rule.reference]}")
+    if config.reference != wanted.reference:
+        found.append(f"{REFERENCES[config.reference]} as the reference where {name} asks for {REFERENCES[wanted.reference]}")
     if config.half is not None:
         found.append(f"the {config.half} half of the real images where {name} takes all of them")
     if config.reference_per_class is not None:
         found.append(f"{config.reference_per_class:,} real images a class where {name} takes all of them")
-    strange = [extractor for extractor in config.extractors if extractor not in rule.extractors]
+    strange = [extractor for extractor in config.extractors if extractor not in wanted.extractors]
     if strange:
-        found.append(f"{', '.join(strange)} features where {name} asks for {', '.join(rule.extractors)}")
-    if uses_k(config.metrics or ()) and (config.k, config.edge) != (rule.k, rule.edge):
-        found.append(f"k {config.k} and edge {config.edge} where {name} asks for k {rule.k} and edge {rule.edge}")
+        found.append(f"{', '.join(strange)} features where {name} asks for {', '.join(wanted.extractors)}")
+    for metric in config.metrics or ():
+        own, theirs = (METRICS[metric].settings_of(one) for one in (config, wanted))
+        found += [f"{title} {getattr(own, field)} where {name} asks for {getattr(theirs, field)}"
+                  for field, (title, _) in zip(type(own).model_fields, own.described().values(), strict=True)
+                  if getattr(own, field) != getattr(theirs, field)]
     found += [f"{extractor} weights {sha256[:8]}... where {name} asks for the published file, "
               f"{PUBLISHED[extractor].sha256[:8]}..." for extractor, sha256 in weights.items()
               if extractor in PUBLISHED and not sha256.startswith(PUBLISHED[extractor].sha256)]
-    complete = any(set(cut.metrics or ()) <= set(config.metrics or ()) for cut in preset.available)
-    if preset.lacking and complete:  # else fewer metrics were asked for, and that is no secret
-        found.append(f"{', '.join(preset.lacking)} not measured by this version")
-    return found
+    complete = any(set(one.metrics or ()) <= set(config.metrics or ()) for one in preset.supported)
+    if preset.unsupported and complete:  # else fewer metrics were asked for, and the table shows that
+        found.append(f"{', '.join(preset.unsupported)} not measured by this version")
+    return list(dict.fromkeys(found))
 
 
 def sampling_departures(preset: Preset, sample: SampleConfig, method: str, dataset: str) -> list[str]:
-    """Where images were drawn otherwise than `preset` expects, a sentence each; these are facts of the entry."""
+    """Where images were drawn otherwise than `preset` expects, a sentence each. These are facts of the entry."""
     found = []
     if preset.sampler is not None and (sample.sampler, sample.steps) != (preset.sampler, preset.steps or sample.steps):
         found.append(f"sampler {sample.sampler} {sample.steps} where {preset.name} uses {preset.sampler} {preset.steps}")
@@ -171,14 +197,14 @@ def sampling_departures(preset: Preset, sample: SampleConfig, method: str, datas
 
 def planned_departures(config: EvaluateConfig, sample: SampleConfig, method: str, dataset: str,
                        class_counts: Sequence[int]) -> list[str]:
-    """What `departures` and `sampling_departures` will say of images that are yet to be drawn as `sample` says.
+    """The sentences of `departures` and `sampling_departures` for images that are yet to be drawn as `sample` says.
 
     `dataset` is the data set's name in tables, `class_counts` are its training images. Nothing without a preset.
     """
     if config.preset is None:
         return []
     preset, classes = PRESETS[config.preset], len(class_counts)
-    asked = preset.rule_of(config).images
+    asked = preset.nearest(config).images
     counts = [sample.images_per_class] * classes
     if asked == "train" and min(counts) >= max(class_counts):
         counts = list(class_counts)

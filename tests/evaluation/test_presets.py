@@ -88,7 +88,7 @@ def test_a_preset_says_where_it_comes_from_and_what_it_expects(name):
     assert {"preset", "summary", "source", "sampling"} <= words.keys()
     assert name == "standard" or "read in" in words["source"], "the evidence stands beside the source"
     assert all(text for _, text in preset.lines())
-    assert all(rule.metrics and rule.images for rule in preset.rules)
+    assert all(rule.metrics and rule.images for rule in preset.settings)
 
 
 @pytest.mark.parametrize("name", list(PRESETS))
@@ -106,16 +106,16 @@ def test_measurements_are_fields_of_a_protocol_with_the_rules_values(name):
 
 
 def test_what_is_lacking_is_lacking_until_it_is_registered():
-    preset = replace(PRESETS["cbdm-paper"], rules=(
+    preset = replace(PRESETS["cbdm-paper"], settings=(
         EvaluateConfig(extractors=("inception",), metrics=("fid", "no_such_metric"), images=10),
         EvaluateConfig(extractors=("no_such_extractor",), metrics=("recall",), images=10)))
-    assert preset.lacking == ["no_such_metric", "recall on no_such_extractor features"]
-    assert [(rule.extractors, rule.metrics) for rule in preset.available] == [(("inception",), ("fid",))]
+    assert preset.unsupported == ["no_such_metric", "recall on no_such_extractor features"]
+    assert [(rule.extractors, rule.metrics) for rule in preset.supported] == [(("inception",), ("fid",))]
     METRICS.add("no_such_metric", replace(METRICS["fid"], name="no_such_metric"))
     EXTRACTORS.add("no_such_extractor", EXTRACTORS["inception"])
     try:
-        assert preset.lacking == []
-        assert list(preset.available) == list(preset.rules)
+        assert preset.unsupported == []
+        assert list(preset.supported) == list(preset.settings)
     finally:
         METRICS.remove("no_such_metric")
         EXTRACTORS.remove("no_such_extractor")
@@ -163,13 +163,13 @@ class TestRules:
 class TestDepartures:
     def sentences(self, name, rule=None, *, labels=None, images=None, weights=PUBLISHED_INCEPTION, **config):
         asked = rules_of(EvaluateConfig(preset=name, **config))[rule or 0]
-        wanted = labels or wanted_labels(name, PRESETS[name].available[rule or 0])
+        wanted = labels or wanted_labels(name, PRESETS[name].supported[rule or 0])
         total = images or (sum(COUNTS_OF_TRAIN) if asked.images == "train" else asked.images)
         return [text for text in departures(asked, wanted, total, weights) if "not measured by this version" not in text]
 
     @pytest.mark.parametrize("name", list(PRESETS))
     def test_what_is_asked_for_departs_nowhere(self, name):
-        for place, _ in enumerate(PRESETS[name].available):
+        for place, _ in enumerate(PRESETS[name].supported):
             assert self.sentences(name, place) == []
 
     def test_fewer_images_are_not_that_protocol(self):
@@ -189,8 +189,8 @@ class TestDepartures:
 
     @pytest.mark.parametrize(("config", "sentence"), [
         ({"reference": "test"}, "the held-out test set as the reference where standard asks for the balanced training set"),
-        ({"k": 3}, "k 3 and edge <= where standard asks for k 5 and edge <="),
-        ({"edge": "<"}, "k 5 and edge < where standard asks for k 5 and edge <="),
+        ({"k": 3}, "k 3 where standard asks for 5"),
+        ({"edge": "<"}, "edge of a nearest-neighbour ball < where standard asks for <="),
         ({"half": "report"}, "the report half of the real images where standard takes all of them"),
         ({"reference_per_class": 20}, "20 real images a class where standard takes all of them"),
         ({"extractors": ("classifier",)}, "classifier features where standard asks for inception")])
@@ -206,7 +206,7 @@ class TestDepartures:
         assert PUBLISHED["inception"].sha256.startswith("6726825d")
 
     def test_metrics_that_are_lacking_are_said_unless_fewer_were_asked_for(self, monkeypatch):
-        lacking = replace(PRESETS["oc-paper"], rules=(
+        lacking = replace(PRESETS["oc-paper"], settings=(
             EvaluateConfig(extractors=("inception",), metrics=("fid", "is", "no_such_metric"), images=50_000),))
         monkeypatch.setitem(PRESETS._entries, "oc-paper", lacking)
 
@@ -253,8 +253,8 @@ def small_presets(monkeypatch, counting_extractor):
     monkeypatch.setitem(EXTRACTORS._entries, "inception", kind)
     for name in PRESETS:
         rules = tuple(rule if rule.images == "train" else rule.model_copy(update={"images": rule.images // 1000 * 2})
-                      for rule in PRESETS[name].rules)
-        monkeypatch.setitem(PRESETS._entries, name, replace(PRESETS[name], rules=rules))
+                      for rule in PRESETS[name].settings)
+        monkeypatch.setitem(PRESETS._entries, name, replace(PRESETS[name], settings=rules))
 
 
 class TestMeasured:
@@ -297,3 +297,38 @@ class TestMeasured:
         both = Scores.joined([one, one])
         assert len(both.table) == len(one.table)
         assert both.departures == one.departures
+
+
+class TestSettingsOfMetrics:
+    def test_they_change_the_protocol_of_their_metric_alone(self):
+        (plain,), (stated,) = (rules_of(EvaluateConfig(settings=settings)) for settings in (None, {"recall": {"k": 3}}))
+        assert METRICS["recall"].settings_of(stated).k == 3
+        assert METRICS["precision"].settings_of(stated) == METRICS["precision"].settings_of(plain)
+
+    @pytest.mark.parametrize("config", [
+        {"settings": {"kid": {"subsets": 100}}}, {"settings": {"kid": {}}}, {"settings": {}},
+        {"k": 3, "settings": {"recall": {"k": 3}}}])
+    def test_values_that_change_nothing_are_left_out(self, config):
+        (found,) = rules_of(EvaluateConfig(**config))
+        assert found.settings is None
+
+    def test_a_stated_value_wins_over_the_shared_one(self):
+        (found,) = rules_of(EvaluateConfig(k=3, settings={"recall": {"k": 5}}))
+        assert found.settings == {"recall": {"k": 5}}
+        assert METRICS["recall"].settings_of(found).k == 5
+
+    @pytest.mark.parametrize(("settings", "words"), [
+        ({"kidd": {"subsets": 5}}, "unknown metric 'kidd'. Did you mean 'kid'"),
+        ({"kid": {"subset": 5}}, "evaluate.settings.kid.subset: unknown setting. Did you mean 'subsets'"),
+        ({"kid": {"subsets": 0}}, "evaluate.settings.kid.subsets: 0 is not a number above 0"),
+        ({"kid": {"subsets": "many"}}, "evaluate.settings.kid.subsets: 'many' is not a whole number"),
+        ({"fid": {"k": 5}}, "evaluate.settings.fid.k: unknown setting")])
+    def test_a_mistake_is_a_sentence(self, settings, words):
+        with pytest.raises(UserError, match=words):
+            rules_of(EvaluateConfig(settings=settings))
+
+    def test_they_are_laid_over_a_preset_and_depart_from_it(self):
+        (found,) = rules_of(EvaluateConfig(preset="standard", settings={"kid": {"subsets": 50}}))
+        assert rules_of(found) == [found]
+        assert departures(found, wanted_labels("standard", found), 50_000, PUBLISHED_INCEPTION) == [
+            "KID subsets 50 where standard asks for 100"]
