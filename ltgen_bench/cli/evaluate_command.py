@@ -170,7 +170,7 @@ def _whole_numbers(option: str, text: str | None) -> list[int]:
 
 def _changes(preset: str | None, settings: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
     """Return the values of `[evaluate]` from the options."""
-    from ltgen_bench.config.recipe_files import parse_setting
+    from ltgen_bench.config.recipe_files import parse_setting, set_dotted
 
     stated = {"preset": check_preset(preset), "metrics": names_of(options["metrics"]),
               "extractors": names_of(options["extractor"]), "half": options["half"], "batch_size": options["batch"]}
@@ -179,62 +179,59 @@ def _changes(preset: str | None, settings: tuple[str, ...], options: dict[str, A
         table, dot, name = key.partition(".")
         if table != "evaluate" or not dot:
             raise UserError(f"--set {key}: only evaluate.* can be set here, since nothing is trained or sampled.")
-        changes[name] = value
+        set_dotted(changes, name, value)
     return changes
 
 
-def _configured(config: "RunConfig", changes: dict[str, Any]) -> "RunConfig":
-    """Return `config` with `changes` in its rules; a preset asked for puts its own in the place of all others."""
+def _configured(config: "RunConfig", changes: dict[str, Any], shown: Shown) -> "tuple[RunConfig, list[EvaluateConfig]]":
+    """Return (`config` with `changes` in [evaluate], its evaluation settings for each k); a preset replaces all of [evaluate]."""
     from ltgen_bench.config.schema import EvaluateConfig
     from ltgen_bench.core.validation import validate
+    from ltgen_bench.evaluation.preset import for_each_k
+    from ltgen_bench.evaluation.presets import resolved
 
     own = {} if "preset" in changes else config.evaluate.model_dump(mode="json", exclude_unset=True)
     values = {key: value for key, value in {**own, **changes}.items() if value is not None}
-    return config.model_copy(update={"evaluate": validate(EvaluateConfig, values, where="the command line", prefix="evaluate.")})
+    evaluate = validate(EvaluateConfig, values, where="the command line", prefix="evaluate.")
+    return config.model_copy(update={"evaluate": evaluate}), for_each_k(resolved(evaluate), shown.neighbours)
 
 
 def _of_run(name: str, digest: str | None, changes: dict[str, Any], shown: Shown) -> None:
-    from ltgen_bench.evaluation.preset import for_each_k
-    from ltgen_bench.evaluation.presets import rules_of
     from ltgen_bench.records.drawn import find_drawn
 
     drawn = find_drawn(shown.runs, name, digest)
-    config = _configured(drawn.config, changes)
-    rules = for_each_k(rules_of(config.evaluate), shown.neighbours)
-    context, dataset = _prepared(config, rules, shown)
+    config, settings = _configured(drawn.config, changes, shown)
+    context, dataset = _prepared(config, settings, shown)
     from ltgen_bench.experiments.rescore import rescore
 
     _say(context, f"{drawn.folder.name} on {about(dataset)}", drawn.sample_folder)
     with resumable():
-        found = rescore(drawn, rules, dataset, context)
+        found = rescore(drawn, settings, dataset, context)
     _present(found, config, shown, drawn.folder.parent.parent)
 
 
-def _prepared(config: "RunConfig", rules: "Sequence[EvaluateConfig]", shown: Shown) -> "tuple[RunContext, LongTailDataset]":
-    """The context and the data set; weights files that no rule uses are a `UserError` before data are read."""
+def _prepared(config: "RunConfig", settings: "Sequence[EvaluateConfig]", shown: Shown) -> "tuple[RunContext, LongTailDataset]":
+    """The context and the data set; weights files that none of `settings` uses are a `UserError` before data are read."""
     from ltgen_bench.data.load import load_dataset
     from ltgen_bench.evaluation.evaluator import check_weights
 
     context = shown.context()
-    check_weights(rules, context.extractor_weights)
+    check_weights(settings, context.extractor_weights)
     return context, load_dataset(config.data, data_root=shown.data_root, progress=context.progress)
 
 
 def _of_images(samples: str, given: dict[str, Any], data: dict[str, Any], changes: dict[str, Any], shown: Shown) -> None:
     from ltgen_bench.data.samples import load_samples
-    from ltgen_bench.evaluation.preset import for_each_k
-    from ltgen_bench.evaluation.presets import rules_of
     from ltgen_bench.evaluation.trivial_samples import TRIVIAL
     from ltgen_bench.experiments.recipes import resolve_recipe
 
     overrides = {f"data.{key}": value for key, value in data.items() if key != "name"}
     recipe = resolve_recipe(recipe=None, method=None, dataset=data["name"], overrides=overrides)
-    config = _configured(recipe, changes)  # measured as runs on these data are
-    rules = for_each_k(rules_of(config.evaluate), shown.neighbours)
+    config, settings = _configured(recipe, changes, shown)  # measured as runs on these data are
     path, seed = user_path(samples, "SAMPLES"), given["seed"] or 0
     if samples not in TRIVIAL and not path.exists():  # before data are read
         raise UserError(f"{samples}: there is no such file or folder.")
-    context, dataset = _prepared(config, rules, shown)
+    context, dataset = _prepared(config, settings, shown)
     from ltgen_bench.experiments.rescore import Handed, score_handed
 
     if samples in TRIVIAL:
@@ -249,7 +246,7 @@ def _of_images(samples: str, given: dict[str, Any], data: dict[str, Any], change
         handed = Handed(name, images, config.data, seed=seed, labels=given["label_policy"] or "balanced")
     _say(context, f"{path.name} ({len(handed.images):,} images) against {about(dataset)}")
     with resumable():
-        found = score_handed(handed, rules, dataset, shown.runs, context)
+        found = score_handed(handed, settings, dataset, shown.runs, context)
     _present(found, config, shown, None)
 
 

@@ -74,13 +74,11 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
     ltgen-bench run --method cfg --omega 1.5
     ltgen-bench run --dataset folder:photos --imbalance-factor 100 --network cpu --budget-images 20000
     """
-    from ltgen_bench.evaluation.presets import rules_of
-    from ltgen_bench.experiments.recipes import check_names
+    from ltgen_bench.experiments.recipes import resolved_runs
 
     config = config_of(method, dataset, recipe, method_file, settings, options)
     weights = weights_files(extractor_weights)
-    check_names(config)  # before torch is imported
-    rules = rules_of(config.evaluate)
+    configs = resolved_runs(config)  # before torch is imported
     from ltgen_bench.runtime.distributed import init_process_group, local_device
 
     place = local_device(device)
@@ -91,7 +89,7 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
     from ltgen_bench.evaluation.evaluator import check_weights
     from ltgen_bench.experiments.pipeline import make_plan
 
-    check_weights(rules, weights)
+    check_weights([one.evaluate for one in configs], weights)
     context, out = replace(terminal_context(place, threads, weights), ranks=ranks), Console()
     progress = context.progress
     with ranks.main_first():
@@ -101,8 +99,8 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
         raise UserError("--budget-seconds: the speed is measured on one device, and this run has several; give --budget-images "
                         "or --budget-flops.")
     with ranks.main_first():
-        plans = [make_plan(config.model_copy(update={"evaluate": rule}), images, runs, context) for rule in rules]
-    if plans[0].config.evaluate.reference != rules[0].reference:
+        plans = [make_plan(one, images, runs, context) for one in configs]
+    if plans[0].config.evaluate.reference != configs[0].evaluate.reference:
         progress.say("the training images are not balanced, so the reference is the held-out test set" + (
             "" if len(images.test) else "; there is none, so scores that need a reference are not available (--set "
             "evaluate.reference=longtail compares with the training images)"))

@@ -54,16 +54,14 @@ def search(axes: tuple[str, ...], metric: str, by: str | None, method: str | Non
     """
     from ltgen_bench.evaluation.extractors import EXTRACTORS
     from ltgen_bench.evaluation.metrics import METRICS
-    from ltgen_bench.evaluation.presets import rules_of
-    from ltgen_bench.experiments.recipes import check_names
+    from ltgen_bench.experiments.recipes import resolved_run
 
     METRICS.check(metric)
     if by is not None:
         EXTRACTORS.check(by)
     config = config_of(method, dataset, recipe, method_file, settings, options)
     weights = weights_files(extractor_weights)
-    check_names(config)  # before torch is imported
-    rules = rules_of(config.evaluate)
+    config = resolved_run(config, "a search reports with one; search without it, and evaluate the chosen run with it.")
     from rich.console import Console
 
     from ltgen_bench.data.load import load_dataset
@@ -74,7 +72,7 @@ def search(axes: tuple[str, ...], metric: str, by: str | None, method: str | Non
     progress = context.progress
     images = load_dataset(config.data, data_root=data_root, progress=progress)
     plan = make_search(config, dict(map(parse_axis, axes)), images, runs, context, metric=metric, extractor=by)
-    check_weights([*rules, plan.candidates[0].plans[0].config.evaluate], weights)
+    check_weights([config.evaluate, plan.candidates[0].plans[0].config.evaluate], weights)
     progress.say(f"ltgen-bench {__version__}  {config.method.name} on {about(images)}  {place_words(context.device)}")
     progress.say(f"{plan.words}, chosen by {metric} ({plan.extractor}) on the selection half of the real images")
     for line in (*recipe_note(plan.reports[0][0].config), *planned_notes(plan.reports[0][0])):

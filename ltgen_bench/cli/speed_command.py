@@ -123,7 +123,7 @@ def speed(stage: str, names: tuple[str, ...], preset: str | None, batch: int | N
 
 def _recipe(text: str) -> "RunConfig":
     """The recipe that is meant: a file, or the shipped one of DATASET/METHOD; a `UserError` for names that are not known."""
-    from ltgen_bench.experiments.recipes import check_names, resolve_recipe
+    from ltgen_bench.experiments.recipes import resolve_recipe, resolved_runs
     from ltgen_bench.methods import METHODS
 
     dataset, slash, method = text.rpartition("/")
@@ -133,18 +133,15 @@ def _recipe(text: str) -> "RunConfig":
         config = resolve_recipe(recipe=None, method=METHODS.check(method), dataset=dataset, overrides={})
     else:
         raise UserError(f"--recipe {text}: write it as DATASET/METHOD, for example cifar10-lt/cbdm, or name a file.")
-    check_names(config)
-    return config
+    return resolved_runs(config)[0]
 
 
 def _plan(config: "RunConfig", data_root: Path, context: "RunContext") -> "Plan":
     """The plan that `run` would make; data that are not there are told before anything is measured."""
     from ltgen_bench.data.load import load_dataset
-    from ltgen_bench.evaluation.presets import rules_of
     from ltgen_bench.experiments.pipeline import make_plan
 
     dataset = load_dataset(config.data, data_root=data_root, progress=context.progress)
-    config = config.model_copy(update={"evaluate": rules_of(config.evaluate)[0]})
     return make_plan(config, dataset, Path("runs"), context)
 
 

@@ -156,6 +156,9 @@ class EvaluateConfig(Part):
     downstream: bool = Field(default=True, description="train classifiers on the images")
     downstream_steps: int | None = Field(default=None, gt=0, description="of each classifier; its own when absent")
 
+    def __hash__(self) -> int:  # `settings` is a table, which has no hash
+        return hash(self.model_dump_json())
+
 
 class Reported(Part):
     """Score that a paper prints for this recipe; it is never mixed with measured scores."""

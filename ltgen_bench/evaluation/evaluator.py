@@ -54,7 +54,7 @@ def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig
 
     Features and classifiers are kept in the cache by content, so a repeated call continues and ends with the same bits. Labels
     that were drawn at random (`origin.sampling`) make another protocol than counted ones. With `config.preset` set the scores
-    also say where they depart from that preset, whose rule `config` then already is (`presets.rules_of`).
+    also say where they depart from that preset, of whose settings `config` then is one (`presets.resolved`).
 
     Several processes share the passes through extractors; the main process measures, and all return the same scores.
 

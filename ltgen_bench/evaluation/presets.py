@@ -101,9 +101,9 @@ def resolved(config: EvaluateConfig) -> list[EvaluateConfig]:
     for metric in (*(config.metrics or ()), *(config.settings or {})):
         METRICS.check(metric)
     config = _normal(config)
-    if config.preset is None or (config.model_fields_set.issuperset(PRESET_FIELDS) and config.metrics is not None):
+    if is_resolved(config):
         return [config]
-    preset = PRESETS[config.preset]
+    preset = PRESETS[str(config.preset)]
     stated = {name: getattr(config, name) for name in config.model_fields_set - {"metrics"}}
     of_preset = {name for one in preset.settings for name in one.metrics or ()}
     found: list[EvaluateConfig] = []
@@ -121,14 +121,9 @@ def resolved(config: EvaluateConfig) -> list[EvaluateConfig]:
     return found
 
 
-rules_of = resolved
-
-
-def only(settings: Sequence[EvaluateConfig], what: str) -> EvaluateConfig:
-    """The one of `settings`. Raises `UserError` where there are several; `what` says why one is needed and what to do."""
-    if len(settings) > 1:
-        raise UserError(f"evaluate.preset: {settings[0].preset} has {len(settings)} lists of evaluation settings, and {what}")
-    return settings[0]
+def is_resolved(config: EvaluateConfig) -> bool:
+    """Whether `config` states all that a preset would state, or has none."""
+    return config.preset is None or (config.model_fields_set.issuperset(PRESET_FIELDS) and config.metrics is not None)
 
 
 def _normal(config: EvaluateConfig) -> EvaluateConfig:

@@ -15,8 +15,8 @@ from ltgen_bench.config.schema import DataConfig, RunConfig
 from ltgen_bench.core.errors import BusyError, Interrupted, UserError
 from ltgen_bench.core.progress import Progress, Stage
 from ltgen_bench.data.dataset import LongTailDataset
-from ltgen_bench.evaluation.presets import rules_of
 from ltgen_bench.experiments.pipeline import Plan, Run, carry_out, make_plan
+from ltgen_bench.experiments.recipes import resolved_runs
 from ltgen_bench.runtime.context import RunContext
 
 WAIT_SECONDS = 5.0  # between two looks at cells that other commands are making
@@ -24,7 +24,7 @@ WAIT_SECONDS = 5.0  # between two looks at cells that other commands are making
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a grid: a plan for each rule of its preset (one without), and the runs where they are made.
+    """One run of a grid: a plan for each of the evaluation settings of its preset, and the runs that were made.
 
     `known` says that it was finished before, `error` why it cannot be made or was not.
     """
@@ -70,7 +70,7 @@ def _planned(name: str, config: RunConfig, load: Callable[[DataConfig], LongTail
              plan: Callable[[RunConfig, LongTailDataset], Plan]) -> Cell:
     try:
         dataset = load(config.data)
-        plans = [plan(config.model_copy(update={"evaluate": rule}), dataset) for rule in rules_of(config.evaluate)]
+        plans = [plan(one, dataset) for one in resolved_runs(config)]
     except UserError as error:
         return Cell(name, config.seed, error=str(error))
     return Cell(name, config.seed, tuple(plans))

@@ -20,7 +20,7 @@ from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.diffusion.network import check_network, network_shape
 from ltgen_bench.evaluation.evaluator import Origin, check_extractors, evaluate, fitted
-from ltgen_bench.evaluation.presets import rules_of
+from ltgen_bench.evaluation.presets import is_resolved
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.experiments.command_lines import dotted
 from ltgen_bench.experiments.current import revisions, still_current
@@ -196,11 +196,8 @@ def make_plan(config: RunConfig, dataset: LongTailDataset, runs: Path, context: 
     """
     check_names(config)
     method = normalised(config.method)
-    rules = rules_of(config.evaluate)
-    if len(rules) > 1:
-        raise UserError(f"evaluate.preset: {config.evaluate.preset} has {len(rules)} rules, and a run is measured under one; "
-                        f"run without it, then ltgen-bench evaluate RUN --preset {config.evaluate.preset}")
-    config = config.model_copy(update={"method": method, "evaluate": fitted(rules[0], dataset)})
+    assert is_resolved(config.evaluate), "a plan has the evaluation settings of its preset (recipes.resolved_runs)"
+    config = config.model_copy(update={"method": method, "evaluate": fitted(config.evaluate, dataset)})
     config = as_preset(config, dataset)
     check_sampler(config.sample.sampler, config.process.name)  # a preset expects one of its own
     if config.sample.omega > 0 and not METHODS[method.name].guidable():

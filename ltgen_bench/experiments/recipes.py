@@ -22,6 +22,7 @@ from ltgen_bench.data.plain_files import read_plain
 from ltgen_bench.diffusion import DEFAULT_PROCESS, PROCESSES
 from ltgen_bench.evaluation.extractors import EXTRACTORS
 from ltgen_bench.evaluation.metrics import METRICS
+from ltgen_bench.evaluation.presets import resolved
 from ltgen_bench.methods import METHODS, variant_values
 from ltgen_bench.sampling.samplers import SAMPLERS, check_sampler, samplers_of
 from ltgen_bench.training.augmentation import AUGMENTATIONS
@@ -150,6 +151,23 @@ def check_names(config: RunConfig) -> None:
         EXTRACTORS.check(extractor)
     for metric in config.evaluate.metrics or ():
         METRICS.check(metric)
+
+
+def resolved_runs(config: RunConfig) -> list[RunConfig]:
+    """`config` once for each of the evaluation settings of its preset; `config` itself without a preset.
+
+    Raises `UserError` for unknown names, before torch is imported or any data are read.
+    """
+    check_names(config)
+    return [config.model_copy(update={"evaluate": one}) for one in resolved(config.evaluate)]
+
+
+def resolved_run(config: RunConfig, why: str) -> RunConfig:
+    """The only one of `resolved_runs(config)`. Raises `UserError` with `why` for a preset that has several settings."""
+    found = resolved_runs(config)
+    if len(found) > 1:
+        raise UserError(f"evaluate.preset: {config.evaluate.preset} has {len(found)} lists of evaluation settings, and {why}")
+    return found[0]
 
 
 def recipe_family(dataset: str, resized: int | None = None, columns: Sequence[str] | None = None) -> str:

@@ -22,7 +22,6 @@ from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.evaluation.downstream import TRAIN_DATA
 from ltgen_bench.evaluation.evaluator import check_extractors
 from ltgen_bench.evaluation.metrics import METRICS
-from ltgen_bench.evaluation.presets import rules_of
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.experiments.pipeline import Plan, Run, carry_out, make_plan
 from ltgen_bench.experiments.workload import as_preset, worth_training
@@ -90,7 +89,7 @@ def parse_axis(text: str) -> tuple[str, list[Any]]:
 
 def make_search(config: RunConfig, over: Mapping[str, Sequence[Any]], dataset: LongTailDataset, runs: Path,
                 context: RunContext, *, metric: str = "fid", extractor: str | None = None) -> Search:
-    """Every candidate as a checked plan; nothing is trained before all of them can run. `UserError` where one cannot.
+    """Every candidate of `config`, whose preset is resolved, as a checked plan. `UserError` where one cannot run.
 
     `metric` of the features of `extractor` (the first of `config` by default) chooses. Keys that change how is measured
     cannot be searched, since their candidates would not compare.
@@ -103,27 +102,22 @@ def make_search(config: RunConfig, over: Mapping[str, Sequence[Any]], dataset: L
     if not axes:
         raise UserError("--over: a seed is not chosen but averaged over; name another key too, as in --over sample.omega=0,1")
     _check_metric(metric)
-    rules = rules_of(config.evaluate)
-    if len(rules) > 1:
-        raise UserError(f"--preset {config.evaluate.preset}: it has {len(rules)} rules, and a search reports under one; "
-                        "search without it, and evaluate the chosen run under it.")
-    rule = rules[0]
     dataset.half("selection")  # refuses classes that are too small
-    extractor = extractor or rule.extractors[0]
+    extractor = extractor or config.evaluate.extractors[0]
     selecting = {"half": "selection", "metrics": (metric,), "extractors": (extractor,),
                  "downstream": METRICS[metric].is_downstream}
     reporting = {"half": "report", "selection": "selected-on-half"}
     # numbers of images take the place of a budget in other units, as they do in a recipe
     budget = None if "train.budget_images" in over else config.budget
     # candidates of other budgets and methods draw as many images
-    base = worth_training(as_preset(config.model_copy(update={"evaluate": rule, "budget": budget}), dataset), dataset.num_classes)
+    base = worth_training(as_preset(config.model_copy(update={"budget": budget}), dataset), dataset.num_classes)
     seeds = [dict(zip(SEEDS, pair, strict=True)) for pair in itertools.product(
         *(over.get(key, [current]) for key, current in zip(SEEDS, (config.seed, config.sample.seed), strict=True)))]
 
     silent = replace(context, progress=SILENT)
 
     def plans(values: Mapping[str, Any], evaluate: Mapping[str, Any]) -> tuple[Plan, ...]:
-        whole = base.model_copy(update={"evaluate": rule.model_copy(update=dict(evaluate))}).model_dump(mode="json")
+        whole = base.model_copy(update={"evaluate": config.evaluate.model_copy(update=dict(evaluate))}).model_dump(mode="json")
         return tuple(make_plan(RunConfig.from_values(whole, overrides={**values, **own}, where="the search"), dataset, runs,
                                silent)
                      for own in seeds)

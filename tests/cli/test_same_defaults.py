@@ -1,6 +1,5 @@
 """A number is called the same by `run`, by `evaluate FILE` and by the library: same extractors, same metrics."""
 
-import importlib
 import sys
 
 import numpy as np
@@ -11,7 +10,6 @@ import ltgen_bench as lt
 from ltgen_bench import api
 from ltgen_bench.cli import cli
 from ltgen_bench.data.dataset import LongTailDataset
-from ltgen_bench.evaluation.presets import rules_of
 from ltgen_bench.evaluation.scores import Scores
 
 
@@ -21,18 +19,17 @@ class Seen(Exception):  # noqa: N818  (no error: it ends a command where enough 
 
 @pytest.fixture
 def rules(monkeypatch, tmp_path):
-    """`rules(command, ...)`: the rules by which the command would measure."""
-    def stop(config, *_):
-        raise Seen(config)
+    """`rules(command, ...)`: the evaluation settings with which the command would measure."""
+    def stop(settings, weights):
+        raise Seen(list(settings))
 
-    for command in ("run", "evaluate"):
-        monkeypatch.setattr(importlib.import_module(f"ltgen_bench.cli.{command}"), "prepare", stop)
+    monkeypatch.setattr("ltgen_bench.evaluation.evaluator.check_weights", stop)
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["ltgen-bench", *arguments])
         with pytest.raises(Seen) as seen:
             CliRunner().invoke(cli, [*arguments, "--runs", str(tmp_path)], standalone_mode=False, catch_exceptions=False)
-        return rules_of(seen.value.args[0].evaluate)
+        return seen.value.args[0]
 
     return call
 

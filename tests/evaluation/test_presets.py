@@ -12,7 +12,7 @@ from ltgen_bench.evaluation.extractors import EXTRACTORS
 from ltgen_bench.evaluation.extractors.published_weights import PUBLISHED
 from ltgen_bench.evaluation.measure import Configured
 from ltgen_bench.evaluation.metrics import METRICS
-from ltgen_bench.evaluation.presets import PRESETS, departures, rules_of, sampling_departures
+from ltgen_bench.evaluation.presets import PRESETS, departures, resolved, sampling_departures
 from ltgen_bench.evaluation.protocol import Protocol, label_fields
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.runtime.context import RunContext
@@ -53,7 +53,7 @@ def wanted_labels(name, rule):
 
 def ids(name):
     found = {}
-    for rule in rules_of(EvaluateConfig(preset=name)):
+    for rule in resolved(EvaluateConfig(preset=name)):
         common = {**wanted_labels(name, rule), "data": "0123456789abcdef", "groups": ("thirds", "count"),
                   "sample_dtype": "uint8", "selection": "recipe"}
         for metric in rule.metrics:
@@ -124,25 +124,25 @@ def test_what_is_lacking_is_lacking_until_it_is_registered():
 class TestRules:
     def test_without_a_preset_a_configuration_is_its_own_rule(self):
         config = EvaluateConfig(k=3)
-        assert rules_of(config) == [config]
+        assert resolved(config) == [config]
 
     def test_a_preset_brings_its_values_and_stated_ones_win(self):
-        (rule,) = rules_of(EvaluateConfig(preset="cbdm-paper"))
+        (rule,) = resolved(EvaluateConfig(preset="cbdm-paper"))
         assert (rule.extractors, rule.k, rule.edge, rule.images, rule.preset) == (("inception",), 5, "<", 50_000, "cbdm-paper")
-        (rule,) = rules_of(EvaluateConfig(preset="cbdm-paper", k=3, extractors=("classifier",), metrics=("recall", "density")))
+        (rule,) = resolved(EvaluateConfig(preset="cbdm-paper", k=3, extractors=("classifier",), metrics=("recall", "density")))
         assert (rule.k, rule.edge, rule.extractors, rule.metrics) == (3, "<", ("classifier",), ("recall", "density"))
 
     @pytest.mark.parametrize("name", list(PRESETS))
     def test_a_rule_given_again_is_itself_also_from_a_record(self, name):
-        for rule in rules_of(EvaluateConfig(preset=name)):
-            assert rules_of(rule) == [rule]
+        for rule in resolved(EvaluateConfig(preset=name)):
+            assert resolved(rule) == [rule]
             stored = EvaluateConfig.model_validate_json(rule.model_dump_json())
-            assert rules_of(stored) == [rule]
+            assert resolved(stored) == [rule]
 
     def test_metrics_stay_with_their_own_rule(self):
-        both = rules_of(EvaluateConfig(preset="ccua-paper", metrics=("fid", "recall")))
+        both = resolved(EvaluateConfig(preset="ccua-paper", metrics=("fid", "recall")))
         assert [(rule.reference, rule.metrics) for rule in both] == [("train", ("fid", "recall")), ("test", ("fid",))]
-        (one,) = rules_of(EvaluateConfig(preset="ccua-paper", metrics=("recall",)))
+        (one,) = resolved(EvaluateConfig(preset="ccua-paper", metrics=("recall",)))
         assert (one.reference, one.k) == ("train", 3)
 
     @pytest.mark.parametrize(("config", "sentence"), [
@@ -151,18 +151,18 @@ class TestRules:
         ({"extractors": ("inceptoin",)}, "unknown extractor 'inceptoin'")])
     def test_what_is_not_known_is_refused(self, config, sentence):
         with pytest.raises(UserError, match=sentence):
-            rules_of(EvaluateConfig(**config))
+            resolved(EvaluateConfig(**config))
 
     def test_nothing_to_measure_is_refused(self):
         with pytest.raises(ValueError, match="at least 1 item"):
             EvaluateConfig(metrics=())
         with pytest.raises(UserError, match="oc-paper measures nothing"):
-            rules_of(EvaluateConfig(preset="oc-paper").model_copy(update={"metrics": ()}))
+            resolved(EvaluateConfig(preset="oc-paper").model_copy(update={"metrics": ()}))
 
 
 class TestDepartures:
     def sentences(self, name, rule=None, *, labels=None, images=None, weights=PUBLISHED_INCEPTION, **config):
-        asked = rules_of(EvaluateConfig(preset=name, **config))[rule or 0]
+        asked = resolved(EvaluateConfig(preset=name, **config))[rule or 0]
         wanted = labels or wanted_labels(name, PRESETS[name].supported[rule or 0])
         total = images or (sum(COUNTS_OF_TRAIN) if asked.images == "train" else asked.images)
         return [text for text in departures(asked, wanted, total, weights) if "not measured by this version" not in text]
@@ -211,7 +211,7 @@ class TestDepartures:
         monkeypatch.setitem(PRESETS._entries, "oc-paper", lacking)
 
         def said(**config):
-            (rule,) = rules_of(EvaluateConfig(preset="oc-paper", **config))
+            (rule,) = resolved(EvaluateConfig(preset="oc-paper", **config))
             return departures(rule, wanted_labels("oc-paper", rule), 50_000, PUBLISHED_INCEPTION)
 
         assert said() == ["no_such_metric not measured by this version"]
@@ -264,7 +264,7 @@ class TestMeasured:
         samples = make_images((102, 102, 102), seed=9)
         sampling = SampleConfig(labels=PRESETS[name].labels or "balanced")
         wanted = {"dlpm-paper": 33, "ccua-paper": 20}.get(name, 100)
-        for rule in rules_of(EvaluateConfig(preset=name)):
+        for rule in resolved(EvaluateConfig(preset=name)):
             scores = evaluate(samples, tiny_dataset, rule, RunContext(cache=tmp_path), Origin(sampling))
             assert scores.preset == name
             assert scores.departures == []
@@ -275,7 +275,7 @@ class TestMeasured:
             assert name == "ccua-paper" or described["labels"] == PRESETS[name].policy or described["labels"] == "equal shares"
 
     def test_fewer_are_all_used_and_marked(self, small_presets, make_images, tiny_dataset, tmp_path):
-        (rule,) = rules_of(EvaluateConfig(preset="standard"))
+        (rule,) = resolved(EvaluateConfig(preset="standard"))
         scores = evaluate(make_images((12, 12, 12), seed=9), tiny_dataset, rule, RunContext(cache=tmp_path))
         assert scores.departures == ["36 images where standard asks for 100"]
         scores.save(tmp_path / "scores.csv")
@@ -285,14 +285,14 @@ class TestMeasured:
     def test_a_reference_that_gives_way_departs(self, small_presets, make_images, tmp_path):
         tail = make_images((40, 20, 5))
         natural = LongTailDataset("own", tail, tail, make_images((9, 9, 9), seed=3), ("a", "b", "c"), False)
-        (rule,) = rules_of(EvaluateConfig(preset="standard"))
+        (rule,) = resolved(EvaluateConfig(preset="standard"))
         scores = evaluate(make_images((40, 40, 40), seed=9), natural, rule, RunContext(cache=tmp_path))
         assert scores.departures == [
             "the held-out test set as the reference where standard asks for the balanced training set"]
 
     def test_a_measurement_that_two_rules_share_stands_there_once(self, small_presets, make_images, tiny_dataset, tmp_path):
         samples = make_images((10, 10, 10), seed=9)
-        (rule,) = rules_of(EvaluateConfig(preset="oc-paper"))
+        (rule,) = resolved(EvaluateConfig(preset="oc-paper"))
         one = evaluate(samples, tiny_dataset, rule, RunContext(cache=tmp_path))
         both = Scores.joined([one, one])
         assert len(both.table) == len(one.table)
@@ -301,7 +301,7 @@ class TestMeasured:
 
 class TestSettingsOfMetrics:
     def test_they_change_the_protocol_of_their_metric_alone(self):
-        (plain,), (stated,) = (rules_of(EvaluateConfig(settings=settings)) for settings in (None, {"recall": {"k": 3}}))
+        (plain,), (stated,) = (resolved(EvaluateConfig(settings=settings)) for settings in (None, {"recall": {"k": 3}}))
         assert METRICS["recall"].settings_of(stated).k == 3
         assert METRICS["precision"].settings_of(stated) == METRICS["precision"].settings_of(plain)
 
@@ -309,11 +309,11 @@ class TestSettingsOfMetrics:
         {"settings": {"kid": {"subsets": 100}}}, {"settings": {"kid": {}}}, {"settings": {}},
         {"k": 3, "settings": {"recall": {"k": 3}}}])
     def test_values_that_change_nothing_are_left_out(self, config):
-        (found,) = rules_of(EvaluateConfig(**config))
+        (found,) = resolved(EvaluateConfig(**config))
         assert found.settings is None
 
     def test_a_stated_value_wins_over_the_shared_one(self):
-        (found,) = rules_of(EvaluateConfig(k=3, settings={"recall": {"k": 5}}))
+        (found,) = resolved(EvaluateConfig(k=3, settings={"recall": {"k": 5}}))
         assert found.settings == {"recall": {"k": 5}}
         assert METRICS["recall"].settings_of(found).k == 5
 
@@ -325,10 +325,10 @@ class TestSettingsOfMetrics:
         ({"fid": {"k": 5}}, "evaluate.settings.fid.k: unknown setting")])
     def test_a_mistake_is_a_sentence(self, settings, words):
         with pytest.raises(UserError, match=words):
-            rules_of(EvaluateConfig(settings=settings))
+            resolved(EvaluateConfig(settings=settings))
 
     def test_they_are_laid_over_a_preset_and_depart_from_it(self):
-        (found,) = rules_of(EvaluateConfig(preset="standard", settings={"kid": {"subsets": 50}}))
-        assert rules_of(found) == [found]
+        (found,) = resolved(EvaluateConfig(preset="standard", settings={"kid": {"subsets": 50}}))
+        assert resolved(found) == [found]
         assert departures(found, wanted_labels("standard", found), 50_000, PUBLISHED_INCEPTION) == [
             "KID subsets 50 where standard asks for 100"]

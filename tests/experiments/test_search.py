@@ -13,6 +13,7 @@ from ltgen_bench.cli import cli
 from ltgen_bench.config.schema import DataConfig
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.data.load import load_dataset
+from ltgen_bench.experiments.recipes import resolved_run
 from ltgen_bench.experiments.search import carry_out_search, make_search, parse_axis, selection_value
 from ltgen_bench.records.drawn import find_drawn
 from ltgen_bench.runtime.context import RunContext
@@ -167,9 +168,9 @@ class TestThePlan:
         accuracy = make_search(tiny_run(), OMEGAS, digits, tmp_path, RunContext(), metric="downstream_accuracy")
         assert accuracy.candidates[0].plans[0].config.evaluate.downstream
 
-    def test_the_rules_of_a_preset_stay(self, small, digits, tmp_path):
+    def test_the_settings_of_a_preset_stay(self, small, digits, tmp_path):
         config = small.model_copy(update={"evaluate": small.evaluate.model_validate({"preset": "oc-paper"})})
-        search = make_search(config, OMEGAS, digits, tmp_path, RunContext())
+        search = make_search(resolved_run(config, "one is needed"), OMEGAS, digits, tmp_path, RunContext())
         rule = search.reports[0][0].config.evaluate
         assert (rule.preset, rule.images, rule.metrics, rule.half) == ("oc-paper", 50_000, ("fid", "is"), "report")
         assert search.extractor == "inception"
@@ -201,10 +202,10 @@ class TestThePlan:
         with pytest.raises(UserError, match="test set has 1 images"):
             make_search(small, OMEGAS, tiny, tmp_path, RunContext())
 
-    def test_a_preset_of_two_rules_is_refused(self, small, digits, tmp_path):
+    def test_a_preset_with_two_lists_of_settings_is_refused(self, small):
         config = small.model_copy(update={"evaluate": small.evaluate.model_validate({"preset": "ccua-paper"})})
-        with pytest.raises(UserError, match="2 rules, and a search"):
-            make_search(config, OMEGAS, digits, tmp_path, RunContext())
+        with pytest.raises(UserError, match="ccua-paper has 2 lists of evaluation settings"):
+            resolved_run(config, "one is needed")
 
 
 @pytest.mark.parametrize(("text", "axis"), [

@@ -11,7 +11,7 @@ from ltgen_bench.core.errors import UserError
 from ltgen_bench.evaluation.presets import planned_departures
 from ltgen_bench.experiments.command_lines import as_command
 from ltgen_bench.experiments.pipeline import make_plan
-from ltgen_bench.experiments.recipes import check_names, named_recipe, resolve_recipe
+from ltgen_bench.experiments.recipes import check_names, named_recipe, resolve_recipe, resolved_run
 from ltgen_bench.experiments.workload import expected_sample, long_stages, workload, worth_training
 from ltgen_bench.methods import METHODS, add_method_file
 from ltgen_bench.runtime.context import RunContext
@@ -118,7 +118,7 @@ class TestPresets:
     @pytest.mark.parametrize(("method", "omega"), [("cbdm", 1.5), ("ddpm", 0.0)])
     def test_preset_sampling_takes_number_labels_sampler_steps_and_omega(self, tiny_run, make_dataset, tmp_path, method, omega):
         config = tiny_run(**{"evaluate.preset": "oc-paper", "sample.as_preset": True, "method.name": method})
-        plan = make_plan(config, make_dataset(self.COUNTS), tmp_path, RunContext())
+        plan = make_plan(resolved_run(config, "one is needed"), make_dataset(self.COUNTS), tmp_path, RunContext())
         sample = plan.config.sample
         assert (sample.sampler, sample.steps, sample.labels, sample.omega) == ("ddim", 100, "uniform", omega)
         assert sample.images_per_class == 16_667, "a third of 50,000"
