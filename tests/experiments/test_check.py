@@ -48,10 +48,12 @@ def failed(found):
     return [finding.name for finding in found if finding.state == "FAILED"]
 
 
+@pytest.mark.slow
 def test_nothing_fails_here(findings):
     assert failed(findings.values()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [
     "versions", "required packages", "device", "convolutions in float32", "cache folder", "free disk there",
     "FID of known moments, more images than features", "FID of known moments, fewer images than features",
@@ -95,6 +97,7 @@ def test_neighbours_that_leave_the_edge_out_are_reported(here, monkeypatch):
 
 
 class TestWhatMustNotMatter:
+    @pytest.mark.slow
     def test_threads_that_matter_are_reported(self, here, monkeypatch):
         limits = []
 

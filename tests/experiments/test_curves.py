@@ -38,16 +38,25 @@ def plan_in(tiny_run):
     return lambda runs: make_plan(config, digits, runs, RunContext())
 
 
-def test_the_last_point_is_the_run_and_the_training_is_that_of_a_run_without_a_curve(plan_in, tmp_path):
-    plain = carry_out(plan_in(tmp_path / "plain"), RunContext())
-    plan = plan_in(tmp_path / "curve")
-    every = plan.config.train.batch_size * 2
-    run, curve = carry_out_curve(plan, every, RunContext())
+@pytest.fixture(scope="module")
+def plain(plan_in, tmp_path_factory):
+    """A finished run without a curve."""
+    return carry_out(plan_in(tmp_path_factory.mktemp("plain")), RunContext())
+
+
+@pytest.fixture(scope="module")
+def with_curve(plan_in, tmp_path_factory):
+    """(plan, run, curve): the same run, scored on its way every 64 images."""
+    plan = plan_in(tmp_path_factory.mktemp("curve"))
+    return plan, *carry_out_curve(plan, 64, RunContext())
+
+
+def test_the_last_point_is_the_run_and_the_training_is_that_of_a_run_without_a_curve(plain, with_curve):
+    plan, run, curve = with_curve
     assert plan.folder.name == plain.plan.folder.name
     assert run.scores.table["value"].tolist() == pytest.approx(plain.scores.table["value"].tolist(), abs=0, nan_ok=True)
-    places = [*positions(plan.config.train, every), plan.config.train.budget_images]
-    assert sorted(set(curve["images"])) == places
-    assert len(places) > 1
+    places = [*positions(plan.config.train, 64), plan.config.train.budget_images]
+    assert sorted(set(curve["images"])) == places == [64, 128, 192, 200]
     last = curve[curve["images"] == places[-1]].drop(columns=list(COSTS)).reset_index(drop=True)
     pd.testing.assert_frame_equal(last, run.scores.table)
     each = curve["flops"] / curve["images"]
@@ -58,15 +67,10 @@ def test_the_last_point_is_the_run_and_the_training_is_that_of_a_run_without_a_c
     assert first != pytest.approx(last["value"].tolist(), nan_ok=True)
 
 
-def test_after_the_fact_the_points_are_the_same(plan_in, tmp_path):
-    plan = plan_in(tmp_path / "during")
-    every = plan.config.train.batch_size * 2
-    _, during = carry_out_curve(plan, every, RunContext())
-    later = plan_in(tmp_path / "after")
-    carry_out(later, RunContext())
-    _, after = carry_out_curve(later, every, RunContext())
-    assert after["value"].tolist() == pytest.approx(during["value"].tolist(), abs=0, nan_ok=True)
-    assert not (later.folder / "curve" / "train").exists()
+def test_after_the_fact_the_points_are_the_same(plain, with_curve):
+    _, after = carry_out_curve(plain.plan, 64, RunContext())
+    assert after["value"].tolist() == pytest.approx(with_curve[2]["value"].tolist(), abs=0, nan_ok=True)
+    assert not (plain.plan.folder / "curve" / "train").exists()
 
 
 def test_positions_are_ends_of_steps_below_the_budget(tiny_run):

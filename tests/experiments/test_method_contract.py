@@ -192,6 +192,7 @@ def test_where_the_loss_does_not_work_the_rest_is_not_tried(written, tmp_path, o
     assert re.search(words, last.figure), last.figure
 
 
+@pytest.mark.slow
 def test_values_of_a_wrong_type_are_said_in_words(tmp_path):
     """In a program of its own, without the type checks of the tests, which would speak first."""
     faults = [(TERMS, '{"mse": 1.0}', "term mse is no tensor of a single number."),

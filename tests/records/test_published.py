@@ -271,11 +271,11 @@ def test_hostile_text_takes_no_time(tmp_path, method, column):
 
 
 def test_many_rows_take_no_more_than_their_number(tmp_path):
-    cells = [",".join({**ROW, "method": f"m{place}"}.values()) for place in range(20_000)]
+    cells = [",".join({**ROW, "method": f"m{place}"}.values()) for place in range(5_000)]
     (tmp_path / "x.csv").write_text("\n".join([",".join(ROW), *cells]))
     start = time.process_time()
-    assert len(read_leaderboard(tmp_path / "x.csv")) == 20_000
-    assert time.process_time() - start < 20
+    assert len(read_leaderboard(tmp_path / "x.csv")) == 5_000
+    assert time.process_time() - start < 10
 
 
 def test_escape_sequences_of_a_cell_are_written_out(tmp_path):
