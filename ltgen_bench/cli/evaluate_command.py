@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from ltgen_bench.data.dataset import LongTailDataset
     from ltgen_bench.evaluation.scores import Scores
     from ltgen_bench.experiments.rescore import Rescored
+    from ltgen_bench.records.run_folder import RunFolder
     from ltgen_bench.records.run_record import RunRecord
     from ltgen_bench.runtime.context import RunContext
 
-SCORES_FILE = "scores.csv"
 SUFFIXES = (".npz", ".npy", ".zip")
 
 
@@ -95,6 +95,7 @@ def evaluate(samples: str, dataset: str | None, data_root: Path, preset: str | N
     ltgen-bench evaluate one-per-class --dataset cifar10-lt
     """
     from ltgen_bench.evaluation.trivial_samples import TRIVIAL
+    from ltgen_bench.records.run_folder import RunFolder
 
     if not samples.strip():
         raise UserError("SAMPLES is empty; name a run, images or a reference row.   (ltgen-bench evaluate --help)")
@@ -111,7 +112,7 @@ def evaluate(samples: str, dataset: str | None, data_root: Path, preset: str | N
     place = user_path(samples, "SAMPLES")
     if (place / "config.json").is_file() or (place / "unet" / "config.json").is_file():
         raise UserError(f"{place} is a network, not images; draw some first: ltgen-bench sample {place} --out samples.npz")
-    is_run = place.is_dir() and ((place / "config.toml").is_file() or (place / "scores").is_dir())
+    is_run = RunFolder(place).exists
     if samples in TRIVIAL or (not is_run and (place.exists() or place.suffix.lower() in SUFFIXES)):
         if dataset is None:
             raise UserError(f"{samples}: name the data set to compare with, as in --dataset cifar10-lt")
@@ -197,17 +198,17 @@ def _configured(config: "RunConfig", changes: dict[str, Any], shown: Shown) -> "
 
 
 def _of_run(name: str, digest: str | None, changes: dict[str, Any], shown: Shown) -> None:
-    from ltgen_bench.records.drawn import find_drawn
+    from ltgen_bench.records.run_samples import find_samples
 
-    drawn = find_drawn(shown.runs, name, digest)
+    drawn = find_samples(shown.runs, name, digest)
     config, settings = _configured(drawn.config, changes, shown)
     context, dataset = _prepared(config, settings, shown)
     from ltgen_bench.experiments.rescore import rescore
 
-    _say(context, f"{drawn.folder.name} on {about(dataset)}", drawn.sample_folder)
+    _say(context, f"{drawn.folder.name} on {about(dataset)}", drawn.files.folder)
     with resumable():
         found = rescore(drawn, settings, dataset, context)
-    _present(found, config, shown, drawn.folder.parent.parent)
+    _present(found, config, shown, drawn.folder.runs)
 
 
 def _prepared(config: "RunConfig", settings: "Sequence[EvaluateConfig]", shown: Shown) -> "tuple[RunContext, LongTailDataset]":
@@ -253,7 +254,9 @@ def _of_images(samples: str, given: dict[str, Any], data: dict[str, Any], change
 def _present(found: "list[Rescored]", config: "RunConfig", shown: Shown, runs: Path | None) -> None:
     """Print tables or JSON of the scores; `runs` is the folder of the run that drew the images, if any."""
     if shown.out is not None:
-        _joined([one.scores for one in found]).save(shown.out / SCORES_FILE)
+        from ltgen_bench.records.score_files import ScoreFiles
+
+        _joined([one.scores for one in found]).save(ScoreFiles(shown.out).table)
     if shown.as_json:
         _json([one.record.model_dump(mode="json") for one in found])
         return
@@ -283,7 +286,7 @@ def _say(context: "RunContext", what: str, samples: Path | None = None) -> None:
         context.progress.say(f"samples     {samples}")
 
 
-def _show(record: "RunRecord", scores: "Scores", console: "Console", folder: Path | None) -> None:
+def _show(record: "RunRecord", scores: "Scores", console: "Console", folder: "RunFolder") -> None:
     from ltgen_bench.report.run_table import score_table
 
     click.echo(score_table(record, scores, console.width, console.is_terminal and not console.no_color, folder=folder))

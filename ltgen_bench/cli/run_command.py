@@ -305,6 +305,7 @@ def warnings_of(config: "RunConfig") -> list[str]:
 
 def show(result: "Run", known: bool, out: "Console") -> None:
     """Print the table of a run; `known` says that it was finished before."""
+    from ltgen_bench.records.run_folder import RunFolder
     from ltgen_bench.report.run_table import score_table
 
     record, folder = result.record, result.plan.folder
@@ -313,15 +314,16 @@ def show(result: "Run", known: bool, out: "Console") -> None:
         out.print(f"finished on {record.finished[:16].replace('T', ' ')} in {seconds:.0f} s; shown from {folder} (use --seed "
                   f"{record.seed + 1} for another)", soft_wrap=True, highlight=False, markup=False, emoji=False)
     color = out.is_terminal and not out.no_color
-    click.echo(score_table(record, result.scores, out.width, color, folder=folder))
+    click.echo(score_table(record, result.scores, out.width, color, folder=RunFolder(folder)))
 
 
 def _show_curve(result: "Run", out: "Console") -> None:
-    from ltgen_bench.records.curve import CURVE_FILE, load_curve
+    from ltgen_bench.records.curve import load_curve
+    from ltgen_bench.records.score_files import ScoreFiles
     from ltgen_bench.report.curve_plots import run_curve
     from ltgen_bench.report.table_formats import terminal
 
-    file = result.plan.score_folder / CURVE_FILE
+    file = ScoreFiles(result.plan.score_folder).curve
     click.echo(terminal(run_curve(load_curve(file)), out.width, out.is_terminal and not out.no_color))
     click.echo(f" curve     {file}")
 

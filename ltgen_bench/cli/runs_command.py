@@ -29,7 +29,7 @@ def runs_list(runs: Path) -> None:
     if not found:
         click.echo(f"no runs in {runs}/; make one with: ltgen-bench run")
         return
-    listing([(str(item.folder.relative_to(runs)), _state(item), item.record.finished[:16].replace("T", " ")
+    listing([(item.name, _state(item), item.record.finished[:16].replace("T", " ")
                if item.record else "") for item in found], ("run", "state", "finished"))
     for problem in filter(None, (item.problem for item in found)):
         click.echo(printable_lines(problem), err=True)
@@ -51,19 +51,19 @@ def runs_show(name: str, runs: Path) -> None:
     """The scores of a run, by the name of its folder or the beginning of it: the newest against all real images."""
     from rich.console import Console
 
-    from ltgen_bench.records.store import find_run, find_runs
+    from ltgen_bench.records.store import find_run, stored_in
     from ltgen_bench.report.run_table import score_table
 
     found, out = find_run(runs, name), Console()
-    beside = [item for item in find_runs(runs) if item.folder == found.folder and item.record is not None]
+    beside = [item for item in stored_in(found.folder) if item.record is not None]
     order = {None: 2, "report": 1, "selection": 0}  # of equal ones the last, which is the newest, is the largest
     found = max(reversed(beside), key=lambda item: order.get(item.record.half if item.record else None, 0), default=found)
     if found.record is None:
         raise UserError(found.problem or f"{found.folder} is not finished ({found.state}); repeat its command to go on.")
     click.echo(score_table(found.record, found.scores, out.width, out.is_terminal and not out.no_color, folder=found.folder))
     for item in beside:
-        if item.score_folder != found.score_folder:
-            click.echo(f" also      {item.score_folder} ({_state(item)})")
+        if item is not found and item.files is not None:
+            click.echo(f" also      {item.files.folder} ({_state(item)})")
 
 
 @runs.command(name="rm")
@@ -73,11 +73,11 @@ def runs_show(name: str, runs: Path) -> None:
 @debug_option
 def runs_rm(name: str, yes: bool, runs: Path) -> None:
     """Remove a run folder with everything in it."""
-    from ltgen_bench.records.store import find_run, remove_run
+    from ltgen_bench.records.store import find_run
 
     found = find_run(runs, name, method_named=True)
     if not yes and not click.confirm(f"remove {found.folder} with its training, samples and scores?"):
         click.echo("nothing removed")
         return
-    remove_run(found)
+    found.folder.remove()
     click.echo(f"removed {found.folder}")

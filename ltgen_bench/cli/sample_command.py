@@ -100,7 +100,9 @@ def _data(dataset: str | None, options: dict[str, Any]) -> "DataConfig | None":
 
 def _check_place(network: Path) -> None:
     """Raise `UserError` where `network` is no folder, or a run folder, before torch is imported."""
-    if (network / "config.toml").is_file():
+    from ltgen_bench.records.run_folder import RunFolder
+
+    if RunFolder(network).is_run:
         raise UserError(f"{network} is a run; write its network into a folder of its own: ltgen-bench export {network} DIR, or "
                         "draw from it by repeating its ltgen-bench run with another --omega, --sampler or --images-per-class.")
     if not network.is_dir():

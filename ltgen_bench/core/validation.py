@@ -22,6 +22,14 @@ def validate(model: type[M], values: Mapping[str, Any], *, where: str, prefix: s
         raise UserError(f"{where} has {count}", problems) from None
 
 
+def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as one mapping: dotted key path (`train.batch_size`) -> value."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= dotted(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat
+
+
 INVERSE = "inverse"  # marks a field (in `json_schema_extra`) whose inverse is in use too, as the imbalance factor's
 LONGEST_QUOTE = 100  # characters
 

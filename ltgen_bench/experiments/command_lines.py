@@ -2,11 +2,11 @@
 
 import json
 import shlex
-from collections.abc import Mapping
 from typing import Any
 
 from ltgen_bench.config.recipe_files import parse_setting
 from ltgen_bench.config.schema import ProcessConfig, RunConfig, TrainConfig
+from ltgen_bench.core.validation import dotted
 from ltgen_bench.experiments.recipes import DEFAULT_DATASET, DEFAULT_METHOD, resolve_recipe
 from ltgen_bench.methods import METHODS, spelled_out
 
@@ -65,14 +65,6 @@ def _values(config: RunConfig) -> dict[str, Any]:
         config = config.model_copy(update={"method": spelled_out(config.method)})
     nested = config.model_dump(mode="json", exclude={"source", "reported", "evaluate", "budget"})
     return {key: value for key, value in dotted(nested).items() if key not in ("method.name", "data.name")}
-
-
-def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as one mapping with dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= dotted(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-    return flat
 
 
 def _toml(key: str, value: Any) -> str:

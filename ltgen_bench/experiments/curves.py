@@ -24,26 +24,16 @@ from ltgen_bench.core.errors import DamagedError
 from ltgen_bench.core.files import only_writer, set_aside
 from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.data.dataset import LongTailDataset
-from ltgen_bench.experiments.current import still_current
 from ltgen_bench.experiments.pipeline import Plan, Run, carry_out, measured, read_run, training_flops
-from ltgen_bench.records.checked_scores import save_kept, whole
 from ltgen_bench.records.curve import Point, curve_table, save_curve
+from ltgen_bench.records.run_folder import RunFolder
+from ltgen_bench.records.score_files import ScoreFiles
 from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.training.checkpoint import load_checkpoint, load_newest, restore_sampled
 from ltgen_bench.training.loop import Snapshots, Trained, prepare_method, train
 from ltgen_bench.training.trainer import Trainer
 
 WEIGHTS = "weights.safetensors"
-
-
-def place_of(run_folder: Path, images: int) -> Path:
-    """Where weights, samples and scores of a position (images seen) lie in a run folder."""
-    return run_folder / "curve" / f"{images:012d}"
-
-
-def positions_left(run_folder: Path) -> list[int]:
-    """The positions whose averaged weights are in a run folder, in order."""
-    return sorted(int(path.parent.name) for path in run_folder.glob(f"curve/*/{WEIGHTS}") if path.parent.name.isdigit())
 
 
 @dataclass(frozen=True)
@@ -54,11 +44,11 @@ class PointPlan(Plan):
 
     @property
     def place(self) -> Path:
-        return place_of(self.folder, self.images)
+        return self.weights.parent
 
     @property
     def weights(self) -> Path:
-        return self.place / WEIGHTS
+        return RunFolder(self.folder).at(self.images).weights
 
     @property
     def sample_folder(self) -> Path:
@@ -85,8 +75,7 @@ def carry_out_curve(plan: Plan, every: int, context: RunContext) -> tuple[Run, p
     run = carry_out(plan, context, {point.images: point.weights for point in points})
     ranks, progress = context.ranks, context.progress
     with ranks.only_on_main(only_writer(plan.folder)), context.interruption:
-        states = ranks.from_main(lambda: [whole(point.score_folder, progress.say) and
-                                          still_current(point.score_folder, point.config.evaluate, context.extractor_weights)
+        states = ranks.from_main(lambda: [ScoreFiles(point.score_folder).are_current(context.extractor_weights, progress.say)
                                           for point in points])
         due = [point for point, current in zip(points, states, strict=True) if not current]
         there = ranks.from_main(lambda: _whole(due, progress))
@@ -97,7 +86,7 @@ def carry_out_curve(plan: Plan, every: int, context: RunContext) -> tuple[Run, p
         runs = [*((point.images, read_run(point)) for point in points), (plan.config.train.budget_images, run)]
         curve = curve_table([Point(images, images * each, one.record.train_seconds or 0.0, one.scores) for images, one in runs])
         for folder in (plan.score_folder, plan.folder) if ranks.is_main else ():
-            save_curve(curve, folder)
+            save_curve(curve, ScoreFiles(folder).curve)
     return run, curve
 
 
@@ -148,7 +137,7 @@ def _score(points: list[PointPlan], context: RunContext) -> None:
         context.progress.say(f"the curve at {point.images:,} of {config.train.budget_images:,} images")
         result = measured(point, next(networks), started, context)
         if context.ranks.is_main:
-            save_kept(point.score_folder, result.record, result.scores)
+            ScoreFiles(point.score_folder).write(result.record, result.scores)
 
 
 def networks_of(files: Sequence[Path], config: RunConfig, dataset: LongTailDataset, run_folder: Path,

@@ -1,8 +1,6 @@
 """run(config): load -> train -> sample -> evaluate -> record. Whoever reads this file knows the program."""
 
-import tomllib
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -10,26 +8,24 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import tomli_w
 import torch
 
 from ltgen_bench.config.schema import ProcessConfig, RunConfig, TrainConfig
-from ltgen_bench.core.errors import DamagedError, UserError
-from ltgen_bench.core.files import only_writer, read_checked_json, set_aside, write_checked_json, write_text
-from ltgen_bench.core.progress import SILENT, Progress
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.files import only_writer
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.diffusion.network import check_network, network_shape
 from ltgen_bench.evaluation.evaluator import Origin, check_extractors, evaluate, fitted
 from ltgen_bench.evaluation.presets import is_resolved
 from ltgen_bench.evaluation.scores import Scores
-from ltgen_bench.experiments.command_lines import dotted
-from ltgen_bench.experiments.current import revisions, still_current
 from ltgen_bench.experiments.recipes import check_names
 from ltgen_bench.experiments.workload import as_preset, long_stages, worth_training
 from ltgen_bench.methods import METHODS, normalised, spelled_out
 from ltgen_bench.methods.blame import blamed
-from ltgen_bench.records.checked_scores import has_whole, read_kept, save_kept, whole
-from ltgen_bench.records.run_record import RECORD_FILE, SCHEMA_VERSION, Entry, RunRecord, Stage
+from ltgen_bench.records.current import revisions
+from ltgen_bench.records.run_folder import RunFolder
+from ltgen_bench.records.run_record import SCHEMA_VERSION, Entry, RunRecord, Stage
+from ltgen_bench.records.score_files import ScoreFiles
 from ltgen_bench.report.pictures import attempt
 from ltgen_bench.report.sheets import loss_curve, sample_sheet
 from ltgen_bench.runtime.context import RunContext
@@ -81,7 +77,7 @@ class Plan:
     @property
     def finished(self) -> bool:
         """Whether this very run has been made before."""
-        return (self.score_folder / RECORD_FILE).is_file()
+        return ScoreFiles(self.score_folder).exist
 
     @property
     def spelled_out(self) -> RunConfig:
@@ -113,8 +109,7 @@ def carry_out(plan: Plan, context: RunContext, snapshots: Mapping[int, Path] = M
     ranks, progress = context.ranks, context.progress
     same_for_all(plan, ranks)
     # the main process looks: a disk of the network may show it to others later
-    if ranks.from_main(lambda: whole(plan.score_folder, progress.say)
-                       and still_current(plan.score_folder, plan.config.evaluate, context.extractor_weights)):
+    if ranks.from_main(lambda: ScoreFiles(plan.score_folder).are_current(context.extractor_weights, progress.say)):
         return read_run(plan)
     config, dataset, folder = plan.config, plan.dataset, plan.folder
     started = datetime.now(UTC)
@@ -125,7 +120,7 @@ def carry_out(plan: Plan, context: RunContext, snapshots: Mapping[int, Path] = M
         progress.say(sentence)
     with ranks.only_on_main(only_writer(folder)), context.interruption:
         if ranks.is_main:
-            claim(plan, progress)
+            RunFolder(folder).claim(plan.trained_part(), progress.say)
         there = checkpoint_path(folder / "train", config.train.budget_images).is_file()
         with ranks.only_on_main(stage_cost(folder / "train" / "cost.json", context.device, progress.say, done=there)):
             trained = train(config, dataset, folder / "train", context, Snapshots(snapshots))
@@ -134,7 +129,7 @@ def carry_out(plan: Plan, context: RunContext, snapshots: Mapping[int, Path] = M
                         progress.say)
         result = measured(plan, trained, started, context)
         if ranks.is_main:
-            result = replace(result, record=keep(folder, result.record, result.scores))
+            result = replace(result, record=RunFolder(folder).keep(result.record, result.scores))
         ranks.barrier()
     return result if ranks.is_main else read_run(plan)
 
@@ -167,26 +162,8 @@ def measured(plan: Plan, trained: Trained, started: datetime, context: RunContex
 
 @blamed
 def training_flops(plan: Plan, device: torch.device) -> float:
-    """Of one training image, counted once for a run folder; again where what is kept of it is damaged."""
-    path = plan.folder / "train" / "flops.json"
-    if path.is_file():
-        with suppress(DamagedError, KeyError, TypeError, ValueError):
-            return float(read_checked_json(path)["per_image"])
-        set_aside(path)
-    counted = flops_per_image(plan.config, plan.dataset, device)
-    write_checked_json(path, {"per_image": counted})
-    return counted
-
-
-def keep(folder: Path, record: RunRecord, scores: Scores) -> RunRecord:
-    """Write what was measured into a run folder, where the newest stands, and last into the folder of its score digest;
-    returns the record as it is there.
-
-    Scores of a half of the real images take no place in the run folder that those of all of them have.
-    """
-    if record.half is None or not has_whole(folder):
-        save_kept(folder, record, scores)
-    return save_kept(folder / "scores" / record.score_digest, record, scores)
+    """Floating-point operations of one training image, counted once for a run folder."""
+    return RunFolder(plan.folder).flops_per_image(lambda: flops_per_image(plan.config, plan.dataset, device))
 
 
 def make_plan(config: RunConfig, dataset: LongTailDataset, runs: Path, context: RunContext) -> Plan:
@@ -209,43 +186,9 @@ def make_plan(config: RunConfig, dataset: LongTailDataset, runs: Path, context: 
     return Plan(worth_training(config, dataset.num_classes), dataset, runs)
 
 
-def claim(plan: Plan, progress: Progress = SILENT) -> None:
-    """Make the run folder this configuration's, or refuse one that is another's and say what differs.
-
-    A file that is no TOML is set aside and written again: the name of the folder says whose it is.
-    """
-    path = plan.folder / "config.toml"
-    wanted = plan.trained_part()
-    stored = _claimed(path, progress) if path.is_file() else None
-    if stored is None:
-        write_text(path, tomli_w.dumps(wanted))
-        return
-    mine, theirs = dotted(wanted), dotted(stored)
-    # The fingerprint speaks for the data: equal images may lie elsewhere, or be asked for in other words. A setting that
-    # one side lacks was added since with a default, and changes no training.
-    differences = [f"{key}: {theirs[key]} there, {mine[key]} now" for key in sorted(mine.keys() & theirs.keys())
-                   if not key.startswith("data.") and mine[key] != theirs[key]]
-    if differences:
-        raise UserError(f"{plan.folder} belongs to another configuration; choose another folder with --runs, or remove this "
-                        f"one; where {path.name} in it was damaged or edited, delete that file alone", differences)
-
-
-def _claimed(path: Path, progress: Progress) -> dict[str, Any] | None:
-    """What config.toml of a run folder says; None after setting aside one that says nothing."""
-    try:
-        stored = tomllib.loads(path.read_bytes().decode("utf-8"))
-        fault = "" if "fingerprint" in stored else "it names no data"
-    except (ValueError, RecursionError) as error:  # of TOML or of UTF-8
-        fault = str(error)
-    if not fault:
-        return stored
-    progress.say(f"{path} is damaged ({fault:.200}); it is set aside as {set_aside(path).name}, and made again")
-    return None
-
-
 def read_run(plan: Plan) -> Run:
     """The record and scores of a finished run."""
-    return Run(plan, *read_kept(plan.score_folder))
+    return Run(plan, *ScoreFiles(plan.score_folder).read())
 
 
 def make_record(plan: Plan, trained: Trained, scores: Scores, started: datetime, context: RunContext) -> RunRecord:
@@ -274,7 +217,7 @@ def make_record(plan: Plan, trained: Trained, scores: Scores, started: datetime,
         fingerprint=dataset.fingerprint, split="" if dataset.split is None else dataset.split.id, preset=scores.preset,
         departures=scores.departures, notes=scores.notes, imbalance_factor=dataset.imbalance_factor, profile=dataset.profile,
         class_names=list(dataset.class_names), class_counts=dataset.class_counts, groups=dataset.groups, entry=entry,
-        protocols=scores.protocols, metrics=revisions(config.evaluate), extractor_weights=scores.extractor_weights,
+        protocols=scores.protocols, metrics=revisions(config.evaluate.metrics), extractor_weights=scores.extractor_weights,
         stages=stages, versions=versions(),
         hardware={**hardware(context.device), **processes}, deterministic=trained.exact,
         started=started.isoformat(timespec="seconds"), finished=datetime.now(UTC).isoformat(timespec="seconds"),

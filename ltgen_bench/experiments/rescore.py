@@ -18,12 +18,12 @@ from ltgen_bench.data.images import ImageSet, SampleSet
 from ltgen_bench.evaluation.evaluator import Origin, check_extractors, check_samples, evaluate, fitted
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.evaluation.subsets import canonical
-from ltgen_bench.experiments.current import revisions, still_current
-from ltgen_bench.experiments.pipeline import keep
-from ltgen_bench.records.checked_scores import read_kept, whole
-from ltgen_bench.records.drawn import Drawn
+from ltgen_bench.records.current import revisions
 from ltgen_bench.records.published import method_key
+from ltgen_bench.records.run_folder import RunFolder
 from ltgen_bench.records.run_record import Entry, RunRecord, Stage
+from ltgen_bench.records.run_samples import RunSamples
+from ltgen_bench.records.score_files import ScoreFiles
 from ltgen_bench.records.store import stored_in
 from ltgen_bench.report.pictures import attempt
 from ltgen_bench.report.sheets import sample_sheet
@@ -69,8 +69,8 @@ class Handed:
         Scores from before the data were in the digest are taken where their record is of the same data.
         """
         earlier = folder / "scores" / self.config(rule).score_digest(self.sample_digest)
-        if any(one.score_folder == earlier and one.record is not None and one.record.fingerprint == dataset.fingerprint
-               for one in stored_in(folder)):
+        if any(one.files is not None and one.files.folder == earlier and one.record is not None
+               and one.record.fingerprint == dataset.fingerprint for one in stored_in(RunFolder(folder))):
             return earlier
         judged = digest({"samples": self.sample_digest, "data": dataset.fingerprint})
         return folder / "scores" / self.config(rule).score_digest(judged)
@@ -80,13 +80,13 @@ class Handed:
 class Rescored:
     """Samples with their scores under one rule; `known` says that these were there before."""
 
-    folder: Path
+    folder: RunFolder
     record: RunRecord
     scores: Scores
     known: bool
 
 
-def rescore(drawn: Drawn, rules: Sequence[EvaluateConfig], dataset: LongTailDataset, context: RunContext) -> list[Rescored]:
+def rescore(drawn: RunSamples, rules: Sequence[EvaluateConfig], dataset: LongTailDataset, context: RunContext) -> list[Rescored]:
     """Score `drawn` under each of `rules` (`presets.rules_of`), into the run's folder of that score digest.
 
     A finished score is read. Raises `UserError` where `dataset` is not what the run was made with, and as `evaluate`
@@ -96,7 +96,7 @@ def rescore(drawn: Drawn, rules: Sequence[EvaluateConfig], dataset: LongTailData
         raise UserError(f"the images of {dataset.name} are not those that {drawn.folder.name} was made with: fingerprint "
                         f"{drawn.record.fingerprint} there, {dataset.fingerprint} now.")
     rules = list(dict.fromkeys(fitted(rule, dataset) for rule in rules))
-    known = [_finished(_score_folder(drawn, rule), rule, context) for rule in rules]
+    known = [_finished(_score_folder(drawn, rule), context) for rule in rules]
     for rule, there in zip(rules, known, strict=True):
         if not there:
             check_extractors(dataset, rule, context)
@@ -104,36 +104,36 @@ def rescore(drawn: Drawn, rules: Sequence[EvaluateConfig], dataset: LongTailData
             for rule, there in zip(rules, known, strict=True)]
 
 
-def _score_folder(drawn: Drawn, rule: EvaluateConfig) -> Path:
+def _score_folder(drawn: RunSamples, rule: EvaluateConfig) -> Path:
     config = drawn.config.model_copy(update={"evaluate": rule})
-    return drawn.folder / "scores" / config.score_digest(drawn.record.sample_digest)
+    return drawn.folder.scores(config.score_digest(drawn.record.sample_digest)).folder
 
 
-def _finished(folder: Path, rule: EvaluateConfig, context: RunContext) -> bool:
-    return whole(folder, context.progress.say) and still_current(folder, rule, context.extractor_weights)
+def _finished(folder: Path, context: RunContext) -> bool:
+    return ScoreFiles(folder).are_current(context.extractor_weights, context.progress.say)
 
 
-def _read(drawn: Drawn, rule: EvaluateConfig) -> Rescored:
+def _read(drawn: RunSamples, rule: EvaluateConfig) -> Rescored:
     place = _score_folder(drawn, rule)
-    return Rescored(drawn.folder, *read_kept(place), known=True)
+    return Rescored(drawn.folder, *ScoreFiles(place).read(), known=True)
 
 
-def _measured(drawn: Drawn, rule: EvaluateConfig, dataset: LongTailDataset, context: RunContext) -> Rescored:
+def _measured(drawn: RunSamples, rule: EvaluateConfig, dataset: LongTailDataset, context: RunContext) -> Rescored:
     place, started = _score_folder(drawn, rule), datetime.now(UTC)
     config = drawn.config.model_copy(update={"evaluate": rule})
-    with only_writer(drawn.folder), context.interruption:
+    with drawn.folder.lock(), context.interruption:
         with stage_cost(place / "cost.json", context.device, context.progress.say):
-            samples = SampleSet.load(drawn.sample_folder / "samples.npz")
-            scores = evaluate(samples, dataset, rule, context, Origin(config.sample, drawn.sample_folder / "downstream"))
+            samples = SampleSet.load(drawn.files.images)
+            scores = evaluate(samples, dataset, rule, context, Origin(config.sample, drawn.files.downstream))
         earlier = [stage for stage in drawn.record.stages if stage.name != "evaluate"]
         record = drawn.record.model_copy(update={
             "score_digest": place.name, "preset": scores.preset, "departures": scores.departures, "notes": scores.notes,
-            "protocols": scores.protocols, "metrics": revisions(rule), "extractor_weights": scores.extractor_weights,
+            "protocols": scores.protocols, "metrics": revisions(rule.metrics), "extractor_weights": scores.extractor_weights,
             "versions": versions(),
             "stages": [*earlier, Stage(name="evaluate", **read_cost(place / "cost.json"))], "hardware": hardware(context.device),
             "started": started.isoformat(timespec="seconds"), "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "config": config.model_dump(mode="json"), "command": context.command})
-        record = keep(drawn.folder, record, scores)
+        record = drawn.folder.keep(record, scores)
     return Rescored(drawn.folder, record, scores, known=False)
 
 
@@ -148,16 +148,17 @@ def score_handed(handed: Handed, rules: Sequence[EvaluateConfig], dataset: LongT
     rules = list(dict.fromkeys(fitted(rule, dataset) for rule in rules))
     folder = handed.folder(runs, dataset)
     if handed.kind == "samples" and folder.is_dir():
-        seed = next((one.record.seed for one in stored_in(folder) if one.record is not None), handed.seed)
+        seed = next((one.record.seed for one in stored_in(RunFolder(folder)) if one.record is not None), handed.seed)
         if seed != handed.seed:
             raise UserError(f"--seed {handed.seed}: these very images are there as seed {seed} ({folder}), and images of another "
                             f"seed are others; remove that first (ltgen-bench runs rm {folder.name}) where it was a mistake.")
     places = [handed.place(folder, rule, dataset) for rule in rules]
-    known = [_finished(place, rule, context) for place, rule in zip(places, rules, strict=True)]
+    known = [_finished(place, context) for place in places]
     for rule, there in zip(rules, known, strict=True):
         if not there:
             check_extractors(dataset, rule, context)
-    return [Rescored(folder, *read_kept(place), known=True) if there else _score(handed, rule, dataset, place, context)
+    return [Rescored(RunFolder(folder), *ScoreFiles(place).read(), known=True) if there else
+            _score(handed, rule, dataset, place, context)
             for place, rule, there in zip(places, rules, known, strict=True)]
 
 
@@ -172,14 +173,14 @@ def _score(handed: Handed, rule: EvaluateConfig, dataset: LongTailDataset, place
                                                 dataset.class_counts, work / "samples.png"), context.progress.say)
         values = {**_facts(handed, dataset), "score_digest": place.name, "preset": scores.preset,
                   "departures": scores.departures, "notes": scores.notes, "protocols": scores.protocols,
-                  "metrics": revisions(rule), "extractor_weights": scores.extractor_weights, "versions": versions(),
+                  "metrics": revisions(rule.metrics), "extractor_weights": scores.extractor_weights, "versions": versions(),
                   "hardware": hardware(context.device),
                   "stages": [Stage(name="evaluate", **read_cost(place / "cost.json"))], "command": context.command,
                   "started": started.isoformat(timespec="seconds"), "finished": datetime.now(UTC).isoformat(timespec="seconds"),
                   "config": {"data": handed.data.model_dump(mode="json"), "evaluate": rule.model_dump(mode="json")}}
         record = RunRecord(**values)
-        record = keep(folder, record, scores)
-    return Rescored(folder, record, scores, known=False)
+        record = RunFolder(folder).keep(record, scores)
+    return Rescored(RunFolder(folder), record, scores, known=False)
 
 
 def _facts(handed: Handed, dataset: LongTailDataset) -> dict[str, Any]:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from ltgen_bench import __version__
 from ltgen_bench.config.schema import DataConfig, RunConfig
+from ltgen_bench.core.validation import dotted
 from ltgen_bench.data.catalog import find_source
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.diffusion import PROCESSES
 from ltgen_bench.diffusion.network import network_shape
 from ltgen_bench.evaluation.scores import Scores
-from ltgen_bench.experiments.command_lines import OPTIONS, dotted
+from ltgen_bench.experiments.command_lines import OPTIONS
 from ltgen_bench.export.diffusers_folder import EMBEDDING, FACTS, Facts
 from ltgen_bench.methods import METHODS, USER_MODULE
 from ltgen_bench.methods.references import Work, bibtex

@@ -1,61 +1,60 @@
 """The network of a run as a folder that diffusers reads, with everything that says what it is."""
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from ltgen_bench.config.recipe_files import read_toml
 from ltgen_bench.config.schema import DataConfig, RunConfig
 from ltgen_bench.core.errors import UserError
-from ltgen_bench.core.files import file_sha256, only_writer, refuse_full, whole_folder, write_text
+from ltgen_bench.core.files import file_sha256, refuse_full, whole_folder, write_text
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.load import load_dataset
 from ltgen_bench.diffusion import PROCESSES
 from ltgen_bench.diffusion.draws import generator
 from ltgen_bench.diffusion.guidance import Guidance, guided
 from ltgen_bench.diffusion.network import ConditionalUNet
-from ltgen_bench.experiments.curves import WEIGHTS, networks_of, place_of, positions_left
+from ltgen_bench.experiments.curves import networks_of
 from ltgen_bench.experiments.recipes import resolve_recipe
 from ltgen_bench.export.diffusers_folder import Facts, LabelledUNet, plain, write_network
 from ltgen_bench.export.model_card import Described, card
 from ltgen_bench.methods import METHODS, normalised
 from ltgen_bench.methods.base import Method
-from ltgen_bench.records.checked_scores import read_scores
+from ltgen_bench.records.run_folder import RunFolder
 from ltgen_bench.records.run_record import RunRecord
-from ltgen_bench.records.store import find_run, find_runs, refuse_blank, stored_in
+from ltgen_bench.records.score_files import read_scores
+from ltgen_bench.records.store import find_run_anywhere, newest_plain, stored_in
 from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.runtime.precision import exact_float32
 from ltgen_bench.sampling.draw import from_uint8
 from ltgen_bench.training.checkpoint import load_newest
 from ltgen_bench.training.loop import Trained, train
 
-CARD, RECIPE, SHEET = "README.md", "recipe.toml", "samples.png"
+CARD, RECIPE = "README.md", "recipe.toml"
 TRIED_TIMES = (0, 10, 100, 400, 700, 999)
 CLOSE = 1e-4  # that two predictions of unit noise may differ by and be the same: other kernels, no other formula
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """The weights that a run ended with, or those after `images` training images, which it left behind for its curve.
+    """The weights at the end of a run, or those of a snapshot: `images` training images were seen.
 
-    `record` is that of their newest scores under the run's own rules; None before any. `place` holds their samples and scores.
+    `folder` has the samples and scores of these weights. `record` is that of their newest scores under the run's own settings;
+    None before any.
     """
 
-    folder: Path
+    folder: RunFolder
     config: RunConfig
     record: RunRecord | None
     images: int
-    place: Path
 
     @property
     def name(self) -> str:
         """Method, digest of the training and seed, and between them the position where it is not the end."""
         run, _, seed = self.folder.name.rpartition("-s")
-        return self.folder.name if self.place == self.folder else f"{run}-at-{self.images}-s{seed}"
+        return self.folder.name if self.folder.snapshot is None else f"{run}-at-{self.images}-s{seed}"
 
 
 @dataclass(frozen=True)
@@ -68,50 +67,42 @@ class Exported:
 
 
 def find_trained(runs: Path, name: str, at: int | None = None) -> TrainedRun:
-    """The run called `name`, as `records.store.find_run` takes it, or a run folder anywhere; at the position `at`, or its end.
+    """Find the run called `name`, as `records.store.find_run` takes it, or a run folder anywhere; its end, or the snapshot `at`.
 
-    Raises `UserError` where there is none, where its training is not finished, or left nothing behind at that position.
+    Raises `UserError` where there is none, where its training is not finished, or has no snapshot at that position.
     """
-    refuse_blank(name)
-    place = Path(name)
-    if (place / "config.toml").is_file():
-        runs, name = place.resolve().parent.parent, str(place.resolve())
-    found = find_run(runs, name)
-    records = [one.record for one in find_runs(runs) if one.folder == found.folder and one.record is not None]
-    if not (found.folder / "config.toml").is_file():
-        raise UserError(f"{found.folder} holds scores of images from elsewhere, and no network.")
-    record = _newest(records)
-    config = RunConfig.from_values(record.config, where=f"the record of {found.folder}") if record else _as_trained(found.folder)
+    folder = find_run_anywhere(runs, name).folder
+    if not folder.is_run:
+        raise UserError(f"{folder} holds scores of external samples, and no network.")
+    record = _newest_record(folder)
+    config = _recorded(record, folder) if record else _as_trained(folder)
     if at is not None and at != config.train.budget_images:
-        return _at(at, found.folder, config)
-    if found.images_seen is None or found.images_seen < config.train.budget_images:
-        raise UserError(f"{found.folder} has seen {found.images_seen or 0:,} of {config.train.budget_images:,} images; repeat "
-                        "its ltgen-bench run to finish the training.")
-    return TrainedRun(found.folder, config, record, config.train.budget_images, found.folder)
+        there = folder.snapshots()
+        if at not in there:
+            known = f"there are those after {', '.join(map(str, there))}" if there else "it left none behind on its way"
+            raise UserError(f"--at {at}: {folder} has no weights after {at:,} images; {known}; ltgen-bench run with "
+                            "--evaluate-every makes some.")
+        folder = folder.at(at)
+        record = _newest_record(folder)
+        return TrainedRun(folder, _recorded(record, folder) if record else config, record, at)
+    seen = folder.images_seen or 0
+    if seen < config.train.budget_images:
+        raise UserError(f"{folder} has seen {seen:,} of {config.train.budget_images:,} images; repeat its ltgen-bench run to "
+                        "finish the training.")
+    return TrainedRun(folder, config, record, config.train.budget_images)
 
 
-def _at(images: int, folder: Path, config: RunConfig) -> TrainedRun:
-    """The weights of a run with this configuration after so many `images`."""
-    left = positions_left(folder)
-    if images not in left:
-        there = f"there are those after {', '.join(map(str, left))}" if left else "it left none behind on its way"
-        raise UserError(f"--at {images}: {folder} has no weights after {images:,} images; {there}; ltgen-bench run with "
-                        "--evaluate-every makes some.")
-    place = place_of(folder, images)
-    record = _newest([one.record for one in stored_in(place) if one.record is not None])
-    config = RunConfig.from_values(record.config, where=f"the record of {place}") if record else config
-    return TrainedRun(folder, config, record, images, place)
+def _newest_record(folder: RunFolder) -> RunRecord | None:
+    return newest_plain([one.record for one in stored_in(folder) if one.record is not None])
 
 
-def _newest(records: Sequence[RunRecord]) -> RunRecord | None:
-    """The newest under the run's own rules, or of all where there is none."""
-    own = [one for one in records if not one.preset and one.config.get("evaluate", {}).get("half") is None] or records
-    return max(own, key=lambda one: one.finished, default=None)
+def _recorded(record: RunRecord, folder: RunFolder) -> RunConfig:
+    return RunConfig.from_values(record.config, where=f"the record of {folder}")
 
 
-def _as_trained(folder: Path) -> RunConfig:
+def _as_trained(folder: RunFolder) -> RunConfig:
     """The configuration of a run without scores: its training, and sampling as the recipe of its method has it."""
-    values = read_toml(folder / "config.toml")
+    values = folder.read_config()
     trained = RunConfig.from_values({key: value for key, value in values.items() if key != "fingerprint"}, where=str(folder))
     images = {"data.image_size": trained.data.image_size, "data.columns": trained.data.columns,
               "process.name": trained.process.name}
@@ -131,11 +122,11 @@ def export(run: TrainedRun, folder: Path, context: RunContext, data_root: Path =
     folder = folder.resolve()
     refuse_full(folder, "choose a new folder")
     dataset = load_dataset(run.config.data, data_root=data_root, progress=context.progress)
-    made_with = run.record.fingerprint if run.record is not None else read_toml(run.folder / "config.toml").get("fingerprint")
+    made_with = run.record.fingerprint if run.record is not None else run.folder.read_config().get("fingerprint")
     if made_with is not None and dataset.fingerprint != made_with:
         raise UserError(f"the images of {dataset.name} are not those that {run.folder.name} was made with: fingerprint "
                         f"{made_with} there, {dataset.fingerprint} now.")
-    with only_writer(run.folder), context.interruption:
+    with run.folder.lock(), context.interruption:
         trained = _trained(run, dataset, context)
         network = plain(trained.net)
         tried = _Trial(dataset, run.config.process.name)
@@ -154,13 +145,13 @@ def export(run: TrainedRun, folder: Path, context: RunContext, data_root: Path =
 
 def _trained(run: TrainedRun, dataset: LongTailDataset, context: RunContext) -> Trained:
     config = run.config.model_copy(update={"method": normalised(run.config.method)})  # as the digest of the training was made
-    if run.place == run.folder:
-        newest = load_newest(run.folder / "train", context.progress)
+    if run.folder.snapshot is None:
+        newest = load_newest(run.folder.train, context.progress)
         if newest is None or newest[1]["images_seen"] < config.train.budget_images:
             raise UserError(f"{run.folder} has no whole checkpoint of the end of its training any more; repeat its ltgen-bench "
                             "run to train the rest again, and export it then.")
-        return train(config, dataset, run.folder / "train", context)
-    return next(networks_of([run.place / WEIGHTS], config, dataset, run.folder, context))
+        return train(config, dataset, run.folder.train, context)
+    return next(networks_of([run.folder.weights], config, dataset, run.folder.path, context))
 
 
 class _Trial:
@@ -211,11 +202,11 @@ def _write_rest(run: TrainedRun, dataset: LongTailDataset, network: LabelledUNet
     recipe = run.config.model_copy(update={"data": facts.data, "source": source})
     write_text(folder / RECIPE, recipe.to_toml())
     record = run.record if alone else None  # of samples that this network alone does not give
-    sheets = [] if record is None else [run.place / "samples" / record.sample_digest / SHEET]
-    for sheet in filter(Path.is_file, sheets):
-        shutil.copyfile(sheet, folder / SHEET)
-    scores = None if record is None else read_scores(record, run.place / "scores" / record.score_digest)
+    sheet = None if record is None else run.folder.samples(record.sample_digest).sheet
+    if sheet is not None and sheet.is_file():
+        shutil.copyfile(sheet, folder / sheet.name)
+    scores = None if record is None else read_scores(record, run.folder.scores(record.score_digest).table)
     described = Described(run.config, run.images, record, scores, dataset, facts, network.parameter_count, alone,
                           {file.name: file_sha256(file) for file in sorted(folder.glob("*.safetensors"))},
-                          sheet=SHEET if (folder / SHEET).is_file() else None)
+                          sheet=sheet.name if sheet is not None and sheet.is_file() else None)
     write_text(folder / CARD, card(described))

@@ -9,10 +9,8 @@ import pandas as pd
 from ltgen_bench.core.errors import DamagedError, UserError
 from ltgen_bench.core.files import read_checked_json, write_checked_json, write_text
 from ltgen_bench.evaluation.scores import Scores, csv_text, read_cells, typed
-from ltgen_bench.records.checked_scores import row_digests, unvouched
+from ltgen_bench.records.score_files import row_digests, unvouched
 
-CURVE_FILE = "curve.csv"
-VOUCHING_FILE = "curve.rows.json"  # the checksums of its rows
 CURE = "repeat the run's command to write it again"
 COSTS = ("images", "flops", "seconds")  # of training so far
 
@@ -36,22 +34,23 @@ def curve_table(points: Sequence[Point]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def save_curve(curve: pd.DataFrame, folder: Path) -> Path:
-    """Write `curve.csv` into `folder`, floats to the last digit, and beside it what vouches for its rows; returns its path."""
-    path = folder / CURVE_FILE
-    vouching = path.with_name(VOUCHING_FILE)
-    vouching.unlink(missing_ok=True)  # it does not vouch for what is written now
+def save_curve(curve: pd.DataFrame, path: Path) -> None:
+    """Write a curve as CSV, floats to the last digit, and beside it the checksums of its rows (`<stem>.rows.json`)."""
+    _checksums(path).unlink(missing_ok=True)  # they are not those of what is written now
     write_text(path, csv_text(curve))
-    write_checked_json(vouching, {"rows": "".join(row_digests(read_cells(path)))})
-    return path
+    write_checked_json(_checksums(path), {"rows": "".join(row_digests(read_cells(path)))})
+
+
+def _checksums(path: Path) -> Path:
+    return path.with_suffix(".rows.json")
 
 
 def load_curve(path: Path) -> pd.DataFrame:
-    """Read what `save_curve` wrote; older curves have nothing that vouches for them.
+    """Read what `save_curve` wrote; older curves have no checksums.
 
     A missing or foreign file is a `UserError`, one with other values than were measured a `DamagedError`.
     """
-    vouching = path.with_name(VOUCHING_FILE)
+    checksums = _checksums(path)
     try:
         text = read_cells(path)
         table = typed(text.drop(columns=list(COSTS)))
@@ -59,8 +58,8 @@ def load_curve(path: Path) -> pd.DataFrame:
             table.insert(place, name, [read(cell) for cell in text[name]])
     except (OSError, ValueError, KeyError, OverflowError) as error:
         raise UserError(f"{path} is not the curve of a run ({error}); {CURE}.") from error
-    if vouching.is_file():
-        faults = unvouched(text, str(read_checked_json(vouching, CURE).get("rows")))
+    if checksums.is_file():
+        faults = unvouched(text, str(read_checked_json(checksums, CURE).get("rows")))
         if faults:
             raise DamagedError(f"{path} holds values that were not measured: {faults}; {CURE}.")
     return table

@@ -11,10 +11,10 @@ import pandas as pd
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.plain_text import printable
 from ltgen_bench.evaluation.scores import COLUMNS, Scores, protocols_path
-from ltgen_bench.records.checked_scores import read_kept
 from ltgen_bench.records.leaderboard_cells import bounds, known_metrics, shown
 from ltgen_bench.records.results_csv import read_measured
-from ltgen_bench.records.run_record import RECORD_FILE
+from ltgen_bench.records.run_folder import RunFolder
+from ltgen_bench.records.score_files import ScoreFiles
 from ltgen_bench.records.store import ROW_COLUMNS, StoredRun, rows
 
 # what an entry is, beside its seed; every value of it has one protocol
@@ -50,10 +50,11 @@ def read_own(path: Path, table: pd.DataFrame) -> pd.DataFrame:
 
 def _scores(path: Path) -> pd.DataFrame:
     """Return the rows of a run's table of scores, checked against its record where there is one."""
-    if (path.parent / RECORD_FILE).is_file():
-        record, scores = read_kept(path.parent)
-        if path.name == record.scores_file:
-            return rows([StoredRun(path.parent, "finished", None, record, path.parent)])
+    files = ScoreFiles(path.parent)
+    if files.exist:
+        record, _ = files.read()
+        if path == files.table:
+            return rows([StoredRun(RunFolder(path.parent), "finished", record, files)])
     scores = Scores.load(path)
     name = path.stem if path.stem != "scores" else path.resolve().parent.name
     texts = scores.table.rename(columns={"label": "class_label"}).assign(dataset="", method=name, label=name)

@@ -13,6 +13,7 @@ from ltgen_bench.core.validation import validate
 
 SCHEMA_VERSION = 1
 RECORD_FILE = "record.json"
+SCORES_FILE: Literal["scores.csv"] = "scores.csv"
 
 
 class NewerError(UserError):
@@ -103,7 +104,7 @@ class RunRecord(Part):
     finished: str
     config: dict[str, Any]
     command: str
-    scores_file: Literal["scores.csv"] = "scores.csv"
+    scores_file: Literal["scores.csv"] = SCORES_FILE
     vouched: Vouched | None = Field(default=None, description="checksums of the scores; records of before have none")
 
     @property

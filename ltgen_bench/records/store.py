@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,14 +10,13 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ltgen_bench.config.recipe_files import read_toml
-from ltgen_bench.core.errors import BenchError, MachineError, UserError, did_you_mean
-from ltgen_bench.core.files import only_writer
+from ltgen_bench.core.errors import BenchError, UserError, did_you_mean
 from ltgen_bench.core.plain_text import printable
 from ltgen_bench.core.user_paths import check_path
 from ltgen_bench.evaluation.scores import COLUMNS, Scores
-from ltgen_bench.records.checked_scores import read_scores
-from ltgen_bench.records.run_record import RECORD_FILE, NewerError, RunRecord
+from ltgen_bench.records.run_folder import RunFolder
+from ltgen_bench.records.run_record import NewerError, RunRecord
+from ltgen_bench.records.score_files import ScoreFiles, read_scores
 
 DIGESTS = re.compile(r"-[0-9a-f]{8}(-s\d+)?$")  # what stands behind the method in the name of a run folder
 ENTRY_COLUMNS = [
@@ -56,45 +54,37 @@ ROW_COLUMNS = [*SCORE_COLUMNS, "class_count", *ENTRY_COLUMNS, *LATER_COLUMNS, *O
 
 @dataclass(frozen=True)
 class StoredRun:
-    """One set of scores of one run, or a run that is not finished yet (`record` and `score_folder` are then None).
+    """One set of scores of one run or of external samples, or a run without scores (`record` and `files` are then None).
 
-    `state` is training, trained, sampling, sampled, finished, damaged or newer than this program (`problem` then says what and
-    where); `images_seen` is the newest checkpoint's position.
+    `state` is that of `RunFolder.state`, or damaged, or newer than this program (`problem` then says what and where).
     """
 
-    folder: Path
+    folder: RunFolder
     state: str
-    images_seen: int | None
     record: RunRecord | None = None
-    score_folder: Path | None = None
+    files: ScoreFiles | None = None
     problem: str = ""
 
     @property
     def name(self) -> str:
-        """Data set and folder name, as `runs show` takes them: `digits-lt/cbdm-1a2b3c4d-s0`."""
-        return f"{self.folder.parent.name}/{self.folder.name}"
+        return self.folder.title
 
     @cached_property
     def scores(self) -> Scores:
-        """The scores, read when first asked for. An unfinished run has none: `UserError`. Raises as `read_scores`."""
-        if self.record is None or self.score_folder is None:
+        """The scores, read when first asked for. `UserError` for a run without scores. Raises as `read_scores`."""
+        if self.record is None or self.files is None:
             raise UserError(self.problem or f"{self.folder} has no scores yet ({self.state}); repeat its ltgen-bench run to "
                             "finish it.")
-        return read_scores(self.record, self.score_folder)
+        return read_scores(self.record, self.files.table)
 
 
 def find_runs(runs_dir: Path) -> list[StoredRun]:
-    """Every set of scores and every unfinished run under `runs_dir`, by data set, folder and time of finishing.
+    """Find every set of scores and every unfinished run under `runs_dir`, by data set, folder and time of finishing.
 
-    Only `scores/*/record.json` is read, so the copy in the run folder counts nothing twice. A missing folder holds
-    no runs. A broken record is a run of its own, whose state is damaged.
+    A missing folder holds no runs. A damaged record is a run of its own, whose state is damaged.
     """
-    if not runs_dir.is_dir():
-        return []
-    found: list[StoredRun] = []
-    for folder in sorted(path for path in runs_dir.glob("*/*") if path.is_dir() and not path.name.startswith(".")):
-        found += stored_in(folder)
-    return found
+    folders = sorted(path for path in runs_dir.glob("*/*") if path.is_dir() and not path.name.startswith("."))
+    return [run for folder in folders for run in stored_in(RunFolder(folder))]
 
 
 class Reported(NamedTuple):
@@ -121,32 +111,37 @@ def reported_runs(runs_dir: Path) -> Reported:
     return Reported(runs, left_out)
 
 
-def stored_in(folder: Path) -> list[StoredRun]:
-    """Every set of scores in one run folder, the newest last and damaged ones first; without any, the run as it stands."""
-    seen = _images_seen(folder)
-    damaged, records = [], []
-    for file in sorted(folder.glob(f"scores/*/{RECORD_FILE}")):
+def stored_in(folder: RunFolder) -> list[StoredRun]:
+    """Find every set of scores in one run folder, damaged ones first and the newest last; without any, the run as it stands."""
+    damaged, found = [], []
+    for files in folder.all_scores():
         try:
-            records.append((RunRecord.load(file), file.parent))
+            record = RunRecord.load(files.record)
+            found.append(StoredRun(folder, str(folder.state(record)), record, files))
         except BenchError as error:
-            state = "newer" if isinstance(error, NewerError) else "damaged"
-            damaged.append(StoredRun(folder, state, seen, problem=_problem(error, file)))
-    records.sort(key=lambda pair: pair[0].finished)
-    if records or damaged:  # whoever takes the last of a folder takes one that is whole
-        return [*damaged, *(StoredRun(folder, "finished", seen, record, scores) for record, scores in records)]
-    if seen is None and not (folder / "train").is_dir():
-        return []
+            fault = "newer" if isinstance(error, NewerError) else "damaged"
+            damaged.append(StoredRun(folder, fault, problem=_problem(error, files, folder)))
+    found.sort(key=lambda run: run.record.finished if run.record else "")
+    if found or damaged:  # the last of a folder is an undamaged one
+        return [*damaged, *found]
     try:
-        return [StoredRun(folder, _state(folder, seen), seen)]
+        state = folder.state()
     except UserError as error:
-        return [StoredRun(folder, "damaged", seen, problem=str(error))]
+        return [StoredRun(folder, "damaged", problem=str(error))]
+    return [] if state is None else [StoredRun(folder, state)]
 
 
-def _problem(error: BenchError, record: Path) -> str:
+def newest_plain(records: Sequence[RunRecord]) -> RunRecord | None:
+    """The newest record under the run's own settings (no preset, all real images), or of all `records` where none is."""
+    plain = [one for one in records if not one.preset and one.half is None] or records
+    return sorted(plain, key=lambda one: one.finished)[-1] if plain else None
+
+
+def _problem(error: BenchError, files: ScoreFiles, folder: RunFolder) -> str:
     """What is wrong with a record, and the command that makes it again where that can still be read, there or in a copy."""
     if isinstance(error, NewerError):
         return str(error)
-    for file in (record, record.parents[2] / RECORD_FILE):
+    for file in (files.record, folder.newest.record):
         try:
             command = json.loads(file.read_text(encoding="utf-8"))["command"]
         except (OSError, ValueError, LookupError, TypeError, RecursionError):
@@ -154,28 +149,6 @@ def _problem(error: BenchError, record: Path) -> str:
         if isinstance(command, str):
             return f"{error}\n  measured again by: {printable(command)}"
     return f"{error}\n  measured again by the ltgen-bench run, or evaluate, that made it"
-
-
-def _images_seen(folder: Path) -> int | None:
-    """The newest position among `train/checkpoint-<images>.safetensors`; None without a checkpoint."""
-    names = [path.stem.removeprefix("checkpoint-") for path in folder.glob("train/checkpoint-*.safetensors")]
-    return max((int(name) for name in names if name.isdigit()), default=None)
-
-
-def _state(folder: Path, seen: int | None) -> str:
-    if any(folder.glob("samples/*/samples.npz")):
-        return "sampled"
-    if any(path.is_dir() for path in folder.glob("samples/*")):
-        return "sampling"
-    budget = _budget(folder)
-    return "trained" if seen is not None and budget is not None and seen >= budget else "training"
-
-
-def _budget(folder: Path) -> int | None:
-    """`train.budget_images` of the recipe kept in the run folder, when there is one."""
-    recipes = [path for path in (folder / "config.toml", folder / "train" / "config.toml") if path.is_file()]
-    value = read_toml(recipes[0]).get("train", {}).get("budget_images") if recipes else None
-    return value if isinstance(value, int) else None
 
 
 def refuse_blank(name: str) -> None:
@@ -196,7 +169,7 @@ def find_run(runs_dir: Path, name: str, *, method_named: bool = False) -> Stored
     if not runs:
         raise UserError(f"there are no runs under {runs_dir}; make one with: ltgen-bench run")
     as_path = Path(name)
-    exact = [run for run in runs if name in (run.folder.name, run.name) or _same(as_path, run.folder)]
+    exact = [run for run in runs if name in (run.folder.name, run.name) or _same(as_path, run.folder.path)]
     begins = [run for run in runs if _begins(run, name, method_named)]
     matches = exact or begins
     folders = {run.folder for run in matches}
@@ -214,30 +187,24 @@ def find_run(runs_dir: Path, name: str, *, method_named: bool = False) -> Stored
     return matches[-1]
 
 
+def find_run_anywhere(runs_dir: Path, name: str) -> StoredRun:
+    """`find_run`, where `name` may also be the path of the folder of a run that is not under `runs_dir`."""
+    refuse_blank(name)
+    if RunFolder(Path(name)).is_run:
+        folder = RunFolder(Path(name).resolve())
+        runs_dir, name = folder.runs, str(folder)
+    return find_run(runs_dir, name)
+
+
 def _begins(run: StoredRun, name: str, method_named: bool) -> bool:
     """Whether the run's own name begins so; the data set in front of it is written whole or not at all."""
-    own = name.removeprefix(f"{run.folder.parent.name}/")
+    own = name.removeprefix(f"{run.folder.path.parent.name}/")
     least = len(DIGESTS.sub("", run.folder.name)) if method_named else 1
     return len(own) >= least and run.folder.name.startswith(own)
 
 
 def _same(path: Path, folder: Path) -> bool:
     return path.exists() and path.resolve() == folder.resolve()
-
-
-def remove_run(run: StoredRun) -> None:
-    """Delete the run's folder with all that is in it. A run that is being written is refused (`UserError`).
-
-    It is moved away first, so that nobody begins to write into it, or finds a part of it, while it is being deleted.
-    """
-    going = run.folder.with_name(f".{run.folder.name}.removed")
-    try:
-        with only_writer(run.folder):
-            shutil.rmtree(going, ignore_errors=True)  # of a command that was killed
-            run.folder.rename(going)
-            shutil.rmtree(going)
-    except OSError as error:
-        raise MachineError(f"{run.folder} could not be deleted: {error.strerror or error}.") from error
 
 
 def rows(runs: Sequence[StoredRun], runs_dir: Path | None = None) -> pd.DataFrame:
@@ -288,13 +255,13 @@ def _rows_of(run: StoredRun, runs_dir: Path | None) -> pd.DataFrame:
 
 
 def _origin(run: StoredRun, record: RunRecord, runs_dir: Path | None) -> dict[str, str]:
-    inside = runs_dir is not None and run.folder.is_relative_to(runs_dir)
+    inside = runs_dir is not None and run.folder.path.is_relative_to(runs_dir)
     return {
         "finished": record.finished,
         "command": record.command,
         "versions": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
         "hardware": ", ".join(f"{name}: {value}" for name, value in record.hardware.items()),
-        "run": str(run.folder.relative_to(runs_dir)) if inside and runs_dir is not None else run.name,
+        "run": str(run.folder.path.relative_to(runs_dir)) if inside and runs_dir is not None else run.name,
     }
 
 

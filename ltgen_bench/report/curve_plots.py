@@ -14,7 +14,7 @@ from ltgen_bench.core.files import write_text
 from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.core.words import power
 from ltgen_bench.evaluation.scores import csv_text
-from ltgen_bench.records.curve import CURVE_FILE, load_curve
+from ltgen_bench.records.curve import load_curve
 from ltgen_bench.records.store import StoredRun
 from ltgen_bench.report.columns import TRAINED_ON, Key, head, measurement_name, twin_id
 from ltgen_bench.report.entries import MEASUREMENT, Block, each, measurements, select
@@ -35,14 +35,14 @@ def curve_data(block: Block, runs: Sequence[StoredRun], progress: Progress = SIL
     Mean and standard deviation (NaN for one) of the score over the seeds that have a curve, at the positions that all of
     these have; the seconds are means, too. Entries without a curve are left out, and damaged curves, which are told.
     """
-    folders = {run.record.score_digest: run.score_folder for run in runs if run.record is not None}
+    files = {run.record.score_digest: run.files.curve for run in runs if run.record is not None and run.files is not None}
     keys = block.rows[["entry", "seed", "score_digest"]].drop_duplicates()
     frames = []
     for row in each(keys):
-        folder = folders.get(row.score_digest)
-        if folder is not None and (folder / CURVE_FILE).is_file():
+        file = files.get(row.score_digest)
+        if file is not None and file.is_file():
             try:
-                frames.append(load_curve(folder / CURVE_FILE).assign(entry=row.entry, seed=row.seed))
+                frames.append(load_curve(file).assign(entry=row.entry, seed=row.seed))
             except BenchError as error:
                 progress.say(f"left out: {error}")
     if not frames:

@@ -50,7 +50,7 @@ def find(name: str, runs_dir: Path) -> Measured:
     runs = [run for run in find_runs(runs_dir) if run.record is not None]
     places = _places(runs)
     digests = {run.record.score_digest: run for run in runs if run.record is not None}
-    exact = [run for run in runs if name in (run.folder.name, run.name) or Path(name).resolve() == run.folder.resolve()]
+    exact = [run for run in runs if name in (run.folder.name, run.name) or Path(name).resolve() == run.folder.path.resolve()]
     if exact:
         return _run(exact[-1], runs)
     begins = ID.fullmatch(name) is not None
@@ -98,7 +98,7 @@ def _run(run: StoredRun, runs: Sequence[StoredRun]) -> Measured:
     if record.preset:
         kept = "all its rules kept" if not record.departures else f"not that protocol: {'; '.join(record.departures)}"
         about.append(("preset", f"{record.preset}, {kept}"))
-    others = [other for other in runs if other.folder == run.folder and other.score_folder != run.score_folder]
+    others = [other for other in runs if other.folder == run.folder and other is not run]
     if others:
         about.append(("also here", "; ".join(_scores_words(other) for other in others)))
     name = f"{run.name} (scores {record.score_digest})" if others else run.name

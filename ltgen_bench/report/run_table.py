@@ -3,7 +3,6 @@
 import math
 import shlex
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 
@@ -12,6 +11,7 @@ from ltgen_bench.core.words import listed
 from ltgen_bench.data.source_kinds import option_words
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.evaluation.trivial_samples import TRIVIAL
+from ltgen_bench.records.run_folder import RunFolder
 from ltgen_bench.records.run_record import RunRecord
 from ltgen_bench.records.statistics import ONE_SEED
 from ltgen_bench.report.baseline_columns import KINDS, Kind, beside_score, is_few, number, repeated
@@ -30,7 +30,7 @@ HALVES = {"report": "Against the report half of the real images alone: a search 
           "selection": "Against the selection half of the real images alone, on which settings are chosen: no result."}
 
 
-def score_table(record: RunRecord, scores: Scores, console_width: int, color: bool, folder: Path | None = None) -> str:
+def score_table(record: RunRecord, scores: Scores, console_width: int, color: bool, folder: RunFolder | None = None) -> str:
     """Every metric over all, many, medium and few classes, its noise floors and protocol ids; where the files are.
 
     The text has lines of at most `console_width` columns (paths and commands stay in one piece), with ANSI colours
@@ -41,7 +41,8 @@ def score_table(record: RunRecord, scores: Scores, console_width: int, color: bo
         table = replace(table, notes=(*table.notes, _protocol_note(scores)))
     parts = [terminal(table, console_width, color)]
     if folder is not None:
-        parts.append("".join(f" {name:<9} {path}\n" for name, path in _files(record, folder)))
+        files = {"samples": folder.samples(record.sample_digest).sheet, "scores": folder.scores(record.score_digest).table}
+        parts.append("".join(f" {name:<9} {path}\n" for name, path in files.items()))
     other = "ddpm" if record.method != "ddpm" else "cbdm"
     name = record.config.get("data", {}).get("name", record.dataset)  # folder:PATH as it was typed
     dataset = "" if name == DEFAULT_DATASET else f" --dataset {shlex.quote(name)}"
@@ -142,10 +143,3 @@ def _again(every: pd.DataFrame) -> str:
     if not counts:
         return ""
     return f" In brackets the score at the floor's number of images ({listed(counts)}), where only that compares with it."
-
-
-def _files(record: RunRecord, folder: Path) -> list[tuple[str, Path]]:
-    return [
-        ("samples", folder / "samples" / record.sample_digest / "samples.png"),
-        ("scores", folder / "scores" / record.score_digest / record.scores_file),
-    ]

@@ -220,7 +220,7 @@ def _side_by_side(block: Block, runs: Sequence[StoredRun], path: Path) -> Path |
     folders = {run.record.sample_digest: run.folder for run in runs if run.record is not None}
     samples = {}
     for row in each(keys[keys["seed"] == seed]):
-        file = folders[row.sample_digest] / "samples" / row.sample_digest / "samples.npz"
+        file = folders[row.sample_digest].samples(str(row.sample_digest)).images
         if file.is_file():
             samples[str(row.entry)] = SampleSet.load(file)
     if not samples:

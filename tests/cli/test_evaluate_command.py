@@ -15,8 +15,8 @@ from ltgen_bench.cli import cli
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.experiments.pipeline import make_plan
-from ltgen_bench.records.drawn import find_drawn
 from ltgen_bench.records.run_record import RunRecord
+from ltgen_bench.records.run_samples import find_samples
 from ltgen_bench.records.store import find_run, find_runs
 from ltgen_bench.report.write_report import report
 from ltgen_bench.runtime.context import RunContext
@@ -94,7 +94,7 @@ class TestRuns:
         for one in stored:
             assert one.record.departures == ["120 images where ccua-paper asks for 10,000",
                                              "classifier features where ccua-paper asks for inception"]
-            assert one.score_folder.name == one.record.score_digest
+            assert one.files.folder.name == one.record.score_digest
             assert set(one.scores.table["protocol"]) == set(one.record.protocols)
             assert one.record.entry == undisturbed.record.entry
             assert one.record.command.startswith("ltgen-bench evaluate cbdm --preset ccua-paper")
@@ -205,8 +205,8 @@ class TestRuns:
     def test_a_run_folder_anywhere_is_found_by_its_path(self, runs, undisturbed, tmp_path):
         elsewhere = tmp_path / "elsewhere" / "digits-lt" / undisturbed.plan.folder.name
         shutil.copytree(runs / "digits-lt" / undisturbed.plan.folder.name, elsewhere)
-        assert find_drawn(runs, str(elsewhere)).folder == elsewhere
-        assert find_drawn(runs, "cbdm").folder.is_relative_to(runs)
+        assert find_samples(runs, str(elsewhere)).folder.path == elsewhere
+        assert find_samples(runs, "cbdm").folder.path.is_relative_to(runs)
 
 
 class TestFiles:
@@ -223,7 +223,7 @@ class TestFiles:
         assert (found["entry"]["images_per_class"], found["entry"]["omega"], found["deterministic"]) == (12, None, None)
         assert found["fingerprint"] == undisturbed.record.fingerprint
         assert set(found["config"]) == {"data", "evaluate"}
-        assert (stored.folder / "samples" / found["sample_digest"] / "samples.png").is_file()
+        assert (stored.folder.path / "samples" / found["sample_digest"] / "samples.png").is_file()
 
     def test_the_same_images_in_another_form_are_known_again(self, ask, theirs, runs, tmp_path, monkeypatch):
         rules = ("--dataset", "digits-lt", "--metrics", "fid", "--device", "cpu")

@@ -5,7 +5,8 @@ import tomllib
 import pytest
 
 from ltgen_bench.config.schema import MethodConfig, RunConfig
-from ltgen_bench.experiments.command_lines import as_command, dotted
+from ltgen_bench.core.validation import dotted
+from ltgen_bench.experiments.command_lines import as_command
 from ltgen_bench.experiments.recipes import resolve_recipe, shipped_recipes
 from ltgen_bench.methods import normalised
 

@@ -106,7 +106,7 @@ class TestWhatIsThere:
     def test_the_points_are_no_runs_and_disturb_no_list_of_them(self, halved):
         plan, _ = halved
         (found,) = find_runs(plan.runs)
-        assert (found.folder, found.record.entry.budget_images) == (plan.folder, 200)
+        assert (found.folder.path, found.record.entry.budget_images) == (plan.folder, 200)
         point = RunRecord.load(plan.folder / "curve" / "000000000112" / "scores" / plan.score_digest)
         assert point.entry.budget_images == 112
         assert point.train_seconds < found.record.train_seconds

@@ -1,7 +1,6 @@
 """The whole line on tiny digits: what is left behind, what is used again, what is refused."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,10 +9,14 @@ from PIL import Image
 
 from ltgen_bench.api import run
 from ltgen_bench.core.errors import UserError
-from ltgen_bench.evaluation.metrics import METRICS, default_metrics
-from ltgen_bench.experiments.current import still_current
-from ltgen_bench.experiments.pipeline import carry_out, claim, make_plan, training_flops
+from ltgen_bench.evaluation.metrics import default_metrics
+from ltgen_bench.experiments.pipeline import carry_out, make_plan, training_flops
+from ltgen_bench.records.run_folder import RunFolder
 from ltgen_bench.runtime.context import RunContext
+
+
+def claim(plan, say=lambda message: None):
+    RunFolder(plan.folder).claim(plan.trained_part(), say)
 
 
 def test_a_run_leaves_everything_in_its_folder(undisturbed):
@@ -149,7 +152,7 @@ def test_one_image_for_a_metric_that_needs_more_is_told_at_the_number(undisturbe
     one = run(tiny_run(**{"evaluate.images": 1, "evaluate.metrics": ["fid"], "evaluate.downstream": False}),
               runs=tmp_path / "runs", device="cpu")
     assert one.scores.table["value"].isna().all()
-    assert "needs n >= 2 images" in score_table(one.record, one.scores, 100, False, folder=one.plan.folder)
+    assert "needs n >= 2 images" in score_table(one.record, one.scores, 100, False, folder=RunFolder(one.plan.folder))
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe[train", b"x = [1", b"x = " + b"[" * 3000, b"x = " + b"9" * 5000])
@@ -159,8 +162,8 @@ def test_a_broken_config_file_of_a_run_is_made_again(tiny_run, tiny_dataset, tmp
     file = mine.folder / "config.toml"
     before = file.read_bytes()
     file.write_bytes(content)
-    claim(mine, told)
-    claim(mine, told)
+    claim(mine, told.say)
+    claim(mine, told.say)
     assert file.read_bytes() == before
     assert "config.toml is damaged" in told.messages[0]
     assert len(told.messages) == 1
@@ -263,23 +266,6 @@ def test_a_setting_added_since_with_a_default_orphans_no_folder(tiny_run, tiny_d
     assert "gamma = 0.25" in text, "every setting of the method is written, also at its default"
     stored.write_text(text.replace("gamma = 0.25\n", ""))
     claim(plan)
-
-
-def test_scores_of_another_weights_file_are_not_shown(undisturbed, tmp_path):
-    weights = tmp_path / "weights.pth"
-    weights.write_bytes(b"others")
-    config = undisturbed.plan.config.evaluate
-    assert still_current(undisturbed.plan.score_folder, config, {})
-    assert not still_current(undisturbed.plan.score_folder, config, {"classifier": weights})
-
-
-def test_scores_from_before_a_metric_or_its_new_revision_are_not_shown(undisturbed, monkeypatch):
-    folder, config = undisturbed.plan.score_folder, undisturbed.plan.config.evaluate
-    raised = replace(METRICS["fid"], revision=METRICS["fid"].revision + 1)
-    monkeypatch.setitem(METRICS._entries, "fid", raised)
-    assert not still_current(folder, config, {})
-    monkeypatch.undo()
-    assert not still_current(folder, config.model_copy(update={"metrics": (*default_metrics(), "cmmd")}), {})
 
 
 def test_a_picture_that_cannot_be_drawn_takes_no_run_down_also_when_it_is_repeated(tiny_run, tmp_path, told, monkeypatch):

@@ -120,6 +120,6 @@ def test_scores_from_before_the_data_were_in_the_digest_are_shown_for_their_own_
     handed = Handed("made", images, DataConfig(name=first))
     rule = EvaluateConfig.model_validate(run.record.config["evaluate"], strict=False)
     earlier = handed.config(rule).score_digest(handed.sample_digest)
-    run.score_folder.rename(run.score_folder.with_name(earlier))
+    run.files.folder.rename(run.files.folder.with_name(earlier))
     assert fid(first) == (value, True)
     assert not fid(second)[1]

@@ -15,7 +15,7 @@ from ltgen_bench.core.errors import UserError
 from ltgen_bench.data.load import load_dataset
 from ltgen_bench.experiments.recipes import resolved_run
 from ltgen_bench.experiments.search import carry_out_search, make_search, parse_axis, selection_value
-from ltgen_bench.records.drawn import find_drawn
+from ltgen_bench.records.run_samples import find_samples
 from ltgen_bench.runtime.context import RunContext
 
 CPU = torch.device("cpu")
@@ -100,11 +100,11 @@ class TestTheWholeSearch:
 
     def test_each_candidates_samples_can_be_scored_again(self, found):
         plan = found[0].search.candidates[1].plans[0]
-        drawn = find_drawn(plan.runs, plan.folder.name, plan.sample_digest[:5])
+        drawn = find_samples(plan.runs, plan.folder.name, plan.sample_digest[:5])
         assert drawn.record.entry.omega == OMEGAS["sample.omega"][1]
-        assert drawn.sample_folder == plan.sample_folder
+        assert drawn.files.folder == plan.sample_folder
         with pytest.raises(UserError, match="--samples zz: of the samples"):
-            find_drawn(plan.runs, plan.folder.name, "zz")
+            find_samples(plan.runs, plan.folder.name, "zz")
 
 
 class TestChoosing:

@@ -15,11 +15,12 @@ from ltgen_bench.core.errors import UserError
 from ltgen_bench.data.images import SampleSet
 from ltgen_bench.data.load import load_dataset
 from ltgen_bench.diffusion.guidance import Guidance
-from ltgen_bench.experiments.pipeline import claim, make_plan
+from ltgen_bench.experiments.pipeline import make_plan
 from ltgen_bench.export.diffusers_folder import read_network
 from ltgen_bench.export.folder_samples import draw, is_drawn, make_drawing
 from ltgen_bench.export.run_export import export, find_trained, published
 from ltgen_bench.methods.cbdm import CBDM
+from ltgen_bench.records.run_folder import RunFolder
 from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.sampling.draw import Sampling
 from ltgen_bench.sampling.samplers import SAMPLERS
@@ -227,7 +228,7 @@ class TestFinding:
     def test_a_run_without_scores_is_exported_with_the_sampling_of_its_recipe(self, tiny_run, tmp_path):
         config = tiny_run(**{"train.budget_images": 32, "method": {"name": "cfg"}})
         plan = make_plan(config, load_dataset(config.data), tmp_path / "runs", RunContext())
-        claim(plan)
+        RunFolder(plan.folder).claim(plan.trained_part(), print)
         train(plan.config, plan.dataset, plan.folder / "train", RunContext())
         exported = export(find_trained(tmp_path / "runs", str(plan.folder)), tmp_path / "net", RunContext())
         assert exported.facts.sample == RunConfig.from_recipe("baselines/digits-lt/cfg.toml").sample

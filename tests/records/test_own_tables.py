@@ -5,9 +5,9 @@ from synthetic_runs import make_record, score_rows, write_run
 from ltgen_bench.core.errors import DamagedError, UserError
 from ltgen_bench.core.files import shipped_folder
 from ltgen_bench.evaluation.scores import Scores
-from ltgen_bench.records.checked_scores import save_kept
 from ltgen_bench.records.published import read_leaderboard
 from ltgen_bench.records.results_csv import measured_csv, read_measured, runs_path
+from ltgen_bench.records.score_files import ScoreFiles
 from ltgen_bench.records.store import find_runs, rows
 
 
@@ -32,7 +32,7 @@ def test_the_shipped_results_are_read_as_means_over_seeds():
 def test_a_table_of_scores_is_read_with_its_record(tmp_path):
     record = make_record("ddpm")
     scores = Scores.from_rows(score_rows("ddpm"), record.protocols)
-    save_kept(tmp_path, record, scores)
+    ScoreFiles(tmp_path).write(record, scores)
     frame = read_leaderboard(tmp_path / "scores.csv")
     fid = one(frame, metric="fid", split="few")
     assert (fid.method, fid.dataset) == ("ddpm", "digits-lt")

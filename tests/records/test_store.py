@@ -5,11 +5,12 @@ import pytest
 from synthetic_runs import COUNTS, make_record, write_run
 
 from ltgen_bench.core.errors import UserError
-from ltgen_bench.core.files import only_writer, shipped_folder
+from ltgen_bench.core.files import shipped_folder
 from ltgen_bench.evaluation.protocol import Protocol
 from ltgen_bench.evaluation.scores import COLUMNS, Scores, csv_text
 from ltgen_bench.records.results_csv import measured_csv, read_measured, runs_path, shipped_protocols
-from ltgen_bench.records.store import ROW_COLUMNS, find_run, find_runs, protocols, remove_run, reported_runs, rows
+from ltgen_bench.records.run_folder import RunFolder
+from ltgen_bench.records.store import ROW_COLUMNS, find_run, find_runs, protocols, reported_runs, rows
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def test_every_set_of_scores_is_found_once_though_the_record_is_copied_to_the_ru
     record.save(folder)
     found = find_runs(runs_dir)
     assert [run.state for run in found] == ["finished"] * 4
-    assert len({run.score_folder for run in found}) == 4
+    assert len({run.files.folder for run in found}) == 4
     assert {run.record.method for run in found} == {"cbdm", "ddpm"}
 
 
@@ -51,7 +52,7 @@ def test_unfinished_runs_tell_their_state_and_how_far_they_came(tmp_path):
     touch(base / "e-1-s0" / "train" / "checkpoint-100.safetensors")
     touch(base / "e-1-s0" / "samples" / "12345678" / "samples.npz")
     touch(base / "no run" / "notes.txt")
-    found = {run.folder.name[0]: (run.state, run.images_seen) for run in find_runs(tmp_path)}
+    found = {run.folder.name[0]: (run.state, run.folder.images_seen) for run in find_runs(tmp_path)}
     assert found == {
         "a": ("training", None),
         "b": ("training", 2048),
@@ -96,7 +97,7 @@ def test_a_broken_recipe_of_an_unfinished_run_is_named(tmp_path):
 
 def test_missing_scores_say_which_command_makes_them_again(runs_dir):
     run = find_runs(runs_dir)[0]
-    (run.score_folder / "scores.csv").unlink()
+    run.files.table.unlink()
     with pytest.raises(UserError, match="ltgen-bench run --method cbdm"):
         run.scores  # noqa: B018  (reading it is what raises)
 
@@ -104,7 +105,7 @@ def test_missing_scores_say_which_command_makes_them_again(runs_dir):
 def test_a_run_is_found_by_name_beginning_data_set_and_path(runs_dir):
     folder = next(runs_dir.glob("digits-lt/cbdm-*"))
     for name in (folder.name, "cb", f"digits-lt/{folder.name}", str(folder)):
-        assert find_run(runs_dir, name).folder == folder
+        assert find_run(runs_dir, name).folder.path == folder
 
 
 def test_of_several_scores_the_newest_is_shown(runs_dir):
@@ -127,7 +128,7 @@ def test_only_the_beginning_of_a_runs_own_name_finds_it(tmp_path, name):
     folder, _ = write_run(tmp_path, "cbdm", 0)
     with pytest.raises(UserError, match=r"empty|there is no run"):
         find_run(tmp_path, name)
-    assert find_run(tmp_path, "c").folder == find_run(tmp_path, "digits-lt/c").folder == folder
+    assert find_run(tmp_path, "c").folder == find_run(tmp_path, "digits-lt/c").folder == RunFolder(folder)
 
 
 def test_what_is_removed_is_named_by_its_whole_method_at_least(tmp_path):
@@ -144,23 +145,23 @@ def test_nobody_writes_into_a_run_while_it_is_deleted(runs_dir, monkeypatch):
 
     def deleting(folder, **more):
         if folder.exists():
-            busy.append(not run.folder.exists())
+            busy.append(not run.folder.path.exists())
             assert all(found.folder != run.folder and "removed" not in found.folder.name for found in find_runs(runs_dir))
         rmtree(folder, **more)
 
-    monkeypatch.setattr("ltgen_bench.records.store.shutil.rmtree", deleting)
-    remove_run(run)
+    monkeypatch.setattr("ltgen_bench.records.run_folder.shutil.rmtree", deleting)
+    run.folder.remove()
     assert busy == [True]
-    assert not [path for path in run.folder.parent.iterdir() if "cbdm" in path.name]
+    assert not [path for path in run.folder.path.parent.iterdir() if "cbdm" in path.name]
 
 
 def test_a_removed_run_is_gone_and_a_busy_one_stays(runs_dir):
     run = find_run(runs_dir, "cbdm")
-    with only_writer(run.folder), pytest.raises(UserError, match="is being written"):
-        remove_run(run)
-    assert run.folder.is_dir()
-    remove_run(run)
-    assert not run.folder.exists()
+    with run.folder.lock(), pytest.raises(UserError, match="is being written"):
+        run.folder.remove()
+    assert run.folder.path.is_dir()
+    run.folder.remove()
+    assert not run.folder.path.exists()
     assert len(find_runs(runs_dir)) == 2
 
 

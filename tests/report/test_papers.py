@@ -5,8 +5,8 @@ from synthetic_runs import make_record, score_rows, write_run
 
 from ltgen_bench.core.words import distinct_name
 from ltgen_bench.evaluation.scores import Scores
-from ltgen_bench.records.checked_scores import save_kept
 from ltgen_bench.records.published import read_leaderboard
+from ltgen_bench.records.score_files import ScoreFiles
 from ltgen_bench.report import write_report as room
 from ltgen_bench.report.papers import papers_tables
 from ltgen_bench.report.write_report import report
@@ -85,7 +85,7 @@ def test_damaged_scores_are_left_out_and_named_and_the_rest_is_reported(tmp_path
     write_run(tmp_path / "runs", "ddpm", 0)
     record = make_record("cbdm")
     place = tmp_path / "runs" / "digits-lt" / "cbdm-1-s0" / "scores" / record.score_digest
-    save_kept(place, record, Scores.from_rows(score_rows("cbdm"), record.protocols))
+    ScoreFiles(place).write(record, Scores.from_rows(score_rows("cbdm"), record.protocols))
     path = place / "scores.csv"
     row = next(line for line in path.read_text().splitlines() if line.startswith("fid,classifier"))
     path.write_text(path.read_text().replace(row, ",".join([*row.split(",")[:7], "0.01", *row.split(",")[8:]])))

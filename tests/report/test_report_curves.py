@@ -54,16 +54,16 @@ def test_the_data_are_means_and_spreads_over_the_seeds_that_have_a_curve(curves)
 def test_a_curve_of_other_protocols_is_not_drawn(curves):
     block, runs, _ = curves
     for run in runs:
-        file = run.score_folder / "curve.csv"
+        file = run.files.curve
         if file.is_file():
             frame = load_curve(file)
-            save_curve(frame.assign(protocol="00000000"), run.score_folder)
+            save_curve(frame.assign(protocol="00000000"), file)
     assert curve_data(block, runs).empty
 
 
 def test_a_damaged_curve_is_told_and_left_out(curves, told):
     block, runs, _ = curves
-    file = next(run.score_folder / "curve.csv" for run in runs if (run.score_folder / "curve.csv").is_file())
+    file = next(run.files.curve for run in runs if (run.files.curve).is_file())
     file.write_text("broken")
     curve_data(block, runs, told)
     assert str(file) in told.messages[0]
@@ -109,9 +109,10 @@ def test_the_page_shows_them(curves):
 
 def test_a_curve_is_read_back_to_the_last_digit_and_a_foreign_file_refused(curves, tmp_path):
     _, runs, _ = curves
-    run = next(run for run in runs if (run.score_folder / "curve.csv").is_file())
-    frame = load_curve(run.score_folder / "curve.csv")
-    pd.testing.assert_frame_equal(load_curve(save_curve(frame, tmp_path)), frame)
+    run = next(run for run in runs if (run.files.curve).is_file())
+    frame = load_curve(run.files.curve)
+    save_curve(frame, tmp_path / "curve.csv")
+    pd.testing.assert_frame_equal(load_curve(tmp_path / "curve.csv"), frame)
     path = tmp_path / "curve.csv"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
     with pytest.raises(DamagedError, match=r"1 of .* rows"):

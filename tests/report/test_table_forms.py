@@ -11,6 +11,7 @@ from synthetic_runs import NO_LOGITS, make_record, score_rows
 
 from ltgen_bench.core.words import count, listed
 from ltgen_bench.evaluation.scores import Scores
+from ltgen_bench.records.run_folder import RunFolder
 from ltgen_bench.records.statistics import ONE_SEED
 from ltgen_bench.report.numbers import MISSING, facts, show
 from ltgen_bench.report.run_table import score_table
@@ -176,7 +177,7 @@ def test_a_run_after_a_preset_says_whose_rules_were_kept():
 def test_a_run_says_where_its_files_are_and_what_to_type_next(tmp_path):
     record = make_record("ddpm", 0, dataset="cifar10-lt")
     scores = Scores.from_rows(score_rows("ddpm", 0), record.protocols)
-    text = score_table(record, scores, 40, False, folder=tmp_path)
+    text = score_table(record, scores, 40, False, folder=RunFolder(tmp_path))
     assert f"samples   {tmp_path / 'samples' / record.sample_digest / 'samples.png'}\n" in text
     assert f"scores    {tmp_path / 'scores' / record.score_digest / 'scores.csv'}\n" in text
     assert "ltgen-bench run --method cbdm --dataset cifar10-lt    then    ltgen-bench report" in text

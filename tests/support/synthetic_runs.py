@@ -311,4 +311,4 @@ def add_curve(folder, record, places=PLACES, flops=2e6, pace=0.01, factor=None):
     for images in places:
         table = last.table.assign(value=last.table["value"] * ((factor or (lambda place: 44_800 / place))(images)))
         points.append(Point(images, images * flops, images * pace, Scores(table)))
-    save_curve(curve_table(points), scores)
+    save_curve(curve_table(points), scores / "curve.csv")

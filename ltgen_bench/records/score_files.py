@@ -1,4 +1,4 @@
-"""A record with its scores, written and read together: the record vouches for every value, and what it does not is named."""
+"""The files of one set of scores: a record has a checksum of every row, and values without one are refused by name."""
 
 import hashlib
 import math
@@ -13,37 +13,72 @@ from ltgen_bench.core.files import json_sha256, read_checked_json, set_aside
 from ltgen_bench.core.plain_text import printable
 from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.evaluation.scores import Scores, protocols_path, read_cells
-from ltgen_bench.records.run_record import RECORD_FILE, NewerError, RunRecord, Vouched
+from ltgen_bench.records.current import outdated
+from ltgen_bench.records.run_record import RECORD_FILE, SCORES_FILE, NewerError, RunRecord, Vouched
 
+CURVE_FILE = "curve.csv"
+COST_FILE = "cost.json"  # of a stage, in the folder of what it makes
 NAMED = 5  # how many of many values an error names
 SLACK = 0.05  # by which a value of an older record may pass its bounds: what lies farther off was never measured
 
 
-def save_kept(folder: Path, record: RunRecord, scores: Scores) -> RunRecord:
-    """Write scores and, last, their record into `folder`; returns the record as it is there."""
-    (folder / RECORD_FILE).unlink(missing_ok=True)  # it does not vouch for what is written now
-    path = folder / record.scores_file
-    scores.save(path)
-    rest = json_sha256(read_checked_json(protocols_path(path)))
-    record = record.model_copy(update={"vouched": Vouched(rows="".join(row_digests(read_cells(path))), rest=rest)})
-    record.save(folder)
-    return record
+class ScoreFiles:
+    """The files of one set of scores in `folder`. The record is written last, and has checksums of the scores."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.record = folder / RECORD_FILE
+        self.table = folder / SCORES_FILE
+        self.curve = folder / CURVE_FILE
+        self.cost = folder / COST_FILE
+
+    @property
+    def exist(self) -> bool:
+        """Whether there is a record, which may be damaged."""
+        return self.record.is_file()
+
+    def read(self) -> tuple[RunRecord, Scores]:
+        """Read the record and its scores. Raises as `RunRecord.load` and `read_scores`."""
+        record = RunRecord.load(self.record)
+        return record, read_scores(record, self.table)
+
+    def write(self, record: RunRecord, scores: Scores) -> RunRecord:
+        """Write scores and, last, their record; returns the record with the checksums of these scores."""
+        self.record.unlink(missing_ok=True)  # its checksums are not those of the new scores
+        scores.save(self.table)
+        rest = json_sha256(read_checked_json(protocols_path(self.table)))
+        record = record.model_copy(update={"vouched": Vouched(rows="".join(row_digests(read_cells(self.table))), rest=rest)})
+        record.save(self.folder)
+        return record
+
+    def are_current(self, weights: Mapping[str, Path], say: Callable[[str], object]) -> bool:
+        """Whether these scores are complete, undamaged, and what would be measured now with the `weights` files of the user.
+
+        Damaged files are named to `say` and set aside, so that they can be measured again. Raises `NewerError` for a record
+        of a newer version.
+        """
+        if not self.exist:
+            return False
+        try:
+            record, _ = self.read()
+        except NewerError:
+            raise
+        except BenchError as error:
+            say(f"{str(error).splitlines()[0].partition(';')[0]}; set aside and measured again")
+            for file in (self.record, self.table, protocols_path(self.table)):
+                if file.is_file():
+                    set_aside(file)
+            return False
+        return not outdated(record, weights)
 
 
-def read_kept(folder: Path) -> tuple[RunRecord, Scores]:
-    """The record and the scores in `folder`. Raises as `RunRecord.load` and `read_scores`."""
-    record = RunRecord.load(folder)
-    return record, read_scores(record, folder)
-
-
-def read_scores(record: RunRecord, folder: Path) -> Scores:
-    """The scores beside `record` in `folder`.
+def read_scores(record: RunRecord, path: Path) -> Scores:
+    """Read the scores at `path`, which belong to `record`.
 
     Raises `UserError` where they are missing, and `DamagedError` where they are broken or `record` does not vouch for a value:
     it is named, with the command that measures it again. Of older records, which vouch for nothing, values of a protocol that
     the record does not know are refused, and those that their metric cannot have.
     """
-    path = folder / record.scores_file
     again = f"repeat the run's command to measure again:\n  {printable(record.command)}"
     if not path.is_file():
         raise UserError(f"{path} is missing beside its record; {again}")
@@ -107,32 +142,3 @@ def _foreign(table: pd.DataFrame, record: RunRecord) -> list[str]:
             low, high = METRICS[str(row.metric)].bounds
             found += [] if math.isfinite(value) and low - SLACK <= value <= high + SLACK else [f"{name} out of bounds"]
     return found
-
-
-def whole(folder: Path, say: Callable[[str], object]) -> bool:
-    """Whether the record and the scores in `folder` are there and what was measured.
-
-    What is damaged is said and set aside, so that it can be measured again. A record of a newer version is a `UserError`.
-    """
-    if not (folder / RECORD_FILE).is_file():
-        return False
-    try:
-        read_kept(folder)
-    except NewerError:
-        raise
-    except BenchError as error:
-        say(f"{str(error).splitlines()[0].partition(';')[0]}; set aside and measured again")
-        scores = folder / RunRecord.model_fields["scores_file"].default
-        for file in (folder / RECORD_FILE, scores, protocols_path(scores)):
-            if file.is_file():
-                set_aside(file)
-        return False
-    return True
-
-
-def has_whole(folder: Path) -> bool:
-    """Whether the run folder holds a readable record of scores against all real images."""
-    try:
-        return RunRecord.load(folder).half is None
-    except BenchError:  # none there, or a broken one, whose place a sound one may take
-        return False
