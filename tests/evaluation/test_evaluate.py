@@ -76,6 +76,7 @@ def test_the_order_of_all_images_changes_nothing(scores, samples, tiny_dataset, 
     pd.testing.assert_frame_equal(again.table[columns], expected[columns], check_exact=True)
 
 
+@pytest.mark.slow
 def test_an_evaluation_interrupted_in_its_second_classifier_ends_with_the_same_bits(
         scores, samples, tiny_dataset, tmp_path, monkeypatch):
     real, trained = downstream.train_classifier, []

@@ -146,6 +146,7 @@ class TestUnseen:
 
 
 class TestSpread:
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["fid", "precision", "diversity", "label_accuracy"])
     def test_the_uncertainty_is_how_far_fresh_samples_move_the_score(self, name, tiny_dataset):
         """Against the deviation over 40 independent draws, within what 4 halvings can tell."""
@@ -253,6 +254,7 @@ def torch_threads():
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_changes_no_row(make_dataset, torch_threads):
     sides = Sides(side([30] * 6, 0, shift=0.2, width=40), side([31] * 6, 1, width=40), side([30] * 6, 2, width=40),
                   side([9] * 6, 3, width=40))
