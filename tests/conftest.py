@@ -36,11 +36,11 @@ def pytest_configure(config):
 
 
 def pytest_xdist_auto_num_workers(config):
-    """A process a core, at most `PROCESSES`; none besides this one where single files or tests are asked for.
+    """A process a core, at most `PROCESSES`; none besides this one where single files or tests, or benchmarks, are asked for.
 
     A process imports torch and its kin for longer than the tests of a file usually take.
     """
-    if all(".py" in argument for argument in config.args):
+    if all(".py" in argument for argument in config.args) or config.option.markexpr == "benchmark":
         return 0
     return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, PROCESSES)
 

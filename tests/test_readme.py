@@ -83,6 +83,68 @@ def test_the_entry_point_of_the_readme_makes_a_method_of_every_command(my_method
         ["DDPM with a loss weight that grows for rare classes", "mine", "0"]]
 
 
+def starting(language, comment):
+    """The block of `language` whose first line is `# comment`."""
+    return next(block for block in blocks(language) if block.startswith(f"# {comment}\n"))
+
+
+@pytest.fixture
+def my_things(tmp_path, monkeypatch):
+    """The package of the section Developing, as if it were installed; the registries are put back afterwards."""
+    from functools import partial
+    from importlib.metadata import EntryPoint
+
+    from ltgen_bench.core.registry import Later
+    from ltgen_bench.data import DATASETS
+    from ltgen_bench.evaluation.extractors import EXTRACTORS
+    from ltgen_bench.evaluation.metrics import METRICS
+    from ltgen_bench.sampling.samplers import SAMPLERS
+
+    (tmp_path / "my_things.py").write_text(starting("python", "my_things.py"), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    groups = tomllib.loads(next(block for block in blocks("toml") if '"my_things:' in block))["project"]["entry-points"]
+    registries = {registry.group: registry for registry in (DATASETS, EXTRACTORS, METRICS, SAMPLERS)}
+    assert groups.keys() == registries.keys()
+    for group, registry in registries.items():
+        monkeypatch.setattr(registry, "_entries", dict(registry._all()))
+        for name, place in groups[group].items():
+            registry.add_installed(name, Later(place, partial(registry.load_installed, EntryPoint(name, place, group))))
+    yield
+    sys.modules.pop("my_things", None)
+
+
+def test_a_recipe_with_the_metric_extractor_data_and_sampler_of_the_readme_runs(my_things, program, tmp_path):
+    from ltgen_bench.records.run_record import RunRecord
+
+    (tmp_path / "cfg.toml").write_text(starting("toml", "baselines/bars-lt/cfg.toml"), encoding="utf-8")
+    done = program("run", "--recipe", "cfg.toml", "--budget-images", "160", "--images-per-class", "10", "--threads", "1",
+                   "--set", "evaluate.downstream=false", "--set", "network.channels=[8,16]")
+    assert done.returncode == 0, done.stderr
+    [folder] = (tmp_path / "runs" / "bars-lt").iterdir()
+    record = RunRecord.load(folder)
+    assert (record.dataset, record.entry.sampler, record.entry.omega) == ("bars-lt", "ddim-trailing", 1.0)
+    assert {described["extractor"] for described in record.protocols.values()} == {"rows"}
+    [described] = [described for described in record.protocols.values() if described["metric"] == "gap"]
+    assert described["power"] == 1.0
+
+
+def test_the_preset_of_the_readme_is_one(monkeypatch):
+    from ltgen_bench.config.schema import EvaluateConfig
+    from ltgen_bench.evaluation.preset import Preset
+    from ltgen_bench.evaluation.presets import PRESETS
+
+    monkeypatch.setattr(PRESETS, "_entries", dict(PRESETS._entries))
+    line = starting("python", "a line of ltgen_bench/evaluation/presets.py")
+    exec(line, {"PRESETS": PRESETS, "Preset": Preset, "EvaluateConfig": EvaluateConfig})
+    assert PRESETS["quick"].measurements().keys() == {"fid:classifier"}
+
+
+def test_the_section_on_developing_names_files_that_are_there():
+    table = README[README.index("## Developing"):]
+    for path in re.findall(r"`((?:evaluation|methods|data|sampling)/\w[\w/]*\.py)`", table):
+        assert (ROOT / "ltgen_bench" / path.replace("NAME", "images" if path.startswith("data") else "__init__")).is_file(), path
+
+
 def commands():
     text = "\n".join(blocks()).replace("\\\n", " ")
     return sorted({line.split("   ")[0].strip() for line in text.splitlines() if line.startswith("ltgen-bench ")})

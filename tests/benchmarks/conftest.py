@@ -1,6 +1,6 @@
 """Benchmarks for the developers of this package: it against plain loops, prdc and torch-fidelity, on this machine, in one run.
 
-    python -m pytest tests/benchmarks -m benchmark
+    pytest -o addopts= -m benchmark tests/benchmarks
 
 takes about ten minutes of two CPU cores, and prints each figure with its target. A ratio is of calls that were made in turn in
 the same process; results must agree before a speed counts. Without `-m benchmark` nothing of this folder is collected. Give it a
