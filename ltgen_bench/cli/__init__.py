@@ -1,9 +1,9 @@
 """Command line interface. Each command imports what takes time to import itself."""
 
 # ruff: noqa: E402, I001  (a signal while the rest is imported finds its answer)
-from ltgen_bench.core.early_signals import mind_signals
+from ltgen_bench.core.early_signals import handle_signals_early
 
-mind_signals()
+handle_signals_early()
 
 import os
 import signal

@@ -55,12 +55,12 @@ def _facts(config: "DataConfig", data_root: Path) -> tuple[dict[str, Any], str]:
     from ltgen_bench.data.catalog import find_source
     from ltgen_bench.data.describe import describe, describe_manifest
     from ltgen_bench.data.load import dataset_name, shipped_split
-    from ltgen_bench.data.source_kinds import TAKEN_BY, refuse_options
+    from ltgen_bench.data.source_kinds import OPTION_FORMS, refuse_options
 
     split, source = shipped_split(config), find_source(config.name)
     fetched = any((data_root / place).exists() for place in source.places) or not source.places
     if split is not None:
-        refuse_options(config, *TAKEN_BY)  # a mistake, for which no manifest makes up
+        refuse_options(config, *OPTION_FORMS)  # a mistake, for which no manifest makes up
     try:
         if split is None or fetched:
             return describe(load_dataset(config, data_root=data_root, progress=_progress())), ""

@@ -24,8 +24,8 @@ from ltgen_bench.cli.preset_notes import preset_notes
 from ltgen_bench.cli.run_command import (
     about,
     check_preset,
+    device_words,
     names_of,
-    place_words,
     resumable,
     terminal_context,
     weights_files,
@@ -281,7 +281,7 @@ def _json(value: Any) -> None:
 
 
 def _say(context: "RunContext", what: str, samples: Path | None = None) -> None:
-    context.progress.say(f"ltgen-bench {__version__}  {what}  {place_words(context.device)}")
+    context.progress.say(f"ltgen-bench {__version__}  {what}  {device_words(context.device)}")
     if samples is not None:
         context.progress.say(f"samples     {samples}")
 

@@ -20,13 +20,13 @@ from ltgen_bench import __version__
 from ltgen_bench.cli.common import FILE, debug_option, runs_option, unforeseen, whole_number
 from ltgen_bench.cli.preset_notes import planned_notes
 from ltgen_bench.cli.run_command import (
-    carrying_out,
     config_of,
+    device_words,
     names_of,
-    place_words,
     recipe_note,
     resumable,
     run,
+    run_function,
     terminal_context,
     warnings_of,
     weights_files,
@@ -93,7 +93,7 @@ def grid(methods: str | None, seeds: str, axes: tuple[str, ...], method_file: Pa
     context = terminal_context(device, threads, weights, console)
     cells = make_grid(configs, lambda data: load_dataset(data, data_root=data_root, progress=context.progress), runs, context)
     check_weights([plan.config.evaluate for cell in cells for plan in cell.plans], weights)
-    make = partial(carry_out_grid, cells, context, told=_told, shared=shared, make=carrying_out(evaluate_every))
+    make = partial(carry_out_grid, cells, context, told=_told, shared=shared, make=run_function(evaluate_every))
     if dry_run:
         _dry_run(cells)
         return
@@ -181,7 +181,7 @@ def _told(error: Exception) -> str:
 
 def _header(cells: "Sequence[Cell]", jobs: int, context: "RunContext") -> None:
     progress, done = context.progress, sum(cell.finished for cell in cells)
-    progress.say(f"ltgen-bench {__version__}  {len(cells)} runs, {done} of them finished  {place_words(context.device)}"
+    progress.say(f"ltgen-bench {__version__}  {len(cells)} runs, {done} of them finished  {device_words(context.device)}"
                  f"{f', {jobs} at a time' if jobs > 1 else ''}")
     notes = [line for cell in cells for plan in cell.plans
              for line in (*recipe_note(plan.config), *planned_notes(plan), *warnings_of(plan.config))]

@@ -113,7 +113,7 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
         return
     _header(plans[0], context)
     known = ranks.from_main(lambda: [plan.finished for plan in plans])
-    make = carrying_out(evaluate_every)
+    make = run_function(evaluate_every)
     with resumable():
         results = [make(plan, context) for plan in plans]
     if as_json:
@@ -140,7 +140,7 @@ def config_of(method: str | None, dataset: str | None, recipe: Path | None, meth
     return resolve_recipe(recipe=recipe, method=method, dataset=dataset, overrides=overrides_of(settings, options))
 
 
-def carrying_out(evaluate_every: int | None) -> "Callable[[Plan, RunContext], Run]":
+def run_function(evaluate_every: int | None) -> "Callable[[Plan, RunContext], Run]":
     """Return the function that carries out a plan: with a curve where `evaluate_every` is given."""
     from ltgen_bench.experiments.curves import carry_out_curve
     from ltgen_bench.experiments.pipeline import carry_out
@@ -172,7 +172,7 @@ def overrides_of(settings: tuple[str, ...], options: dict[str, Any]) -> dict[str
         "sample.images_per_class": options["images_per_class"],
         "sample.batch_size": options["batch"], "evaluate.batch_size": options["batch"]}
     given = {key: value for key, value in given.items() if value is not None}
-    found = {**cleared(preset), **_budget(options), **given, **dict(map(parse_setting, settings))}
+    found = {**without_recipe_settings(preset), **_budget(options), **given, **dict(map(parse_setting, settings))}
     return {**found, **_preset_sampling(found)} if options["preset_sampling"] else found
 
 
@@ -206,7 +206,7 @@ def check_preset(name: str | None) -> str | None:
     return None if name is None else PRESETS.check(name)
 
 
-def cleared(preset: str | None) -> dict[str, None]:
+def without_recipe_settings(preset: str | None) -> dict[str, None]:
     """Return overrides that take away what a recipe says where a preset asked for on the command line decides."""
     from ltgen_bench.evaluation.preset import PRESET_FIELDS
 
@@ -267,7 +267,7 @@ def about(dataset: "LongTailDataset") -> str:
     return f"{dataset.name} ({factor}, {len(dataset.train):,} images, {dataset.num_classes} classes)"
 
 
-def place_words(device: "torch.device") -> str:
+def device_words(device: "torch.device") -> str:
     """Return `cpu, 2 threads` or `cuda:0`."""
     import torch
 
@@ -277,7 +277,7 @@ def place_words(device: "torch.device") -> str:
 
 def _header(plan: "Plan", context: "RunContext") -> None:
     config, processes = plan.config, context.ranks.size
-    place = place_words(context.device) if processes == 1 else f"{processes} processes, each on {place_words(context.device)}"
+    place = device_words(context.device) if processes == 1 else f"{processes} processes, each on {device_words(context.device)}"
     for line in (f"ltgen-bench {__version__}  {config.method.name} on {about(plan.dataset)}  {place}, seed {config.seed}",
                  f"run folder  {plan.folder}", *recipe_note(config), *planned_notes(plan), *warnings_of(config)):
         context.progress.say(line)

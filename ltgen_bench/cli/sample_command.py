@@ -7,7 +7,7 @@ import click
 
 from ltgen_bench import __version__
 from ltgen_bench.cli.common import FILE, batch_option, data_options, data_values, debug_option
-from ltgen_bench.cli.run_command import place_words, resumable, terminal_context
+from ltgen_bench.cli.run_command import device_words, resumable, terminal_context
 from ltgen_bench.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def sample(network: Path, dataset: str | None, settings: tuple[str, ...], data_r
     if is_drawn(drawing, place):
         click.echo(f"drawn before; shown from {place}")
     else:
-        context.progress.say(f"ltgen-bench {__version__}  {_words(drawing)}  {place_words(context.device)}")
+        context.progress.say(f"ltgen-bench {__version__}  {_words(drawing)}  {device_words(context.device)}")
         with resumable():
             draw(drawing, place, context)
     _show(drawing, place, data)

@@ -13,8 +13,8 @@ from ltgen_bench.cli.preset_notes import planned_notes
 from ltgen_bench.cli.run_command import (
     about,
     config_of,
+    device_words,
     notes_of,
-    place_words,
     recipe_note,
     resumable,
     run,
@@ -73,7 +73,7 @@ def search(axes: tuple[str, ...], metric: str, by: str | None, method: str | Non
     images = load_dataset(config.data, data_root=data_root, progress=progress)
     plan = make_search(config, dict(map(parse_axis, axes)), images, runs, context, metric=metric, extractor=by)
     check_weights([config.evaluate, plan.candidates[0].plans[0].config.evaluate], weights)
-    progress.say(f"ltgen-bench {__version__}  {config.method.name} on {about(images)}  {place_words(context.device)}")
+    progress.say(f"ltgen-bench {__version__}  {config.method.name} on {about(images)}  {device_words(context.device)}")
     progress.say(f"{plan.words}, chosen by {metric} ({plan.extractor}) on the selection half of the real images")
     for line in (*recipe_note(plan.reports[0][0].config), *planned_notes(plan.reports[0][0])):
         progress.say(line)

@@ -147,14 +147,14 @@ def _plan(config: "RunConfig", data_root: Path, context: "RunContext") -> "Plan"
 
 def _foretold(name: str, plan: "Plan", device: "torch.device") -> list[str]:
     """What `run --dry-run` says too, in lines."""
-    from ltgen_bench.cli.run_command import place_words
+    from ltgen_bench.cli.run_command import device_words
     from ltgen_bench.experiments.speed_probe import estimate
 
     found = estimate(plan, device)
     train, draw = (timedelta(seconds=round(seconds)) for seconds in (found.train_seconds, found.sample_seconds))
     sample = plan.config.sample
     images = sample.images_per_class * plan.dataset.num_classes
-    return [f" {name} will take on this {place_words(device)}, from {found.measured_steps} steps of its own:",
+    return [f" {name} will take on this {device_words(device)}, from {found.measured_steps} steps of its own:",
             f"   training  about {train} for {plan.config.train.budget_images:,} images at "
             f"{found.train_images_per_second:,.1f} images/s",
             f"   sampling  about {draw} for {images:,} images by {sample.sampler} {sample.steps}, omega {sample.omega:g}, in "

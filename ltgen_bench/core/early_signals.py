@@ -11,7 +11,7 @@ def _leave(number: int, frame: object) -> None:
     os._exit(128 + number)
 
 
-def mind_signals() -> None:
+def handle_signals_early() -> None:
     """Install the handlers, until `main` installs its own. Does nothing in a program that imports ltgen_bench as a library."""
     started = PurePath(sys.argv[0])
     ours = started.name.removesuffix(".exe") == "ltgen-bench" or started.parts[-2:] == ("ltgen_bench", "__main__.py")

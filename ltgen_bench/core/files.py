@@ -22,7 +22,7 @@ CHECKSUM = "sha256"  # the key of a stored JSON object that holds the checksum o
 CURE = "delete it and repeat the command, and it is made again"
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file atomically: `write` fills a temporary file in the same folder, which is synced and renamed to `path`.
 
     Raises `MachineError` when it cannot be written (disk full); an earlier file at `path` is then unchanged.
@@ -47,13 +47,13 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 @contextmanager
-def whole_folder(folder: Path, cure: str) -> Iterator[Path]:
+def atomic_folder(folder: Path, cure: str) -> Iterator[Path]:
     """Write a folder atomically: yields a temporary folder, which is renamed to `folder` at the end, or deleted on an error.
 
     Raises `UserError`, which ends in `cure`, where `folder` exists and is not empty, and `MachineError` where it cannot be
     written.
     """
-    refuse_full(folder, cure)
+    refuse_non_empty(folder, cure)
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)  # of a command that was killed
     try:
@@ -68,15 +68,15 @@ def whole_folder(folder: Path, cure: str) -> Iterator[Path]:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def refuse_full(folder: Path, cure: str) -> None:
+def refuse_non_empty(folder: Path, cure: str) -> None:
     """Raise `UserError` where `folder` exists and is not empty; `cure` says what to do instead."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} exists and is not empty; {cure}.")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in UTF-8 atomically; see `write_whole`."""
-    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+    """Write a text file in UTF-8 atomically; see `write_atomically`."""
+    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def append_text(path: Path, text: str) -> None:
@@ -138,7 +138,7 @@ def read_checked_json(path: Path, cure: str = CURE) -> dict[str, Any]:
         raise DamagedError(f"{path} is damaged ({error}); {cure}.") from error
     if not isinstance(values, dict):
         raise DamagedError(f"{path} is damaged (it holds no JSON object); {cure}.")
-    if not vouched_for(values, json_sha256):
+    if not checksum_matches(values, json_sha256):
         raise DamagedError(f"{path} is damaged (its values do not match its checksum); {cure}.")
     return {key: value for key, value in values.items() if key != CHECKSUM}
 
@@ -148,7 +148,7 @@ def json_sha256(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def vouched_for(values: Mapping[str, Any], checksum: Callable[[Mapping[str, Any]], str]) -> bool:
+def checksum_matches(values: Mapping[str, Any], checksum: Callable[[Mapping[str, Any]], str]) -> bool:
     """Return whether the value of the key `sha256` is the `checksum` of the other values; True without such a key.
 
     Damage may also be in that key's name: where another key holds the checksum of all others, the result is False.
@@ -192,21 +192,21 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def turn_to_write(folder: Path, say: Callable[[str], object]) -> Iterator[None]:
+def cache_lock(folder: Path, say: Callable[[str], object]) -> Iterator[None]:
     """Hold the lock of a cache folder; where another command holds it, report that by `say` and wait."""
-    with _turn(folder / LOCK_FILE, folder, say):
+    with _waiting_lock(folder / LOCK_FILE, folder, say):
         yield
 
 
 @contextmanager
-def turn_to_make(path: Path, say: Callable[[str], object]) -> Iterator[None]:
+def file_lock(path: Path, say: Callable[[str], object]) -> Iterator[None]:
     """Hold the lock of one cache file, waiting where needed. The caller checks again inside whether the file exists by now.
 
     The lock file, and folders created for it that are still empty, are removed at the end.
     """
     lock = path.with_name(f"{path.name}.lock")
     new = [folder for folder in path.parents if not folder.exists()]
-    with _turn(lock, path, say):
+    with _waiting_lock(lock, path, say):
         try:
             yield
         finally:
@@ -217,7 +217,7 @@ def turn_to_make(path: Path, say: Callable[[str], object]) -> Iterator[None]:
 
 
 @contextmanager
-def _turn(lock_file: Path, what: Path, say: Callable[[str], object]) -> Iterator[None]:
+def _waiting_lock(lock_file: Path, what: Path, say: Callable[[str], object]) -> Iterator[None]:
     lock = FileLock(lock_file)
     try:
         while not lock.is_locked:

@@ -58,7 +58,7 @@ def npz_headers(path: Path, where: str) -> dict[str, Header]:
                     found[name] = read_header(inside, member.file_size)
             return found
     except UNREADABLE as error:
-        raise UserError(f"{where} is not a readable npz of plain arrays ({fault_words(error)}).") from error
+        raise UserError(f"{where} is not a readable npz of plain arrays ({fault_message(error)}).") from error
 
 
 def read_npz(path: Path, where: str, keys: Collection[str] | None = None) -> dict[str, np.ndarray]:
@@ -72,7 +72,7 @@ def read_npz(path: Path, where: str, keys: Collection[str] | None = None) -> dic
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return {key: stored[key] for key in headers}
     except UNREADABLE as error:
-        raise UserError(f"{where} is not a readable npz of plain arrays ({fault_words(error)}).") from error
+        raise UserError(f"{where} is not a readable npz of plain arrays ({fault_message(error)}).") from error
 
 
 def npy_header(path: Path, where: str) -> Header:
@@ -83,7 +83,7 @@ def npy_header(path: Path, where: str) -> Header:
         with path.open("rb") as file:
             return read_header(file, path.stat().st_size)
     except UNREADABLE as error:
-        raise UserError(f"{where} is not a readable npy of plain numbers ({fault_words(error)}).") from error
+        raise UserError(f"{where} is not a readable npy of plain numbers ({fault_message(error)}).") from error
 
 
 def read_npy(path: Path, where: str) -> np.ndarray:
@@ -93,7 +93,7 @@ def read_npy(path: Path, where: str) -> np.ndarray:
         with path.open("rb") as file:
             return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
     except UNREADABLE as error:
-        raise UserError(f"{where} is not a readable npy of plain numbers ({fault_words(error)}).") from error
+        raise UserError(f"{where} is not a readable npy of plain numbers ({fault_message(error)}).") from error
 
 
 def read_header(file: IO[bytes] | BufferedIOBase, size: int) -> Header:
@@ -122,7 +122,7 @@ def refuse_large(nbytes: int, where: str, size: int | None = None) -> None:
                         "compress to; write it again with numpy.savez.")
 
 
-def fault_words(error: BaseException) -> str:
+def fault_message(error: BaseException) -> str:
     """Return why a file of arrays cannot be read, in words for the user."""
     if "pickle" in str(error):
         return "it holds Python objects, and reading these would run code; save arrays of numbers"

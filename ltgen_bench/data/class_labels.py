@@ -52,7 +52,7 @@ def number_labels(labels: np.ndarray, class_names: Sequence[str], where: str, ar
     return np.array([numbers[text] for text in texts], dtype=np.int64)[places.reshape(labels.shape)]
 
 
-def are_other(numbers: Mapping[str, int]) -> bool:
+def numbers_are_names(numbers: Mapping[str, int]) -> bool:
     """Return whether `label_numbers` read a number as the name of a class at another position."""
     return any(text.isdecimal() and Decimal(text) != number for text, number in numbers.items())
 

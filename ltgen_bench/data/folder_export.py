@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ltgen_bench.core.files import whole_folder
+from ltgen_bench.core.files import atomic_folder
 from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.data.class_names import in_order
 from ltgen_bench.data.dataset import LongTailDataset
@@ -25,7 +25,7 @@ def export(dataset: LongTailDataset, folder: Path, *, reference: bool = False, p
     parts = {"train": dataset.train, "test": dataset.test, **({"reference": dataset.reference} if reference else {})}
     parts = {part: images for part, images in parts.items() if len(images)}  # there may be no test images
     names = folder_names(dataset.class_names)
-    with whole_folder(folder, "choose a new folder with --out") as unfinished:
+    with atomic_folder(folder, "choose a new folder with --out") as unfinished:
         for part, images in parts.items():
             _write_part(images, unfinished / part, names, progress)
         if dataset.split is not None:

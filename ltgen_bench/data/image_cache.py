@@ -27,8 +27,8 @@ from ltgen_bench.core.files import (
     json_sha256,
     read_checked_json,
     set_aside,
+    write_atomically,
     write_text,
-    write_whole,
 )
 from ltgen_bench.core.progress import Progress, Stage
 from ltgen_bench.data.cached_images import IMAGES
@@ -72,7 +72,7 @@ class Entry:
         """Return whether the listing has the same files in the same order, with unchanged sizes and times."""
         return all(self.part(name)[key] == value for name, part in listing.parts.items() for key, value in hint(part).items())
 
-    def say_marks(self, progress: Progress) -> None:
+    def report_marks(self, progress: Progress) -> None:
         """Repeat the messages about the images from the time of reading."""
         for name, part in self.facts["parts"].items():
             Marks(**part.get("marks", {})).say(f"{len(part['files']):,} {name} images", progress)
@@ -101,14 +101,14 @@ def load_images(listing: Listing, image_size: int | None, command: str, progress
         _refuse_changed(entry, listing, command)
     images = None if entry is None or not entry.matches(listing) else _arrays(entry, listing, limit, progress)
     if entry is not None and images is not None:
-        entry.say_marks(progress)
+        entry.report_marks(progress)
     if entry is None or images is None:
-        with only_reader(listing, image_size, progress):
-            entry = whole_entry(listing, image_size, progress)
+        with entry_lock(listing, image_size, progress):
+            entry = usable_entry(listing, image_size, progress)
             images = None if entry is None or not entry.matches(listing) else _arrays(entry, listing, limit, progress)
             if entry is None or images is None:
                 if entry is not None and entry.matches(listing):
-                    put_aside(listing, image_size, "its pixels do not match their checksum", progress)
+                    set_aside_entry(listing, image_size, "its pixels do not match their checksum", progress)
                 entry = read_entry(listing, image_size, progress)
                 images = _arrays(entry, listing, limit, progress)
     if images is None:
@@ -163,17 +163,17 @@ def find_entry(listing: Listing, image_size: int | None) -> tuple[Entry | None, 
     return (None if fault else entry), fault
 
 
-def whole_entry(listing: Listing, image_size: int | None, progress: Progress) -> Entry | None:
+def usable_entry(listing: Listing, image_size: int | None, progress: Progress) -> Entry | None:
     """Return `find_entry` while holding the lock; an unusable entry is reported and set aside."""
     entry, fault = find_entry(listing, image_size)
     if fault == OTHER_VERSION:  # no damage: what is read now takes its place
         progress.say(f"the kept images of {listing.where} cannot be used ({fault}); the files are read again")
     elif fault:
-        put_aside(listing, image_size, fault, progress)
+        set_aside_entry(listing, image_size, fault, progress)
     return entry
 
 
-def put_aside(listing: Listing, image_size: int | None, fault: str, progress: Progress) -> None:
+def set_aside_entry(listing: Listing, image_size: int | None, fault: str, progress: Progress) -> None:
     """Report what is wrong with an entry, and rename it."""
     aside = set_aside(entry_folder(listing, image_size))
     progress.say(f"the kept images of {listing.where} cannot be used ({fault}); they are set aside as {aside}, and the files are "
@@ -218,7 +218,7 @@ def write_entry(entry: Entry) -> None:
 
 
 @contextmanager
-def only_reader(listing: Listing, image_size: int | None, progress: Progress) -> Iterator[None]:
+def entry_lock(listing: Listing, image_size: int | None, progress: Progress) -> Iterator[None]:
     """Hold the lock of an entry, waiting for another command that reads the same files."""
     folder = entry_folder(listing, image_size)
     lock = FileLock(folder.with_suffix(".lock"))
@@ -263,7 +263,7 @@ def _read_part(entry: Entry, listing: Listing, name: str, shape: Shape, image_si
                 digests.extend(block.digests)
                 marks.add(block.marks)
 
-    write_whole(entry.array_path(name), write)
+    write_atomically(entry.array_path(name), write)
     return {**hint(part), "sha256": "".join(digests), "shape": [len(part), *shape], "pixels": pixels.hexdigest(),
             "marks": asdict(marks)}
 

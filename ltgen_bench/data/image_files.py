@@ -103,13 +103,13 @@ def decode_marked(data: bytes, image_size: int | None = None) -> Pixels:
     except BadImageError:  # a ValueError, too
         raise
     except (*BROKEN_IMAGE, Image.DecompressionBombError) as error:
-        raise BadImageError(f"it is corrupt or no image ({pillow_words(error)})") from error
+        raise BadImageError(f"it is corrupt or no image ({pillow_message(error)})") from error
     if frames > 1:
         raise BadImageError(f"it has {frames} frames or pages; save each that is meant as a file of its own")
     raise BadImageError(f"it has {image.mode} pixels; only 8-bit images are read")
 
 
-def pillow_words(error: BaseException) -> str:
+def pillow_message(error: BaseException) -> str:
     """Return what is wrong with an image file, without the Python objects in Pillow's messages."""
     from PIL import UnidentifiedImageError
 

@@ -11,12 +11,12 @@ from ltgen_bench.data.image_cache import (
     Entry,
     checksum,
     difference,
+    entry_lock,
     hint,
-    only_reader,
     pixels_digest,
-    put_aside,
     read_entry,
-    whole_entry,
+    set_aside_entry,
+    usable_entry,
     write_entry,
 )
 from ltgen_bench.data.listing import NAMED, Listing, counted
@@ -28,8 +28,8 @@ def verify_images(listing: Listing, image_size: int | None, command: str, progre
     New sizes and times of unchanged files are recorded. Files whose content changed are read again with `update`, and otherwise
     raise a `UserError` that names them; `command` is what the user typed. Damaged arrays are made again.
     """
-    with only_reader(listing, image_size, progress):
-        entry = whole_entry(listing, image_size, progress)
+    with entry_lock(listing, image_size, progress):
+        entry = usable_entry(listing, image_size, progress)
         if entry is None:
             entry = read_entry(listing, image_size, progress)
             return [f"{listing.where}: {_count(listing)} read now; nothing was kept to compare them with", checksum(entry)]
@@ -43,7 +43,7 @@ def verify_images(listing: Listing, image_size: int | None, command: str, progre
         lines = [f"{listing.where}: {_count(listing)} as they were read", *_note_hints(entry, listing)]
         if not _whole(entry, listing):
             if entry.matches(listing):
-                put_aside(listing, image_size, "its pixels do not match their checksum", progress)
+                set_aside_entry(listing, image_size, "its pixels do not match their checksum", progress)
             entry = read_entry(listing, image_size, progress)
             lines.append("the kept arrays were not what was written; the files are read again")
         return [*lines, checksum(entry)]

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from ltgen_bench.core.errors import UserError
-from ltgen_bench.core.files import write_whole
+from ltgen_bench.core.files import write_atomically
 
 # What numpy, zipfile and zlib raise for a file that is damaged in its headers or in its content.
 BROKEN_ARRAYS = (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, SyntaxError, RuntimeError, MemoryError,
@@ -50,7 +50,7 @@ class SampleSet(ImageSet):
     def save(self, path: Path) -> None:
         """Write an npz with `images` uint8 [N, H, W, C], `labels` and `seeds`."""
         images = self.images.transpose(0, 2, 3, 1)
-        write_whole(path, lambda part: np.savez(part, images=images, labels=self.labels, seeds=self.seeds))
+        write_atomically(path, lambda part: np.savez(part, images=images, labels=self.labels, seeds=self.seeds))
 
     @classmethod
     def load(cls, path: Path) -> "SampleSet":

@@ -9,7 +9,7 @@ import numpy as np
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.progress import Progress
 from ltgen_bench.core.user_tables import read_table, read_text
-from ltgen_bench.data.class_labels import LabelsAre, are_other, label_numbers, number_labels
+from ltgen_bench.data.class_labels import LabelsAre, label_numbers, number_labels, numbers_are_names
 from ltgen_bench.data.listing import counted, some
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def text_labels(path: Path, class_names: Sequence[str], are: LabelsAre | None, p
         raise UserError(f"{where}: {len(absent):,} of {counted(len(texts), 'row')} have no label ({some(absent)}); give each "
                         "image one, or leave these images out.")
     numbers = label_numbers(dict.fromkeys(texts.values()), class_names, where, "label", are=are)
-    if are is None and are_other(numbers):
+    if are is None and numbers_are_names(numbers):
         _say_names(where, progress)
     return np.array([numbers[text] for text in texts.values()], dtype=np.int64)
 
@@ -42,7 +42,7 @@ def array_labels(labels: np.ndarray, class_names: Sequence[str], where: str, are
     if labels.dtype.kind == "U" and labels.ndim == 1:
         numbers = label_numbers(dict.fromkeys(labels.tolist()), class_names, where, "label", are=are)
         found = np.array([numbers[text] for text in labels.tolist()], dtype=np.int64)
-        different = are_other(numbers)
+        different = numbers_are_names(numbers)
     elif labels.dtype.kind in "iu":
         found = number_labels(labels, class_names, where, are)
         different = not np.array_equal(found, labels)

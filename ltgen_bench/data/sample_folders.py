@@ -14,7 +14,7 @@ import numpy as np
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.progress import Progress
 from ltgen_bench.data.class_files import HEAD_BYTES, HIDDEN, IMAGE, Inventory, files_in, kind_of
-from ltgen_bench.data.image_files import BROKEN_IMAGE, pillow_words
+from ltgen_bench.data.image_files import BROKEN_IMAGE, pillow_message
 from ltgen_bench.data.listing import class_folders, counted, some
 from ltgen_bench.data.plain_files import read_plain
 
@@ -132,7 +132,7 @@ def _reader(archive: zipfile.ZipFile, member: zipfile.ZipInfo, shape: Shape) -> 
             with Image.open(io.BytesIO(data)) as image:  # the header alone
                 width, height = image.size
         except (*BROKEN_IMAGE, Image.DecompressionBombError) as error:
-            raise OSError(f"it is corrupt or no image ({pillow_words(error)})") from error
+            raise OSError(f"it is corrupt or no image ({pillow_message(error)})") from error
         if width * height > PIXEL_TIMES * shape[1] * shape[2]:
             raise OSError(f"its header declares {width} x {height} pixels")
         return data

@@ -14,7 +14,7 @@ from jaxtyping import Int64, UInt8
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.data.array_files import BOMB_BYTES, npy_header, npz_headers, read_npy, read_npz, refuse_large
-from ltgen_bench.data.class_labels import LabelsAre, are_other, label_numbers
+from ltgen_bench.data.class_labels import LabelsAre, label_numbers, numbers_are_names
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.image_files import BadImageError, Marks, Pixels, decode_marked
 from ltgen_bench.data.images import ImageSet
@@ -45,7 +45,7 @@ def load_samples(path: Path, dataset: LongTailDataset, labels: Path | None = Non
             raise UserError(f"--labels {labels}: the folders of {path} say which class an image is of; leave it out.")
         files = folder_files(path, progress) if path.is_dir() else zip_files(path, dataset.image_shape, progress)
         numbers = label_numbers(files, dataset.class_names, str(path), "class folder", are=labels_are, names_first=True)
-        if are_other(numbers):
+        if numbers_are_names(numbers):
             progress.say(f"{path}: class folders are read as names of classes, not as their positions (--labels-are positions)")
         return _decoded(path, files, numbers, dataset, progress)
     if suffix not in (".npz", ".npy"):

@@ -23,7 +23,7 @@ from ltgen_bench.data.raw import RawData
 OPTIONS = ("imbalance_factor", "profile", "split_seed", "class_order", "split", "index_list", "test_list", "test_part",
            "image_size")  # of the command line, of one value each
 Find = Callable[[DataConfig, Path, Progress], Listing]
-TAKEN_BY = {  # options of `DataConfig` that not every form takes, and by which they are taken
+OPTION_FORMS = {  # options of `DataConfig` that not every form takes, and by which they are taken
     "index_list": "folder:PATH and the large sets", "test_list": "folder:PATH and the large sets",
     "test_part": "folder:PATH, npz:FILE and hub:NAME",
     "image_size": "folder:PATH, hub:NAME and the large sets", "columns": "hub:NAME",
@@ -32,26 +32,26 @@ TAKEN_BY = {  # options of `DataConfig` that not every form takes, and by which 
 
 def load_arrays(read: Callable[[Path, Progress], RawData], config: DataConfig, data_root: Path, progress: Progress) -> RawData:
     """Load a set of arrays, which accepts no options for image files."""
-    refuse_options(config, *TAKEN_BY)
+    refuse_options(config, *OPTION_FORMS)
     return read(data_root, progress)
 
 
 def verify_arrays(check: Callable[[Path, Progress], list[str]], config: DataConfig, data_root: Path, progress: Progress,
                   update: bool) -> list[str]:
     """Check such a set against its published checksums; returns messages. `update` has no effect."""
-    refuse_options(config, *TAKEN_BY)
+    refuse_options(config, *OPTION_FORMS)
     return check(data_root, progress)
 
 
 def load_npz_file(place: Path, config: DataConfig, data_root: Path, progress: Progress) -> RawData:
     """Load the arrays of a user's npz file."""
-    refuse_options(config, *(option for option in TAKEN_BY if option != "test_part"))
+    refuse_options(config, *(option for option in OPTION_FORMS if option != "test_part"))
     return load_npz(place, config.test_part)
 
 
 def verify_npz_file(place: Path, config: DataConfig, data_root: Path, progress: Progress, update: bool) -> list[str]:
     """Read every array and hash the file; see `verify_npz`."""
-    refuse_options(config, *(option for option in TAKEN_BY if option != "test_part"))
+    refuse_options(config, *(option for option in OPTION_FORMS if option != "test_part"))
     return verify_npz(place, config.test_part)
 
 
@@ -103,7 +103,7 @@ def refuse_options(config: DataConfig, *options: str) -> None:
     """Raise `UserError` for the first of `options` that is set in `config`, since this form of data set does not accept it."""
     for option in options:
         if getattr(config, option) is not None:
-            raise UserError(f"{config.name} takes no --{option.replace('_', '-')}; it is for {TAKEN_BY[option]}.")
+            raise UserError(f"{config.name} takes no --{option.replace('_', '-')}; it is for {OPTION_FORMS[option]}.")
 
 
 def option_words(data: Mapping[str, Any]) -> list[str]:

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from ltgen_bench.core.errors import UserError
-from ltgen_bench.core.files import write_whole
+from ltgen_bench.core.files import write_atomically
 from ltgen_bench.data.longtail import class_counts, draw_ranks, head_to_tail, to_indices
 
 SCHEMA = 1
@@ -79,7 +79,7 @@ class Split:
         data = text.encode()
         if path.suffix == ".gz":
             data = gzip.compress(data, compresslevel=9, mtime=0)  # without a time: equal manifests are equal files
-        write_whole(path, lambda part: part.write_bytes(data))
+        write_atomically(path, lambda part: part.write_bytes(data))
 
     @classmethod
     def load(cls, path: Path) -> "Split":

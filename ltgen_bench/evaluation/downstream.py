@@ -16,7 +16,7 @@ from jaxtyping import Bool, Int64
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from ltgen_bench.core.files import write_whole
+from ltgen_bench.core.files import write_atomically
 from ltgen_bench.core.progress import Progress
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.evaluation.cached_evaluation import PREDICTIONS
@@ -102,7 +102,7 @@ def prediction_key(train: ImageSet, test: ImageSet, recipe: ClassifierRecipe, de
 def _write(path: Path, predicted: Predictions) -> None:
     content = hashlib.sha256(predicted.tobytes()).digest()
     arrays = {"predicted": predicted, "sha256": np.frombuffer(content, np.uint8)}
-    write_whole(path, lambda part: save_file(arrays, part))
+    write_atomically(path, lambda part: save_file(arrays, part))
 
 
 def _read(path: Path, count: int, progress: Progress) -> Predictions | None:

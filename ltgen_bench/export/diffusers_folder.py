@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ltgen_bench.config.schema import DataConfig, Part, SampleConfig, digest
 from ltgen_bench.core.errors import UserError
-from ltgen_bench.core.files import CHECKSUM, file_sha256, json_sha256, vouched_for, write_checked_json
+from ltgen_bench.core.files import CHECKSUM, checksum_matches, file_sha256, json_sha256, write_checked_json
 from ltgen_bench.core.validation import validate
 from ltgen_bench.diffusion import PROCESSES
 from ltgen_bench.diffusion.low_rank import merged
@@ -161,7 +161,7 @@ def _read_facts(path: Path, files: Sequence[Path]) -> Facts:
     """What an export says of its network. A `UserError` where it, or a file that it vouches for, is not what was exported."""
     values = read_json(path)
     facts = validate(Facts, {key: value for key, value in values.items() if key != CHECKSUM}, where=str(path))
-    if not vouched_for(values, json_sha256):
+    if not checksum_matches(values, json_sha256):
         raise UserError(f"{path} is damaged or was edited (its values do not match its checksum); export the run again, or copy "
                         "the folder anew.")
     other = [file for file in files if facts.files.get(file.name) not in (None, file_sha256(file))]

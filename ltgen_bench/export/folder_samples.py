@@ -12,7 +12,7 @@ import torch
 
 from ltgen_bench.config.schema import SampleConfig, digest
 from ltgen_bench.core.errors import UserError
-from ltgen_bench.core.files import only_writer, read_checked_json, write_whole
+from ltgen_bench.core.files import only_writer, read_checked_json, write_atomically
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import SampleSet
 from ltgen_bench.diffusion.guidance import guided
@@ -142,5 +142,5 @@ def draw(drawing: Drawing, out: Path, context: RunContext) -> None:
 
 def _save(samples: SampleSet, facts: dict[str, Any], sampling: str, out: Path) -> None:
     images, about, machine = samples.images.transpose(0, 2, 3, 1), np.array(json.dumps(facts)), np.array(sampling)
-    write_whole(out, lambda part: np.savez(part, images=images, labels=samples.labels, seeds=samples.seeds, about=about,
+    write_atomically(out, lambda part: np.savez(part, images=images, labels=samples.labels, seeds=samples.seeds, about=about,
                                            sampling=machine))

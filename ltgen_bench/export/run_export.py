@@ -9,7 +9,7 @@ import torch
 
 from ltgen_bench.config.schema import DataConfig, RunConfig
 from ltgen_bench.core.errors import UserError
-from ltgen_bench.core.files import file_sha256, refuse_full, whole_folder, write_text
+from ltgen_bench.core.files import atomic_folder, file_sha256, refuse_non_empty, write_text
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.load import load_dataset
 from ltgen_bench.diffusion import PROCESSES
@@ -120,7 +120,7 @@ def export(run: TrainedRun, folder: Path, context: RunContext, data_root: Path =
     """
     METHODS.check(run.config.method.name)
     folder = folder.resolve()
-    refuse_full(folder, "choose a new folder")
+    refuse_non_empty(folder, "choose a new folder")
     dataset = load_dataset(run.config.data, data_root=data_root, progress=context.progress)
     made_with = run.record.fingerprint if run.record is not None else run.folder.read_config().get("fingerprint")
     if made_with is not None and dataset.fingerprint != made_with:
@@ -135,7 +135,7 @@ def export(run: TrainedRun, folder: Path, context: RunContext, data_root: Path =
                             "weights does not, so it cannot be exported.")
         alone = tried.same_samples(trained.method, trained.net, network, run.config.sample.omega)
         facts = _facts(run, dataset, null_label=alone and trained.method.has_null_label, alone=alone)
-        with whole_folder(folder, "choose a new folder") as unfinished:
+        with atomic_folder(folder, "choose a new folder") as unfinished:
             write_network(network, facts, unfinished)
             _write_rest(run, dataset, network, facts, alone, unfinished)
             for file in unfinished.iterdir():

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ltgen_bench.config.schema import Part
 from ltgen_bench.core.errors import DamagedError, UserError
-from ltgen_bench.core.files import CHECKSUM, json_sha256, vouched_for, write_checked_json, write_text
+from ltgen_bench.core.files import CHECKSUM, checksum_matches, json_sha256, write_checked_json, write_text
 from ltgen_bench.core.validation import validate
 
 SCHEMA_VERSION = 1
@@ -149,6 +149,6 @@ class RunRecord(Part):
                 f"{SCHEMA_VERSION}); update ltgen-bench to read it."
             )
         record = validate(cls, {key: value for key, value in values.items() if key != CHECKSUM}, where=str(file))
-        if not vouched_for(values, json_sha256):
+        if not checksum_matches(values, json_sha256):
             raise DamagedError(f"{file} is damaged (its values do not match its checksum); repeat the command that made it.")
         return record

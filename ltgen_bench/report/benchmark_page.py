@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from ltgen_bench.core.errors import UserError
-from ltgen_bench.core.files import write_text, write_whole
+from ltgen_bench.core.files import write_atomically, write_text
 from ltgen_bench.core.plain_text import printable
 from ltgen_bench.core.words import distinct_name, power
 from ltgen_bench.evaluation.scores import protocols_path
@@ -39,7 +39,7 @@ def update_benchmark(report: Report, page: Path, *, results: Path | None = None)
     for section in report.sections:
         for file in section.plots.values():
             target = results / "figures" / f"{section.name}-{file.name}"
-            write_whole(target, partial(shutil.copyfile, file))
+            write_atomically(target, partial(shutil.copyfile, file))
             written.append(target)
     for dataset, part in report.rows.groupby("dataset"):
         written.append(measured_csv(part, results / f"{distinct_name(str(dataset))}.csv", report.protocols))

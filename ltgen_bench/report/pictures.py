@@ -16,7 +16,7 @@ from matplotlib.ft2font import FT2Font
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ltgen_bench.core.errors import DamagedError, Interrupted, MachineError
-from ltgen_bench.core.files import write_whole
+from ltgen_bench.core.files import write_atomically
 from ltgen_bench.core.plain_text import printable
 
 T = TypeVar("T")
@@ -102,7 +102,7 @@ def save(figure: Figure, path: Path, dpi: int = 130) -> Path:
     """Write a figure as PNG, whole or not at all; nothing in it tells when or by which version it was drawn."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "constrained_layout not applied")  # names leave no space: they are drawn all the same
-        write_whole(path, lambda part: figure.savefig(part, format="png", dpi=dpi, metadata={"Software": None}))
+        write_atomically(path, lambda part: figure.savefig(part, format="png", dpi=dpi, metadata={"Software": None}))
     return path
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ltgen_bench.core.errors import DamagedError, MachineError
-from ltgen_bench.core.files import CHECKSUM, CURE, vouched_for, write_whole
+from ltgen_bench.core.files import CHECKSUM, CURE, checksum_matches, write_atomically
 
 
 def save_checked_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -31,7 +31,7 @@ def save_checked_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Ma
             full = "os error 28" in str(error)
             raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
 
-    write_whole(path, write)
+    write_atomically(path, write)
 
 
 def load_checked_tensors(path: Path, cure: str = CURE) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -49,7 +49,7 @@ def load_checked_tensors(path: Path, cure: str = CURE) -> tuple[dict[str, Tensor
     except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
         raise DamagedError(f"{path} is damaged ({error}); {cure}.") from error
     content = _content(tensors)
-    if not vouched_for(said, lambda rest: _checksum(content, rest)):
+    if not checksum_matches(said, lambda rest: _checksum(content, rest)):
         raise DamagedError(f"{path} is damaged (its tensors do not match their checksum); {cure}.")
     return tensors, {key: value for key, value in said.items() if key != CHECKSUM}
 

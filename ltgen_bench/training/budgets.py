@@ -13,7 +13,7 @@ import torch
 
 from ltgen_bench.config.schema import RunConfig, digest
 from ltgen_bench.core.errors import MachineError, UserError
-from ltgen_bench.core.files import read_checked_json, turn_to_make, write_checked_json
+from ltgen_bench.core.files import file_lock, read_checked_json, write_checked_json
 from ltgen_bench.core.words import power
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.methods import METHODS
@@ -71,7 +71,7 @@ def in_images(config: RunConfig, dataset: LongTailDataset, runs: Path, context: 
     if path.is_file():
         found = _read(path, unit, amount)
     else:
-        with turn_to_make(path, context.progress.say):  # of commands that measure at the same time the first counts
+        with file_lock(path, context.progress.say):  # of commands that measure at the same time the first counts
             if not path.is_file():
                 write_checked_json(path, asdict(_measured(config, dataset, context.device, unit, amount)))
             found = _read(path, unit, amount)

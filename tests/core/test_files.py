@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ltgen_bench.core.errors import Interrupted, MachineError, UserError
-from ltgen_bench.core.files import append_text, cache_folder, only_writer, shipped_folder, write_text, write_whole
+from ltgen_bench.core.files import append_text, cache_folder, only_writer, shipped_folder, write_atomically, write_text
 from ltgen_bench.core.interruption import Interruption
 from ltgen_bench.core.progress import SILENT
 
@@ -33,7 +33,7 @@ class TestWritingWhole:
 
     def test_the_temporary_file_keeps_the_ending_that_writers_look_at(self, tmp_path):
         seen = []
-        write_whole(tmp_path / "array.npz", lambda part: seen.append(part) or part.write_bytes(b"x"))
+        write_atomically(tmp_path / "array.npz", lambda part: seen.append(part) or part.write_bytes(b"x"))
         assert seen[0].suffix == ".npz"
         assert seen[0].parent == tmp_path
         assert seen[0].name.startswith(".")
@@ -47,7 +47,7 @@ class TestWritingWhole:
             raise error
 
         with pytest.raises(type(error)):
-            write_whole(tmp_path / "text.txt", fail)
+            write_atomically(tmp_path / "text.txt", fail)
         assert (tmp_path / "text.txt").read_text() == "before"
         assert everything_in(tmp_path) == ["text.txt"]
 
@@ -67,7 +67,7 @@ class TestWritingWhole:
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
     def test_a_device_that_is_really_full_is_the_same_error(self, tmp_path):
         with pytest.raises(MachineError, match="the disk is full"):
-            write_whole(tmp_path / "text.txt", lambda part: Path("/dev/full").write_text("x"))
+            write_atomically(tmp_path / "text.txt", lambda part: Path("/dev/full").write_text("x"))
         with pytest.raises(MachineError, match="the disk is full"):
             append_text(Path("/dev/full"), "x")
         assert everything_in(tmp_path) == []

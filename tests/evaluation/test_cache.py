@@ -204,7 +204,7 @@ def test_features_that_are_not_finite_name_the_extractor_and_are_not_kept(images
     assert list(tmp_path.glob("*/*.json")) == []
 
 
-@pytest.mark.parametrize("step", ["write_whole", "write_at", "write_text"])
+@pytest.mark.parametrize("step", ["write_atomically", "write_at", "write_text"])
 @pytest.mark.parametrize("call", range(4))
 @pytest.mark.parametrize("after", [True, False])
 def test_wherever_the_writing_stops_the_next_call_ends_right(images, counting_extractor, tmp_path, told, monkeypatch,
@@ -231,7 +231,7 @@ def test_wherever_the_writing_stops_the_next_call_ends_right(images, counting_ex
         reached = False
     except SystemError:
         pass
-    assert reached or (step == "write_whole" and call >= 2), "there was a write to stop at"
+    assert reached or (step == "write_atomically" and call >= 2), "there was a write to stop at"
     monkeypatch.setattr(features_file, step, plain)
     for _ in range(2):
         np.testing.assert_array_equal(extract(images, counting_extractor, tmp_path, told).features, expected)

@@ -12,7 +12,7 @@ import pytest
 from extracting import extract
 
 from ltgen_bench.core.errors import MachineError
-from ltgen_bench.core.files import turn_to_write
+from ltgen_bench.core.files import cache_lock
 from ltgen_bench.evaluation.extractors.domain_classifier import DomainClassifier
 from ltgen_bench.evaluation.extractors.inception import Inception
 from ltgen_bench.evaluation.features import feature_cache as cache
@@ -73,7 +73,7 @@ def test_two_commands_that_need_the_same_features_make_them_once(images, countin
     folder = tmp_path / f"counting-{about.key[:32]}"
     found = []
     waiting = threading.Thread(target=lambda: found.append(extract(images, counting_extractor, tmp_path, told)))
-    with turn_to_write(folder, told.messages.append):
+    with cache_lock(folder, told.messages.append):
         waiting.start()
         deadline = time.monotonic() + 20
         while not told.messages and time.monotonic() < deadline:
@@ -91,9 +91,9 @@ def test_a_cache_that_may_only_be_read_serves(images, counting_extractor, tmp_pa
     def refused(*arguments, **more):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(cache, "turn_to_write", refused)
+    monkeypatch.setattr(cache, "cache_lock", refused)
     monkeypatch.setattr(os, "utime", refused)
-    for name in ("write_at", "write_text", "write_whole"):
+    for name in ("write_at", "write_text", "write_atomically"):
         monkeypatch.setattr(features_file, name, refused)
     extract(images, counting_extractor, tmp_path, told)
     assert counting_extractor.seen == 30

@@ -83,7 +83,7 @@ def test_pictures_of_one_run_are_drawn_under_hostile_names(tmp_path):
 
 def test_a_logarithmic_axis_has_plain_numbers(tmp_path, monkeypatch):
     kept = []
-    monkeypatch.setattr(pictures, "write_whole", lambda path, write: kept.append(path))
+    monkeypatch.setattr(pictures, "write_atomically", lambda path, write: kept.append(path))
     monkeypatch.setattr(sheets, "save", lambda figure, path: kept.append(figure) or path)
     (tmp_path / "log.jsonl").write_text("\n".join(json.dumps({"images": n, "loss": 10.0 / n**2}) for n in range(1, 30)))
     sheets.loss_curve(tmp_path / "log.jsonl", tmp_path / "loss.png")

@@ -8,7 +8,7 @@ import torch
 
 import ltgen_bench as lt
 from ltgen_bench.runtime.context import RunContext
-from ltgen_bench.runtime.precision import exact_float32, steady
+from ltgen_bench.runtime.precision import deterministic_float32, exact_float32
 from ltgen_bench.sampling.draw import Sampling
 
 BACKENDS = torch.backends
@@ -60,7 +60,7 @@ def allowed(request):
 def test_inside_is_exact_and_afterwards_all_is_as_it_was(allowed):
     with exact_float32():
         assert state() == EXACT
-        with steady():
+        with deterministic_float32():
             assert state() == EXACT
             assert BACKENDS.cudnn.deterministic
             assert not BACKENDS.cudnn.benchmark
@@ -70,7 +70,7 @@ def test_inside_is_exact_and_afterwards_all_is_as_it_was(allowed):
 
 
 def test_also_where_it_ends_in_an_error(allowed):
-    with pytest.raises(ZeroDivisionError), steady():
+    with pytest.raises(ZeroDivisionError), deterministic_float32():
         _ = 1 / 0
     assert state() == allowed
 

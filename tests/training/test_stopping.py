@@ -87,7 +87,7 @@ class TestStopping:
         def full(path, write):
             raise MachineError("the disk is full")
 
-        monkeypatch.setattr("ltgen_bench.runtime.tensors_file.write_whole", full)
+        monkeypatch.setattr("ltgen_bench.runtime.tensors_file.write_atomically", full)
         with pytest.raises(MachineError, match="the disk is full"):
             train(make_config(), tiny_dataset, tmp_path, RunContext())
         assert final(tmp_path)[1] == 16

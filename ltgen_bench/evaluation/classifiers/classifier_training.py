@@ -15,7 +15,7 @@ from ltgen_bench.core.progress import Stage
 from ltgen_bench.evaluation.classifiers.classifier_networks import NETWORKS, SmallCNN
 from ltgen_bench.evaluation.classifiers.classifier_recipe import ClassifierRecipe
 from ltgen_bench.evaluation.classifiers.reduced_images import reduced
-from ltgen_bench.runtime.precision import steady
+from ltgen_bench.runtime.precision import deterministic_float32
 
 PREDICT_BATCH = 512
 
@@ -122,7 +122,7 @@ def _steady(net: nn.Module) -> Iterator[None]:
     if isinstance(net, SmallCNN):
         torch.set_num_threads(1)
     try:
-        with steady():
+        with deterministic_float32():
             yield
     finally:
         torch.set_num_threads(threads)

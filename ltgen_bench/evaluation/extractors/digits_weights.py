@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ltgen_bench.config.schema import DataConfig
-from ltgen_bench.core.files import file_sha256, write_whole
+from ltgen_bench.core.files import file_sha256, write_atomically
 from ltgen_bench.core.progress import SILENT
 from ltgen_bench.data import LongTailDataset, load_dataset
 from ltgen_bench.evaluation.classifiers.classifier_recipe import ClassifierRecipe, extractor_recipe
@@ -42,7 +42,7 @@ def _save(net: nn.Module, path: Path, recipe: ClassifierRecipe, facts: dict[str,
     # One entry, since safetensors writes several in any order: equal weights shall be equal files.
     metadata = {"facts": json.dumps({"recipe": asdict(recipe), **facts}, sort_keys=True)}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
-    write_whole(path, lambda part: save_file(tensors, part, metadata=metadata))
+    write_atomically(path, lambda part: save_file(tensors, part, metadata=metadata))
 
 
 def main() -> None:

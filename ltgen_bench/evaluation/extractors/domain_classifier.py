@@ -17,7 +17,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from ltgen_bench.core.errors import DamagedError, UserError
-from ltgen_bench.core.files import file_sha256, set_aside, turn_to_make
+from ltgen_bench.core.files import file_lock, file_sha256, set_aside
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.evaluation.cached_evaluation import CLASSIFIER
@@ -111,7 +111,7 @@ def _trained_once(path: Path, reference: ImageSet, recipe: ClassifierRecipe, num
         except DamagedError:
             pass  # looked at again by whoever may set it aside
     progress = context.progress
-    with turn_to_make(path, progress.say):
+    with file_lock(path, progress.say):
         if path.is_file():
             try:
                 return _read(path, facts, shapes)

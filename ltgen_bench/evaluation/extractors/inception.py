@@ -20,7 +20,7 @@ from ltgen_bench.evaluation.extractors.pretrained import as_rgb, check_channels
 from ltgen_bench.evaluation.extractors.published_weights import PUBLISHED
 from ltgen_bench.evaluation.extractors.weights_reader import check_finite, fetched, misfit, read_tensors, tensors_id
 from ltgen_bench.runtime.context import RunContext
-from ltgen_bench.runtime.precision import steady
+from ltgen_bench.runtime.precision import deterministic_float32
 
 FILE = PUBLISHED["inception"]
 HEAD = ("fc.weight", "fc.bias")
@@ -49,7 +49,7 @@ class Inception:
         self._net = net.to(self._device).to(memory_format=torch.channels_last)
 
     def __call__(self, images: UInt8[np.ndarray, "N C H W"]) -> Features:
-        with torch.inference_mode(), steady():
+        with torch.inference_mode(), deterministic_float32():
             outputs = [part.float().cpu().numpy() for part in self._net(as_rgb(images, self._device))]
         return Features(outputs[0], outputs[1] if self.has_logits else None)
 

@@ -23,7 +23,7 @@ from ltgen_bench.evaluation.extractors.fidelity import clip_network, enlarged
 from ltgen_bench.evaluation.extractors.published_weights import PUBLISHED, WeightsFile
 from ltgen_bench.evaluation.extractors.weights_reader import check_finite, fetched, misfit, read_tensors, tensors_id
 from ltgen_bench.runtime.context import RunContext
-from ltgen_bench.runtime.precision import steady
+from ltgen_bench.runtime.precision import deterministic_float32
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and deviation of the channels, 0 ... 1
 CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -85,7 +85,7 @@ class Pretrained:
         self._net = net.to(self._device).to(memory_format=torch.channels_last)
 
     def __call__(self, images: UInt8[np.ndarray, "N C H W"]) -> Features:
-        with torch.inference_mode(), steady():
+        with torch.inference_mode(), deterministic_float32():
             seen = enlarged(as_rgb(images, self._device), self._size)
             features: Tensor = self._net((seen - self._mean) / self._deviation)
             return Features(features.float().cpu().numpy(), None)

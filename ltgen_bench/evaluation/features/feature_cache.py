@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ltgen_bench.core.errors import MachineError
-from ltgen_bench.core.files import turn_to_write
+from ltgen_bench.core.files import cache_lock
 from ltgen_bench.core.progress import Stage
 from ltgen_bench.evaluation.cached_evaluation import FEATURES
 from ltgen_bench.evaluation.extractors import Extractor, Features
@@ -39,7 +39,7 @@ def made_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, co
     if not ranks.broadcast(bool(ranks.is_main and file.missing())):
         stage.advance(len(images))
         return file
-    with ranks.only_on_main(turn_to_write(file.folder, progress.say)):
+    with ranks.only_on_main(cache_lock(file.folder, progress.say)):
         missing = ranks.broadcast(file.missing(progress.say) if ranks.is_main else [])
         stage.advance(len(images) - sum(len(images[block]) for block in missing))
         for start in range(0, len(missing), ranks.size):

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ltgen_bench.core.files import write_at, write_text, write_whole
+from ltgen_bench.core.files import write_at, write_atomically, write_text
 from ltgen_bench.evaluation.extractors import Features
 
 BLOCK = 2048  # images that are made and noted together
@@ -97,7 +97,7 @@ class FeatureFile:
         """New arrays without content, as wide as `found`, and a note that says so."""
         for name in self.names:
             shape = self.count, getattr(found, name).shape[1]
-            write_whole(self.folder / f"{name}.npy", lambda part, shape=shape: np.lib.format.open_memmap(  # type: ignore[misc]
+            write_atomically(self.folder / f"{name}.npy", lambda part, shape=shape: np.lib.format.open_memmap(  # type: ignore[misc]
                 part, mode="w+", dtype=np.float32, shape=shape))
         self._checksums = [None] * -(-self.count // BLOCK)
         self._write_note()

@@ -19,7 +19,7 @@ from jaxtyping import Float32
 from safetensors.numpy import load_file, safe_open, save_file
 
 from ltgen_bench.config.schema import DataConfig
-from ltgen_bench.core.files import write_whole
+from ltgen_bench.core.files import write_atomically
 from ltgen_bench.data import ImageSet, LongTailDataset, load_dataset
 from ltgen_bench.evaluation.extractors import EXTRACTORS, Extractor
 from ltgen_bench.evaluation.subsets import canonical
@@ -74,7 +74,7 @@ def store(path: Path, inception: Path) -> None:
     arrays = {"classifier": seen.features, "logits": seen.logits, "inception": network(images.images[:FEW]).features}
     facts = {"content": images.content_hash(), "weights": {found.name: found.weights_id for found in (classifier, network)}}
     # One entry, since several are written in any order: equal features shall be equal files.
-    write_whole(path, lambda part: save_file(arrays, part, metadata={"facts": json.dumps(facts, sort_keys=True)}))
+    write_atomically(path, lambda part: save_file(arrays, part, metadata={"facts": json.dumps(facts, sort_keys=True)}))
 
 
 def main() -> None:
