@@ -30,7 +30,7 @@ from ltgen_bench.cli.run_command import run
 from ltgen_bench.cli.runs_command import runs
 from ltgen_bench.cli.sample_command import sample
 from ltgen_bench.cli.search_command import search
-from ltgen_bench.cli.torchrun_output import Voice, check_shared
+from ltgen_bench.cli.torchrun_output import ErrorOutput, check_shared
 from ltgen_bench.cli.common import Commands, unforeseen
 from ltgen_bench.cli.terminal_encoding import any_text
 from ltgen_bench.cli.speed_command import speed
@@ -61,24 +61,24 @@ for _command in (run, grid, evaluate, search, report, protocol, data, list_, met
 
 
 class _Signals:
-    """Handlers of Ctrl-C and SIGTERM while no stage handles them. `came` is set when one was received."""
+    """Handlers of Ctrl-C and SIGTERM while no stage handles them. `received` is set when one was received."""
 
     def __init__(self) -> None:
-        self.came = 0
+        self.received = 0
         self._before: dict[int, Any] = {}
 
-    def mind(self) -> None:
+    def install(self) -> None:
         """Install the handlers; with several processes torchrun's SIGTERM keeps its default."""
         for number in (signal.SIGINT, signal.SIGTERM) if torchrun_process().size == 1 else (signal.SIGINT,):
             self._before[number] = signal.signal(number, self._handle)
 
-    def give_back(self) -> None:
+    def restore(self) -> None:
         """Restore the former handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.came = number
+        self.received = number
         if number == signal.SIGTERM:
             raise Interrupted("stopped", 128 + number)
         raise KeyboardInterrupt
@@ -87,36 +87,36 @@ class _Signals:
 def main() -> None:
     """Run a command, and turn exceptions into a message and an exit code."""
     debug = "--debug" in sys.argv[1:]
-    signals, voice = _Signals(), Voice()
+    signals, errors = _Signals(), ErrorOutput()
     try:
-        signals.mind()
+        signals.install()
         any_text()
         with report_lost_processes():
             code = cli.main(standalone_mode=False)
-        if voice.size > 1:
+        if errors.size > 1:
             destroy_process_group()
     except click.exceptions.Abort:
-        _fail(voice, "interrupted", 130)
+        _fail(errors, "interrupted", 130)
     except click.ClickException as error:
-        _fail(voice, error.format_message(), 2, hint=_usage(error))
+        _fail(errors, error.format_message(), 2, hint=_usage(error))
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe left; there is nobody to tell
         sys.exit(141)
     except BenchError as error:
-        _fail(voice, str(error), error.exit_code, trace=debug, at_once=isinstance(error, LostError))
+        _fail(errors, str(error), error.exit_code, trace=debug, at_once=isinstance(error, LostError))
     except KeyboardInterrupt:
-        _fail(voice, "interrupted", 130, trace=debug)
+        _fail(errors, "interrupted", 130, trace=debug)
     except SystemExit as error:
         if "_LTGEN_BENCH_COMPLETE" in os.environ:  # the completion of shells ends so
             raise
-        _fail(voice, f"some code called sys.exit({error.code!r}), so nothing is finished; --debug shows where", 1, trace=debug)
+        _fail(errors, f"some code called sys.exit({error.code!r}), so nothing is finished; --debug shows where", 1, trace=debug)
     except Exception as error:  # noqa: BLE001  (the last line of defence: what nobody foresaw, still without a traceback)
-        if signals.came:
-            _fail(voice, "interrupted", 128 + signals.came, trace=debug)
+        if signals.received:
+            _fail(errors, "interrupted", 128 + signals.received, trace=debug)
         message, code = unforeseen(error)
-        _fail(voice, message, code, trace=debug)
+        _fail(errors, message, code, trace=debug)
     finally:
-        signals.give_back()
+        signals.restore()
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -125,8 +125,8 @@ def _usage(error: click.ClickException) -> str:
     return f"   ({context.command_path} --help)" if context is not None else ""
 
 
-def _fail(voice: Voice, message: str, code: int, hint: str = "", trace: bool = False, at_once: bool = False) -> None:
+def _fail(errors: ErrorOutput, message: str, code: int, hint: str = "", trace: bool = False, at_once: bool = False) -> None:
     if trace:
-        traceback.print_exc(file=voice.stderr)
-    voice.tell(printable_lines(f"{'' if code > 128 else 'error: '}{message}{hint}"), stopped=code > 128, at_once=at_once)
+        traceback.print_exc(file=errors.stderr)
+    errors.print_error(printable_lines(f"{'' if code > 128 else 'error: '}{message}{hint}"), stopped=code > 128, at_once=at_once)
     sys.exit(code)

@@ -58,7 +58,7 @@ def _facts(config: "DataConfig", data_root: Path) -> tuple[dict[str, Any], str]:
     from ltgen_bench.data.source_kinds import OPTION_FORMS, refuse_options
 
     split, source = shipped_split(config), find_source(config.name)
-    fetched = any((data_root / place).exists() for place in source.places) or not source.places
+    fetched = any((data_root / name).exists() for name in source.local_files) or not source.local_files
     if split is not None:
         refuse_options(config, *OPTION_FORMS)  # a mistake, for which no manifest makes up
     try:

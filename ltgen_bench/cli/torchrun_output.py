@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch.distributed import TCPStore
 
 SHARED = ("run",)  # commands whose work several processes share
-GRACE = 3.0  # seconds in which torchrun ends the others after the first one
+END_SECONDS = 3.0  # seconds in which torchrun ends the others after the first one
 
 
 def check_shared(command: str | None) -> None:
@@ -33,24 +33,24 @@ def launcher() -> str:
     own = torchrun_process()
     if own.size == 1:
         return "ltgen-bench"
-    # what torchrun was told of where the machines meet, it does not pass on
+    # torchrun does not pass on its rendezvous options
     nodes = f"--nnodes {own.machines} ... " if own.machines > 1 else ""
     return f"torchrun {nodes}--nproc-per-node {own.here} -m ltgen_bench"
 
 
-def _leave_word() -> None:
+def _mark_reported() -> None:
     """Record in torchrun's store, which outlives this process, that the error has been printed."""
     store = _store()
     if store is not None:
-        store.set(_word(), "told")
+        store.set(_reported_key(), "told")
 
 
-def _first_has_told() -> bool:
+def _first_has_reported() -> bool:
     store = _store()
-    return store is not None and store.check([_word()])
+    return store is not None and store.check([_reported_key()])
 
 
-def _word() -> str:
+def _reported_key() -> str:
     return f"ltgen_bench/told/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
 
 
@@ -69,19 +69,19 @@ def _store() -> "TCPStore | None":
         return None
 
 
-class Voice:
+class ErrorOutput:
     """Output of errors on stderr; processes other than the first print later, with their rank."""
 
     def __init__(self) -> None:
         own = torchrun_process()
         self.rank, self.size = own.rank, own.size
         self.stderr = sys.stderr
-        if self.size > 1:  # torch warns of looking for unused parameters, which is meant
+        if self.size > 1:  # torch warns that unused parameters are looked for, as intended
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         if self.rank:
             sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  (as long as the program lasts)
 
-    def tell(self, message: str, *, stopped: bool = False, at_once: bool = False) -> None:
+    def print_error(self, message: str, *, stopped: bool = False, at_once: bool = False) -> None:
         """Print `message`; with `at_once` also from a process other than the first, without waiting for it.
 
         Only the first process prints that the user `stopped` the run, and the failure of another process.
@@ -90,11 +90,11 @@ class Voice:
             return
         if at_once:  # torchrun is about to end this process too: the message first
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        if self.rank and at_once and _first_has_told():
+        if self.rank and at_once and _first_has_reported():
             return
         if self.rank and not at_once:
-            time.sleep(GRACE)  # the same mistake is told by the first one, and then this process is ended
+            time.sleep(END_SECONDS)  # the first process prints the same error, and torchrun then ends this one
         number = f"process {self.rank} of {self.size}: " if self.rank else ""
         print(f"{number}{message}", file=self.stderr, flush=True)
         if self.rank == 0 and self.size > 1 and not at_once:
-            _leave_word()
+            _mark_reported()

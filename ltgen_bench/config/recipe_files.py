@@ -18,7 +18,7 @@ NESTED = f"its lists or tables are nested too deeply, and {DEEPEST} levels are a
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the values of a TOML file. Raises `UserError` where it is missing, unreadable or malformed (with the line)."""
     try:
-        return parse_toml(path.read_text(encoding="utf-8-sig"))  # some editors put the mark of the encoding in front
+        return parse_toml(path.read_text(encoding="utf-8-sig"))  # accept a byte order mark
     except FileNotFoundError:
         raise UserError(f"there is no recipe {path}.   (ltgen-bench list recipes)") from None
     except (OSError, UnicodeDecodeError) as error:

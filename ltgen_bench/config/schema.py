@@ -13,7 +13,7 @@ from ltgen_bench.config.recipe_files import read_toml, set_dotted
 from ltgen_bench.core.validation import INVERSE, validate
 
 PROFILE = r"^(exp|step|pareto:[0-9]{1,6}([.][0-9]{1,9})?)$"
-DIGEST_SCHEMA = 1  # grows only when the meaning of an existing value changes; a new setting with a default needs none
+DIGEST_SCHEMA = 1  # increased only when the meaning of an existing value changes; a new setting with a default needs no increase
 
 SHARED_SETTINGS = ("k", "edge")  # settings of EvaluateConfig that every metric with a setting of that name takes
 
@@ -136,7 +136,7 @@ class EvaluateConfig(Part):
     metrics: tuple[str, ...] | None = Field(
         default=None, min_length=1, description="all when absent, but for those that are measured on request alone")
     preset: str | None = Field(
-        default=None, validation_alias=AliasChoices("preset", "protocol"),  # files of before call it protocol
+        default=None, validation_alias=AliasChoices("preset", "protocol"),  # its name in earlier files
         description="a named set of evaluation settings, as a paper used them; stated settings override it")
     reference: Literal["train", "test", "longtail"] = Field(
         default="train", description="balanced training set, held-out test set, or the long-tailed training set itself")
@@ -198,7 +198,7 @@ class RunConfig(Part):
         merged = json.loads(json.dumps(values, default=str))
         evaluate = merged.get("evaluate")
         if isinstance(evaluate, dict) and "protocol" in evaluate and "preset" not in evaluate:
-            evaluate["preset"] = evaluate.pop("protocol")  # as recipes of before call it
+            evaluate["preset"] = evaluate.pop("protocol")  # its name in earlier recipes
         for key, value in (overrides or {}).items():
             set_dotted(merged, key, value)
         return validate(cls, merged, where=where)

@@ -23,10 +23,10 @@ Group = Literal["features", "images", "classifiers", "weights"]
 GROUPS: tuple[Group, ...] = ("features", "images", "classifiers", "weights")  # as `cache show` sorts them
 
 FIELD = re.compile(r"\{(?:hex(\d+)|name)\}")
-BESIDE = re.compile(r"(.+)\.(?:(lock)|damaged\d*)")  # the lock of a file or folder, or a damaged one that was set aside
+BESIDE = re.compile(r"(.+)\.(?:(lock)|damaged\d*)")  # lock of a file or folder, or a damaged file that was set aside
 UNFINISHED = re.compile(r"\.(.+)-[a-z0-9_]{8}(\.\w+)|(.+)\.[0-9a-f]+\.partial")  # a file that was being written
-UNFINISHED_SECONDS = 86_400.0  # of a younger one the writer may still be at work
-CONTENT = re.compile(r"\.lock|\.?[a-z]+(-[a-z0-9_]{8})?\.(npy|json)")  # of a folder: arrays, JSON, and unfinished ones
+UNFINISHED_SECONDS = 86_400.0  # a younger file may still be in use
+CONTENT = re.compile(r"\.lock|\.?[a-z]+(-[a-z0-9_]{8})?\.(npy|json)")  # files of an entry: arrays, JSON, and unfinished ones
 READ_BY_COMPUTING = (".npy", ".safetensors", ".pth")  # reading these is a use; listing the cache reads the JSON alone
 
 
@@ -150,7 +150,7 @@ def _items(path: Path, kinds: list[CacheKind]) -> Iterator[CacheItem]:
     elif is_folder:
         yield from _folder(path, kind) if kind.is_folder and not part and not (beside and beside[2]) else [_unknown(path)]
     elif beside and beside[2]:
-        if not (kind.is_folder and _is_folder(path.with_name(name))):  # else it belongs to the folder
+        if not (kind.is_folder and _is_folder(path.with_name(name))):  # else it is a member of the folder
             yield replace(_item(kind.group, path, "a lock that was left", [path]), lock=path)
     elif kind.is_folder:
         yield _unknown(path)
@@ -181,7 +181,7 @@ def _unknown(path: Path, why: str = "not of this program") -> CacheItem:
 
 
 def _item(group: Literal[Group, "unknown"], path: Path, words: str, files: list[Path]) -> CacheItem:
-    facts = {file: fact for file in (path, *files) if (fact := _facts(file)) is not None}  # some may be gone meanwhile
+    facts = {file: fact for file in (path, *files) if (fact := _facts(file)) is not None}  # some may have been deleted meanwhile
     size = sum(fact.st_blocks * 512 for file, fact in facts.items() if file in files)
     times = [max(fact.st_mtime, fact.st_atime if file.suffix in READ_BY_COMPUTING else 0.0) for file, fact in facts.items()]
     return CacheItem(group, path, words, tuple(files), size, max(times, default=0.0))

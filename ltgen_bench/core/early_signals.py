@@ -18,5 +18,5 @@ def handle_signals_early() -> None:
     if not ours or "WORLD_SIZE" in os.environ:
         return
     for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
-        if signal.getsignal(number) is usual:  # who started us may have it ignored, as a shell does in the background
+        if signal.getsignal(number) is usual:  # signals that the parent ignores stay ignored (background jobs)
             signal.signal(number, _leave)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 INSTALLED: dict[str, str] = {}  # top-level module of an installed package -> the last of its entries that was loaded
-LONGEST_NAME = 100  # bytes: a folder's name has room for 255, with digests and seeds behind it
+LONGEST_NAME = 100  # bytes; folder names may have 255, including digests and seed
 
 
 def label_fault(name: object) -> str:
@@ -118,7 +118,7 @@ class Registry(Generic[T]):
         """The entries by name, after the entry points of installed packages were searched, which is done once."""
         if not self._searched:
             self._searched = True
-            from importlib.metadata import entry_points  # only where an entry is asked for: it takes time to import
+            from importlib.metadata import entry_points  # imported only when needed, since it takes time
 
             for point in entry_points(group=self.group):
                 self.add_installed(point.name, Later(_origin(point), partial(self.load_installed, point)))
@@ -132,7 +132,7 @@ class Registry(Generic[T]):
         except (Exception, SystemExit) as error:
             raise UserError(f"{where} cannot be imported: {type(error).__name__}: {error}; mend that package or uninstall "
                             "it.") from error
-        if point.module.partition(".")[0] != __name__.partition(".")[0]:  # else: one of ours under another name
+        if point.module.partition(".")[0] != __name__.partition(".")[0]:  # else a file of this program under another name
             INSTALLED[point.module.partition(".")[0]] = where
         return entry if self._checked is None else self._checked(entry, point.name, where)
 

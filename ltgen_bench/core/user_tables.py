@@ -102,7 +102,7 @@ def _parsed(text: str, separator: str, where: str, most: int | None = None) -> d
                 if len(found) == most:
                     break
     except csv.Error as error:
-        if most is not None:  # of this separator; the right one reads the row
+        if most is not None:  # wrong separator; another one will be tried
             return {}
         raise UserError(f"{where}: row {number + 1} cannot be read ({error}); check its quotes.") from error
     while len(found) > 1 and len(last := found[next(reversed(found))]) > 1 and not any(cell.strip() for cell in last):

@@ -15,13 +15,13 @@ import numpy as np
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.runtime.memory import machine_memory
 
-# What numpy raises of files that are truncated, encrypted, pickled, or claim more than there is, and of headers that are no
+# What numpy raises for files that are truncated, encrypted or pickled, for impossible sizes, and for headers that are no
 # dictionary or do not end.
 UNREADABLE = (OSError, ValueError, EOFError, MemoryError, OverflowError, NotImplementedError, RuntimeError, TypeError,
               SyntaxError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
-MEMORY_SHARE = 0.5  # of the machine's memory may the arrays of one file take
+MEMORY_SHARE = 0.5  # largest share of the machine's memory for the arrays of one file
 BOMB_BYTES = 1 << 30  # arrays that take more than this ...
-BOMB_TIMES = 100  # ... and as many times the bytes of their file are no photographs, which compress threefold
+BOMB_TIMES = 100  # ... and this many times the bytes of their file cannot be photographs, which compress to a third
 SUFFIX = ".npy"  # of the arrays in an npz
 
 

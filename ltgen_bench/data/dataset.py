@@ -14,7 +14,7 @@ from ltgen_bench.data.groups import all_groups
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.data.splits import Split
 
-HALF_SEED = 0  # of the division of real images into a half to choose on and a half to report on
+HALF_SEED = 0  # seed of the division of the real images into the halves `selection` and `report`
 
 
 @dataclass(frozen=True)

@@ -101,11 +101,11 @@ def curve(counts: list[int], width: int, height: int = 8) -> list[str]:
     """
     ordered = sorted(counts, reverse=True)
     margin = len(f"{ordered[0]:,}") + 2
-    room = max(8, width - margin)
-    if len(ordered) > room:
-        values = [float(np.mean(part)) for part in np.array_split(np.asarray(ordered), room)]
+    columns = max(8, width - margin)
+    if len(ordered) > columns:
+        values = [float(np.mean(part)) for part in np.array_split(np.asarray(ordered), columns)]
     else:
-        values = [float(count) for count in ordered for _ in range(max(1, min(4, room // len(ordered))))]
+        values = [float(count) for count in ordered for _ in range(max(1, min(4, columns // len(ordered))))]
     eighths = [max(1, round(value / ordered[0] * height * 8)) for value in values]
     lines = []
     for row in range(height - 1, -1, -1):

@@ -7,7 +7,7 @@ from ltgen_bench.data.class_names import DIGITS
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.data.raw import RawData, stratified_split
 
-# of all 1,797 images and labels, by `ImageSet.content_hash`
+# `ImageSet.content_hash` of all 1,797 images
 SHA256 = "ac2213023a1dd19f8222ec82825f32c3504d17957813b2fdf14736bb5f12f150"
 
 

@@ -53,7 +53,7 @@ def _write_part(images: ImageSet, folder: Path, names: list[str], progress: Prog
             numbers = range(start, min(start + BLOCK, len(images)))
             files = [folder / names[images.labels[i]] / f"{i:0{digits}d}.png" for i in numbers]
             for _ in pool.map(_write_png, images.images[numbers.start:numbers.stop], files):
-                pass  # to hear of an error
+                pass  # to raise errors
             stage.advance(len(numbers))
 
 

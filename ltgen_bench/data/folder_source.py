@@ -41,10 +41,10 @@ def split_off(train: Part, root: Path, class_names: list[str], parts: Parts, whe
     strangers = sorted(set(inside) - set(class_names))
     if strangers:
         raise UserError(f"{where}: {parts.test} has classes that {parts.train} lacks: {some(strangers)}. Where its images have "
-                        f"no labels, choose another part: {parts.ways_out}.")
+                        f"no labels, choose another part: {parts.alternatives}.")
     if not inside:
         raise UserError(f"{where}: {root / parts.test} has no class folders, so that the labels of its images are hidden; choose "
-                        f"another part as test: {parts.ways_out}.")
+                        f"another part as test: {parts.alternatives}.")
     return train, list_classes(root, parts.test, class_names)
 
 

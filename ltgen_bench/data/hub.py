@@ -121,7 +121,7 @@ def _columns(features: Mapping[str, Any], given: tuple[str, str] | None, where: 
     classes = [name for name, kind in kinds.items() if kind == "ClassLabel"]
     numbers = [name for name, kind in kinds.items() if kind == "Value" and "int" in features[name].dtype]
     texts = [name for name, kind in kinds.items() if kind == "Value" and "string" in features[name].dtype]
-    # Whole numbers with rows that lack one become floats in many a program; `_labels` says so.
+    # Many programs write integer columns with missing rows as floats; `_labels` reports that.
     floats = [name for name, kind in kinds.items() if kind == "Value" and "float" in features[name].dtype]
     if given is not None:
         for name, allowed, kind in ((given[0], images, "images"), (given[1], classes + numbers + texts + floats, "labels")):
@@ -142,7 +142,7 @@ def _labels(splits: Mapping[str, Any], column: str, where: str,
     for split, data in splits.items():
         _refuse_null(data, column, split, where, parts)
     values = {split: np.asarray(data.with_format("numpy", columns=[column])[column][:]) for split, data in splits.items()}
-    train, cure = parts.train, f"Where its labels are hidden, choose another split as test: {parts.ways_out}."
+    train, cure = parts.train, f"Where its labels are hidden, choose another split as test: {parts.alternatives}."
     names = getattr(splits[train].features[column], "names", None)
     if any(own.dtype.kind == "f" for own in values.values()):
         values = {split: _whole(own, column, split, where) for split, own in values.items()}
@@ -159,7 +159,7 @@ def _labels(splits: Mapping[str, Any], column: str, where: str,
         if own.min() < 0 or own.max() > HIGHEST_LABEL:
             raise UserError(f"{where}: the labels '{column}' of the split '{split}' go from {own.min()} to {own.max()}; they "
                             f"number the classes from 0, {HIGHEST_LABEL} at most (-1 stands for images without a label)"
-                            f"{f'; choose another split as test: {parts.ways_out}' if split == parts.test else ''}.")
+                            f"{f'; choose another split as test: {parts.alternatives}' if split == parts.test else ''}.")
     count = len(names) if names is not None else int(values[train].max()) + 1
     beyond = sorted({int(value) for own in values.values() for value in own[own >= count]})
     if beyond:
@@ -173,7 +173,7 @@ def _refuse_null(data: Any, column: str, split: str, where: str, parts: Parts) -
     cells = data.select_columns([column]).with_format("arrow")[:][column].to_pylist()
     rows = [row for row, cell in enumerate(cells) if cell is None or cell != cell or (isinstance(cell, str) and not cell.strip())]
     if rows:
-        other = f", or choose another split as test: {parts.ways_out}" if split == parts.test else ""
+        other = f", or choose another split as test: {parts.alternatives}" if split == parts.test else ""
         raise UserError(f"{where}: {len(rows):,} of the {len(cells):,} rows of the split '{split}' have no label in the column "
                         f"'{column}' (row {some(map(str, rows))}, counted from 0); give each a label, or leave these rows out of "
                         f"the data{other}.")

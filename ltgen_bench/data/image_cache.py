@@ -39,8 +39,8 @@ from ltgen_bench.data.raw import RawData
 from ltgen_bench.runtime.memory import machine_memory
 
 OTHER_VERSION = "another version of ltgen-bench wrote them"
-READER = 2  # grows when the same files would be read as other pixels
-MEMORY_SHARE = 0.25  # of the machine's memory; arrays that are larger stay on the disk and are mapped
+READER = 2  # increased when the same files are read as other pixels
+MEMORY_SHARE = 0.25  # share of the machine's memory; larger arrays are memory-mapped
 FACTS = "listing.json"
 HASHED = 1024  # images at a time
 
@@ -166,7 +166,7 @@ def find_entry(listing: Listing, image_size: int | None) -> tuple[Entry | None, 
 def usable_entry(listing: Listing, image_size: int | None, progress: Progress) -> Entry | None:
     """Return `find_entry` while holding the lock; an unusable entry is reported and set aside."""
     entry, fault = find_entry(listing, image_size)
-    if fault == OTHER_VERSION:  # no damage: what is read now takes its place
+    if fault == OTHER_VERSION:  # not damaged: replaced by the new reading
         progress.say(f"the kept images of {listing.where} cannot be used ({fault}); the files are read again")
     elif fault:
         set_aside_entry(listing, image_size, fault, progress)
@@ -243,7 +243,7 @@ def _shape(listing: Listing, image_size: int | None) -> Shape:
     if train is not None and test is not None and train != test:
         raise UserError(f"{listing.where}: training images are {_words(train)} and test images {_words(test)}; all must have "
                         f"one size and as many channels{'' if image_size else ', or give --image-size 32, 64 or 128'}.")
-    return train or test or (1, 1, 1)  # with no readable file the reading itself says so
+    return train or test or (1, 1, 1)  # without a readable file, reading will report it
 
 
 def _read_part(entry: Entry, listing: Listing, name: str, shape: Shape, image_size: int | None,

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 RESIZE_RULE = "centre square; Pillow BOX when shrinking, BICUBIC when enlarging; stored orientation"
 BROKEN_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)  # what Pillow raises
-BLOCK = 64  # images that one thread reads in one go
-AHEAD = 16  # blocks under way at most, so that memory holds no more than these
+BLOCK = 64  # images that a thread reads at once
+AHEAD = 16  # blocks that are read in advance, at most
 ORIENTATION = 0x0112  # the tag of Exif; 1 is upright
-WHITE = (255, 255, 255, 255)  # the background on which transparent pixels are composed
+WHITE = (255, 255, 255, 255)  # background of transparent pixels
 MOVING = ("GIF", "PNG", "WEBP", "TIFF", "AVIF")  # formats whose frames or pages are images of their own
 Shape = tuple[int, int, int]
 
@@ -131,7 +131,7 @@ def _frames(image: "Image") -> int:
         return 1
     try:
         return int(getattr(image, "n_frames", 1))
-    except (IndexError, TypeError, KeyError) as error:  # of damaged pages, which `Image.open` would not have opened
+    except (IndexError, TypeError, KeyError) as error:  # for damaged pages, after `Image.open` succeeded
         raise BadImageError(f"it is corrupt ({error})") from error
 
 
@@ -152,7 +152,7 @@ def _is_turned(image: "Image") -> bool:
         return False
     try:
         return image.getexif().get(ORIENTATION, 1) in range(2, 9)
-    except BROKEN_IMAGE:  # the pixels were read all the same
+    except BROKEN_IMAGE:  # the pixels were decoded nevertheless
         return False
 
 

@@ -78,7 +78,7 @@ def _note_hints(entry: Entry, listing: Listing) -> list[str]:
     if entry.matches(listing):
         return []
     if any(entry.part(name)["files"] != list(part.files) for name, part in listing.parts.items()):
-        return []  # in another order: the arrays do not fit, and are made again
+        return []  # in another order: the arrays do not match, and are made again
     before = entry.hints()
     touched = 0
     for name, part in listing.parts.items():

@@ -9,7 +9,7 @@ from ltgen_bench.core.files import file_sha256
 from ltgen_bench.core.plain_text import printable
 from ltgen_bench.core.user_tables import read_table, read_text
 from ltgen_bench.data.folder_source import inner_folders, split_off
-from ltgen_bench.data.listing import Listing, Part, Place, counted, some
+from ltgen_bench.data.listing import FileId, Listing, Part, counted, some
 from ltgen_bench.data.npz import HIGHEST_LABEL
 from ltgen_bench.data.parts import HIDDEN, TRAIN, TRAIN_NAMES, choose_parts, find_part
 
@@ -17,7 +17,7 @@ BOM = "\ufeff"
 TABLES = (".csv", ".tsv")
 PATH_HEADS = ("path", "file", "filename", "file_name", "image", "image_path")
 LABEL_HEADS = ("label", "labels")
-DIGITS = 20  # more has no label; Python refuses to read thousands of them
+DIGITS = 20  # labels have fewer; Python refuses to parse thousands of digits
 
 
 @dataclass
@@ -140,12 +140,12 @@ def _absent(found: IndexList, part: Part, root: Path) -> str:
 def _repeated(lists: list[IndexList], parts: list[Part]) -> list[str]:
     """Return messages on files that a list names twice, and on test files that are training files (by device and inode)."""
     problems = []
-    first_of: list[dict[Place | str, str]] = []
+    first_of: list[dict[FileId | str, str]] = []
     for found, part in zip(lists, parts, strict=True):
-        first: dict[Place | str, str] = {}
+        first: dict[FileId | str, str] = {}
         twice: dict[str, None] = {}
-        for file, place in zip(part.files, part.places, strict=True):
-            key = place or file
+        for file, file_id in zip(part.files, part.file_ids, strict=True):
+            key = file_id or file
             if key in first:
                 twice[_pair(file, first[key])] = None
             else:
@@ -153,7 +153,7 @@ def _repeated(lists: list[IndexList], parts: list[Part]) -> list[str]:
         first_of.append(first)
         if twice:
             problems.append(f"{found.path}: {counted(len(twice), 'file')} named more than once: {some(twice)}")
-    both = sorted(_pair(file, first_of[0][place]) for place, file in first_of[-1].items() if place in first_of[0]) \
+    both = sorted(_pair(file, first_of[0][file_id]) for file_id, file in first_of[-1].items() if file_id in first_of[0]) \
         if len(lists) == 2 else []
     if both:
         problems.append(f"{lists[1].path}: {counted(len(both), 'file')} also in {lists[0].path}: {some(both)}")

@@ -16,12 +16,12 @@ from ltgen_bench.data.raw import stratified_indices
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff",
                   ".webp")
-# What systems leave in folders, beside files whose names begin with a dot.
+# System files, besides files whose names begin with a dot.
 SYSTEM_NAMES = ("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "folder.htt", "icon\r", "__macosx", "@eadir",
                 "#recycle", "$recycle.bin", "system volume information", "lost+found", "__pycache__")
-NAMED = 5  # how many of many files at fault an error names
+NAMED = 5  # largest number of files in a message
 ABSENT = -1  # the size of a file that is not there
-Place = tuple[int, int]  # (device, inode): equal for two paths to one file
+FileId = tuple[int, int]  # (device, inode): equal for two paths to one file
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Part:
     """Files of the training or the test set, in the order of their images.
 
     `files` are relative to the root of their listing, with forward slashes. `labels` is int64 [N] in 0 to K - 1. `sizes` (bytes)
-    and `times` (modification, nanoseconds) are int64 [N] and tell whether a file may have changed. `places` are (device, inode),
+    and `times` (modification, nanoseconds) are int64 [N] and tell whether a file changed. `file_ids` are (device, inode),
     equal for two paths to one file; None for anything but files. `notes` are messages on files that are left out.
     """
 
@@ -37,7 +37,7 @@ class Part:
     labels: Int64[np.ndarray, " N"]
     sizes: Int64[np.ndarray, " N"]
     times: Int64[np.ndarray, " N"]
-    places: tuple[Place | None, ...]
+    file_ids: tuple[FileId | None, ...]
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -58,7 +58,7 @@ class Part:
     def take(self, indices: Int64[np.ndarray, " n"]) -> "Part":
         """Return the files at `indices`, in that order."""
         return Part(tuple(self.files[i] for i in indices), self.labels[indices], self.sizes[indices], self.times[indices],
-                    tuple(self.places[i] for i in indices), self.notes)
+                    tuple(self.file_ids[i] for i in indices), self.notes)
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,9 @@ def some(names: Iterable[str], most: int = NAMED) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _hint(path: str) -> tuple[int, int, Place | None]:
+def _hint(path: str) -> tuple[int, int, FileId | None]:
     try:
         found = os.stat(path)  # noqa: PTH116
-    except (OSError, ValueError):  # ValueError: a NUL, which is in no path
+    except (OSError, ValueError):  # ValueError: a NUL character
         return ABSENT, 0, None
     return found.st_size, found.st_mtime_ns, (found.st_dev, found.st_ino)

@@ -42,7 +42,7 @@ def _exponents(profile: str, num_classes: int, imbalance_factor: float) -> list[
     alpha = float(shape)
     if not alpha > 0:
         raise UserError(f"profile {profile}: the shape of a Pareto distribution is a number above 0, as in pareto:6.")
-    end = math.log(imbalance_factor) / alpha  # log of the last x
+    end = math.log(imbalance_factor) / alpha  # logarithm of the last x
     if end == 0:
         return [0.0] * num_classes
     return [math.log1p(place * math.expm1(end)) / end for place in places[:-1]] + [1.0]
@@ -62,7 +62,7 @@ def draw_ranks(class_sizes: list[int], counts: list[int], seed: int = 0) -> list
     serves all classes in order of their labels: at seed 0 the draw of LDAM-DRW and CBDM. At one seed the images of a smaller
     count are a subset of those of a larger one. Raises `UserError` for a class that has fewer images than `counts` asks for.
     """
-    rng = np.random.RandomState(seed)  # the published draw is of the legacy generator; it is local here
+    rng = np.random.RandomState(seed)  # the published draw uses the legacy generator; here a local instance
     ranks = []
     for label, (size, count) in enumerate(zip(class_sizes, counts, strict=True)):
         if size < count:

@@ -31,7 +31,7 @@ def load_npz(path: Path, test_part: str | None = None) -> RawData:
     arrays = read_npz(path, where, {*(key for part in parts.named for key in keys[part].values()), "class_names"})
     images, labels = (arrays[keys[parts.train][kind]] for kind in KINDS)
     train = checked(images, labels, f"{where}, {parts.train}")
-    if train.labels.max() >= len(train):  # before anything is sized by the number of classes
+    if train.labels.max() >= len(train):  # before arrays of the size of the number of classes
         raise UserError(f"{where}: labels go up to {train.labels.max()}, which makes {train.labels.max() + 1:,} classes, and "
                         f"there are only {len(train):,} training images; labels number the classes from 0.")
     names = _class_names(arrays["class_names"], where) if "class_names" in arrays else \
@@ -43,7 +43,7 @@ def load_npz(path: Path, test_part: str | None = None) -> RawData:
     else:
         images, labels = (arrays[keys[parts.test][kind]] for kind in KINDS)
         if labels.dtype.kind in "if":
-            refuse_hidden(int((labels == HIDDEN).sum()), len(labels), parts.test, where, parts.ways_out)
+            refuse_hidden(int((labels == HIDDEN).sum()), len(labels), parts.test, where, parts.alternatives)
         test = checked(images, labels, f"{where}, {parts.test}")
         if test.images.shape[1:] != train.images.shape[1:]:
             raise UserError(f"{where}: training images are {_size(train)} and test images {_size(test)}.")
@@ -93,7 +93,7 @@ def _parts(headers: Mapping[str, Header], test_part: str | None, where: str) -> 
         for kind in KINDS:
             if kind not in keys.get(part, {}):
                 cure = "" if part == parts.train else \
-                    f"; its labels may be hidden, so choose another part as test: {parts.ways_out}"
+                    f"; its labels may be hidden, so choose another part as test: {parts.alternatives}"
                 raise UserError(f"{where} has no array '{part}_{kind}'; it has: {', '.join(sorted(headers)) or 'nothing'}{cure}.")
     return parts, keys
 
@@ -104,7 +104,7 @@ def _check_headers(headers: Mapping[str, Header], keys: Mapping[str, str], where
     if images.nbytes > BOMB_BYTES:
         refuse_header(images, where)
     if len(labels.shape) != 1 or labels.dtype.kind not in "iuf" or labels.shape[0] != (images.shape or (0,))[0]:
-        _refuse_labels(images.shape, labels.dtype, labels.shape, where)  # of floats by their values, of which some may be none
+        _refuse_labels(images.shape, labels.dtype, labels.shape, where)  # floats by value, some possibly missing
 
 
 def refuse_header(images: Header, where: str) -> None:

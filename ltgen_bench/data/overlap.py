@@ -12,8 +12,9 @@ from ltgen_bench.data.listing import NAMED, Listing, counted
 
 def refuse_shared_files(listing: Listing) -> None:
     """Raise `UserError` for test files that are training files, under another path or a link."""
-    train = {place: file for place, file in zip(listing.train.places, listing.train.files, strict=True) if place}
-    both = [(file, train[place]) for place, file in zip(listing.test.places, listing.test.files, strict=True) if place in train]
+    train = {file_id: file for file_id, file in zip(listing.train.file_ids, listing.train.files, strict=True) if file_id}
+    test = zip(listing.test.file_ids, listing.test.files, strict=True)
+    both = [(file, train[file_id]) for file_id, file in test if file_id in train]
     if both:
         are = "is a file" if len(both) == 1 else "are files"
         raise UserError(f"{listing.where}: {counted(len(both), 'test image')} {are} that the training part has too; "

@@ -8,9 +8,9 @@ from ltgen_bench.core.errors import UserError, did_you_mean
 TRAIN_NAMES = ("train", "training")  # in any case
 TEST_NAMES = ("test", "testing")
 VALIDATION_NAMES = ("val", "valid", "validation", "dev")
-TRAIN = "train"  # as a test part: a quarter of each class of the training images, held out
+TRAIN = "train"  # as a test part: hold out a quarter of each class of the training images
 NONE = "none"  # no test part: nothing is held out
-NAMED = 3  # how many of many other parts an error names
+NAMED = 3  # largest number of other parts in a message
 HIDDEN = -1  # the label of images whose labels were not published
 
 
@@ -31,7 +31,7 @@ class Parts:
         return (self.train,) if self.test in (TRAIN, NONE) else (self.train, self.test)
 
     @property
-    def ways_out(self) -> str:
+    def alternatives(self) -> str:
         """Alternatives for the test part, as the end of a sentence."""
         others = [f"--test-part {name}" for name in self.unread[:NAMED]]
         return ", or ".join([*others, "--test-part train (a quarter of each class of the training images)",
@@ -82,11 +82,11 @@ def _alike(names: list[str], asked: str) -> str:
     return found[0] if len(found) == 1 else ""
 
 
-def refuse_hidden(hidden: int, total: int, part: str, where: str, ways_out: str) -> None:
+def refuse_hidden(hidden: int, total: int, part: str, where: str, alternatives: str) -> None:
     """Raise `UserError` where `hidden` labels of a test part were not published."""
     if hidden:
         raise UserError(f"{where}: {hidden:,} of the {total:,} images of the part '{part}' have no label ({HIDDEN} stands for "
-                        f"labels that were not published), so that it cannot serve as test; choose another part: {ways_out}.")
+                        f"labels that were not published), so that it cannot serve as test; choose another part: {alternatives}.")
 
 
 def origin_words(test_part: str) -> str:

@@ -4,8 +4,8 @@ import os
 import stat
 from pathlib import Path
 
-LARGEST = 1 << 30  # bytes; no image file has as many
-NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a pipe that nobody writes into returns at once (not on Windows)
+LARGEST = 1 << 30  # bytes; larger than any image file
+NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a pipe without a writer must not block (not on Windows)
 
 
 def read_plain(path: str | Path, largest: int = LARGEST) -> bytes:
@@ -18,5 +18,5 @@ def read_plain(path: str | Path, largest: int = LARGEST) -> bytes:
             if found.st_size > largest:
                 raise OSError(f"it has {found.st_size:,} bytes, and at most {largest:,} are read")
             return file.read(largest)
-    except ValueError as error:  # a NUL in the path
+    except ValueError as error:  # a NUL character
         raise OSError(f"its name is none ({error})") from error

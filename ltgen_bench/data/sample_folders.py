@@ -18,15 +18,15 @@ from ltgen_bench.data.image_files import BROKEN_IMAGE, pillow_message
 from ltgen_bench.data.listing import class_folders, counted, some
 from ltgen_bench.data.plain_files import read_plain
 
-SMALLEST_LIMIT = 1 << 20  # bytes that a file in a zip may always have
-RAW_TIMES = 16  # beyond that, as many times the bytes of an image's pixels
-PIXEL_TIMES = 64  # as many times the pixels of an image of the data set may a header declare before it is a bomb
-# What zipfile raises of members that are damaged, encrypted or packed in a way that it does not know.
+SMALLEST_LIMIT = 1 << 20  # size in bytes that is always allowed for a file in a zip
+RAW_TIMES = 16  # plus this factor of the bytes of an image's pixels
+PIXEL_TIMES = 64  # largest factor of a header's pixels over those of the data set's images (decompression bombs)
+# What zipfile raises for members that are damaged, encrypted or compressed in an unknown way.
 UNPACKABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)
 
 Read = Callable[[], bytes]
 Shape = tuple[int, int, int]
-Found = dict[str, dict[str, Read]]  # class folder -> its image files, each by what reads it
+Found = dict[str, dict[str, Read]]  # class folder -> its image files, each with the function that reads it
 
 
 def folder_files(root: Path, progress: Progress) -> Found:
@@ -41,7 +41,7 @@ def folder_files(root: Path, progress: Progress) -> Found:
 def zip_files(path: Path, shape: Shape, progress: Progress) -> Found:
     """Return the images of a zip of class folders, without unpacking it to disk; one enclosing folder is skipped."""
     try:
-        archive = zipfile.ZipFile(path)  # stays open: its files are read by threads, until the last of them is dropped
+        archive = zipfile.ZipFile(path)  # stays open while threads read its files
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise UserError(f"{path} is not a readable zip ({error}); it may be truncated, so make or copy it again.") from error
     members = archive.infolist()

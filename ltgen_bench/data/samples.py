@@ -65,7 +65,7 @@ def _of_arrays(path: Path, labels: Path | None, dataset: LongTailDataset, labels
             cure = "; give one label an image with --labels FILE (.npy, .csv or .txt)" if key == "labels" else ""
             raise UserError(f"{where} has no array '{key}'; it has: {', '.join(sorted(headers)) or 'nothing'}{cure}.")
     if headers["images"].nbytes > BOMB_BYTES:
-        refuse_header(headers["images"], where)  # before so much is unpacked
+        refuse_header(headers["images"], where)  # before unpacking
     given = None if labels is None else _given_labels(labels, dataset.class_names, labels_are, progress)
     found = read_npz(path, where, ("images", "labels")) if archive else {"images": read_npy(path, where)}
     if given is None:
@@ -134,7 +134,7 @@ def _fit(pixels: UInt8[np.ndarray, "c h w"], shape: Shape) -> UInt8[np.ndarray, 
     if pixels.shape[1:] == shape[1:]:
         if len(pixels) <= shape[0]:
             return np.broadcast_to(pixels, shape)
-        if (pixels == pixels[:1]).all():  # grey in three channels
+        if (pixels == pixels[:1]).all():  # grey values in three channels
             return pixels[:1]
     return f"{pixels.shape[2]} x {pixels.shape[1]} in {'grey' if len(pixels) == 1 else 'colour'}"
 

@@ -21,7 +21,7 @@ from ltgen_bench.data.overlap import refuse_shared_files
 from ltgen_bench.data.raw import RawData
 
 OPTIONS = ("imbalance_factor", "profile", "split_seed", "class_order", "split", "index_list", "test_list", "test_part",
-           "image_size")  # of the command line, of one value each
+           "image_size")  # command-line options with a single value
 Find = Callable[[DataConfig, Path, Progress], Listing]
 OPTION_FORMS = {  # options of `DataConfig` that not every form takes, and by which they are taken
     "index_list": "folder:PATH and the large sets", "test_list": "folder:PATH and the large sets",
@@ -43,13 +43,13 @@ def verify_arrays(check: Callable[[Path, Progress], list[str]], config: DataConf
     return check(data_root, progress)
 
 
-def load_npz_file(place: Path, config: DataConfig, data_root: Path, progress: Progress) -> RawData:
+def load_npz_file(path: Path, config: DataConfig, data_root: Path, progress: Progress) -> RawData:
     """Load the arrays of a user's npz file."""
     refuse_options(config, *(option for option in OPTION_FORMS if option != "test_part"))
     return load_npz(place, config.test_part)
 
 
-def verify_npz_file(place: Path, config: DataConfig, data_root: Path, progress: Progress, update: bool) -> list[str]:
+def verify_npz_file(path: Path, config: DataConfig, data_root: Path, progress: Progress, update: bool) -> list[str]:
     """Read every array and hash the file; see `verify_npz`."""
     refuse_options(config, *(option for option in OPTION_FORMS if option != "test_part"))
     return verify_npz(place, config.test_part)
@@ -74,17 +74,17 @@ def verify_listed(find: Find, image_size: int | None, config: DataConfig, data_r
     return verify_images(listing, config.image_size or image_size, verify_command(config, data_root), progress, update)
 
 
-def find_folder(place: Path, config: DataConfig, data_root: Path, progress: Progress) -> Listing:
+def find_folder(path: Path, config: DataConfig, data_root: Path, progress: Progress) -> Listing:
     """List a user's own folder: by the lists of `config`, or by its class folders."""
     refuse_options(config, "columns")
     if config.index_list is not None:
         test = None if config.test_list is None else user_path(config.test_list, "--test-list")
         if test is not None and config.test_part is not None:
             raise UserError(f"{config.name}: --test-list and --test-part both say what serves as test; leave one out.")
-        return list_indexed(place, config.name, user_path(config.index_list, "--index-list"), test, config.test_part)
+        return list_indexed(path, config.name, user_path(config.index_list, "--index-list"), test, config.test_part)
     if config.test_list is not None:
         raise UserError(f"{config.name}: --test-list is given without --index-list, the list of the training images.")
-    return list_folder(place, config.name, config.test_part)
+    return list_folder(path, config.name, config.test_part)
 
 
 def find_large(large: LargeSet, config: DataConfig, data_root: Path, progress: Progress) -> Listing:

@@ -78,7 +78,7 @@ class Split:
         text = json.dumps({**self._content(), "sha256": self.sha256}, separators=(",", ":")) + "\n"
         data = text.encode()
         if path.suffix == ".gz":
-            data = gzip.compress(data, compresslevel=9, mtime=0)  # without a time: equal manifests are equal files
+            data = gzip.compress(data, compresslevel=9, mtime=0)  # no time stamp: equal manifests are equal files
         write_atomically(path, lambda part: part.write_bytes(data))
 
     @classmethod

@@ -16,8 +16,8 @@ from ltgen_bench.data.images import ImageSet
 from ltgen_bench.data.listing import counted
 from ltgen_bench.data.raw import RawData
 
-NO_DOWNLOAD = (OSError, RuntimeError, http.client.HTTPException)  # no network, wrong checksum, broken download
-DAMAGED = (AssertionError, ValueError, LookupError, TypeError, EOFError, zlib.error)  # what a cut file raises in torchvision
+NO_DOWNLOAD = (OSError, RuntimeError, http.client.HTTPException)  # no network, wrong checksum, incomplete download
+DAMAGED = (AssertionError, ValueError, LookupError, TypeError, EOFError, zlib.error)  # raised by torchvision for truncated files
 BORDER = 2  # black pixels around the 28 x 28 of MNIST, so that a network can halve the image
 
 
@@ -73,7 +73,7 @@ def load_torchvision(name: str, data_root: Path, progress: Progress) -> RawData:
         train, class_names = _read(kind, data_root, train=True)
         test, _ = _read(kind, data_root, train=False)
     except (*NO_DOWNLOAD, *DAMAGED) as error:
-        for folder in new_folders:  # torchvision made them for nothing
+        for folder in new_folders:  # torchvision created them before it failed
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
         there = [path for path in map(published.folder.joinpath, published.files) if path.is_file()]
@@ -82,7 +82,7 @@ def load_torchvision(name: str, data_root: Path, progress: Progress) -> RawData:
             f"{name} under {published.folder}/ is damaged and could not be mended" if was_there else \
             f"{name} is not under {data_root}/ and could not be downloaded"
         raise UserError(f"{found} ({' '.join(str(error).split())}).\n{_cure(published, data_root)}") from error
-    # What was unpacked from files that are gone can be anything: then only the images tell what they are.
+    # Unpacked files without their archive have no published checksum: only the images identify them.
     packed = all((published.folder / file).is_file() for file in published.files)
     known = packed or hasattr(kind, "tgz_md5")  # torchvision holds the unpacked CIFAR against checksums of their own
     return RawData(train, test, class_names, published.checksum if known else "")

@@ -1,5 +1,5 @@
 """How samples are judged: extractors turn images into features, metrics are pure functions of features.
 
-The door is `evaluate.evaluate`. Nothing here imports torch before an image is looked at, so that names, descriptions
+Entry point: `evaluator.evaluate`. Nothing here imports torch before an image is looked at, so that names, descriptions
 and protocols can be shown at once.
 """

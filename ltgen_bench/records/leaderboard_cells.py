@@ -54,7 +54,7 @@ KEY = (
     "train_data",
     "classifier",
 )
-EXTRA_METRICS = {  # that only papers print: their bounds
+EXTRA_METRICS = {  # bounds of metrics that only papers print
     "ifid": (0.0, math.inf),
     "fid_clip": (0.0, math.inf),
     "ifid_clip": (0.0, math.inf),
@@ -62,8 +62,8 @@ EXTRA_METRICS = {  # that only papers print: their bounds
     "accuracy": (0.0, 1.0),
 }
 MOST_NAMES = {"dataset": 200, "split": 100}
-SHOWN_PROBLEMS = 20  # of a file with more
-LARGEST_UNSTATED = 500.0  # of a metric that papers print scaled, as KID x1e3: more, without a unit, is such a number
+SHOWN_PROBLEMS = 20  # for a file with more
+LARGEST_UNSTATED = 500.0  # limit for metrics that papers print scaled (KID x1e3): a larger value without a unit is refused
 ROUNDING = 1e-9
 
 

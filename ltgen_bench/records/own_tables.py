@@ -17,10 +17,10 @@ from ltgen_bench.records.run_folder import RunFolder
 from ltgen_bench.records.score_files import ScoreFiles
 from ltgen_bench.records.store import ROW_COLUMNS, StoredRun, rows
 
-# what an entry is, beside its seed; every value of it has one protocol
+# columns that identify an entry, besides its seed
 ENTRY = ["dataset", "label", "train_digest", "sampler", "steps", "omega", "images_per_class", "preset", "imbalance_factor"]
 SCORE_OF = ["metric", "extractor", "train_data", "scope"]
-DIGITS = 4  # significant ones that are printed
+DIGITS = 4  # significant digits that are printed
 SHOWN_PROBLEMS = 20
 
 

@@ -17,7 +17,7 @@ from ltgen_bench.records.published_units import unit_factor
 
 __all__ = ["REQUIRED", "known_metrics", "method_key", "published", "read_leaderboard", "read_papers"]
 ALIASES = {"t2h": "oc", "oclt": "oc", "mutual-learning-igd": "igd-ml"}
-DIGITS = 10  # significant ones of a printed value that is moved to another unit
+DIGITS = 10  # significant digits of a printed value converted to another unit
 
 
 def read_leaderboard(path: str | Path) -> pd.DataFrame:
@@ -94,7 +94,7 @@ def method_key(method: str, guidance: float) -> str:
     `cfg`, since guidance needs an unconditional prediction.
     """
     name = _without_settings(method.strip()).lower()
-    key = re.sub(r"[^a-z0-9]+", "-", name).strip("-") or name  # a name in another script has no letter of these
+    key = re.sub(r"[^a-z0-9]+", "-", name).strip("-") or name  # a name in another script may have none of these letters
     key = ALIASES.get(key, key)
     return "cfg" if key == "ddpm" and guidance > 0 else key
 

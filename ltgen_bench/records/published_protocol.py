@@ -15,10 +15,10 @@ REFERENCE_SETS = {
     "val": "test",
     "longtail": "longtail",
 }
-LOOSE = ("train", "val")  # texts that leave something open: balanced or long-tailed, held out of what
+LOOSE = ("train", "val")  # texts that do not identify one set of images
 EXTRACTOR = re.compile(r"\b(inception|clip)(?:v3)? (?:features|backbone)")
 GROUP_RULE = re.compile(r"\bsplits are (thirds|by count)\b")
-MOST_STEPS = 1_000_000  # a larger number is no count of network evaluations
+MOST_STEPS = 1_000_000  # a larger number cannot be a count of network evaluations
 
 
 def reference_set(text: str) -> str:

@@ -6,7 +6,7 @@ import unicodedata
 KNOWN = "percent (or %), per mille, fraction, raw, x1e-3, x1e3, x10^-3, x1000, x100"
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
 _RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+")
-# all that says "times" as one letter; brackets, dollars and spaces say nothing
+# every sign for "times" becomes x; brackets, dollars and spaces are dropped
 TIMES = "\N{MULTIPLICATION SIGN}✕✖·•⋅∙*\N{ASTERISK OPERATOR}"
 _PLAIN = str.maketrans({**dict.fromkeys(TIMES, "x"), **dict.fromkeys("−–—‐‑", "-"),  # noqa: RUF001  (dashes are meant)
                         **dict.fromkeys(" \t()[]{}$\\:=", "")})
@@ -19,7 +19,7 @@ _POWER = re.compile(r"x?(?:10\^|10xx|1e)(?P<power>[+-]?[0-9]{1,2})x?|x?1(?P<zero
 _AROUND = (r"(?:values?|units?|scores?|given|printed|reported|scaled|multiplied|are|in|as|by|kid|fid|is|recall|precision"
            r"|accuracy)+")
 _NOT = re.compile(r"\(not [^()]{1,40}\)")
-# what only a unit has: of such a text that is none known, nothing is guessed
+# signs of a unit: such a text is refused where the unit is unknown
 _SIGNS = re.compile(
     "[" + re.escape("%‰‱^÷" + TIMES) + "⁰¹²³⁴⁵⁶⁷⁸⁹⁻]"
     r"|\b[0-9.]+e[+-]?[0-9]+\b|\bx ?[0-9]|[0-9] ?x\b|\b10+\b|\\times|\b(?:per ?cents?|percentages?|percentiles?|pct|per ?mille?"

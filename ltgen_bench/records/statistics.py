@@ -15,8 +15,8 @@ ONE_SEED = "One seed: no verdict between methods."
 FEW_SEEDS = "Fewer than three common seeds: no verdict between methods."
 MIN_SEEDS = 3
 LEVEL = 0.05
-ROUNDING = 4 * np.finfo(np.float64).eps  # what arithmetic may change in a value, relative to it
-LARGEST_DENOMINATOR = 1_000_000  # of a share: density of 100,000 images at k = 10
+ROUNDING = 4 * np.finfo(np.float64).eps  # relative rounding error of a value
+LARGEST_DENOMINATOR = 1_000_000  # largest density: 100,000 images at k = 10
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ltgen_bench.records.run_folder import RunFolder
 from ltgen_bench.records.run_record import NewerError, RunRecord
 from ltgen_bench.records.score_files import ScoreFiles, read_scores
 
-DIGESTS = re.compile(r"-[0-9a-f]{8}(-s\d+)?$")  # what stands behind the method in the name of a run folder
+DIGESTS = re.compile(r"-[0-9a-f]{8}(-s\d+)?$")  # end of the name of a run folder
 ENTRY_COLUMNS = [
     "dataset",
     "method",
@@ -43,7 +43,7 @@ ENTRY_COLUMNS = [
 # them: column -> what is meant there.
 LATER_COLUMNS = {"preset": "", "departures": "", "kind": "run", "augment": "flip", "process": "ddpm", "train_flops": "",
                  "train_seconds": "", "notes": ""}
-# What is not known of images from elsewhere is missing, or an empty text.
+# Values that are unknown for external samples are missing, or empty.
 UNKNOWN_TYPES = {"steps": "Int64", "omega": "Float64", "budget_images": "Int64", "batch_size": "Int64",
                  "images_per_class": "Int64", "sample_seed": "Int64", "train_flops": "Float64", "train_seconds": "Float64"}
 ORIGIN_COLUMNS = ["finished", "versions", "hardware", "command", "run"]

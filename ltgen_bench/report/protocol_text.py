@@ -51,13 +51,13 @@ def _group(title: str, words: Mapping[str, str], width: int) -> list[str]:
 def _aligned(lines: Sequence[tuple[str, str]], width: int, indent: str) -> str:
     """`word  text` lines with the texts below each other, wrapped beside their words, and an empty line at the end.
 
-    Where there is no room beside the words, the texts stand beneath them.
+    In narrow columns the texts are printed below the words.
     """
-    room = max((len(word) for word, _ in lines), default=0) + 2
-    beside = len(indent) + room + LEAST < width
+    indented = max((len(word) for word, _ in lines), default=0) + 2
+    beside = len(indent) + indented + LEAST < width
     out = []
     for word, text in lines:
-        first = f"{indent}{word:<{room}}" if beside else f"{indent}    "
+        first = f"{indent}{word:<{indented}}" if beside else f"{indent}    "
         out += [] if beside else [f"{indent}{word}"]
         out += textwrap.wrap(text, max(len(first) + LEAST, width - 1), initial_indent=first,
                              subsequent_indent=" " * len(first), break_on_hyphens=False)

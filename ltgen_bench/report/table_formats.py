@@ -186,16 +186,16 @@ def _excess(table: Table, width: int) -> int:
 def _shorten(table: Table, excess: int) -> Table:
     """The names in the first column cut so that the table is `excess` narrower, down to four letters."""
     longest = max((len(row.cells[0].text) for row in table.rows), default=0)
-    room = max(4, longest - excess)
+    length = max(4, longest - excess)
     rows = [
-        replace(row, cells=(replace(row.cells[0], text=_cut(row.cells[0].text, room)), *row.cells[1:]))
+        replace(row, cells=(replace(row.cells[0], text=_cut(row.cells[0].text, length)), *row.cells[1:]))
         for row in table.rows
     ]
     return replace(table, rows=tuple(rows))
 
 
-def _cut(text: str, room: int) -> str:
-    return text if len(text) <= room else text[: room - 1] + "…"
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def _console(out: io.StringIO, width: int, color: bool) -> Console:

@@ -15,14 +15,14 @@ from ltgen_bench.runtime.memory import free_memory, peak_memory
 if TYPE_CHECKING:  # torch takes seconds to import
     import torch
 
-AUTO: Literal["auto"] = "auto"  # what a setting says that leaves the number to this file
-GAIN = 0.03  # from here on a larger number counts as faster
+AUTO: Literal["auto"] = "auto"  # value of a setting that leaves the number to this module
+GAIN = 0.03  # smallest gain that counts as faster
 PATIENCE = 2  # doublings in a row that bring nothing, before the search ends: one alone may be chance
-SECONDS = 5.0  # for all of it but the very first call, which may load and compile
+SECONDS = 5.0  # for everything but the first call, which may load and compile
 TIMED_SECONDS = 0.2  # for which one number is timed, and once at least
-LONG = 0.5  # seconds of a call that is not repeated
+LONG = 0.5  # duration in seconds from which a call is not repeated
 CALLS = 50  # of one number at most, where the clock hardly moves
-CLOSE = 1.5  # times slower than the fastest: is timed once more
+CLOSE = 1.5  # times slower than the fastest: such a call is timed again
 SHARE = 0.8  # of the free memory that a call on the CPU may take
 
 Call = Callable[[int], object]
@@ -40,7 +40,7 @@ def fastest_size(call: Call, device: "torch.device", *, largest: int) -> int:
     import torch
     from accelerate.utils import find_executable_batch_size
 
-    # a single thread is timed by what it had of the processor, so that other processes do not disturb
+    # a single thread is timed by its processor time, which other processes do not affect
     clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
     limit = SHARE * free_memory() / 1e6 if device.type == "cpu" else math.inf
     rates: dict[int, float] = {}  # images a second of the numbers that fit
@@ -53,7 +53,7 @@ def fastest_size(call: Call, device: "torch.device", *, largest: int) -> int:
             call(size)
         except (RuntimeError, MemoryError) as error:
             if out_of_memory(error):
-                raise RuntimeError("CUDA out of memory.") from error  # the words that accelerate knows
+                raise RuntimeError("CUDA out of memory.") from error  # accelerate's messages
             raise
         if device.type == "cuda":
             torch.cuda.synchronize(device)
@@ -93,7 +93,7 @@ def fastest_size(call: Call, device: "torch.device", *, largest: int) -> int:
             break
         size = larger
     for number in [number for number, rate in rates.items() if rate * CLOSE >= max(rates.values())]:
-        if clock() - begin + number / rates[number] < SECONDS:  # a busy machine may have been in the way
+        if clock() - begin + number / rates[number] < SECONDS:  # the machine may have been busy
             rates[number] = max(rates[number], timed(number))
     chosen = min(number for number, rate in rates.items() if rate * (1 + GAIN) >= max(rates.values()))
     if not fits and chosen == max(rates) > 1 and fitting(chosen + max(1, chosen // 4)) == chosen:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
 
 C = TypeVar("C", bound=Callable[..., Any])
 
-FORMS = 64  # of one function that are kept; beyond torch would go on without compiling, and a grid trains many methods
+FORMS = 64  # compiled variants per function; beyond this torch would stop compiling, and a grid trains many methods
 
 
 def asks_for_compiling(setting: Compile, device: "torch.device", *, worth_it: bool = True) -> bool:
@@ -26,12 +26,12 @@ def compiled(call: C, *, graphs: bool = False) -> C:
     networks so small that starting kernels takes longer than running them; without CUDA this changes nothing.
     """
     import torch
-    import torch._dynamo  # its configuration is read when a call is compiled, and by nothing else of this program
+    import torch._dynamo  # its configuration is read only when a call is compiled
 
-    # the U-Net asks, through a cache, which version of torch this is; nothing else of it is cached
+    # diffusers caches torch's version for the U-Net; nothing else is cached
     warnings.filterwarnings("ignore", message=r"(?s)Dynamo detected a call to a `functools\.lru_cache`-wrapped function")
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, FORMS)
-    # each shape for itself: else what is compiled, and its bits, would depend on which shapes this process has seen before
+    # each shape separately: else the compiled code, and its bits, would depend on earlier shapes in this process
     return cast("C", torch.compile(call, dynamic=False, mode="reduce-overhead" if graphs else None))
 
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:  # torch takes seconds to import
     import torch
 
 STATUS, FORGET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-PEAK_OF_PROCESS = "5"  # what FORGET is told
-CGROUPS = (("/sys/fs/cgroup", "memory.max", "memory.current"),  # of a container: version 2, version 1
+PEAK_OF_PROCESS = "5"  # value written to FORGET
+CGROUPS = (("/sys/fs/cgroup", "memory.max", "memory.current"),  # cgroup version 2 and version 1
            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"))
 
 
@@ -61,7 +61,7 @@ def peak_memory_mb(device: "torch.device") -> float:
 
         return torch.cuda.max_memory_allocated(device) / 1e6
     found = _peak_of_status()
-    if found is not None:  # what Linux tells by getrusage begins with the memory of who started the process
+    if found is not None:  # on Linux, getrusage includes the memory of the parent process
         return found
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
@@ -72,7 +72,7 @@ class Peak:
 
     def __init__(self, device: "torch.device") -> None:
         self.device = device
-        self.largest = 0.0  # known from before another one forgot the peak
+        self.largest = 0.0  # peak before another `Peak` reset it
         _release()
         for other in _open:
             if other.device.type == device.type:
@@ -114,12 +114,12 @@ def _forget(device: "torch.device") -> bool:
     except OSError:
         return False
     peak = _peak_of_status()
-    return peak is not None and peak <= 1.05 * resident_mb() + 1  # a system may take the word and not heed it
+    return peak is not None and peak <= 1.05 * resident_mb() + 1  # a system may accept the command without effect
 
 
 def _release() -> None:
     """Release unused memory of earlier work, so that it does not count for what follows."""
-    with suppress(OSError, AttributeError):  # of the C library of GNU alone
+    with suppress(OSError, AttributeError):  # only in GNU's C library
         ctypes.CDLL(None).malloc_trim(0)
 
 

@@ -51,7 +51,7 @@ def _set(convolutions: bool | None, products: str | None, values: list[str]) -> 
 
 
 @contextmanager
-def steady() -> Iterator[None]:
+def deterministic_float32() -> Iterator[None]:
     """Apply `exact_float32`, and restrict cuDNN to deterministic kernels."""
     from torch.backends import cudnn
 

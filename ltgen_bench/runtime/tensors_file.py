@@ -27,7 +27,7 @@ def save_checked_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Ma
     def write(part: Path) -> None:
         try:
             save_file(stored, part, metadata=said)
-        except SafetensorError as error:  # which hides what the operating system said
+        except SafetensorError as error:  # which hides the operating system's message
             full = "os error 28" in str(error)
             raise OSError(errno.ENOSPC if full else errno.EIO, str(error)) from error
 

@@ -12,7 +12,7 @@ from support.extracting import context_of
 from ltgen_bench.core.errors import MachineError, UserError
 from ltgen_bench.core.progress import SILENT
 from ltgen_bench.evaluation.extractors import Extractor
-from ltgen_bench.evaluation.extractors import inception as room
+from ltgen_bench.evaluation.extractors import inception as inception_module
 from ltgen_bench.evaluation.extractors.inception import FILE, HEAD, inception, read_weights
 
 
@@ -166,13 +166,13 @@ def test_without_network_and_file_the_error_says_what_to_put_where(tiny_dataset,
 
 def test_an_earlier_download_is_used_when_its_sha_is_right(whole, tiny_dataset, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
-    monkeypatch.setattr(room, "read_weights", lambda path: torch.load(path, weights_only=True))  # tested above
+    monkeypatch.setattr(inception_module, "read_weights", lambda path: torch.load(path, weights_only=True))  # tested above
     (tmp_path / FILE.file_name).write_bytes(whole.read_bytes())
     with pytest.raises(MachineError):  # these are not the published weights
         build(tiny_dataset, None, tmp_path)
     (tmp_path / FILE.file_name).write_bytes(whole.read_bytes())
-    monkeypatch.setattr(room, "FILE", replace(FILE, sha256=room.file_sha256(whole)[:8]))
-    assert build(tiny_dataset, None, tmp_path).sha256 == room.file_sha256(whole)
+    monkeypatch.setattr(inception_module, "FILE", replace(FILE, sha256=inception_module.file_sha256(whole)[:8]))
+    assert build(tiny_dataset, None, tmp_path).sha256 == inception_module.file_sha256(whole)
 
 
 def test_images_of_two_channels_are_refused(make_dataset, whole, tmp_path):

@@ -19,8 +19,7 @@ from torch_fidelity import (
 from ltgen_bench.core.errors import MachineError, UserError
 from ltgen_bench.core.files import file_sha256
 from ltgen_bench.core.progress import SILENT
-from ltgen_bench.evaluation.extractors import EXTRACTORS, Extractor
-from ltgen_bench.evaluation.extractors import pretrained as room
+from ltgen_bench.evaluation.extractors import EXTRACTORS, Extractor, pretrained
 from ltgen_bench.evaluation.extractors.dinov2 import DinoV2
 from ltgen_bench.evaluation.extractors.fidelity import clip_network
 from ltgen_bench.evaluation.extractors.published_weights import PUBLISHED
@@ -42,11 +41,11 @@ class NarrowVGG(nn.Module):
 
 
 NARROW = {
-    "vgg16": replace(room.VGG16, feature_dim=20, network=NarrowVGG),
-    "dinov2": replace(room.DINOV2, feature_dim=128, network=partial(DinoV2, width=128, depth=2)),
-    "clip": replace(room.CLIP_L14_336, size=56, feature_dim=24,
+    "vgg16": replace(pretrained.VGG16, feature_dim=20, network=NarrowVGG),
+    "dinov2": replace(pretrained.DINOV2, feature_dim=128, network=partial(DinoV2, width=128, depth=2)),
+    "clip": replace(pretrained.CLIP_L14_336, size=56, feature_dim=24,
                     network=partial(clip_network, dim=24, size=56, depth=2, width=64, patch=14)),
-    "clip-b32": replace(room.CLIP_B32, size=64, feature_dim=16,
+    "clip-b32": replace(pretrained.CLIP_B32, size=64, feature_dim=16,
                         network=partial(clip_network, dim=16, size=64, depth=1, width=128, patch=32)),
 }
 
@@ -83,7 +82,7 @@ def weights(name, state, tmp_path_factory):
 
 
 def build(name, dataset, weights, folder, progress=SILENT):
-    return room.build(NARROW[name], dataset, context_of(folder, name, weights, progress), None)
+    return pretrained.build(NARROW[name], dataset, context_of(folder, name, weights, progress), None)
 
 
 @pytest.fixture(scope="module")
@@ -240,7 +239,7 @@ def test_published_files_are_those_of_torch_fidelity():
 def test_full_size_towers_have_the_shapes_of_the_published_files():
     """On torch's meta device, where tensors have shapes and no numbers; counts as the papers' authors state them."""
     counts = {"vgg16": 138_357_544, "dinov2": 304_368_640 - 1024, "clip": 304_293_888, "clip-b32": 87_849_216}
-    for tower in (room.VGG16, room.DINOV2, room.CLIP_L14_336, room.CLIP_B32):
+    for tower in (pretrained.VGG16, pretrained.DINOV2, pretrained.CLIP_L14_336, pretrained.CLIP_B32):
         with torch.device("meta"):
             net = tower.network()
             assert sum(parameter.numel() for parameter in net.parameters()) == counts[tower.name]

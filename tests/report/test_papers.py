@@ -7,7 +7,6 @@ from ltgen_bench.core.words import distinct_name
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.records.published import read_leaderboard
 from ltgen_bench.records.score_files import ScoreFiles
-from ltgen_bench.report import write_report as room
 from ltgen_bench.report.papers import papers_tables
 from ltgen_bench.report.write_report import report
 
@@ -16,8 +15,8 @@ HEADER = "paper_id,method,dataset,imbalance_factor,split,metric,value,unit_note,
 
 @pytest.fixture
 def no_plots(monkeypatch):
-    monkeypatch.setattr(room, "save_plots", lambda *_, **__: {})
-    monkeypatch.setattr(room, "save_confusions", lambda *_, **__: {})
+    monkeypatch.setattr(write_report, "save_plots", lambda *_, **__: {})
+    monkeypatch.setattr(write_report, "save_confusions", lambda *_, **__: {})
 
 
 def leaderboard(folder, *lines):

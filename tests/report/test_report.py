@@ -245,8 +245,8 @@ def test_records_and_report_import_no_torch():
     code = (
         "import sys, pkgutil, importlib\n"
         "import ltgen_bench.records, ltgen_bench.report\n"
-        "for room in (ltgen_bench.records, ltgen_bench.report):\n"
-        "    for module in pkgutil.iter_modules(room.__path__, room.__name__ + '.'):\n"
+        "for package in (ltgen_bench.records, ltgen_bench.report):\n"
+        "    for module in pkgutil.iter_modules(package.__path__, package.__name__ + '.'):\n"
         "        importlib.import_module(module.name)\n"
         "print(sorted({'torch', 'diffusers', 'torchvision', 'torch_fidelity'} & set(sys.modules)))"
     )

@@ -21,14 +21,14 @@ SHIFT = 1 / 8  # standard deviation of a translation, in widths or heights of th
 class Parameters:
     """Parameters of the augmentation of each image of a batch, float32 [B] each; zeros are the identity."""
 
-    mirrored: Float[Tensor, " B"]  # a0: 1 where left and right change places
-    upturned: Float[Tensor, " B"]  # a1: 1 where top and bottom do
-    enlarged: Float[Tensor, " B"]  # a2: by the factor 2^(0.2 a2)
-    turned: Float[Tensor, " B"]  # a3: counter-clockwise, in radians
-    axis: Float[Tensor, " B"]  # a4: clockwise from the horizontal, in radians
-    stretched: Float[Tensor, " B"]  # a5: by the factor 2^(0.2 a5) along the axis and 2^(-0.2 a5) across
-    right: Float[Tensor, " B"]  # a6: shifted by this many eighths of the width
-    down: Float[Tensor, " B"]  # a7: and of the height
+    mirrored: Float[Tensor, " B"]  # a0: 1 to mirror left and right
+    upturned: Float[Tensor, " B"]  # a1: 1 to mirror top and bottom
+    enlarged: Float[Tensor, " B"]  # a2: scale by 2^(0.2 a2)
+    turned: Float[Tensor, " B"]  # a3: rotation counter-clockwise, in radians
+    axis: Float[Tensor, " B"]  # a4: axis of the stretch, clockwise from the horizontal, in radians
+    stretched: Float[Tensor, " B"]  # a5: stretch by 2^(0.2 a5) along the axis and 2^(-0.2 a5) across
+    right: Float[Tensor, " B"]  # a6: translation in eighths of the width
+    down: Float[Tensor, " B"]  # a7: translation in eighths of the height
 
     @property
     def condition(self) -> Float[Tensor, "B 9"]:

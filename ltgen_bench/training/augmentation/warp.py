@@ -15,7 +15,7 @@ def warp(images: Float[Tensor, "B C H W"], x: Float[Tensor, "B h w"], y: Float[T
     (batch, channels, height, width), shape = images.shape, x.shape[1:]
     pixels, columns = images.flatten(2), _taps(x.flatten(1), width)
     result = images.new_zeros(batch, channels, *shape).flatten(2)
-    for row, down in _taps(y.flatten(1), height):  # pixel by pixel: all sixteen at once would take as many times the memory
+    for row, down in _taps(y.flatten(1), height):  # one of the 16 neighbours at a time, to save memory
         line = torch.zeros_like(result)
         for column, across in columns:
             there = (row * width + column)[:, None].expand(-1, channels, -1)
