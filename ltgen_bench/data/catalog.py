@@ -87,7 +87,7 @@ def _from_torchvision(name: str, kind: str, summary: str, source: str, licence: 
         f"{summary}, {len(class_names)} classes; fetched by torchvision", source, licence,
         partial(load_arrays, partial(load_torchvision, kind)), flip, recipes, image_shape=(channels, 32, 32),
         class_names=class_names, num_classes=len(class_names),
-        checksums=tuple((file, f"md5:{md5}") for file, md5 in files.items()), local_files=places,
+        checksums=tuple((file, f"md5:{md5}") for file, md5 in files.items()), local_files=local_files,
         verify=partial(verify_arrays, partial(verify_torchvision, kind))))
 
 

@@ -43,13 +43,13 @@ def label_numbers(texts: Iterable[str], class_names: Sequence[str], where: str, 
 
 def number_labels(labels: np.ndarray, class_names: Sequence[str], where: str, are: LabelsAre | None) -> np.ndarray:
     """Return an integer array as labels, by the rules of `label_numbers`; unchanged where neither interpretation fits."""
-    values, places = np.unique(labels, return_inverse=True)
+    values, inverse = np.unique(labels, return_inverse=True)
     texts = [str(value) for value in values.tolist()]
     by_name = _Names(class_names)
     if are == "positions" or (are is None and any(by_name(text) is None for text in texts)):
         return labels
     numbers = label_numbers(texts, class_names, where, "label", are=are)
-    return np.array([numbers[text] for text in texts], dtype=np.int64)[places.reshape(labels.shape)]
+    return np.array([numbers[text] for text in texts], dtype=np.int64)[inverse.reshape(labels.shape)]
 
 
 def numbers_are_names(numbers: Mapping[str, int]) -> bool:

@@ -53,16 +53,16 @@ def list_classes(root: Path, part: str, class_names: list[str], inner: str = "")
 
     Raises `UserError` for a class without images, and for misplaced or unreadable files.
     """
-    places = ["/".join(filter(None, (part, name, inner))) for name in class_names]
+    folders = ["/".join(filter(None, (part, name, inner))) for name in class_names]
     inventory = Inventory(str(root / part))
-    by_class = [inventory.images_of("/".join(filter(None, (name, inner))), files_in(root / place))
-                for name, place in zip(class_names, places, strict=True)]
+    by_class = [inventory.images_of("/".join(filter(None, (name, inner))), files_in(root / folder))
+                for name, folder in zip(class_names, folders, strict=True)]
     inventory.look_beside(root / part)
     inventory.refuse()
-    for place, files in zip(places, by_class, strict=True):
+    for folder, files in zip(folders, by_class, strict=True):
         if not files:
-            raise UserError(f"the class folder {root / place} has no images (.jpg, .jpeg, .png, ...); add some or remove the "
+            raise UserError(f"the class folder {root / folder} has no images (.jpg, .jpeg, .png, ...); add some or remove the "
                             "class.")
     labels = np.repeat(np.arange(len(by_class)), [len(files) for files in by_class])
-    files = [f"{place}/{file}" for place, files in zip(places, by_class, strict=True) for file in files]
+    files = [f"{folder}/{file}" for folder, files in zip(folders, by_class, strict=True) for file in files]
     return replace(Part.of(root, files, labels), notes=inventory.notes)

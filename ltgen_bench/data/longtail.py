@@ -33,10 +33,10 @@ def class_counts(n_max: int, num_classes: int, imbalance_factor: float, profile:
 
 
 def _exponents(profile: str, num_classes: int, imbalance_factor: float) -> list[float]:
-    places = [r / (num_classes - 1.0) for r in range(num_classes)]
+    shares = [r / (num_classes - 1.0) for r in range(num_classes)]
     kind, _, shape = profile.partition(":")
     if kind == "exp":
-        return places
+        return shares
     if kind == "step":
         return [float(r >= num_classes // 2) for r in range(num_classes)]
     alpha = float(shape)
@@ -45,7 +45,7 @@ def _exponents(profile: str, num_classes: int, imbalance_factor: float) -> list[
     end = math.log(imbalance_factor) / alpha  # logarithm of the last x
     if end == 0:
         return [0.0] * num_classes
-    return [math.log1p(place * math.expm1(end)) / end for place in places[:-1]] + [1.0]
+    return [math.log1p(share * math.expm1(end)) / end for share in shares[:-1]] + [1.0]
 
 
 def head_to_tail(num_classes: int, class_order: int | None = None) -> list[int]:
