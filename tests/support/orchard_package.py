@@ -85,21 +85,33 @@ def entry_points(points):
                    for group, names in points.items())
 
 
+def files(code: str = CODE, points=POINTS):
+    """Path -> text of what an installation of the package leaves: its module, and its entry points beside it."""
+    return {"orchard.py": code,
+            "orchard_package-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: orchard-package\nVersion: 1.0\n",
+            "orchard_package-1.0.dist-info/entry_points.txt": entry_points(points)}
+
+
 def install(folder: Path, code: str = CODE, points=POINTS):
-    """Leave in `folder` what an installation of the package leaves: its module, and its entry points beside it."""
-    (folder / "orchard.py").write_text(code)
-    about = folder / "orchard_package-1.0.dist-info"
-    about.mkdir(exist_ok=True)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: orchard-package\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(entry_points(points))
+    """Leave the files of an installation in `folder`."""
+    for name, text in files(code, points).items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
 
 
 def write_project(folder: Path):
-    """The package as a project that pip can build and install."""
-    (folder / "orchard.py").write_text(CODE)
-    tables = "".join(f'[project.entry-points."{group}"]\n' + "".join(f'{name} = "{place}"\n' for name, place in names.items())
-                     for group, names in POINTS.items())
+    """The package as a project that pip can build without any other package: its build backend lies in it."""
     (folder / "pyproject.toml").write_text(
-        '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
-        '[project]\nname = "orchard-package"\nversion = "1.0"\n' + tables +
-        '[tool.hatch.build.targets.wheel]\ninclude = ["orchard.py"]\n')
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        '[project]\nname = "orchard-package"\nversion = "1.0"\n')
+    about = "orchard_package-1.0.dist-info"
+    wheel = {**files(), f"{about}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"}
+    wheel[f"{about}/RECORD"] = "".join(f"{name},,\n" for name in (*wheel, f"{about}/RECORD"))
+    (folder / "backend.py").write_text(
+        f"import zipfile\n\nFILES = {wheel!r}\n\n\n"
+        "def build_wheel(folder, config_settings=None, metadata_directory=None):\n"
+        "    name = 'orchard_package-1.0-py3-none-any.whl'\n"
+        "    with zipfile.ZipFile(f'{folder}/{name}', 'w') as archive:\n"
+        "        for path, text in FILES.items():\n"
+        "            archive.writestr(path, text)\n"
+        "    return name\n")
