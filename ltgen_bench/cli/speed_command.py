@@ -13,6 +13,7 @@ import click
 from ltgen_bench.cli.common import FILE, FOLDER, debug_option
 from ltgen_bench.cli.run_command import terminal_context
 from ltgen_bench.core.errors import UserError, unknown_name
+from ltgen_bench.core.words import counted
 
 if TYPE_CHECKING:
     import torch
@@ -179,7 +180,7 @@ def _table(rows: "Sequence[SpeedRow]", machine: dict[str, Any], packages: dict[s
         notes.append(f"The machine was busy with other things (load {machine['load']} on {machine['cpu_count']} cores): the "
                      "figures say little.")
     where = machine["device_name"] if machine["device"] == "cuda" else machine["cpu"]
-    threads = f"{machine['threads']} {'thread' if machine['threads'] == 1 else 'threads'}"
+    threads = counted(machine["threads"], "thread")
     notes += ["Memory is the peak beyond the input: of training, a network with gradients, optimiser and average.",
               f"{where}, {threads}, {machine['system']}; "
               f"{', '.join(f'{name} {version}' for name, version in packages.items())}."]

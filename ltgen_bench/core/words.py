@@ -2,9 +2,11 @@
 
 import hashlib
 import re
+from collections.abc import Iterable, Sequence
 from typing import SupportsFloat
 
 LONGEST_NAME = 80  # characters
+NAMED = 5  # of many names, in an error
 
 
 def count(images: SupportsFloat) -> str:
@@ -36,3 +38,20 @@ def distinct_name(text: str) -> str:
 def listed(names: list[str]) -> str:
     """Return a list in words: `a`, `a and b`, `a, b and c`."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def some(names: Iterable[str], most: int = NAMED) -> str:
+    """Return the first names of a list: `a, b, c, d, e and 12 more`."""
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return `1 file`, `12,000 files`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def size_words(shape: Sequence[int]) -> str:
+    """Return an image shape [C, H, W] in words: `32 x 32 with 3 channels`."""
+    channels, height, width = shape
+    return f"{width} x {height} with {counted(channels, 'channel')}"

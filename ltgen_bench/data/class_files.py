@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.words import counted, some
 from ltgen_bench.data.image_files import BROKEN_IMAGE
-from ltgen_bench.data.listing import IMAGE_SUFFIXES, counted, is_hidden, some
+from ltgen_bench.data.listing import IMAGE_SUFFIXES, is_hidden
 
 TEXT_SUFFIXES = (".txt", ".json", ".jsonl", ".xml", ".csv", ".tsv", ".md", ".rst", ".yaml", ".yml", ".toml", ".ini", ".html",
                  ".log", ".caption")

@@ -10,8 +10,8 @@ import numpy as np
 
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.plain_text import printable
+from ltgen_bench.core.words import some
 from ltgen_bench.data.class_names import NUMBER
-from ltgen_bench.data.listing import some
 
 FIRST_NUMBER = re.compile(r"(\D*)(\d+(?:\.\d+)?)(.*)", re.ASCII | re.DOTALL)
 LabelsAre = Literal["names", "positions"]

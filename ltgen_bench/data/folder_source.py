@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.words import some
 from ltgen_bench.data.class_files import Inventory, files_in
-from ltgen_bench.data.listing import Listing, Part, class_folders, hold_out, is_hidden, some
+from ltgen_bench.data.listing import Listing, Part, class_folders, hold_out, is_hidden
 from ltgen_bench.data.parts import NONE, TRAIN, TRAIN_NAMES, Parts, choose_parts, find_part
 
 

@@ -15,8 +15,9 @@ from jaxtyping import Int64
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.core.user_paths import user_path
+from ltgen_bench.core.words import some
 from ltgen_bench.data.class_names import in_order
-from ltgen_bench.data.listing import Listing, Part, hold_out, some
+from ltgen_bench.data.listing import Listing, Part, hold_out
 from ltgen_bench.data.npz import HIGHEST_LABEL
 from ltgen_bench.data.parts import Parts, choose_parts
 from ltgen_bench.data.plain_files import read_plain

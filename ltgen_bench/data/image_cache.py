@@ -31,10 +31,11 @@ from ltgen_bench.core.files import (
     write_text,
 )
 from ltgen_bench.core.progress import Progress, Stage
+from ltgen_bench.core.words import counted, size_words
 from ltgen_bench.data.cached_images import IMAGES
 from ltgen_bench.data.image_files import RESIZE_RULE, Marks, Shape, common_shape, read_images
 from ltgen_bench.data.images import ImageSet
-from ltgen_bench.data.listing import NAMED, Listing, Part, counted
+from ltgen_bench.data.listing import NAMED, Listing, Part
 from ltgen_bench.data.raw import RawData
 from ltgen_bench.runtime.memory import machine_memory
 
@@ -241,8 +242,8 @@ def _shape(listing: Listing, image_size: int | None) -> Shape:
     """Return the common shape of all images, before any is decoded."""
     train, test = (common_shape(listing, part, image_size) for part in listing.parts.values())
     if train is not None and test is not None and train != test:
-        raise UserError(f"{listing.where}: training images are {_words(train)} and test images {_words(test)}; all must have "
-                        f"one size and as many channels{'' if image_size else ', or give --image-size 32, 64 or 128'}.")
+        raise UserError(f"{listing.where}: training images are {size_words(train)} and test images {size_words(test)}; all must "
+                        f"have one size and as many channels{'' if image_size else ', or give --image-size 32, 64 or 128'}.")
     return train or test or (1, 1, 1)  # without a readable file, reading will report it
 
 
@@ -298,8 +299,3 @@ def _refuse_changed(entry: Entry, listing: Listing, command: str) -> None:
                       for kind, count in counts.items() if count)
     raise UserError(f"{listing.where} has changed since its images were read ({words}); `{command}` compares by content, and "
                     "with --update it takes the files as they are now", named)
-
-
-def _words(shape: Shape) -> str:
-    channels, height, width = shape
-    return f"{width} x {height} with {channels} channel{'s' if channels > 1 else ''}"

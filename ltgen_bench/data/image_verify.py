@@ -7,6 +7,7 @@ import numpy as np
 
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.progress import Progress
+from ltgen_bench.core.words import counted
 from ltgen_bench.data.image_cache import (
     Entry,
     checksum,
@@ -19,7 +20,7 @@ from ltgen_bench.data.image_cache import (
     usable_entry,
     write_entry,
 )
-from ltgen_bench.data.listing import NAMED, Listing, counted
+from ltgen_bench.data.listing import NAMED, Listing
 
 
 def verify_images(listing: Listing, image_size: int | None, command: str, progress: Progress, update: bool) -> list[str]:

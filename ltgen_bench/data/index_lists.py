@@ -8,8 +8,9 @@ from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.files import file_sha256
 from ltgen_bench.core.plain_text import printable
 from ltgen_bench.core.user_tables import read_table, read_text
+from ltgen_bench.core.words import counted, some
 from ltgen_bench.data.folder_source import inner_folders, split_off
-from ltgen_bench.data.listing import FileId, Listing, Part, counted, some
+from ltgen_bench.data.listing import FileId, Listing, Part
 from ltgen_bench.data.npz import HIGHEST_LABEL
 from ltgen_bench.data.parts import HIDDEN, TRAIN, TRAIN_NAMES, choose_parts, find_part
 

@@ -9,8 +9,8 @@ import numpy as np
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.progress import Progress
 from ltgen_bench.core.user_tables import read_table, read_text
+from ltgen_bench.core.words import counted, some
 from ltgen_bench.data.class_labels import LabelsAre, label_numbers, number_labels, numbers_are_names
-from ltgen_bench.data.listing import counted, some
 
 if TYPE_CHECKING:
     import pandas as pd

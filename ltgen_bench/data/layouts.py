@@ -7,8 +7,9 @@ from pathlib import Path
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.files import file_sha256
 from ltgen_bench.core.user_tables import read_text
+from ltgen_bench.core.words import counted, some
 from ltgen_bench.data.folder_source import list_classes
-from ltgen_bench.data.listing import Listing, Part, class_folders, counted, some
+from ltgen_bench.data.listing import Listing, Part, class_folders
 
 TINY_LIST = "val/val_annotations.txt"
 CUB_LISTS = ("images.txt", "image_class_labels.txt", "train_test_split.txt")

@@ -1,7 +1,7 @@
 """Image files with their labels, before any is decoded; every layout on disk is read into this form."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,17 +117,6 @@ def class_folders(folder: Path) -> list[str]:
     if not names:
         raise UserError(f"{folder} has no class folders; images are expected as {folder}/CLASS/FILE.")
     return names
-
-
-def counted(number: int, noun: str) -> str:
-    """Return `1 file`, `12,000 files`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def some(names: Iterable[str], most: int = NAMED) -> str:
-    """Return `a, b, c, d, e and 12 more`."""
-    names = list(names)
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _hint(path: str) -> tuple[int, int, FileId | None]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.files import file_sha256
+from ltgen_bench.core.words import size_words
 from ltgen_bench.data.array_files import BOMB_BYTES, Header, npz_headers, read_npz
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.data.parts import HIDDEN, NONE, TRAIN, TRAIN_NAMES, Parts, choose_parts, find_part, refuse_hidden
@@ -46,7 +47,8 @@ def load_npz(path: Path, test_part: str | None = None) -> RawData:
             refuse_hidden(int((labels == HIDDEN).sum()), len(labels), parts.test, where, parts.alternatives)
         test = checked(images, labels, f"{where}, {parts.test}")
         if test.images.shape[1:] != train.images.shape[1:]:
-            raise UserError(f"{where}: training images are {_size(train)} and test images {_size(test)}.")
+            sizes = [size_words(part.images.shape[1:]) for part in (train, test)]
+            raise UserError(f"{where}: training images are {sizes[0]} and test images {sizes[1]}.")
     for part, images_of in (("train", train), ("test", test)):
         highest = int(images_of.labels.max(initial=0))
         if highest >= len(names):
@@ -180,8 +182,3 @@ def verify_npz(path: Path, test_part: str | None = None) -> list[str]:
     raw = load_npz(path, test_part)
     return [f"npz:{path}: {len(raw.train):,} training and {len(raw.test):,} test images can be read",
             f"sha256:{file_sha256(path)}"]
-
-
-def _size(images: ImageSet) -> str:
-    _, channels, height, width = images.images.shape
-    return f"{width} x {height} with {channels} channel{'s' if channels > 1 else ''}"

@@ -5,9 +5,10 @@ import hashlib
 import numpy as np
 
 from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.words import counted
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet
-from ltgen_bench.data.listing import NAMED, Listing, counted
+from ltgen_bench.data.listing import NAMED, Listing
 
 
 def refuse_shared_files(listing: Listing) -> None:

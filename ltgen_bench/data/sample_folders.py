@@ -13,9 +13,10 @@ import numpy as np
 
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.progress import Progress
+from ltgen_bench.core.words import counted, some
 from ltgen_bench.data.class_files import HEAD_BYTES, HIDDEN, IMAGE, Inventory, files_in, kind_of
 from ltgen_bench.data.image_files import BROKEN_IMAGE, pillow_message
-from ltgen_bench.data.listing import class_folders, counted, some
+from ltgen_bench.data.listing import class_folders
 from ltgen_bench.data.plain_files import read_plain
 
 SMALLEST_LIMIT = 1 << 20  # size in bytes that is always allowed for a file in a zip

@@ -13,13 +13,14 @@ from jaxtyping import Int64, UInt8
 
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.progress import SILENT, Progress
+from ltgen_bench.core.words import counted
 from ltgen_bench.data.array_files import BOMB_BYTES, npy_header, npz_headers, read_npy, read_npz, refuse_large
 from ltgen_bench.data.class_labels import LabelsAre, label_numbers, numbers_are_names
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.image_files import BadImageError, Marks, Pixels, decode_marked
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.data.label_files import array_labels, text_labels
-from ltgen_bench.data.listing import NAMED, counted
+from ltgen_bench.data.listing import NAMED
 from ltgen_bench.data.npz import checked, refuse_header
 from ltgen_bench.data.sample_folders import Read, Shape, folder_files, zip_files
 

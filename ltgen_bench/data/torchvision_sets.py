@@ -11,9 +11,9 @@ import numpy as np
 
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.progress import Progress
+from ltgen_bench.core.words import counted
 from ltgen_bench.data.class_names import DIGITS
 from ltgen_bench.data.images import ImageSet
-from ltgen_bench.data.listing import counted
 from ltgen_bench.data.raw import RawData
 
 NO_DOWNLOAD = (OSError, RuntimeError, http.client.HTTPException)  # no network, wrong checksum, incomplete download

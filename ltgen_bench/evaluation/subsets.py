@@ -1,30 +1,26 @@
 """Which images meet which: an order that depends on content alone, and draws that keep the classes' shares."""
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Int64
 
 from ltgen_bench.data.images import ImageSet
+from ltgen_bench.data.overlap import pixel_hashes
 
 
 def canonical(images: ImageSet) -> ImageSet:
     """The images sorted by (label, content hash), so that no later draw depends on the order they came in."""
-    keys = np.frombuffer(b"".join(_hashes(images)), dtype=">u8").reshape(-1, 2)
+    keys = np.frombuffer(b"".join(pixel_hashes(images)), dtype=">u8").reshape(-1, 2)
     order = np.lexsort((keys[:, 1], keys[:, 0], images.labels))
     return ImageSet(np.ascontiguousarray(images.images[order]), images.labels[order])
 
 
 def positions(images: ImageSet, among: ImageSet) -> Int64[np.ndarray, " N"] | None:
     """Where each of `images` (pixels and label) stands in `among`; None where one of them does not."""
-    place = {(key, label): at for at, (key, label) in enumerate(zip(_hashes(among), among.labels.tolist(), strict=True))}
-    found = [place.get(key) for key in zip(_hashes(images), images.labels.tolist(), strict=True)]
+    place = {(key, label): at for at, (key, label) in enumerate(zip(pixel_hashes(among), among.labels.tolist(), strict=True))}
+    found = [place.get(key) for key in zip(pixel_hashes(images), images.labels.tolist(), strict=True)]
     return None if None in found else np.asarray(found, dtype=np.int64)
-
-
-def _hashes(images: ImageSet) -> list[bytes]:
-    return [hashlib.sha256(np.ascontiguousarray(image).data).digest()[:16] for image in images.images]
 
 
 def stratified_take(labels: Int64[np.ndarray, " N"], count: int, rng: np.random.Generator) -> Int64[np.ndarray, " n"]:

@@ -27,6 +27,7 @@ from ltgen_bench.config.schema import DataConfig, Part, SampleConfig, digest
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.files import CHECKSUM, checksum_matches, file_sha256, json_sha256, write_checked_json
 from ltgen_bench.core.validation import validate
+from ltgen_bench.core.words import some
 from ltgen_bench.diffusion import PROCESSES
 from ltgen_bench.diffusion.low_rank import merged
 from ltgen_bench.diffusion.network import ConditionalUNet
@@ -35,7 +36,6 @@ from ltgen_bench.sampling.samplers import SAMPLERS
 CONFIG, WEIGHTS, SCHEDULER = "config.json", "diffusion_pytorch_model.safetensors", "scheduler_config.json"
 PICKLES = ("diffusion_pytorch_model.bin", "pytorch_model.bin")
 EMBEDDING, FACTS = "class_embedding.safetensors", "ltgen_bench.json"
-NAMED = 5  # tensors that a sentence names
 
 
 class Facts(Part):
@@ -92,7 +92,7 @@ def plain(net: ConditionalUNet) -> LabelledUNet:
     odd = [name for name in {**theirs, **own} if name not in theirs or name not in own or own[name].shape != theirs[name].shape]
     if odd or not isinstance(whole.label_embedding, nn.Embedding):
         raise UserError("the network has parts that diffusers' UNet2DModel lacks, so it cannot be exported: "
-                        f"{_some(odd or ['label_embedding'])}.")
+                        f"{some(odd or ['label_embedding'])}.")
     unet.load_state_dict(own)
     return LabelledUNet(unet, whole.label_embedding.weight.detach().cpu().clone()).eval().requires_grad_(False)
 
@@ -229,7 +229,7 @@ def _with_weights(config: Mapping[str, Any], folder: Path) -> UNet2DModel:
     odd = [name for name in {**theirs, **tensors}
            if name not in theirs or name not in tensors or tensors[name].shape != theirs[name].shape]
     if odd:
-        raise UserError(f"{path} does not fit {folder / CONFIG}: missing, too many or of another shape are {_some(odd)}.")
+        raise UserError(f"{path} does not fit {folder / CONFIG}: missing, too many or of another shape are {some(odd)}.")
     unet.load_state_dict(tensors)
     return unet
 
@@ -253,7 +253,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} is not a readable file of safetensors ({error}); copy or make it again.") from error
     broken = [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]
     if broken:
-        raise UserError(f"{path} holds numbers that are not finite, in {_some(broken)}.")
+        raise UserError(f"{path} holds numbers that are not finite, in {some(broken)}.")
     return tensors
 
 
@@ -261,8 +261,3 @@ def _empty(config: Mapping[str, Any]) -> UNet2DModel:
     """A U-Net whose weights are to be replaced; the global generators stay as they were."""
     with torch.random.fork_rng(devices=[]):
         return UNet2DModel.from_config(dict(config))
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -13,6 +13,7 @@ import torch
 from ltgen_bench.config.schema import SampleConfig, digest
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.files import only_writer, read_checked_json, write_atomically
+from ltgen_bench.core.words import size_words
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import SampleSet
 from ltgen_bench.diffusion.guidance import guided
@@ -92,8 +93,7 @@ def _shape(network: StoredNetwork, dataset: LongTailDataset | None) -> tuple[int
         return network.channels, *network.size
     size = dataset.image_shape[1:] if network.size is None else network.size
     if (network.channels, *size) != dataset.image_shape:
-        own, theirs = (f"{width} x {height} with {channels} channel{'s' if channels > 1 else ''}" for channels, height, width
-                       in ((network.channels, *size), dataset.image_shape))
+        own, theirs = size_words((network.channels, *size)), size_words(dataset.image_shape)
         raise UserError(f"{network.folder} makes images of {own}, and those of {dataset.name} are {theirs}.")
     return dataset.image_shape
 

@@ -11,6 +11,7 @@ import pandas as pd
 from ltgen_bench.core.errors import BenchError, DamagedError, UserError
 from ltgen_bench.core.files import json_sha256, read_checked_json, set_aside
 from ltgen_bench.core.plain_text import printable
+from ltgen_bench.core.words import some
 from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.evaluation.scores import Scores, protocols_path, read_cells
 from ltgen_bench.records.current import outdated
@@ -18,7 +19,6 @@ from ltgen_bench.records.run_record import RECORD_FILE, SCORES_FILE, NewerError,
 
 CURVE_FILE = "curve.csv"
 COST_FILE = "cost.json"  # of a stage, in the folder of what it makes
-NAMED = 5  # how many of many values an error names
 SLACK = 0.05  # by which a value of an older record may pass its bounds: what lies farther off was never measured
 
 
@@ -98,7 +98,7 @@ def read_scores(record: RunRecord, path: Path) -> Scores:
         raise DamagedError(f"{beside} describes the protocol {printable(unlike[0])} otherwise than the record does; {again}")
     foreign = _foreign(scores.table, record)
     if foreign:
-        raise DamagedError(f"{path} holds values that were not measured: {_first(foreign)}; {again}")
+        raise DamagedError(f"{path} holds values that were not measured: {some(foreign)}; {again}")
     return scores
 
 
@@ -118,11 +118,7 @@ def unvouched(cells: pd.DataFrame, digests: str) -> str:
         else:
             foreign.append(_row_words(row))
     gone = left.total() - len(foreign)
-    return _first([*foreign, *([f"{gone} of {known.total()} rows are gone"] if gone > 0 else [])])
-
-
-def _first(names: list[str]) -> str:
-    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    return some([*foreign, *([f"{gone} of {known.total()} rows are gone"] if gone > 0 else [])])
 
 
 def _row_words(row: Mapping[Hashable, str]) -> str:

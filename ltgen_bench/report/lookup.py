@@ -1,13 +1,12 @@
 """Finding what a protocol id, a run or a preset stands for."""
 
-import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.errors import UserError, did_you_mean
 from ltgen_bench.core.words import listed
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.records.results_csv import shipped_protocols
@@ -128,11 +127,9 @@ def _preset(name: str) -> Measured:
 def _unknown(name: str, known: Sequence[str], runs_dir: Path, runs: Sequence[StoredRun]) -> UserError:
     from ltgen_bench.evaluation.presets import PRESETS
 
-    near = [f"'{one}'" for one in difflib.get_close_matches(name, dict.fromkeys(known), n=3, cutoff=0.5)]
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
     shipped = ", ".join(f"results/{path.name}" for path in shipped_protocols())
     records = f"the records of {len(runs)} finished runs under {runs_dir}" if runs else f"{runs_dir} (no finished runs there)"
     return UserError(
-        f"there is no protocol id, run or preset '{name}'.{hint} Looked in {records}, {shipped} and the presets "
-        f"({', '.join(PRESETS)}).   (ltgen-bench runs list)"
+        f"there is no protocol id, run or preset '{name}'.{did_you_mean(name, known)} Looked in {records}, {shipped} and the "
+        f"presets ({', '.join(PRESETS)}).   (ltgen-bench runs list)"
     )

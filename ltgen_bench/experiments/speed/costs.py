@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ltgen_bench.core.files import shipped_folder
+from ltgen_bench.core.words import counted
 from ltgen_bench.experiments.speed.speed_rows import SpeedRow
 
 BASE = "ddpm"
@@ -36,7 +37,7 @@ def costs_of(rows: Iterable[SpeedRow], machine: Mapping[str, object]) -> Costs:
 def _costs(ratios: Mapping[str, float], size: str, machine: Mapping[str, object]) -> Costs:
     """The costs of these ratios. That of `ddpm` is 1 by definition; its measured ratio to itself stands in `where`."""
     device = machine["device_name"] if machine["device"] == "cuda" else machine["cpu"]
-    threads = f"{machine['threads']} {'thread' if str(machine['threads']) == '1' else 'threads'}"
+    threads = counted(int(str(machine["threads"])), "thread")
     where = f"{size}; {device}, {threads}, torch {machine['torch']}"
     if BASE in ratios:
         where += f"; {BASE} timed against itself gave {1 / ratios[BASE]:.2f}, which shows the error of the measurement"
