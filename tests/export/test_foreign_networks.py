@@ -11,7 +11,6 @@ from diffusers import (
     DDPMScheduler,
     FlowMatchEulerDiscreteScheduler,
     FlowMatchHeunDiscreteScheduler,
-    UNet2DModel,
 )
 from safetensors.torch import save_file
 
@@ -22,31 +21,6 @@ from ltgen_bench.diffusion.guidance import Guidance, guided
 from ltgen_bench.export.diffusers_folder import read_network
 from ltgen_bench.export.folder_samples import draw, is_drawn, make_drawing
 from ltgen_bench.runtime.context import RunContext
-
-
-@pytest.fixture
-def theirs(made, tmp_path):
-    """An exported folder to be spoilt."""
-    shutil.copytree(made("cbdm")[1].folder, tmp_path / "net")
-    return tmp_path / "net"
-
-
-@pytest.fixture
-def make_foreign(tmp_path):
-    """`make_foreign(num_class_embeds, scheduler)`: a plain class-conditional U-Net of diffusers with random weights."""
-
-    def make(rows, scheduler=None, folder="foreign", **config):
-        with torch.random.fork_rng():
-            torch.manual_seed(1)
-            unet = UNet2DModel(sample_size=8, in_channels=1, block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=8,
-                               down_block_types=("DownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "UpBlock2D"),
-                               attention_head_dim=None, **{"out_channels": 1, "num_class_embeds": rows, **config})
-        place = tmp_path / folder
-        unet.save_pretrained(place)
-        (scheduler or DDIMScheduler()).save_pretrained(place)
-        return place, unet.eval()
-
-    return make
 
 
 def change(path, **values):
