@@ -72,7 +72,9 @@ def test_graphs_are_a_mode_of_torch_and_every_shape_is_compiled_for_itself(monke
     assert asked == [{"dynamic": False, "mode": None}, {"dynamic": False, "mode": "reduce-overhead"}]
 
 
-@pytest.mark.parametrize(("name", "settings"), CASES, ids=["-".join([name, *values.values()]) for name, values in CASES])
+@pytest.mark.parametrize(("name", "settings"), [
+    pytest.param(name, settings, id="-".join([name, *settings.values()]), marks=[] if name == "cbdm" else pytest.mark.slow)
+    for name, settings in CASES])
 def test_training_under_every_method_is_that_of_the_network_as_it_stands(name, settings, shapes, tmp_path):
     counters.clear()
     assert losses(name, settings, tmp_path, compile="yes") == pytest.approx(losses(name, settings, tmp_path, compile="no"),
@@ -82,6 +84,7 @@ def test_training_under_every_method_is_that_of_the_network_as_it_stands(name, s
     assert not counters["graph_break"], "the network is one graph"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ddpm", "cbdm", "coral", "cm", "igd-ml-style"])
 def test_a_network_that_is_cut_for_several_processes_trains_alike(name, shapes, tmp_path, monkeypatch):
     """With DistributedDataParallel torch cuts the graph where gradients are sent together; here at every few weights."""
@@ -127,7 +130,9 @@ def test_micro_batches_and_another_training_need_no_more_than_their_own_shapes(s
     assert shapes == [4], "networks of one form share what is compiled"
 
 
-@pytest.mark.parametrize(("name", "omega"), [("ddpm", 0.0), ("cfg", 1.5), ("cm", 0.5), ("classifier-guidance", 1.0)])
+@pytest.mark.parametrize(("name", "omega"), [
+    pytest.param("ddpm", 0.0, marks=pytest.mark.slow), ("cfg", 1.5), pytest.param("cm", 0.5, marks=pytest.mark.slow),
+    pytest.param("classifier-guidance", 1.0, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_sampling_is_that_of_the_network_as_it_stands(name, omega, precision, shapes, tmp_path):
     trainer = trainer_of(Trial(name, tmp_path))
