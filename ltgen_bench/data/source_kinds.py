@@ -46,13 +46,13 @@ def verify_arrays(check: Callable[[Path, Progress], list[str]], config: DataConf
 def load_npz_file(path: Path, config: DataConfig, data_root: Path, progress: Progress) -> RawData:
     """Load the arrays of a user's npz file."""
     refuse_options(config, *(option for option in OPTION_FORMS if option != "test_part"))
-    return load_npz(place, config.test_part)
+    return load_npz(path, config.test_part)
 
 
 def verify_npz_file(path: Path, config: DataConfig, data_root: Path, progress: Progress, update: bool) -> list[str]:
     """Read every array and hash the file; see `verify_npz`."""
     refuse_options(config, *(option for option in OPTION_FORMS if option != "test_part"))
-    return verify_npz(place, config.test_part)
+    return verify_npz(path, config.test_part)
 
 
 def load_listed(find: Find, image_size: int | None, config: DataConfig, data_root: Path, progress: Progress) -> RawData:
