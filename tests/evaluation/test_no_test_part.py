@@ -8,13 +8,29 @@ import pytest
 
 from ltgen_bench.config.schema import EvaluateConfig
 from ltgen_bench.core.errors import UserError
-from ltgen_bench.evaluation.evaluator import evaluate, share_features
+from ltgen_bench.evaluation.evaluator import evaluate
 from ltgen_bench.evaluation.trivial_samples import real_test
 from ltgen_bench.runtime.context import RunContext
-from ltgen_bench.runtime.distributed import SINGLE_PROCESS
+from ltgen_bench.runtime.distributed import Ranks
 
 pytestmark = pytest.mark.usefixtures("quick_recipes")
 REFERENCE = ("fid", "kid", "precision", "recall", "density", "coverage")
+
+
+class Idle(Ranks):
+    """The main process of two, of which the other has no batch to look at."""
+
+    def barrier(self):
+        """The other one is always there."""
+
+    def broadcast(self, value):
+        return value
+
+    def gather(self, value):
+        return [value, []]
+
+    def all_gather(self, value):
+        return [value, value]
 
 
 def configured(**values):
@@ -48,7 +64,8 @@ def test_scores_against_a_balanced_reference_stay_and_their_test_floor_goes(samp
         assert rows["note"].str.startswith("not available: needs").all()
 
 
-def test_without_a_balanced_reference_all_scores_against_one_are_not_available(samples, make_dataset, make_images, shared_cache):
+def test_without_a_balanced_reference_all_scores_against_one_are_not_available(samples, make_dataset, make_images, shared_cache,
+                                                                               tmp_path):
     dataset = without_test(make_dataset((20, 5, 1)))
     dataset = replace(dataset, reference=dataset.train)
     found = evaluate(samples, dataset, configured(downstream=False), RunContext(cache=shared_cache))
@@ -56,7 +73,8 @@ def test_without_a_balanced_reference_all_scores_against_one_are_not_available(s
     assert rows.loc[list(REFERENCE), "value"].isna().all()
     assert rows.loc[list(REFERENCE), "note"].str.contains("held-out images").all()
     assert rows.loc[["is", "label_accuracy"], "value"].notna().all()
-    share_features(samples, dataset, configured(downstream=False), SINGLE_PROCESS, device="cpu", cache=shared_cache)
+    shared = evaluate(samples, dataset, configured(downstream=False), RunContext(cache=tmp_path, ranks=Idle(0, 2)))
+    assert of_all(shared).loc["is", "value"] == rows.loc["is", "value"]
     asked = of_all(evaluate(samples, dataset, configured(metrics=["fid"], reference="longtail"), RunContext(cache=shared_cache)))
     assert np.isfinite(asked.loc["fid", "value"])
 
