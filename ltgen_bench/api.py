@@ -15,7 +15,8 @@ from ltgen_bench.evaluation.evaluator import Origin, check_weights
 from ltgen_bench.evaluation.evaluator import evaluate as measure
 from ltgen_bench.evaluation.presets import PRESETS, resolved
 from ltgen_bench.evaluation.scores import Scores
-from ltgen_bench.experiments.pipeline import Run, carry_out, make_plan
+from ltgen_bench.experiments.pipeline import Run, carry_out
+from ltgen_bench.experiments.plan import make_plan
 from ltgen_bench.experiments.recipes import resolved_run, usual_measurement
 from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.runtime.device import choose_device

@@ -232,10 +232,10 @@ def result_files():
     from ltgen_bench.training.checkpoint import checkpoints, load_checkpoint
 
     def read(run):
-        tensors, _ = load_checkpoint(checkpoints(run.plan.folder / "train")[0])
-        samples = (run.plan.sample_folder / "samples.npz").read_bytes()
+        tensors, _ = load_checkpoint(checkpoints(run.plan.folder.path / "train")[0])
+        samples = (run.plan.samples.folder / "samples.npz").read_bytes()
         return {name: value.numpy().tobytes() for name, value in tensors.items()}, samples, \
-            (run.plan.score_folder / "scores.csv").read_text()
+            (run.plan.scores.folder / "scores.csv").read_text()
 
     return read
 

@@ -25,7 +25,7 @@ def test_everything_at_the_front_is_there():
 
 
 def test_samples_of_any_model_are_scored_as_a_run_scores_its_own(undisturbed, tmp_path):
-    with np.load(undisturbed.plan.sample_folder / "samples.npz") as stored:
+    with np.load(undisturbed.plan.samples.folder / "samples.npz") as stored:
         np.savez(tmp_path / "theirs.npz", images=stored["images"][::-1], labels=stored["labels"][::-1])
     config = lt.EvaluateConfig(metrics=("fid", "recall"))
     scores = lt.evaluate(tmp_path / "theirs.npz", "digits-lt", config=config, device="cpu")
@@ -37,7 +37,7 @@ def test_samples_of_any_model_are_scored_as_a_run_scores_its_own(undisturbed, tm
 
 def test_all_rules_of_a_preset_come_in_one_table(undisturbed, tmp_path):
     """120 balanced images are cut to the 10,000 that are asked for by taking all of them, and that is said."""
-    with np.load(undisturbed.plan.sample_folder / "samples.npz") as stored:
+    with np.load(undisturbed.plan.samples.folder / "samples.npz") as stored:
         np.savez(tmp_path / "theirs.npz", images=stored["images"], labels=stored["labels"])
     config = lt.EvaluateConfig(extractors=("classifier",), metrics=("fid", "precision"))
     scores = lt.evaluate(tmp_path / "theirs.npz", "digits-lt", preset="ccua-paper", config=config, device="cpu")
@@ -51,7 +51,7 @@ def test_all_rules_of_a_preset_come_in_one_table(undisturbed, tmp_path):
 
 
 def test_labels_drawn_at_random_can_be_said(undisturbed, tmp_path):
-    images = lt.SampleSet.load(undisturbed.plan.sample_folder / "samples.npz")
+    images = lt.SampleSet.load(undisturbed.plan.samples.folder / "samples.npz")
     config = lt.EvaluateConfig(metrics=("fid",))
     scores = lt.evaluate(images, "digits-lt", config=config, sampling=SampleConfig(labels="uniform"), device="cpu")
     assert {described["labels"] for described in scores.protocols.values()} == {"i.i.d. uniform"}

@@ -8,7 +8,7 @@ from ltgen_bench.cli.preset_notes import planned_notes
 from ltgen_bench.cli.run_command import about, recipe_note, warnings_of
 
 if TYPE_CHECKING:
-    from ltgen_bench.experiments.pipeline import Plan
+    from ltgen_bench.experiments.plan import Plan
     from ltgen_bench.runtime.context import RunContext
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ltgen_bench.config.schema import RunConfig
-    from ltgen_bench.experiments.pipeline import Plan
+    from ltgen_bench.experiments.plan import Plan
 
 DEFAULT_RUNS = Path("runs")
 INDENT = 11  # as wide as the words before the files of a table

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from ltgen_bench.config.schema import RunConfig
     from ltgen_bench.data.dataset import LongTailDataset
-    from ltgen_bench.experiments.pipeline import Plan, Run
+    from ltgen_bench.experiments.pipeline import Run
+    from ltgen_bench.experiments.plan import Plan
     from ltgen_bench.runtime.context import RunContext
 
 NO_WEIGHTS: Mapping[str, Path] = MappingProxyType({})
@@ -87,7 +88,7 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
 
     from ltgen_bench.data.load import load_dataset
     from ltgen_bench.evaluation.evaluator import check_weights
-    from ltgen_bench.experiments.pipeline import make_plan
+    from ltgen_bench.experiments.plan import make_plan
 
     check_weights([one.evaluate for one in configs], weights)
     context, out = replace(terminal_context(place, threads, weights), ranks=ranks), Console()
@@ -305,7 +306,6 @@ def warnings_of(config: "RunConfig") -> list[str]:
 
 def show(result: "Run", known: bool, out: "Console") -> None:
     """Print the table of a run; `known` says that it was finished before."""
-    from ltgen_bench.records.run_folder import RunFolder
     from ltgen_bench.report.run_table import score_table
 
     record, folder = result.record, result.plan.folder
@@ -314,16 +314,15 @@ def show(result: "Run", known: bool, out: "Console") -> None:
         out.print(f"finished on {record.finished[:16].replace('T', ' ')} in {seconds:.0f} s; shown from {folder} (use --seed "
                   f"{record.seed + 1} for another)", soft_wrap=True, highlight=False, markup=False, emoji=False)
     color = out.is_terminal and not out.no_color
-    click.echo(score_table(record, result.scores, out.width, color, folder=RunFolder(folder)))
+    click.echo(score_table(record, result.scores, out.width, color, folder=folder))
 
 
 def _show_curve(result: "Run", out: "Console") -> None:
     from ltgen_bench.records.curve import load_curve
-    from ltgen_bench.records.score_files import ScoreFiles
     from ltgen_bench.report.curve_plots import run_curve
     from ltgen_bench.report.table_formats import terminal
 
-    file = ScoreFiles(result.plan.score_folder).curve
+    file = result.plan.scores.curve
     click.echo(terminal(run_curve(load_curve(file)), out.width, out.is_terminal and not out.no_color))
     click.echo(f" curve     {file}")
 

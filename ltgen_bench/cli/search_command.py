@@ -80,7 +80,7 @@ def search(axes: tuple[str, ...], metric: str, by: str | None, method: str | Non
     if dry_run:
         _dry_run(plan)
         return
-    known = {one.score_folder: one.finished for plans in plan.reports for one in plans}
+    known = {one.scores.folder: one.finished for plans in plan.reports for one in plans}
     with resumable():
         found = carry_out_search(plan, context)
     if as_json:
@@ -90,7 +90,7 @@ def search(axes: tuple[str, ...], metric: str, by: str | None, method: str | Non
 
     click.echo(terminal(_table(found), out.width, out.is_terminal and not out.no_color))
     for result in found.results:
-        show(result, known[result.plan.score_folder], out)
+        show(result, known[result.plan.scores.folder], out)
     notes_of(found.results[-1], out)
 
 

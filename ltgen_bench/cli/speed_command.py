@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ltgen_bench.config.schema import Compile, RunConfig
-    from ltgen_bench.experiments.pipeline import Plan
+    from ltgen_bench.experiments.plan import Plan
     from ltgen_bench.experiments.speed.kernel_profile import Kernel
     from ltgen_bench.experiments.speed.speed_rows import SpeedRow
     from ltgen_bench.report.table import Table
@@ -140,7 +140,7 @@ def _recipe(text: str) -> "RunConfig":
 def _plan(config: "RunConfig", data_root: Path, context: "RunContext") -> "Plan":
     """The plan that `run` would make; data that are not there are told before anything is measured."""
     from ltgen_bench.data.load import load_dataset
-    from ltgen_bench.experiments.pipeline import make_plan
+    from ltgen_bench.experiments.plan import make_plan
 
     dataset = load_dataset(config.data, data_root=data_root, progress=context.progress)
     return make_plan(config, dataset, Path("runs"), context)

@@ -15,7 +15,8 @@ from ltgen_bench.config.schema import DataConfig, RunConfig
 from ltgen_bench.core.errors import BusyError, Interrupted, UserError
 from ltgen_bench.core.progress import Progress, Stage
 from ltgen_bench.data.dataset import LongTailDataset
-from ltgen_bench.experiments.pipeline import Plan, Run, carry_out, make_plan
+from ltgen_bench.experiments.pipeline import Run, carry_out
+from ltgen_bench.experiments.plan import Plan, make_plan
 from ltgen_bench.experiments.recipes import resolved_runs
 from ltgen_bench.runtime.context import RunContext
 

@@ -23,7 +23,8 @@ from ltgen_bench.evaluation.downstream import TRAIN_DATA
 from ltgen_bench.evaluation.evaluator import check_extractors
 from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.evaluation.scores import Scores
-from ltgen_bench.experiments.pipeline import Plan, Run, carry_out, make_plan
+from ltgen_bench.experiments.pipeline import Run, carry_out
+from ltgen_bench.experiments.plan import Plan, make_plan
 from ltgen_bench.experiments.workload import as_preset, worth_training
 from ltgen_bench.runtime.context import RunContext
 

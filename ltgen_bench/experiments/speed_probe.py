@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from ltgen_bench.diffusion.draws import generator
-from ltgen_bench.experiments.pipeline import Plan
+from ltgen_bench.experiments.plan import Plan
 from ltgen_bench.experiments.workload import Part, workload
 from ltgen_bench.methods.blame import blamed
 from ltgen_bench.runtime.batch_size import AUTO

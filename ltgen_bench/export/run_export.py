@@ -151,7 +151,7 @@ def _trained(run: TrainedRun, dataset: LongTailDataset, context: RunContext) -> 
             raise UserError(f"{run.folder} has no whole checkpoint of the end of its training any more; repeat its ltgen-bench "
                             "run to train the rest again, and export it then.")
         return train(config, dataset, run.folder.train, context)
-    return next(networks_of([run.folder.weights], config, dataset, run.folder.path, context))
+    return next(networks_of([run.folder.weights], config, dataset, run.folder.train, context))
 
 
 class _Trial:

@@ -51,6 +51,9 @@ class Snapshots:
     auxiliary: Path | None = None
 
 
+NO_SNAPSHOTS = Snapshots()
+
+
 @exact_float32()
 def prepare_method(config: RunConfig, dataset: LongTailDataset, folder: Path,
                    context: RunContext) -> tuple[Method, CheckpointedTrainer]:
@@ -75,7 +78,7 @@ def untrained_method(config: RunConfig, dataset: LongTailDataset, device: torch.
 @exact_float32()
 @blamed
 def train(config: RunConfig, dataset: LongTailDataset, folder: Path, context: RunContext,
-          snapshots: Snapshots = Snapshots()) -> Trained:
+          snapshots: Snapshots = NO_SNAPSHOTS) -> Trained:
     """Train the method of `config` on `dataset` up to its budget, or continue from the checkpoint in `folder`.
 
     The result depends on the configuration alone, bit for bit on one machine with one number of threads. Every process of the

@@ -15,7 +15,8 @@ from ltgen_bench.cli.sample_command import sample
 from ltgen_bench.cli.search_command import search
 from ltgen_bench.config.schema import RunConfig, SampleConfig
 from ltgen_bench.core.errors import UserError
-from ltgen_bench.experiments.pipeline import carry_out, make_plan
+from ltgen_bench.experiments.pipeline import carry_out
+from ltgen_bench.experiments.plan import make_plan
 from ltgen_bench.experiments.speed_probe import estimate
 from ltgen_bench.export.diffusers_folder import read_network
 from ltgen_bench.export.folder_samples import draw, is_drawn, make_drawing
@@ -94,7 +95,7 @@ class TestARun:
         plan = make_plan(config, tiny_dataset, tmp_path, RunContext(cpu))
         made = carry_out(plan, RunContext(cpu, progress=told))
         assert sum("are drawn at once, which is fastest here" in message for message in told.messages) == 1
-        stored = json.loads((plan.sample_folder / "sampling.json").read_text())
+        stored = json.loads((plan.samples.folder / "sampling.json").read_text())
         assert made.record.config["sample"]["batch_size"] == "auto"
         assert 1 <= stored["chunk_images"] <= 36
         told.messages.clear()
@@ -104,7 +105,7 @@ class TestARun:
     def test_a_dry_run_estimates_with_auto(self, tiny_run, tiny_dataset, tmp_path):
         plan = make_plan(tiny_run(**{"sample.batch_size": "auto"}), tiny_dataset, tmp_path, RunContext())
         assert estimate(plan, torch.device("cpu")).sample_seconds > 0
-        assert not plan.folder.exists()
+        assert not plan.folder.path.exists()
 
     def test_images_of_a_stored_network_say_how_many_were_drawn_at_once(self, tiny_dataset, tmp_path, told):
         with torch.random.fork_rng():

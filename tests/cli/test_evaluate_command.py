@@ -14,7 +14,7 @@ from ltgen_bench.api import run
 from ltgen_bench.cli import cli
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.evaluation.scores import Scores
-from ltgen_bench.experiments.pipeline import make_plan
+from ltgen_bench.experiments.plan import make_plan
 from ltgen_bench.records.run_record import RunRecord
 from ltgen_bench.records.run_samples import find_samples
 from ltgen_bench.records.store import find_run, find_runs
@@ -53,7 +53,7 @@ def nothing_is_made(monkeypatch):
 @pytest.fixture
 def theirs(undisturbed, tmp_path):
     """The run's samples as another program would hand them in: in another order and layout."""
-    with np.load(undisturbed.plan.sample_folder / "samples.npz") as stored:
+    with np.load(undisturbed.plan.samples.folder / "samples.npz") as stored:
         np.savez(tmp_path / "theirs.npz", images=stored["images"][::-1, ..., 0], labels=stored["labels"][::-1])
     return tmp_path / "theirs.npz"
 

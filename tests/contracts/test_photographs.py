@@ -24,4 +24,4 @@ def test_a_run_from_image_files_to_scores(method, tmp_path):
     assert made.record.entry.sample_precision == "bf16"
     assert made.record.class_counts == [4, 2, 2]
     assert made.scores.table.query("metric == 'fid' and scope == 'all'")["value"].notna().all()
-    assert (made.plan.sample_folder / "samples.png").is_file()
+    assert (made.plan.samples.folder / "samples.png").is_file()

@@ -17,7 +17,8 @@ from ltgen_bench.core.interruption import Interruption
 from ltgen_bench.data.load import load_dataset
 from ltgen_bench.diffusion.guidance import Guidance
 from ltgen_bench.experiments.curves import carry_out_curve, networks_of, positions
-from ltgen_bench.experiments.pipeline import carry_out, make_plan
+from ltgen_bench.experiments.pipeline import carry_out
+from ltgen_bench.experiments.plan import make_plan
 from ltgen_bench.methods import METHODS
 from ltgen_bench.methods.base import Loss
 from ltgen_bench.records.curve import COSTS, load_curve
@@ -62,7 +63,7 @@ def test_the_last_point_is_the_run_and_the_training_is_that_of_a_run_without_a_c
     each = curve["flops"] / curve["images"]
     assert each.min() > 0
     assert each.tolist() == pytest.approx([each[0]] * len(each), rel=1e-12)
-    assert (plan.folder / "curve.csv").is_file()
+    assert (plan.folder.path / "curve.csv").is_file()
     first = curve[curve["images"] == places[0]]["value"].tolist()
     assert first != pytest.approx(last["value"].tolist(), nan_ok=True)
 
@@ -99,15 +100,15 @@ class TestWhatIsThere:
         plan, curve = halved
         run, again = carry_out_curve(plan, 112, RunContext())
         pd.testing.assert_frame_equal(again, curve)
-        pd.testing.assert_frame_equal(load_curve(plan.folder / "curve.csv"), curve)
-        pd.testing.assert_frame_equal(load_curve(plan.score_folder / "curve.csv"), curve)
+        pd.testing.assert_frame_equal(load_curve(plan.folder.path / "curve.csv"), curve)
+        pd.testing.assert_frame_equal(load_curve(plan.scores.folder / "curve.csv"), curve)
         assert run.record.entry.budget_images == 200
 
     def test_the_points_are_no_runs_and_disturb_no_list_of_them(self, halved):
         plan, _ = halved
         (found,) = find_runs(plan.runs)
-        assert (found.folder.path, found.record.entry.budget_images) == (plan.folder, 200)
-        point = RunRecord.load(plan.folder / "curve" / "000000000112" / "scores" / plan.score_digest)
+        assert (found.folder, found.record.entry.budget_images) == (plan.folder, 200)
+        point = RunRecord.load(plan.folder.path / "curve" / "000000000112" / "scores" / plan.score_digest)
         assert point.entry.budget_images == 112
         assert point.train_seconds < found.record.train_seconds
 
@@ -121,7 +122,7 @@ class TestWhatIsThere:
         _, guided = carry_out_curve(other, 112, RunContext())
         assert guided["images"].tolist() == curve["images"].tolist()
         assert guided["value"].tolist() != pytest.approx(curve["value"].tolist())
-        pd.testing.assert_frame_equal(load_curve(plan.score_folder / "curve.csv"), curve)
+        pd.testing.assert_frame_equal(load_curve(plan.scores.folder / "curve.csv"), curve)
 
     def test_more_positions_train_up_to_the_last_that_is_missing(self, halved, plan_in, tmp_path, monkeypatch):
         plan, curve = halved

@@ -10,28 +10,28 @@ from PIL import Image
 from ltgen_bench.api import run
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.evaluation.metrics import default_metrics
-from ltgen_bench.experiments.pipeline import carry_out, make_plan, training_flops
-from ltgen_bench.records.run_folder import RunFolder
+from ltgen_bench.experiments.pipeline import carry_out, training_flops
+from ltgen_bench.experiments.plan import make_plan
 from ltgen_bench.runtime.context import RunContext
 
 
 def claim(plan, say=lambda message: None):
-    RunFolder(plan.folder).claim(plan.trained_part(), say)
+    plan.folder.claim(plan.trained_part(), say)
 
 
 def test_a_run_leaves_everything_in_its_folder(undisturbed):
-    folder = undisturbed.plan.folder
+    folder = undisturbed.plan.folder.path
     assert folder.name == f"cbdm-{undisturbed.record.train_digest}-s0"
     assert folder.parent.name == "digits-lt"
-    for place in (folder, undisturbed.plan.score_folder):
+    for place in (folder, undisturbed.plan.scores.folder):
         assert (place / "record.json").is_file()
         assert (place / "scores.csv").is_file()
-    with np.load(undisturbed.plan.sample_folder / "samples.npz") as samples:
+    with np.load(undisturbed.plan.samples.folder / "samples.npz") as samples:
         assert samples["images"].shape == (120, 8, 8, 1)
         assert samples["images"].dtype == np.uint8
         assert np.bincount(samples["labels"]).tolist() == [12] * 10
         assert len(np.unique(samples["seeds"])) == 120
-    for picture in (undisturbed.plan.sample_folder / "samples.png", folder / "train" / "loss.png"):
+    for picture in (undisturbed.plan.samples.folder / "samples.png", folder / "train" / "loss.png"):
         with Image.open(picture) as image:
             image.verify()
     assert not list(folder.rglob("*.part")), "no unfinished file stays behind"
@@ -81,7 +81,7 @@ def test_another_omega_samples_anew_from_the_same_training(undisturbed, tiny_run
     other = run(tiny_run(**{"sample.omega": 2.0}), runs=tmp_path / "runs", device="cpu")
     assert not steps, "training was not repeated"
     assert other.plan.train_digest == undisturbed.plan.train_digest
-    assert other.plan.sample_folder.name != undisturbed.plan.sample_folder.name
+    assert other.plan.samples.folder.name != undisturbed.plan.samples.folder.name
     assert (tmp_path / "runs" / "digits-lt" / undisturbed.plan.folder.name / "scores" / undisturbed.record.score_digest
             / "record.json").is_file(), "the earlier scores stay"
 
@@ -152,7 +152,7 @@ def test_one_image_for_a_metric_that_needs_more_is_told_at_the_number(undisturbe
     one = run(tiny_run(**{"evaluate.images": 1, "evaluate.metrics": ["fid"], "evaluate.downstream": False}),
               runs=tmp_path / "runs", device="cpu")
     assert one.scores.table["value"].isna().all()
-    assert "needs n >= 2 images" in score_table(one.record, one.scores, 100, False, folder=RunFolder(one.plan.folder))
+    assert "needs n >= 2 images" in score_table(one.record, one.scores, 100, False, folder=one.plan.folder)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe[train", b"x = [1", b"x = " + b"[" * 3000, b"x = " + b"9" * 5000])
@@ -173,7 +173,7 @@ def test_a_broken_config_file_of_a_run_is_made_again(tiny_run, tiny_dataset, tmp
 def test_a_broken_count_of_operations_is_made_again(tiny_run, tiny_dataset, tmp_path, content):
     plan = make_plan(tiny_run(), tiny_dataset, tmp_path, RunContext())
     counted = training_flops(plan, torch.device("cpu"))
-    file = plan.folder / "train" / "flops.json"
+    file = plan.folder.path / "train" / "flops.json"
     file.write_bytes(content)
     for _ in range(2):
         assert training_flops(plan, torch.device("cpu")) == counted
@@ -224,10 +224,10 @@ def test_a_second_machine_with_other_threads_is_said_and_recorded(tiny_run, tmp_
 def test_the_config_file_reads_back_as_written(undisturbed):
     import tomllib
 
-    stored = tomllib.loads((undisturbed.plan.folder / "config.toml").read_text())
+    stored = tomllib.loads((undisturbed.plan.folder.path / "config.toml").read_text())
     assert stored["fingerprint"] == undisturbed.record.fingerprint
     assert stored["train"]["budget_images"] == 200
-    record = json.loads((undisturbed.plan.folder / "record.json").read_text())
+    record = json.loads((undisturbed.plan.folder.path / "record.json").read_text())
     told = {name: value for name, value in record["config"]["train"].items() if value is not None}  # TOML has no null
     assert told == stored["train"]
 
@@ -261,7 +261,7 @@ def test_the_datas_default_factor_said_aloud_is_the_same_run(undisturbed, tiny_r
 def test_a_setting_added_since_with_a_default_orphans_no_folder(tiny_run, tiny_dataset, tmp_path):
     plan = make_plan(tiny_run(), tiny_dataset, tmp_path, RunContext())
     claim(plan)
-    stored = plan.folder / "config.toml"
+    stored = plan.folder.path / "config.toml"
     text = stored.read_text()
     assert "gamma = 0.25" in text, "every setting of the method is written, also at its default"
     stored.write_text(text.replace("gamma = 0.25\n", ""))

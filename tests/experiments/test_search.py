@@ -102,7 +102,7 @@ class TestTheWholeSearch:
         plan = found[0].search.candidates[1].plans[0]
         drawn = find_samples(plan.runs, plan.folder.name, plan.sample_digest[:5])
         assert drawn.record.entry.omega == OMEGAS["sample.omega"][1]
-        assert drawn.files.folder == plan.sample_folder
+        assert drawn.files.folder == plan.samples.folder
         with pytest.raises(UserError, match="--samples zz: of the samples"):
             find_samples(plan.runs, plan.folder.name, "zz")
 
@@ -146,7 +146,7 @@ class TestThePlan:
         assert len(search.candidates) == 8
         assert search.words == "8 candidates, 2 trainings"
         assert search.candidates[5].words == "sample.omega 1.0, train.budget_images 100, sample.steps 4"
-        assert len({plan.score_folder for candidate in search.candidates for plan in candidate.plans}) == 8
+        assert len({plan.scores.folder for candidate in search.candidates for plan in candidate.plans}) == 8
         assert not list(tmp_path.iterdir()), "a plan writes nothing"
 
     def test_numbers_of_images_take_the_place_of_a_budget_in_other_units(self, small, digits, tmp_path):

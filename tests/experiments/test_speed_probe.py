@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ltgen_bench.experiments.pipeline import make_plan
+from ltgen_bench.experiments.plan import make_plan
 from ltgen_bench.experiments.speed_probe import estimate
 from ltgen_bench.runtime.context import RunContext
 

@@ -10,7 +10,7 @@ from ltgen_bench.config.schema import EvaluateConfig, RunConfig, SampleConfig
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.evaluation.presets import planned_departures
 from ltgen_bench.experiments.command_lines import as_command
-from ltgen_bench.experiments.pipeline import make_plan
+from ltgen_bench.experiments.plan import make_plan
 from ltgen_bench.experiments.recipes import check_names, named_recipe, resolve_recipe, resolved_run
 from ltgen_bench.experiments.workload import expected_sample, long_stages, workload, worth_training
 from ltgen_bench.methods import METHODS, add_method_file

@@ -13,7 +13,7 @@ from ltgen_bench.core.errors import UserError
 from ltgen_bench.data.images import SampleSet
 from ltgen_bench.data.load import load_dataset
 from ltgen_bench.experiments.curves import carry_out_curve
-from ltgen_bench.experiments.pipeline import make_plan
+from ltgen_bench.experiments.plan import make_plan
 from ltgen_bench.export.diffusers_folder import read_network
 from ltgen_bench.export.folder_samples import draw, make_drawing
 from ltgen_bench.export.run_export import export, find_trained
@@ -40,9 +40,9 @@ def point(plan, tmp_path_factory):
 def test_it_gives_the_samples_of_the_curve_bit_for_bit(plan, point, tmp_path):
     stored = read_network(point.folder)
     draw(make_drawing(stored, stored.facts.sample, None), tmp_path / "samples.npz", RunContext())
-    [theirs] = plan.folder.glob("curve/000000000112/samples/*/samples.npz")
+    [theirs] = plan.folder.path.glob("curve/000000000112/samples/*/samples.npz")
     np.testing.assert_array_equal(SampleSet.load(tmp_path / "samples.npz").images, SampleSet.load(theirs).images)
-    assert not np.array_equal(SampleSet.load(theirs).images, SampleSet.load(plan.sample_folder / "samples.npz").images)
+    assert not np.array_equal(SampleSet.load(theirs).images, SampleSet.load(plan.samples.folder / "samples.npz").images)
 
 
 def test_name_card_and_scores_are_those_of_the_point(plan, point):
@@ -51,7 +51,7 @@ def test_name_card_and_scores_are_those_of_the_point(plan, point):
     card = (point.folder / "README.md").read_text()
     assert "112 of the run's 200" in card
     assert "ltgen-bench run --recipe recipe.toml --evaluate-every 112\n" in card
-    [sheet] = plan.folder.glob("curve/000000000112/samples/*/samples.png")
+    [sheet] = plan.folder.path.glob("curve/000000000112/samples/*/samples.png")
     assert (point.folder / "samples.png").read_bytes() == sheet.read_bytes()
     assert "Scores" in card
 

@@ -15,12 +15,11 @@ from ltgen_bench.core.errors import UserError
 from ltgen_bench.data.images import SampleSet
 from ltgen_bench.data.load import load_dataset
 from ltgen_bench.diffusion.guidance import Guidance
-from ltgen_bench.experiments.pipeline import make_plan
+from ltgen_bench.experiments.plan import make_plan
 from ltgen_bench.export.diffusers_folder import read_network
 from ltgen_bench.export.folder_samples import draw, is_drawn, make_drawing
 from ltgen_bench.export.run_export import export, find_trained, published
 from ltgen_bench.methods.cbdm import CBDM
-from ltgen_bench.records.run_folder import RunFolder
 from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.sampling.draw import Sampling
 from ltgen_bench.sampling.samplers import SAMPLERS
@@ -52,7 +51,7 @@ class TestRoundTrip:
         assert exported.alone
         assert not is_drawn(drawing, tmp_path / "samples.npz")
         draw(drawing, tmp_path / "samples.npz", RunContext())
-        mine, theirs = SampleSet.load(tmp_path / "samples.npz"), SampleSet.load(done.plan.sample_folder / "samples.npz")
+        mine, theirs = SampleSet.load(tmp_path / "samples.npz"), SampleSet.load(done.plan.samples.folder / "samples.npz")
         for key in ("images", "labels", "seeds"):
             np.testing.assert_array_equal(getattr(mine, key), getattr(theirs, key))
         assert len(np.unique(mine.images)) > 5, "nothing was drawn"
@@ -75,7 +74,7 @@ class TestRoundTrip:
     @pytest.mark.parametrize("name", RUNS)
     def test_predictions_are_those_of_the_run_bit_for_bit_with_labels_and_without(self, made, name):
         done, exported = made(name, **RUNS[name])
-        trained = train(done.plan.config, done.plan.dataset, done.plan.folder / "train", RunContext())
+        trained = train(done.plan.config, done.plan.dataset, done.plan.folder.path / "train", RunContext())
         net = read_network(exported.folder).net.to(memory_format=torch.channels_last)
         x_t = torch.randn(25, 1, 8, 8, generator=torch.Generator().manual_seed(1))
         t, labels = torch.arange(25) * 40, torch.arange(25) % 11
@@ -94,7 +93,7 @@ class TestRoundTrip:
         done, exported = made("cbdm")
         unet = UNet2DModel.from_pretrained(exported.folder, low_cpu_mem_usage=False)
         rows = load_file(exported.folder / "class_embedding.safetensors")["weight"]
-        trained = train(done.plan.config, done.plan.dataset, done.plan.folder / "train", RunContext())
+        trained = train(done.plan.config, done.plan.dataset, done.plan.folder.path / "train", RunContext())
         x_t = torch.randn(11, 1, 8, 8, generator=torch.Generator().manual_seed(1))
         t, labels = torch.arange(11) * 90, torch.arange(11)
         with torch.inference_mode():
@@ -132,7 +131,7 @@ class TestWhatANetworkAloneGives:
 
     def test_a_part_that_diffusers_lacks_is_a_sentence_and_no_folder(self, made, monkeypatch, tmp_path):
         done, _ = made("cbdm")
-        trained = train(done.plan.config, done.plan.dataset, done.plan.folder / "train", RunContext())
+        trained = train(done.plan.config, done.plan.dataset, done.plan.folder.path / "train", RunContext())
         trained.net.unet.more = torch.nn.Linear(2, 2)
         monkeypatch.setattr("ltgen_bench.export.run_export.train", lambda *args, **given: trained)
         with pytest.raises(UserError, match=r"diffusers' UNet2DModel lacks, .*: more\.weight"):
@@ -141,7 +140,7 @@ class TestWhatANetworkAloneGives:
 
     def test_a_network_that_computes_something_else_is_refused(self, made, monkeypatch, tmp_path):
         done, _ = made("cbdm")
-        trained = train(done.plan.config, done.plan.dataset, done.plan.folder / "train", RunContext())
+        trained = train(done.plan.config, done.plan.dataset, done.plan.folder.path / "train", RunContext())
         trained.net.register_forward_hook(lambda module, args, output: output + 0.01)
         monkeypatch.setattr("ltgen_bench.export.run_export.train", lambda *args, **given: trained)
         with pytest.raises(UserError, match="computes something that diffusers' UNet2DModel"):
@@ -186,7 +185,7 @@ class TestCard:
         space = {}
         exec(compile(example(exported.folder), "README.md", "exec"), space)
         (exported.folder / "images.png").unlink()
-        trained = train(done.plan.config, done.plan.dataset, done.plan.folder / "train", RunContext())
+        trained = train(done.plan.config, done.plan.dataset, done.plan.folder.path / "train", RunContext())
         denoiser = trained.method.denoiser(trained.net, Guidance(done.plan.config.sample.omega))
         scheduler = SAMPLERS[done.plan.config.sample.sampler].make(done.plan.config.sample.steps)
         x = torch.randn(10, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -228,14 +227,14 @@ class TestFinding:
     def test_a_run_without_scores_is_exported_with_the_sampling_of_its_recipe(self, tiny_run, tmp_path):
         config = tiny_run(**{"train.budget_images": 32, "method": {"name": "cfg"}})
         plan = make_plan(config, load_dataset(config.data), tmp_path / "runs", RunContext())
-        RunFolder(plan.folder).claim(plan.trained_part(), print)
-        train(plan.config, plan.dataset, plan.folder / "train", RunContext())
+        plan.folder.claim(plan.trained_part(), print)
+        train(plan.config, plan.dataset, plan.folder.path / "train", RunContext())
         exported = export(find_trained(tmp_path / "runs", str(plan.folder)), tmp_path / "net", RunContext())
         assert exported.facts.sample == RunConfig.from_recipe("baselines/digits-lt/cfg.toml").sample
         assert exported.facts.null_label
         assert "## Scores" not in (tmp_path / "net" / "README.md").read_text()
-        kept = (plan.folder / "config.toml").read_text()
-        (plan.folder / "config.toml").write_text(kept.replace(plan.dataset.fingerprint, "0" * 16))
+        kept = (plan.folder.path / "config.toml").read_text()
+        (plan.folder.path / "config.toml").write_text(kept.replace(plan.dataset.fingerprint, "0" * 16))
         with pytest.raises(UserError, match=r"fingerprint 0{16} there"):
             export(find_trained(tmp_path / "runs", str(plan.folder)), tmp_path / "other", RunContext())
 

@@ -11,7 +11,7 @@ import pytest
 
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.registry import Later
-from ltgen_bench.experiments.pipeline import make_plan
+from ltgen_bench.experiments.plan import make_plan
 from ltgen_bench.methods import METHODS, add_method_file
 from ltgen_bench.methods.ddpm import DDPM
 from ltgen_bench.runtime.context import RunContext

@@ -10,7 +10,7 @@ from torch import nn
 
 from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.diffusion.guidance import Guidance
-from ltgen_bench.experiments.pipeline import make_plan
+from ltgen_bench.experiments.plan import make_plan
 from ltgen_bench.methods import METHODS
 from ltgen_bench.methods.base import Batch
 from ltgen_bench.methods.classifier_guidance import ClassifierGuidance, ClassifierGuidanceSettings

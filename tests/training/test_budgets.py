@@ -12,7 +12,8 @@ import torch
 from ltgen_bench.cli.run_command import overrides_of, run
 from ltgen_bench.config.schema import RunConfig
 from ltgen_bench.core.errors import UserError
-from ltgen_bench.experiments.pipeline import carry_out, make_plan
+from ltgen_bench.experiments.pipeline import carry_out
+from ltgen_bench.experiments.plan import make_plan
 from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.training.budgets import UNITS, in_images
 
@@ -150,7 +151,7 @@ def test_a_run_of_so_many_operations_is_the_run_of_so_many_images_and_says_so_in
     assert record.entry.budget_images == images
     one_step = 16 * record.entry.train_flops_per_image
     assert 1e9 - one_step < record.entry.train_flops <= 1e9
-    stored = json.loads((plan.score_folder / "record.json").read_text())
+    stored = json.loads((plan.scores.folder / "record.json").read_text())
     del stored["entry"]["train_flops_per_image"], stored["sha256"]
     older = Path(tmp_path / "record.json")
     older.write_text(json.dumps(stored))
