@@ -71,7 +71,7 @@ def test_the_last_point_is_the_run_and_the_training_is_that_of_a_run_without_a_c
 def test_after_the_fact_the_points_are_the_same(plain, with_curve):
     _, after = carry_out_curve(plain.plan, 64, RunContext())
     assert after["value"].tolist() == pytest.approx(with_curve[2]["value"].tolist(), abs=0, nan_ok=True)
-    assert not (plain.plan.folder / "curve" / "train").exists()
+    assert not (plain.plan.folder.path / "curve" / "train").exists()
 
 
 def test_positions_are_ends_of_steps_below_the_budget(tiny_run):

@@ -163,7 +163,7 @@ def test_a_plain_loop_of_diffusers_draws_the_images_of_a_flow(made, name, schedu
     unet, timer = UNet2DModel.from_pretrained(folder), scheduler.from_pretrained(folder)
     assert json.loads((folder / "scheduler_config.json").read_text())["_class_name"] == scheduler.__name__
     rows = load_file(folder / "class_embedding.safetensors")["weight"]
-    samples = SampleSet.load(done.plan.sample_folder / "samples.npz")
+    samples = SampleSet.load(done.plan.samples.folder / "samples.npz")
     x = torch.stack([torch.randn(1, 8, 8, generator=torch.Generator().manual_seed(int(seed))) for seed in samples.seeds])
     timer.set_timesteps(config.steps // timer.order + timer.order - 1)
     assert len(timer.timesteps) == config.steps
