@@ -8,7 +8,7 @@ from ltgen_bench.config.schema import ProcessConfig, TrainConfig
 from ltgen_bench.data.images import SampleSet
 from ltgen_bench.evaluation.evaluator import Origin, evaluate
 from ltgen_bench.evaluation.scores import Scores
-from ltgen_bench.experiments.plan import Plan, check_before_training
+from ltgen_bench.experiments.plan import Plan, check_before_training, check_processes
 from ltgen_bench.methods.blame import blamed
 from ltgen_bench.records.current import revisions
 from ltgen_bench.records.run_record import SCHEMA_VERSION, Entry, RunRecord, Stage
@@ -40,6 +40,7 @@ def carry_out(plan: Plan, context: RunContext, snapshots: Snapshots = NO_SNAPSHO
     and a device of its own, and all return the run. Raises `UserError` before any work where the plan cannot be carried out,
     `Interrupted` on Ctrl-C and SIGTERM, and `MachineError` where the machine fails; finished stages are kept.
     """
+    check_processes(plan, context.ranks)
     if plan.is_current(context):
         return read_run(plan)
     config, dataset, folder, started = plan.config, plan.dataset, plan.folder, datetime.now(UTC)

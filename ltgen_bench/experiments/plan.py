@@ -17,6 +17,7 @@ from ltgen_bench.methods import METHODS, normalised, spelled_out
 from ltgen_bench.records.run_folder import RunFolder, SampleFiles
 from ltgen_bench.records.score_files import ScoreFiles
 from ltgen_bench.runtime.context import RunContext
+from ltgen_bench.runtime.distributed import Ranks
 from ltgen_bench.sampling.draw import Sampling, check_sampling
 from ltgen_bench.sampling.samplers import check_sampler
 from ltgen_bench.training.budgets import in_images
@@ -117,17 +118,20 @@ def make_plan(config: RunConfig, dataset: LongTailDataset, runs: Path, context: 
     return Plan(worth_training(config, dataset.num_classes), dataset, runs)
 
 
-def check_before_training(plan: Plan, context: RunContext) -> None:
-    """Check what could stop the run after hours of training, and say which stages take longer than that.
-
-    Raises `UserError` where extractors are missing, classes are too small for the half that is asked for, or processes of one
-    run see other data, another code or another disk.
-    """
-    digests = sorted(set(context.ranks.all_gather(plan.train_digest)))
+def check_processes(plan: Plan, ranks: Ranks) -> None:
+    """Raise `UserError` where processes of one run see other data or another code, or do not share the disk of the runs."""
+    digests = sorted(set(ranks.all_gather(plan.train_digest)))
     if len(digests) > 1:
         raise UserError(f"the processes of this run would train {len(digests)} different things ({', '.join(digests)}): their "
                         "data, or a file that one of them was given, differ; let --data-root and such files be on a common disk.")
-    context.ranks.check_shared_folder(plan.runs)
+    ranks.check_shared_folder(plan.runs)
+
+
+def check_before_training(plan: Plan, context: RunContext) -> None:
+    """Check what could stop the run after hours of training, and say which stages take longer than that.
+
+    Raises `UserError` where extractors are missing, or classes are too small for the half that is asked for.
+    """
     check_extractors(plan.dataset, plan.config.evaluate, context)
     if plan.config.evaluate.half is not None:
         plan.dataset.half(plan.config.evaluate.half)
