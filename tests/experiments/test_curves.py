@@ -146,7 +146,7 @@ class TestWhatIsThere:
 def test_damaged_weights_of_a_position_are_trained_again_with_the_same_bits(halved, tmp_path):
     plan, curve = halved
     copied = make_plan(plan.config, plan.dataset, shutil.copytree(plan.runs, tmp_path / "copy"), RunContext())
-    [weights] = copied.folder.glob("curve/*/weights.safetensors")
+    [weights] = copied.folder.path.glob("curve/*/weights.safetensors")
     before = {name: tensor.clone() for name, tensor in load_checkpoint(weights)[0].items()}  # which else is the file's
     data = bytearray(weights.read_bytes())
     data[len(data) // 2] ^= 1

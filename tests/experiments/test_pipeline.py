@@ -133,7 +133,7 @@ def test_a_folder_of_another_configuration_is_refused_with_the_differences(tiny_
     mine = make_plan(tiny_run(), tiny_dataset, tmp_path, RunContext())
     claim(mine)
     claim(mine)  # its own again
-    theirs = mine.folder / "config.toml"
+    theirs = mine.folder.path / "config.toml"
     theirs.write_text(theirs.read_text().replace("batch_size = 16", "batch_size = 64"))
     before = theirs.read_text()
     with pytest.raises(UserError) as refused:
@@ -159,7 +159,7 @@ def test_one_image_for_a_metric_that_needs_more_is_told_at_the_number(undisturbe
 def test_a_broken_config_file_of_a_run_is_made_again(tiny_run, tiny_dataset, tmp_path, told, content):
     mine = make_plan(tiny_run(), tiny_dataset, tmp_path, RunContext())
     claim(mine)
-    file = mine.folder / "config.toml"
+    file = mine.folder.path / "config.toml"
     before = file.read_bytes()
     file.write_bytes(content)
     claim(mine, told.say)
