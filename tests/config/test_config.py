@@ -5,6 +5,7 @@ import json
 import tomllib
 
 import pytest
+from brief import brief
 
 from ltgen_bench.config.recipe_files import parse_setting, read_toml, recipe_path, set_dotted
 from ltgen_bench.config.schema import DataConfig, NetworkConfig, RunConfig
@@ -109,26 +110,19 @@ class TestFaults:
             "sample": {"precision": "float16", "steps": 1001, "omega": float("nan")},
             "network": {"dropout": 1.0}, "data": {"name": 5}, "evaluate": {"downstream": 1},
         })
-        assert sorted(found) == sorted([
-            "sede: unknown setting. Did you mean 'seed'? Known: source, seed, data, network, process, method, train, budget, "
-            "sample, evaluate, reported.",
-            "train.budget_images: 'many' is not a whole number above 0.",
-            "train.batch_size: 0 is not a number above 0.",
-            "train.learning_rate: -1.0 is not a number above 0.",
-            "train.presicion: unknown setting. Did you mean 'precision'? Known: budget_images, batch_size, micro_batch, "
-            "learning_rate, warmup_images, ema_halflife_images, ema_rampup, clip_norm, precision, compile, augment.",
-            "sample.precision: 'float16' is not one of 'float32' or 'bf16'.",
-            "sample.steps: 1001 is not a number above 0 and of at most 1000.",
-            "sample.omega: nan is not a finite number of at least 0.",
-            "network.dropout: 1.0 is not a number of at least 0 and below 1.",
-            "data.name: 5 is not a text.",
-            "evaluate.downstream: 1 is not true or false.",
-        ])
+        assert brief(found) == sorted([
+            "sede: unknown", "train.budget_images: 'many'", "train.batch_size: 0", "train.learning_rate: -1.0",
+            "train.presicion: unknown", "sample.precision: 'float16'", "sample.steps: 1001", "sample.omega: nan",
+            "network.dropout: 1.0", "data.name: 5", "evaluate.downstream: 1"])
+        said = "\n".join(found)
+        for words in ("Did you mean 'seed'?", "Did you mean 'precision'?", "'float32' or 'bf16'", "at most 1000"):
+            assert words in said
 
     @pytest.mark.parametrize("given", ["foo", True, [3], -1, 0.0])
     def test_a_bad_imbalance_factor_is_one_clear_sentence(self, given):
-        assert faults({"data": {"imbalance_factor": given}}) == [
-            f"data.imbalance_factor: {given!r} is not a number of at least 1 or 'natural'."]
+        (fault,) = faults({"data": {"imbalance_factor": given}})
+        assert brief([fault]) == [f"data.imbalance_factor: {given!r}"]
+        assert "'natural'" in fault
 
     @pytest.mark.parametrize(("given", "meant"), [(0.5, "2"), (0.01, "100"), (0.02, "50")])
     def test_a_factor_below_1_is_told_as_its_inverse(self, given, meant):
@@ -140,26 +134,24 @@ class TestFaults:
         assert RunConfig.from_values({"data": {"imbalance_factor": given}}).data.imbalance_factor == kept
 
     def test_each_bad_entry_of_a_list_is_one_problem_and_the_list_itself_is_none(self):
-        assert faults({"network": {"channels": ["x", 1.5]}}) == [
-            "network.channels.0: 'x' is not a whole number.", "network.channels.1: 1.5 is not a whole number."]
-        assert faults({"network": {"channels": ["x"]}}) == ["network.channels.0: 'x' is not a whole number."]
+        assert brief(faults({"network": {"channels": ["x", 1.5]}})) == ["network.channels.0: 'x'", "network.channels.1: 1.5"]
+        assert brief(faults({"network": {"channels": ["x"]}})) == ["network.channels.0: 'x'"]
 
     def test_an_empty_list_is_too_short(self):
-        assert faults({"evaluate": {"extractors": []}}) == [
-            "evaluate.extractors: [] is not long enough (at least 1 entry)."]
+        assert brief(faults({"evaluate": {"extractors": []}})) == ["evaluate.extractors: []"]
 
     def test_a_single_value_where_a_table_or_a_list_belongs(self):
-        assert faults({"network": 3}) == ["network: 3 is not a table of settings."]
-        assert faults({"network": {"channels": 3}}) == ["network.channels: 3 is not a list."]
+        assert brief(faults({"network": 3})) == ["network: 3"]
+        assert brief(faults({"network": {"channels": 3}})) == ["network.channels: 3"]
 
     def test_faults_inside_a_list_of_tables_name_the_settings_of_that_table(self):
-        assert faults({"reported": [{"metric": "fid", "value": "x", "sauce": "a"}]}) == [
-            "reported.0.value: 'x' is not a number.", "reported.0.source: is needed and not given.",
-            "reported.0.sauce: unknown setting. Did you mean 'source'? Known: metric, value, source."]
+        found = faults({"reported": [{"metric": "fid", "value": "x", "sauce": "a"}]})
+        assert brief(found) == ["reported.0.sauce: unknown", "reported.0.source:", "reported.0.value: 'x'"]
+        assert "Did you mean 'source'? Known: metric, value, source." in "\n".join(found)
 
     def test_whole_numbers_are_taken_where_a_number_belongs_and_not_the_other_way(self):
         assert RunConfig.from_values({"train": {"learning_rate": 1}}).train.learning_rate == 1.0
-        assert faults({"train": {"batch_size": 3.0}}) == ["train.batch_size: 3.0 is not a whole number above 0."]
+        assert brief(faults({"train": {"batch_size": 3.0}})) == ["train.batch_size: 3.0"]
 
     def test_an_override_below_a_single_value_is_refused(self):
         with pytest.raises(UserError, match=r"--set seed\.x: 'seed'"):

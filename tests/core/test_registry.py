@@ -80,8 +80,8 @@ class TestInstalled:
         assert (list(fruit), fruit["pear"]) == (["pear", "apple"], 1)
         with pytest.raises(UserError) as caught:
             fruit.check("pear")
-        assert str(caught.value) == ("fruit 'pear': several are called so, 1 and orchard:Pear (orchard 1.0) and garden:Pear "
-                                     "(garden 2.0); uninstall all but one of them, or give them names of their own.")
+        assert "'pear'" in str(caught.value)
+        assert "1 and orchard:Pear (orchard 1.0) and garden:Pear (garden 2.0)" in str(caught.value)
         assert fruit.check("apple") == "apple"
 
 

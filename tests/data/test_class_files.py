@@ -68,8 +68,10 @@ def test_what_is_left_out_is_listed_with_its_number_and_the_first_five(root, tol
     (root / "train" / "bee" / ".cache" / "0.png").write_bytes(b"x")
     (root / "train" / "weights.pt").write_bytes(b"\0\xff")
     assert load(root, progress=told).class_counts == [4, 4]
-    assert told.messages == [f"{root / 'train'}: left out: 2 hidden or system files (bee/.cache, bee/Thumbs.db) and 8 texts "
-                             "(ant/0.txt, ant/1.txt, ant/2.txt, ant/3.txt, ant/4.txt and 3 more) and 1 unread file (weights.pt)"]
+    (message,) = told.messages
+    for words in (str(root / "train"), "2 hidden or system files (bee/.cache, bee/Thumbs.db)", "1 unread file (weights.pt)",
+                  "8 texts (ant/0.txt, ant/1.txt, ant/2.txt, ant/3.txt, ant/4.txt and 3 more)"):
+        assert words in message
 
 
 def test_a_pipe_among_images_is_refused_and_not_waited_for(root):

@@ -177,5 +177,5 @@ class TestReading:
         exif[0x0112] = 6
         (root / "train" / "ant" / "0.png").write_bytes(encoded(random_image(4, 6), exif=exif))
         list(read_images(list_folder(root, "photos"), "train", (3, 4, 6), None, told))
-        assert told.messages == ["1 of 6 train images carry a camera's orientation, which is not applied: they are read as their "
-                                 "pixels are stored; turn the files themselves where that matters"]
+        (message,) = told.messages
+        assert "1 of 6 train images carry a camera's orientation" in message

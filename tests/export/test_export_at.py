@@ -82,8 +82,8 @@ def test_a_position_that_nothing_was_left_at_is_refused_with_those_that_there_ar
     answer = CliRunner().invoke(cli, ["export", "cbdm", str(tmp_path / "net"), "--at", "100", "--runs", str(plan.runs)],
                                 standalone_mode=False)
     assert isinstance(answer.exception, UserError)
-    assert str(answer.exception) == (f"--at 100: {plan.folder} has no weights after 100 images; there are those after 112; "
-                                     "ltgen-bench run with --evaluate-every makes some.")
+    for words in ("--at 100", str(plan.folder), "100 images", "112", "--evaluate-every"):
+        assert words in str(answer.exception)
     assert not (tmp_path / "net").exists()
     shutil.copytree(plan.folder, tmp_path / "runs" / "tiny" / plan.folder.name, ignore=shutil.ignore_patterns("curve"))
     with pytest.raises(UserError, match="ltgen-bench run with --evaluate-every makes"):

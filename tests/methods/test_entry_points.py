@@ -96,6 +96,5 @@ def test_a_name_that_is_taken_stops_no_command_but_those_that_ask_for_it(tmp_pat
     assert shown.stdout.count("\ncbdm\t") == 1
     refused = answer("run", "--method", "cbdm", "--dry-run")
     assert refused.returncode == 2
-    assert refused.stderr.strip() == (
-        "error: method 'cbdm': several are called so, ltgen_bench.methods.cbdm:CBDM and their_module:CBDM (their-package 1.0); "
-        "uninstall all but one of them, or give them names of their own.")
+    for words in ("'cbdm'", "ltgen_bench.methods.cbdm:CBDM", "their_module:CBDM (their-package 1.0)"):
+        assert words in refused.stderr

@@ -1,6 +1,7 @@
 """A method of the user's own in one file: what it may be, and a sentence for every mistake; settings of methods."""
 
 import pytest
+from brief import brief
 
 from ltgen_bench.config.schema import MethodConfig
 from ltgen_bench.core.errors import MethodError, UserError
@@ -69,8 +70,8 @@ class TestAWholeFile:
         add_method_file(written(WHOLE))
         with pytest.raises(UserError) as caught:
             method_settings(MethodConfig(name="mine", power=-1.0, pwer=2), where="mine.toml")
-        assert caught.value.problems == ("method.power: -1.0 is not a number above 0.",
-                                         "method.pwer: unknown setting. Did you mean 'power'? Known: power.")
+        assert brief(caught.value.problems) == ["method.power: -1.0", "method.pwer: unknown"]
+        assert "Did you mean 'power'?" in str(caught.value)
 
 
 class TestMistakes:
@@ -136,13 +137,10 @@ class TestSettings:
         config = MethodConfig(name="cbdm", tua=1, tau=-1.0, label_drop=2, label_drop_unit="pixel")
         with pytest.raises(UserError) as caught:
             method_settings(config, where="mine.toml")
-        assert sorted(caught.value.problems) == [
-            "method.label_drop: 2 is not a number of at least 0 and of at most 1.",
-            "method.label_drop_unit: 'pixel' is not one of 'batch' or 'sample'.",
-            "method.tau: -1.0 is not a number of at least 0.",
-            "method.tua: unknown setting. Did you mean 'tau'? Known: label_drop, label_drop_unit, tau, gamma, "
-            "auxiliary_labels.",
-        ]
+        assert brief(caught.value.problems) == ["method.label_drop: 2", "method.label_drop_unit: 'pixel'", "method.tau: -1.0",
+                                                "method.tua: unknown"]
+        assert "'batch' or 'sample'" in str(caught.value)
+        assert "Did you mean 'tau'?" in str(caught.value)
 
     def test_an_unknown_method_is_answered_with_the_near_match(self):
         with pytest.raises(UserError, match=r"'cdbm'\. Did you mean 'cbdm'\?"):

@@ -5,10 +5,10 @@ import inspect
 import pytest
 import torch
 from short_trainings import CASES, trainer_of
+from telling import Telling
 from torch._dynamo.utils import counters
 
 from ltgen_bench.config.schema import SampleConfig
-from ltgen_bench.core.progress import SILENT
 from ltgen_bench.diffusion import low_rank, network
 from ltgen_bench.diffusion.guidance import guided
 from ltgen_bench.diffusion.network import ConditionalUNet
@@ -150,12 +150,6 @@ def test_sampling_is_that_of_the_network_as_it_stands(name, omega, precision, sh
 def test_that_compiling_takes_a_while_is_said_once_a_stage(shapes, tmp_path):
     from ltgen_bench.training.loop import train
 
-    class Telling:
-        stage, said = SILENT.stage, []
-
-        def say(self, message):
-            self.said.append(message)
-
     telling = Telling()
     config = Trial("cfg", tmp_path).config(batch_size=8, budget_images=16, compile="yes")
     for _ in range(2):  # the second finds all of it done
@@ -163,8 +157,9 @@ def test_that_compiling_takes_a_while_is_said_once_a_stage(shapes, tmp_path):
         drawn = SampleConfig(sampler="ddim", steps=4, images_per_class=2, omega=0.5, compile="yes")
         denoiser = trained.method.denoiser(trained.net, guidance_of(drawn, 3, CPU))
         sample(denoiser, Sampling(drawn, SHAPE, 3), tmp_path / "samples", RunContext(progress=telling))
-    assert telling.said == ["the first step compiles the network, which takes about a minute",
-                            "the first images compile the network, which takes about a minute"]
+    training, sampling = telling.said
+    assert "first step compiles" in training
+    assert "first images compile" in sampling
 
 
 def test_only_large_sets_are_worth_compiling():
