@@ -200,15 +200,15 @@ def _configured(config: "RunConfig", changes: dict[str, Any], shown: Shown) -> "
 def _of_run(name: str, digest: str | None, changes: dict[str, Any], shown: Shown) -> None:
     from ltgen_bench.records.run_samples import find_samples
 
-    drawn = find_samples(shown.runs, name, digest)
-    config, settings = _configured(drawn.config, changes, shown)
+    stored = find_samples(shown.runs, name, digest)
+    config, settings = _configured(stored.config, changes, shown)
     context, dataset = _prepared(config, settings, shown)
     from ltgen_bench.experiments.rescore import rescore
 
-    _say(context, f"{drawn.folder.name} on {about(dataset)}", drawn.files.folder)
+    _say(context, f"{stored.folder.name} on {about(dataset)}", stored.files.folder)
     with resumable():
-        found = rescore(drawn, settings, dataset, context)
-    _present(found, config, shown, drawn.folder.runs)
+        found = rescore(stored, settings, dataset, context)
+    _present(found, config, shown, stored.folder.runs)
 
 
 def _prepared(config: "RunConfig", settings: "Sequence[EvaluateConfig]", shown: Shown) -> "tuple[RunContext, LongTailDataset]":
@@ -233,21 +233,21 @@ def _of_images(samples: str, given: dict[str, Any], data: dict[str, Any], change
     if samples not in TRIVIAL and not path.exists():  # before data are read
         raise UserError(f"{samples}: there is no such file or folder.")
     context, dataset = _prepared(config, settings, shown)
-    from ltgen_bench.experiments.rescore import Handed, score_handed
+    from ltgen_bench.experiments.rescore import ExternalSamples, score_external
 
     if samples in TRIVIAL:
         each = given["images_per_class"] or config.sample.images_per_class
-        handed = Handed(samples, TRIVIAL[samples].draw(dataset, each, seed), config.data, "reference", seed)
-        if len(handed.images) < each * dataset.num_classes:
-            context.progress.say(f"{samples} has {len(handed.images):,} images, fewer than {each:,} of each class; it compares "
+        external = ExternalSamples(samples, TRIVIAL[samples].draw(dataset, each, seed), config.data, "reference", seed)
+        if len(external.images) < each * dataset.num_classes:
+            context.progress.say(f"{samples} has {len(external.images):,} images, fewer than {each:,} of each class; it compares "
                                  "with sets of as many images")
     else:
         images = load_samples(path, dataset, given["labels"], context.progress, labels_are=given["labels_are"])
         name = given["name"] or for_folder(path.resolve().name.removesuffix(path.suffix if path.is_file() else ""))
-        handed = Handed(name, images, config.data, seed=seed, labels=given["label_policy"] or "balanced")
-    _say(context, f"{path.name} ({len(handed.images):,} images) against {about(dataset)}")
+        external = ExternalSamples(name, images, config.data, seed=seed, labels=given["label_policy"] or "balanced")
+    _say(context, f"{path.name} ({len(external.images):,} images) against {about(dataset)}")
     with resumable():
-        found = score_handed(handed, settings, dataset, shown.runs, context)
+        found = score_external(external, settings, dataset, shown.runs, context)
     _present(found, config, shown, None)
 
 

@@ -114,12 +114,12 @@ def test_scores_from_before_the_data_were_in_the_digest_are_shown_for_their_own_
     (run,) = find_runs(tmp_path / "runs")
     from ltgen_bench.config.schema import DataConfig, EvaluateConfig
     from ltgen_bench.data.images import ImageSet
-    from ltgen_bench.experiments.rescore import Handed
+    from ltgen_bench.experiments.rescore import ExternalSamples
     with np.load(tmp_path / "made.npz") as stored:
         images = ImageSet(stored["images"][:, None], stored["labels"])
-    handed = Handed("made", images, DataConfig(name=first))
+    external = ExternalSamples("made", images, DataConfig(name=first))
     rule = EvaluateConfig.model_validate(run.record.config["evaluate"], strict=False)
-    earlier = handed.config(rule).score_digest(handed.sample_digest)
+    earlier = external.score_digest(rule, external.sample_digest)
     run.files.folder.rename(run.files.folder.with_name(earlier))
     assert fid(first) == (value, True)
     assert not fid(second)[1]

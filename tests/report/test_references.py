@@ -5,7 +5,7 @@ import io
 
 import pandas as pd
 import pytest
-from synthetic_runs import write_handed, write_run
+from synthetic_runs import write_external, write_run
 
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.evaluation.scores import csv_text
@@ -28,9 +28,9 @@ def mixed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mixed") / "runs"
     for seed in range(3):
         write_run(folder, "ddpm", seed)
-        write_handed(folder, "StyleGAN2", seed, quality="cbdm")
-    write_handed(folder, "copy-train", kind="reference", quality="cbdm")
-    write_handed(folder, "one-per-class", kind="reference", quality="cbdm")
+        write_external(folder, "StyleGAN2", seed, quality="cbdm")
+    write_external(folder, "copy-train", kind="reference", quality="cbdm")
+    write_external(folder, "one-per-class", kind="reference", quality="cbdm")
     return folder
 
 
@@ -63,7 +63,7 @@ def test_references_stand_below_the_entries_and_above_the_floors_and_nothing_of_
 def test_verdicts_places_and_ranks_are_the_same_with_and_without_references(mixed, block, tmp_path):
     for seed in range(3):
         write_run(tmp_path, "ddpm", seed)
-        write_handed(tmp_path, "StyleGAN2", seed, quality="cbdm")
+        write_external(tmp_path, "StyleGAN2", seed, quality="cbdm")
     (alone,) = blocks(rows(find_runs(tmp_path), tmp_path))
     assert verdict_table(block) == verdict_table(alone)
     assert rank(block.rows, "fid", "classifier").equals(rank(alone.rows, "fid", "classifier"))
@@ -110,21 +110,21 @@ def test_a_reference_stands_in_each_table_of_alike_rows_and_unknown_values_in_on
 
 def test_a_reference_that_was_measured_unlike_stands_apart(mixed, tmp_path):
     write_run(tmp_path / "runs", "ddpm", 0)
-    write_handed(tmp_path / "runs", "copy-train", kind="reference")
-    write_handed(tmp_path / "runs", "real-test", kind="reference", variant="b", images_per_class=45)
+    write_external(tmp_path / "runs", "copy-train", kind="reference")
+    write_external(tmp_path / "runs", "real-test", kind="reference", variant="b", images_per_class=45)
     made = report(tmp_path / "runs", tmp_path / "out")
     assert [(section.block.entries, section.block.reference_names) for section in made.sections] == [
         (["ddpm"], ["copy-train"]), ([], ["real-test"])]
     assert "Apart from the table" in " ".join(made.sections[1].tables[0].notes)
     assert made.sections[1].plots == {}
     assert all(command in made.index.read_text() for command in ("evaluate copy-train", "evaluate real-test"))
-    write_handed(tmp_path / "refs", "copy-train", kind="reference")
+    write_external(tmp_path / "refs", "copy-train", kind="reference")
     with pytest.raises(UserError, match="there are reference rows alone"):
         ranking(tmp_path / "refs", "fid:classifier")
 
 
 def test_a_report_of_references_alone_is_a_table(tmp_path):
-    write_handed(tmp_path / "runs", "copy-train", kind="reference")
+    write_external(tmp_path / "runs", "copy-train", kind="reference")
     made = report(tmp_path / "runs", tmp_path / "out", compare_published=True)
     assert "copy-train" in made.terminal(80)
 
@@ -170,7 +170,7 @@ def test_where_the_numbers_come_from_claims_no_training(mixed):
 
 
 def test_papers_rows_of_the_same_model_say_what_is_not_known_of_ours(tmp_path):
-    write_handed(tmp_path, "CBDM", quality="cbdm", dataset="cifar10-lt", imbalance_factor=100.0)
+    write_external(tmp_path, "CBDM", quality="cbdm", dataset="cifar10-lt", imbalance_factor=100.0)
     (block,) = blocks(rows(find_runs(tmp_path)))
     tables = [table for table in published_tables(block, published()) if table.rows]
     words = " ".join(cell.text for table in tables for row in table.rows for cell in row.cells)
@@ -180,7 +180,7 @@ def test_papers_rows_of_the_same_model_say_what_is_not_known_of_ours(tmp_path):
 def test_two_names_that_a_run_has_too_are_told_apart(tmp_path):
     write_run(tmp_path, "cbdm", 0)
     write_run(tmp_path, "cbdm", 0, omega=1.5)
-    write_handed(tmp_path, "cbdm", quality="cbdm")
+    write_external(tmp_path, "cbdm", quality="cbdm")
     (block,) = blocks(rows(find_runs(tmp_path)))
     assert "cbdm" in block.entries
     assert len(set(block.entries)) == 3

@@ -282,7 +282,8 @@ CIFAR = {  # the settings of a run on cifar10-lt, with ids of its own
 }
 
 
-def write_handed(runs_dir: Path, name, seed=0, *, kind="samples", variant="a", quality="ddpm", images_per_class=100, **settings):
+def write_external(runs_dir: Path, name, seed=0, *, kind="samples", variant="a", quality="ddpm", images_per_class=100,
+                   **settings):
     """Scores of images that were not made here, as `evaluate` leaves them; `quality` names the method that they score like."""
     record = make_record(quality, seed, variant=variant, images_per_class=images_per_class, **settings)
     unknown = dict.fromkeys(Entry.model_fields) | {"labels": "balanced", "images_per_class": images_per_class}
