@@ -1,4 +1,4 @@
-"""From tidy rows to what stands side by side: blocks of comparable runs, and a name for each entry in them."""
+"""Groups tidy rows into blocks of comparable runs, one a table, and names the entries in each."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,25 +8,25 @@ from typing import Any
 
 import pandas as pd
 
-from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.words import count
 from ltgen_bench.evaluation.protocol import UNIFORM
-from ltgen_bench.report.baseline_columns import from_best
 from ltgen_bench.report.equal import ENTRY, EQUAL, check_equal, split_equal
 from ltgen_bench.report.numbers import is_known, metric_order
 from ltgen_bench.report.protocols import differences
+
+Key = tuple[str, str, str, str]  # metric, extractor, train_data, protocol
 
 MEASUREMENT = ["metric", "extractor", "train_data", "protocol"]
 
 
 @dataclass(frozen=True)
 class Block:
-    """Runs that may stand in one table: one data set with one content, one set of protocol ids.
+    """Runs whose scores compare, the rows of one table: one data set with one content, one set of protocol ids.
 
     `rows` are tidy rows with two more columns: `entry`, a name that no other entry of the block has, and `row_name`,
-    the shorter one for a table that shows sampler, omega and budget in columns of their own. `alike` are the values, in
-    words, that its rows were asked to be equal in. `references` are such rows of real images and trivial generators that
-    were measured alike: they are shown, and nothing else is made of them. A block of references alone has no rows.
+    a shorter one for a table that shows sampler, omega and budget in columns. `equal_in` are the values, in words, that all rows
+    were asked to share. `references` are such rows of real images and trivial generators under the same protocols: shown, never
+    ranked. A block of references alone has no rows.
     """
 
     dataset: str
@@ -34,7 +34,7 @@ class Block:
     protocols: tuple[str, ...]
     rows: pd.DataFrame
     older: int = 0  # measurements left out because a newer one of the same entry and seed is there
-    alike: tuple[str, ...] = ()
+    equal_in: tuple[str, ...] = ()
     described: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # protocol id -> what it stands for
     references: pd.DataFrame = field(default_factory=pd.DataFrame)
 
@@ -50,11 +50,11 @@ class Block:
 
     @cached_property
     def shown(self) -> pd.DataFrame:
-        """The rows, or the references where there are no others: what the block is of."""
+        """The rows, or the references where there are no rows."""
         return self.rows if len(self.rows) else self.references
 
     @cached_property
-    def keys(self) -> list[tuple[str, str, str, str]]:
+    def keys(self) -> list[Key]:
         """The `measurements` over all classes."""
         return measurements(self.shown)
 
@@ -89,19 +89,19 @@ class Block:
             named = f"{self.dataset} (after {self.preset}, not that protocol)"
         else:
             named = ", ".join(filter(None, (self.dataset, self.preset)))
-        return ", ".join(filter(None, (named, self.half, *self.alike)))
+        return ", ".join(filter(None, (named, self.half, *self.equal_in)))
 
     @cached_property
     def half(self) -> str:
-        """`report half`, where the rows meet one half of the real images, as a search leaves them; else empty."""
+        """`report half`, where the scores are against one half of the real images, as a search leaves them; else empty."""
         halves = dict.fromkeys(fields["reference_half"] for fields in self.described.values() if fields.get("reference_half"))
         return " and ".join(f"{half} half" for half in halves)
 
     @cached_property
     def traits(self) -> list[str]:
-        """What of the measurement is not as it is by default, in words for a folder's name; a preset says it by its own name.
+        """What differs in the measurement from the default, in words for the name of a folder; empty under a preset.
 
-        It looks at this block alone, so that a name stays whatever is measured beside it.
+        It depends on this block alone, so that its name does not change with what else is in the report.
         """
         if self.preset:
             return []
@@ -120,7 +120,7 @@ class Block:
 
 
 def each(frame: pd.DataFrame) -> Iterator[Any]:
-    """The rows, each with its columns as attributes (and `Index`)."""
+    """The rows as tuples with their columns as attributes (and `Index`)."""
     return iter(frame.itertuples())
 
 
@@ -129,63 +129,64 @@ def blocks(
 ) -> list[Block]:
     """Split tidy `rows` by data set, fingerprint and set of protocol ids, and by what must be `equal` (words of EQUAL and COSTS).
 
-    A run whose ids all occur in a larger set joins that one and lacks the other columns; each column still has one id. One
-    that follows a preset joins only what follows it too. `protocols` (id -> description) tells the blocks what their ids
-    stand for. Reference rows stand in every block of the same data with those of their measurements that it has; those that
-    fit nowhere form blocks of their own. Unknown words are a `UserError`.
+    A run whose ids are a part of a larger set joins the block of that set and lacks its other columns, unless its preset is
+    another one. `protocols` (id -> description) is stored in the blocks. Reference rows are added to every block of the same
+    data, with those of their measurements that it has; the rest of them form blocks of their own. Unknown words are a
+    `UserError`.
     """
     check_equal(equal)
     references = rows[rows["kind"] == "reference"]
     found: list[Block] = []
-    at_home: set[Any] = set()  # (run, score digest) of the references that stand beside others
-    for (dataset, fingerprint), own in _measured_alike(rows[rows["kind"] != "reference"]):
+    used: set[Any] = set()  # (run, score digest) of the references that are in some block
+    for (dataset, fingerprint), own in _by_protocols(rows[rows["kind"] != "reference"]):
         same = references[(references["dataset"] == dataset) & (references["fingerprint"] == fingerprint)]
-        for alike, part in split_equal(own, equal):
-            beside = same[same["protocol"].isin(set(part["protocol"]))]
-            at_home |= set(zip(beside["run"], beside["score_digest"], strict=True))
-            found.append(_block(dataset, fingerprint, part, beside, protocols, alike))
+        for values, part in split_equal(own, equal):
+            added = same[same["protocol"].isin(set(part["protocol"]))]
+            used |= set(zip(added["run"], added["score_digest"], strict=True))
+            found.append(_block(dataset, fingerprint, part, added, protocols, values))
     keys = zip(references["run"], references["score_digest"], strict=True)
-    lonely = references[pd.Series([key not in at_home for key in keys], index=references.index, dtype="bool")]
-    found += [_block(*data, part.iloc[:0], part, protocols) for data, part in _measured_alike(lonely)]
-    return sorted(found, key=_place)
+    rest = references[pd.Series([key not in used for key in keys], index=references.index, dtype="bool")]
+    found += [_block(*data, part.iloc[:0], part, protocols) for data, part in _by_protocols(rest)]
+    return sorted(found, key=_order)
 
 
-def _place(block: Block) -> tuple[Any, ...]:
-    """All real images before halves, then the blocks in the order in which they were begun, or of what they are equal in."""
-    return block.dataset, bool(block.half), "" if block.alike else min(block.shown["finished"]), block.fingerprint
+def _order(block: Block) -> tuple[Any, ...]:
+    """All real images before halves, then by what the rows are equal in, or by the time of the first run."""
+    return block.dataset, bool(block.half), "" if block.equal_in else min(block.shown["finished"]), block.fingerprint
 
 
 def _block(dataset: str, fingerprint: str, rows: pd.DataFrame, references: pd.DataFrame,
-           protocols: Mapping[str, Mapping[str, Any]], alike: tuple[str, ...] = ()) -> Block:
-    newest, older = _newest(rows)
+           protocols: Mapping[str, Mapping[str, Any]], equal_in: tuple[str, ...] = ()) -> Block:
+    kept, older = newest(rows)
     ids = tuple(sorted(set(rows["protocol"] if len(rows) else references["protocol"])))
-    told = {one: protocols[one] for one in ids if one in protocols}
-    return Block(dataset, fingerprint, ids, name_entries(newest), older, alike, told, name_entries(_newest(references)[0]))
+    described = {one: protocols[one] for one in ids if one in protocols}
+    return Block(dataset, fingerprint, ids, name_entries(kept), older, equal_in, described,
+                 name_entries(newest(references)[0]))
 
 
-def _measured_alike(rows: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
+def _by_protocols(rows: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
     """((data set, fingerprint), rows of one set of protocol ids)."""
     for (dataset, fingerprint), part in rows.groupby(["dataset", "fingerprint"], sort=True):
-        homes = _homes(part)
-        of_row = pd.Series([homes[key] for key in zip(part["run"], part["score_digest"], strict=True)], index=part.index)
-        for home in sorted(set(homes.values()), key=sorted):
-            yield (str(dataset), str(fingerprint)), part[of_row == home]
+        ids_of = _block_ids(part)
+        of_row = pd.Series([ids_of[key] for key in zip(part["run"], part["score_digest"], strict=True)], index=part.index)
+        for ids in sorted(set(ids_of.values()), key=sorted):
+            yield (str(dataset), str(fingerprint)), part[of_row == ids]
 
 
-def _homes(part: pd.DataFrame) -> dict[Any, frozenset[str]]:
-    """(run, score digest) -> the set of ids whose block it stands in: its own, or the largest that it may join."""
+def _block_ids(part: pd.DataFrame) -> dict[Any, frozenset[str]]:
+    """(run, score digest) -> the protocol ids of its block: its own, or the largest set that contains them and fits its preset."""
     own = {key: (frozenset(rows["protocol"]), rows["preset"].iloc[0]) for key, rows in part.groupby(["run", "score_digest"])}
     presets: dict[frozenset[str], set[str]] = {}
     for ids, preset in own.values():
         presets.setdefault(ids, set()).add(preset)
-    homes = {}
+    found = {}
     for key, (ids, preset) in own.items():
         larger = [other for other, names in presets.items() if ids < other and preset in {"", *names}]
-        homes[key] = max(larger, key=lambda one: (len(one), sorted(one)), default=ids)
-    return homes
+        found[key] = max(larger, key=lambda one: (len(one), sorted(one)), default=ids)
+    return found
 
 
-def _newest(rows: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+def newest(rows: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     """One measurement of each score of each entry and seed: the one that finished last; and how many were left out."""
     same = [*ENTRY, "seed", *MEASUREMENT, "scope", "class_label"]
     kept = rows.sort_values("finished", kind="stable").drop_duplicates(same, keep="last")
@@ -217,32 +218,32 @@ def name_entries(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _words(group: pd.DataFrame, key: tuple) -> tuple[str, ...]:
-    """What tells this entry from the others of its label: sampler, omega, budget, number of images, network, batch."""
+    """What this entry has of its own among those of its label: sampler, omega, budget, number of images, network, batch."""
     own = dict(zip(ENTRY, key, strict=True))
-    unlike = {column for column in ENTRY if group[column].nunique(dropna=False) > 1 and is_known(own[column])}
-    sampler = f"{own['sampler']} {own['steps']}" if unlike & {"sampler", "steps"} else ""
-    budget = f"{count(own['budget_images'])} seen" if "budget_images" in unlike else ""
-    images = f"{own['images_per_class']} a class" if "images_per_class" in unlike else ""
-    others = [EQUAL[word][1](own[EQUAL[word][0]]) for word in ("network", "batch") if EQUAL[word][0] in unlike]
-    omega = f"omega {own['omega']:g}" if "omega" in unlike else ""
+    differing = {column for column in ENTRY if group[column].nunique(dropna=False) > 1 and is_known(own[column])}
+    sampler = f"{own['sampler']} {own['steps']}" if differing & {"sampler", "steps"} else ""
+    budget = f"{count(own['budget_images'])} seen" if "budget_images" in differing else ""
+    images = f"{own['images_per_class']} a class" if "images_per_class" in differing else ""
+    others = [EQUAL[word][1](own[EQUAL[word][0]]) for word in ("network", "batch") if EQUAL[word][0] in differing]
+    omega = f"omega {own['omega']:g}" if "omega" in differing else ""
     return tuple(word for word in (sampler, omega, budget, images, *others) if word)
 
 
 def _unique_digest(group: pd.DataFrame, key: tuple) -> str:
-    """The training's digest where nothing that a table shows in its columns tells two rows apart."""
+    """The digest of the training, for a row that has no other difference in the columns of a table."""
     own = dict(zip(ENTRY, key, strict=True))
     shown = ["sampler", "steps", "omega", "budget_images"]
     mine = [str(own[column]) for column in shown]
-    alike = group[[list(map(str, values)) == mine for values in group[shown].itertuples(index=False)]]
-    if len(alike) == 1:
+    same = group[[list(map(str, values)) == mine for values in group[shown].itertuples(index=False)]]
+    if len(same) == 1:
         return ""
     digest = f" #{own['train_digest']}"
-    if alike["train_digest"].nunique() == len(alike) or not is_known(own["images_per_class"]):
+    if same["train_digest"].nunique() == len(same) or not is_known(own["images_per_class"]):
         return digest
     return f"{digest}, {own['images_per_class']} a class"
 
 
-def measurements(rows: pd.DataFrame, scope: str = "all") -> list[tuple[str, str, str, str]]:
+def measurements(rows: pd.DataFrame, scope: str = "all") -> list[Key]:
     """(metric, extractor, train_data, protocol) of every column that has rows of `scope`, in the registry's order."""
     keys = rows.loc[rows["scope"] == scope, MEASUREMENT].drop_duplicates().itertuples(index=False, name=None)
     training = {"": 0, "real-lt": 1, "synthetic": 2, "real-lt+synthetic": 3}
@@ -259,57 +260,7 @@ def select(rows: pd.DataFrame, key: Sequence[str], scope: str) -> pd.DataFrame:
     return rows[chosen]
 
 
-def rank(
-    rows: pd.DataFrame,
-    metric: str,
-    extractor: str,
-    *,
-    train_data: str = "",
-    scope: str = "all",
-    protocols: Mapping[str, Mapping[str, Any]] | None = None,
-) -> pd.DataFrame:
-    """Entries from best to worst, by the mean over seeds of how far they are from the best: columns entry, mean (of the scores),
-    n. A mean is no verdict.
-
-    Reference rows are left out.
-
-    Raises `UserError` when the rows were not measured alike (several data sets, contents or protocol ids), and names
-    the difference as far as `protocols` (id -> description) tells it.
-    """
-    chosen = rows[
-        (rows["kind"] != "reference")
-        & (rows["metric"] == metric)
-        & (rows["extractor"] == extractor)
-        & (rows["train_data"] == train_data)
-        & (rows["scope"] == scope)
-    ]
-    if chosen.empty:
-        raise UserError(f"no row has {metric} ({extractor}) in the scope {scope}; there is nothing to rank.")
-    for column, word in (("dataset", "data sets"), ("fingerprint", "contents of the data set"), ("protocol", "protocols")):
-        values = sorted(set(chosen[column]))
-        if len(values) > 1:
-            why = difference(values, protocols or {}) if column == "protocol" else ""
-            trained = [train_data] if train_data else []
-            how = {
-                "dataset": f"   (--dataset {values[0]})",
-                "protocol": f"   (--rank {':'.join([metric, extractor, *trained, values[0]])})",
-            }.get(column, "")
-            raise UserError(
-                f"{metric} ({extractor}) cannot be ranked across {len(values)} {word}: {', '.join(values)}.{why} "
-                f"Rank the rows of one of them at a time.{how}"
-            )
-    named = chosen if "entry" in chosen else name_entries(_newest(chosen)[0])
-    named = named.assign(loss=from_best(named, metric))
-    if named["value"].notna().any() and named["loss"].isna().all():
-        raise UserError(f"{metric} is best where it is nearest to that of real images, and no row has theirs at its own number "
-                        "of images; evaluate again with held-out images, or rank by another metric.")
-    means = named.groupby("entry", sort=False).agg(mean=("value", "mean"), n=("value", "count"), loss=("loss", "mean"))
-    ordered = means.reset_index().sort_values("loss", kind="stable", na_position="last")
-    return ordered[["entry", "mean", "n"]].reset_index(drop=True)
-
-
 def difference(ids: Sequence[str], protocols: Mapping[str, Mapping[str, Any]]) -> str:
-    """` They differ in k: 5 against 3.`, from the descriptions of the ids; empty when they are not known."""
+    """In what the protocols of `ids` differ: `k: 5 against 3`; empty where their descriptions are not known."""
     known = [protocols[one] for one in ids if one in protocols]
-    unlike = differences(known) if len(known) > 1 else []
-    return f" They differ in {'; '.join(unlike)}." if unlike else ""
+    return "; ".join(differences(known)) if len(known) > 1 else ""

@@ -1,4 +1,4 @@
-"""Papers' rows beneath ours: the same method and data set, the differences in protocol in words, and never a rank."""
+"""Papers' rows below ours of the same method and data set, with the differences in protocol in words; never ranked."""
 
 import re
 from collections.abc import Iterator
@@ -10,24 +10,24 @@ import pandas as pd
 from ltgen_bench.core.words import count, file_name, listed
 from ltgen_bench.evaluation.protocol import REFERENCES
 from ltgen_bench.records.published_protocol import LOOSE
-from ltgen_bench.report.columns import Key, head, measurement_name, name_in, score_cells, slug, stub, verdict_notes
-from ltgen_bench.report.entries import Block, each, measurements
+from ltgen_bench.report.columns import entry_columns, head, measurement_name, name_in, scope_words, score_cells, slug
+from ltgen_bench.report.entries import Block, Key, each, measurements
+from ltgen_bench.report.notes import verdict_notes
 from ltgen_bench.report.numbers import is_known
 from ltgen_bench.report.papers import SECOND_HAND, SECOND_HAND_NOTE, printed, source
-from ltgen_bench.report.ranking import scope_words
 from ltgen_bench.report.table import Cell, Head, Row, Table
 
 OURS = "ours"
 UNKNOWN = "an unknown one"
 NOTE = (
-    "Papers' rows stand beneath ours of the same method and data set. Each was measured under its paper's protocol: they are "
+    "Papers' rows are below ours of the same method and data set. Each was measured under its paper's protocol, so that they are "
     "ranked neither with ours nor with each other."
 )
 DOWNSTREAM = "downstream_accuracy"
 
 
 def published_tables(block: Block, published: pd.DataFrame) -> list[Table]:
-    """A table for each score of `block` that papers print of one of its methods: ours, and beneath each row the papers'.
+    """A table for each score of `block` that papers print of one of its methods: ours, and below each row the papers'.
 
     Where no paper has any, the one table has no rows and says so.
     """
@@ -41,11 +41,11 @@ def published_tables(block: Block, published: pd.DataFrame) -> list[Table]:
         without += [] if made else [name_in(block, key)]
     if not tables:
         methods = listed(sorted(set(block.rows["method"])))
-        said = f"No paper here prints a score of {methods} on {block.dataset} that is measured above."
-        return [Table("published", f"{block.title}: papers' rows of the same methods", (Head("method", "method"),), (), (said,))]
+        note = f"The published results here have no score of {methods} on {block.dataset} that is measured above."
+        return [Table("published", f"{block.title}: papers' rows of the same methods", (Head("method", "method"),), (), (note,))]
     if without:
-        told = f"No paper here prints, of these methods on {block.dataset}: {', '.join(without)}."
-        tables[-1] = replace(tables[-1], notes=(*tables[-1].notes, told))
+        note = f"The published results here have no values of these methods on {block.dataset} for: {', '.join(without)}."
+        tables[-1] = replace(tables[-1], notes=(*tables[-1].notes, note))
     return tables
 
 
@@ -82,9 +82,9 @@ def _ours(block: Block, key: Key, scope: str) -> pd.DataFrame:
 
 
 def _fitting(block: Block, key: Key, scope: str, published: pd.DataFrame) -> pd.DataFrame:
-    """The rows that belong beneath this measurement of ours in this scope, of the methods that have it.
+    """The rows that belong below this measurement of ours in this scope, of the methods that have it.
 
-    A row stands with our measurement on its features (Inception where it states none), and where we have none, with
+    A row belongs to our measurement on its features (Inception where it states none), and where we have none, to
     every other.
     """
     group, _, rule = scope.partition("@")
@@ -100,34 +100,34 @@ def _fitting(block: Block, key: Key, scope: str, published: pd.DataFrame) -> pd.
 
 
 def _table(block: Block, key: Key, scope: str, published: pd.DataFrame) -> Table:
-    stubs, names, shared = stub(block)
+    (method, *facts), names, shared = entry_columns(block)
     cells = {entry: replace(cell, best=False) for entry, cell in score_cells(block, key, scope).items()}
     first = {str(row.entry): row for row in each(_ours(block, key, scope).drop_duplicates("entry"))}
-    rows, alone = [], []
+    rows, without = [], []
     for entry in [entry for entry in block.entries if entry in first]:
         ours = first[entry]
         factor = "" if pd.isna(ours.imbalance_factor) else f"{ours.imbalance_factor:g}"
         line = [names[entry][0], Cell(OURS), Cell(factor), cells[entry], Cell(""), Cell(""), *names[entry][1:]]
         rows.append(Row(tuple(line)))
-        papers = [_row(row, key, scope, ours, block, len(stubs) - 1)
+        papers = [_row(row, key, scope, ours, block, len(facts))
                   for row in each(published[published["method_key"] == ours.method])]
         rows += papers
-        alone += [] if papers else [entry]
+        without += [] if papers else [entry]
     heads = (
-        stubs[0],
+        method,
         Head("paper", "paper_id", number=False),
         Head("factor", "imbalance_factor", number=False),
         head(key, scope),
         Head("differs in", "differences", number=False, prose=True),
         Head("source", "source", number=False, prose=True),
-        *stubs[1:],
+        *facts,
     )
     notes = [NOTE, *([SECOND_HAND_NOTE] if published["second_hand"].any() else [])]
-    notes += [f"No paper here prints it of {listed(alone)}."] if alone else []
+    notes += [f"The published results here have no value of {listed(without)}."] if without else []
     notes += [text.replace("All rows", "Ours") for text in shared] + [
         text for text in verdict_notes(block, best=False) if text.startswith(("Not ", "±"))
     ]
-    title = f"{block.title}: {measurement_name(key)}, {scope_words(scope)}, papers' rows beneath ours"
+    title = f"{block.title}: {measurement_name(key)}, {scope_words(scope)}, papers' rows below ours"
     name = file_name(f"published-{slug(block, key)}-{scope.replace('@', '-')}")
     return Table(name, title, heads, tuple(rows), tuple(notes))
 
@@ -144,17 +144,17 @@ def _row(row: Any, key: Key, scope: str, ours: Any, block: Block, quiet: int) ->
 def protocol_differences(row: Any, key: Key, scope: str, ours: Any, block: Block) -> str:
     """What a paper's row differs in from our entry `ours`, the paper's value first: `omega 1.5 against 1; ...`.
 
-    At the end, what the row does not state. Training lengths are told but not compared: papers count steps.
+    At the end, what the row does not state. Training lengths are given but not compared: papers count steps.
     """
-    found = list(_unlike(row, key, scope, ours, block))
-    unlike = [words for words, stated in found if stated and words]
-    unsaid = [words for words, stated in found if not stated]
-    if unsaid:
-        unlike.append(f"{listed(unsaid)} not stated")
-    return "; ".join(unlike) or "nothing that the paper states"
+    found = list(_differences(row, key, scope, ours, block))
+    differing = [words for words, stated in found if stated and words]
+    not_stated = [words for words, stated in found if not stated]
+    if not_stated:
+        differing.append(f"{listed(not_stated)} not stated")
+    return "; ".join(differing) or "nothing that the paper states"
 
 
-def _unlike(row: Any, key: Key, scope: str, ours: Any, block: Block) -> Iterator[tuple[str, bool]]:
+def _differences(row: Any, key: Key, scope: str, ours: Any, block: Block) -> Iterator[tuple[str, bool]]:
     """(the difference in words, empty where there is none, True) or (the name of what is not stated, False)."""
     described = block.described.get(key[3], {})
     yield ("factor", False) if pd.isna(row.imbalance_factor) else ("", True)
@@ -164,7 +164,7 @@ def _unlike(row: Any, key: Key, scope: str, ours: Any, block: Block) -> Iterator
         yield _against("classifier", row.classifier, key[1])
     else:
         yield _images(row.images, ours.n_generated)
-        yield _against("features", row.extractor, key[1]) if row.extractor else (_unsaid_features(key[1]), False)
+        yield _against("features", row.extractor, key[1]) if row.extractor else (_features_not_stated(key[1]), False)
     if described.get("reference"):
         yield _reference(row, str(described["reference"]))
     if described.get("k"):
@@ -181,8 +181,8 @@ def _unlike(row: Any, key: Key, scope: str, ours: Any, block: Block) -> Iterator
         yield words, True
 
 
-def _unsaid_features(own: str) -> str:
-    """Papers that state none hardly mean a domain's classifier: then ours is said too."""
+def _features_not_stated(own: str) -> str:
+    """`features`, with ours where it is a domain classifier: papers that state none hardly mean such."""
     return "features" if own == "inception" else f"features (ours: {own})"
 
 

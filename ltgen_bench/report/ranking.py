@@ -1,4 +1,4 @@
-"""One ranking of all runs: places where paired tests carry them, and a refusal where the runs were measured unlike."""
+"""One ranking of all runs by one score: ranks where paired tests show them, an error where the runs do not compare."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,32 +11,29 @@ from ltgen_bench.core.errors import UserError, did_you_mean, unknown_name
 from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.records.statistics import Pair, compare, record_of
 from ltgen_bench.records.store import protocols, reported_runs, rows
-from ltgen_bench.report.baseline_lines import floor_rows
+from ltgen_bench.report.baselines import baseline_rows, distance_from_best
 from ltgen_bench.report.columns import (
     TRAINED_ON,
-    Key,
+    distances,
+    entry_columns,
     head,
     measurement_name,
-    reference_notes,
     reference_scores,
+    scope_words,
     score_cells,
-    stub,
-    value_notes,
-    verdict_notes,
-    wide_losses,
 )
-from ltgen_bench.report.entries import Block, blocks, check_equal, rank, split_equal
+from ltgen_bench.report.entries import Block, Key, blocks, check_equal, difference, name_entries, newest, split_equal
+from ltgen_bench.report.notes import reference_notes, value_notes, verdict_notes
 from ltgen_bench.report.numbers import MISSING
 from ltgen_bench.report.table import Cell, Head, Row, Table
 
-PLACES = (
-    "Place: one more than the number of rows that win against it in a paired t test over common training seeds (5 %, Holm's "
-    "correction over all pairs), where every one of its tests is a win or a loss; tie: at least one is neither. The order "
-    "within ties is that of the means and says nothing."
+RANKS = (
+    "Rank: one more than the number of rows that win against it in a paired t test over common training seeds (5 %, Holm's "
+    "correction over all pairs). tie: at least one of its tests is neither a win nor a loss; the order within ties is that of "
+    "the means and is no result."
 )
-ORDER = "The order is that of the means: no place is carried by a test."
-
-ALONE = "There is no other row to rank it with."
+ORDER = "The order is that of the means; the tests do not tell the rows apart, so that none has a rank."
+SINGLE = "There is no other row to compare it with."
 
 
 class Wanted(NamedTuple):
@@ -55,7 +52,7 @@ def ranking(
 
     `wanted` is written as the heads of the CSV tables are: METRIC, and where there are several its extractor, the training
     set of downstream metrics (real-lt, synthetic, both) and the protocol id, with colons between. Raises `UserError`
-    when the runs were measured unlike, with the difference in words, and for names that no run has.
+    when the runs were measured under different protocols, with the difference in words, and for names that no run has.
     """
     check_equal(equal)
     runs, left_out = reported_runs(runs_dir)
@@ -72,22 +69,23 @@ def ranking(
                         "not ranked. Make a run with: ltgen-bench run")
     asked = parse(wanted, table)
     described = protocols(runs)
-    chosen, halves = _whole(_chosen(table, asked, scope), asked, described)
+    chosen, halves = _against_all_images(_chosen(table, asked, scope), asked, described)
     rank(chosen, asked.metric, asked.extractor, train_data=asked.train_data, scope=scope, protocols=described)
     made = []
     for _, own in split_equal(chosen, equal):
-        (block,) = blocks(pd.concat([own, _beside(references, own, asked, scope)]), equal, described)
+        (block,) = blocks(pd.concat([own, _same_measurement(references, own, asked, scope)]), equal, described)
         key = (asked.metric, asked.extractor, asked.train_data, block.protocols[0])
         made.append(ranking_table(block, key, scope))
-    said = tuple(f"Left out, since it cannot be read: {sentence}" for sentence in left_out)
+    unread = tuple(f"Left out, since it cannot be read: {sentence}" for sentence in left_out)
     made[0] = replace(made[0], notes=(*halves, *made[0].notes))
-    return [*made[:-1], replace(made[-1], notes=(*made[-1].notes, *said))]
+    return [*made[:-1], replace(made[-1], notes=(*made[-1].notes, *unread))]
 
 
-def _whole(chosen: pd.DataFrame, asked: Wanted, described: Mapping[str, Mapping[str, Any]]) -> tuple[pd.DataFrame, list[str]]:
-    """(the rows that meet all real images, a sentence on those of a half that a search left), where there are both.
+def _against_all_images(chosen: pd.DataFrame, asked: Wanted, described: Mapping[str, Mapping[str, Any]]) -> tuple[pd.DataFrame, list[str]]:
+    """(the rows scored against all real images, a sentence on those against one half, as a search leaves them).
 
-    A half is another reference, so its rows never share a column with the others; who names its protocol gets it.
+    A half is another reference, so that its rows do not compare with the others. If there are only such rows, or their protocol is
+    asked for, they are returned.
     """
     half = chosen["protocol"].map(lambda one: described.get(one, {}).get("reference_half") is not None
                                   or described.get(one, {}).get("selection") == "selected-on-half").astype(bool)
@@ -100,12 +98,12 @@ def _whole(chosen: pd.DataFrame, asked: Wanted, described: Mapping[str, Mapping[
                            f"({', '.join(ids)}); --rank {words} shows such."]
 
 
-def _beside(references: pd.DataFrame, own: pd.DataFrame, asked: Wanted, scope: str) -> pd.DataFrame:
-    """The reference rows of the very measurement that the rows `own` are of."""
-    alike = references["train_data"].eq(asked.train_data) & references["scope"].eq(scope)
+def _same_measurement(references: pd.DataFrame, own: pd.DataFrame, asked: Wanted, scope: str) -> pd.DataFrame:
+    """The reference rows of the measurement that the rows `own` are of."""
+    same = references["train_data"].eq(asked.train_data) & references["scope"].eq(scope)
     for column in ("fingerprint", "metric", "extractor", "protocol"):
-        alike &= references[column].isin(set(own[column]))
-    return references[alike]
+        same &= references[column].isin(set(own[column]))
+    return references[same]
 
 
 def parse(wanted: str, table: pd.DataFrame) -> Wanted:
@@ -128,7 +126,7 @@ def parse(wanted: str, table: pd.DataFrame) -> Wanted:
         field = next((field for field, names in known.items() if part in names), None)
         if field is None or field in found:
             names = [name for values in known.values() for name in values]
-            raise UserError(f"--rank {wanted}: '{part}' is nothing that {metric} was measured with.{did_you_mean(part, names)} "
+            raise UserError(f"--rank {wanted}: '{part}' is no extractor, training set or protocol id of {metric}.{did_you_mean(part, names)} "
                             f"Known: {', '.join(names)}.")
         found[field] = known[field][part]
     asked = Wanted(metric, **found)
@@ -137,9 +135,9 @@ def parse(wanted: str, table: pd.DataFrame) -> Wanted:
         names = sorted(set(left[field]))
         if not getattr(asked, field):
             if len(names) > 1:
-                said = [TRAINED_ON.get(name, name) for name in names]
-                raise UserError(f"{metric} was measured with several {word}: {', '.join(said)}. Name one: "
-                                f"--rank {wanted}:{said[-1]}")
+                known_as = [TRAINED_ON.get(name, name) for name in names]
+                raise UserError(f"{metric} was measured with several {word}: {', '.join(known_as)}. Name one: "
+                                f"--rank {wanted}:{known_as[-1]}")
             asked = asked._replace(**{field: names[0]})
     return asked
 
@@ -158,30 +156,24 @@ def _chosen(table: pd.DataFrame, asked: Wanted, scope: str) -> pd.DataFrame:
 
 
 def ranking_table(block: Block, key: Key, scope: str) -> Table:
-    """One score of one block from best to worst: place, entry, score, wins / ties / losses, and what the entries are."""
-    pairs = compare(wide_losses(block, key, scope), "lower")
+    """One score of one block from best to worst: rank, entry, score, wins / ties / losses, and what the entries are."""
+    pairs = compare(distances(block, key, scope), "lower")
     order = rank(block.rows, key[0], key[1], train_data=key[2], scope=scope)["entry"].tolist()
-    stubs, names, shared = stub(block, "unlike")
+    (method, *facts), names, shared = entry_columns(block, show_differing=True)
     scores = {entry: replace(cell, best=False) for entry, cell in score_cells(block, key, scope).items()}
     records = {entry: " / ".join(map(str, record_of(pairs, entry))) if pairs else MISSING for entry in order}
-    found = [
-        Row((Cell(place(pairs, entry, len(order) - 1)), names[entry][0], scores[entry], Cell(records[entry]), *names[entry][1:]))
-        for entry in order
-    ]
-    floors = floor_rows(block, [(key, scope)], 1)
-    blank = [Cell("") for _ in stubs]
-    unknown = [Cell(MISSING) for _ in stubs[1:-1]]
-    found += [
-        Row((Cell(""), Cell(name), cells[1], Cell(""), *unknown, cells[0]), "reference")
-        for name, cells in reference_scores(block, [(key, scope)]).items()
-    ]
-    found += [Row((Cell(""), *row.cells, *blank), row.kind) for row in floors]
-    heads = (Head("place", "place", number=False), stubs[0], head(key, scope), Head("win / tie / loss", "verdicts", score=False))
-    note = PLACES if pairs else ORDER
-    notes = [*shared, note if len(order) > 1 else ALONE, *verdict_notes(block, best=False), *reference_notes(block)]
-    notes += value_notes(block, scope)
+    found = [Row((Cell(place(pairs, entry, len(order) - 1)), names[entry][0], scores[entry], Cell(records[entry]),
+                  *names[entry][1:])) for entry in order]
+    unknown = [Cell(MISSING) for _ in facts[:-1]]
+    found += [Row((Cell(""), Cell(name), cells[1], Cell(""), *unknown, cells[0]), "reference")
+              for name, cells in reference_scores(block, [(key, scope)]).items()]
+    found += [Row((Cell(""), *row.cells, Cell(""), *(Cell("") for _ in facts)), row.kind)
+              for row in baseline_rows(block, [(key, scope)], 1)]
+    heads = (Head("rank", "place", number=False), method, head(key, scope), Head("win / tie / loss", "verdicts", score=False), *facts)
+    notes = [*shared, (RANKS if pairs else ORDER) if len(order) > 1 else SINGLE, *verdict_notes(block, best=False),
+             *reference_notes(block), *value_notes(block, scope)]
     title = f"{block.title}: {measurement_name(key)}, {scope_words(scope)}, ranked"
-    return Table("ranking", title, (*heads, *stubs[1:]), tuple(found), tuple(notes))
+    return Table("ranking", title, heads, tuple(found), tuple(notes))
 
 
 def place(pairs: Sequence[Pair], entry: str, others: int) -> str:
@@ -195,7 +187,49 @@ def place(pairs: Sequence[Pair], entry: str, others: int) -> str:
     return "tie" if ties else str(losses + 1)
 
 
-def scope_words(scope: str) -> str:
-    """`all classes`, `few classes (thirds)`."""
-    group, _, rule = scope.partition("@")
-    return f"{group} classes ({rule})" if rule else f"{group} classes"
+def rank(
+    rows: pd.DataFrame,
+    metric: str,
+    extractor: str,
+    *,
+    train_data: str = "",
+    scope: str = "all",
+    protocols: Mapping[str, Mapping[str, Any]] | None = None,
+) -> pd.DataFrame:
+    """Entries from best to worst, by the mean over seeds of their distance from the best: columns entry, mean (of the scores),
+    n. A mean is no verdict. Reference rows are left out.
+
+    Raises `UserError` for rows of several data sets, contents or protocol ids, with the difference as far as `protocols`
+    (id -> description) has it.
+    """
+    chosen = rows[
+        (rows["kind"] != "reference")
+        & (rows["metric"] == metric)
+        & (rows["extractor"] == extractor)
+        & (rows["train_data"] == train_data)
+        & (rows["scope"] == scope)
+    ]
+    if chosen.empty:
+        raise UserError(f"no row has {metric} ({extractor}) in the scope {scope}; there is nothing to rank.")
+    for column, word in (("dataset", "data sets"), ("fingerprint", "contents of the data set"), ("protocol", "protocols")):
+        values = sorted(set(chosen[column]))
+        if len(values) > 1:
+            differing = difference(values, protocols or {}) if column == "protocol" else ""
+            why = f" They differ in {differing}." if differing else ""
+            trained = [train_data] if train_data else []
+            how = {
+                "dataset": f"   (--dataset {values[0]})",
+                "protocol": f"   (--rank {':'.join([metric, extractor, *trained, values[0]])})",
+            }.get(column, "")
+            raise UserError(
+                f"{metric} ({extractor}) cannot be ranked across {len(values)} {word}: {', '.join(values)}.{why} "
+                f"Rank the rows of one of them at a time.{how}"
+            )
+    named = chosen if "entry" in chosen else name_entries(newest(chosen)[0])
+    named = named.assign(distance=distance_from_best(named, metric))
+    if named["value"].notna().any() and named["distance"].isna().all():
+        raise UserError(f"{metric} is best where it is nearest to that of real images, and no row has theirs at its own number "
+                        "of images; evaluate again with held-out images, or rank by another metric.")
+    means = named.groupby("entry", sort=False).agg(mean=("value", "mean"), n=("value", "count"), distance=("distance", "mean"))
+    ordered = means.reset_index().sort_values("distance", kind="stable", na_position="last")
+    return ordered[["entry", "mean", "n"]].reset_index(drop=True)

@@ -14,24 +14,33 @@ from ltgen_bench.evaluation.trivial_samples import TRIVIAL
 from ltgen_bench.records.run_folder import RunFolder
 from ltgen_bench.records.run_record import RunRecord
 from ltgen_bench.records.statistics import ONE_SEED
-from ltgen_bench.report.baseline_columns import KINDS, Kind, beside_score, is_few, number, repeated
-from ltgen_bench.report.baseline_lines import few_notes
-from ltgen_bench.report.columns import CLASSIFIER, GROUPS, TRAINED_ON, Key
-from ltgen_bench.report.entries import measurements, select
+from ltgen_bench.report.baselines import (
+    BASELINES,
+    REAL_HALVES,
+    REAL_TEST,
+    Baseline,
+    comparable,
+    has_few_images,
+    measured_again,
+    number_of_images,
+)
+from ltgen_bench.report.columns import GROUPS, TRAINED_ON
+from ltgen_bench.report.entries import Key, measurements, select
+from ltgen_bench.report.notes import CLASSIFIER, few_notes, missing, row_notes
 from ltgen_bench.report.numbers import facts, marked, show
-from ltgen_bench.report.reasons import missing, reasons
 from ltgen_bench.report.table import Cell, Head, Row, Table
 from ltgen_bench.report.table_formats import fold, terminal
 
 SCOPES = ("all", *(f"{group}@thirds" for group in GROUPS))
 DEFAULT_DATASET = "digits-lt"
-HALVES = {"report": "Against the report half of the real images alone: a search chose its settings on the other half. "
-                    "Compares with no score against all of them.",
-          "selection": "Against the selection half of the real images alone, on which settings are chosen: no result."}
+HALF_NOTES = {"report": "Scored against the report half of the real images: a search chose its settings on the other half. These "
+                        "scores do not compare with scores against all real images.",
+              "selection": "Scored against the selection half of the real images, on which a search chooses settings. This is no "
+                           "result."}
 
 
 def score_table(record: RunRecord, scores: Scores, console_width: int, color: bool, folder: RunFolder | None = None) -> str:
-    """Every metric over all, many, medium and few classes, its noise floors and protocol ids; where the files are.
+    """Every metric over all, many, medium and few classes, with baseline scores and protocol ids; where the files are.
 
     The text has lines of at most `console_width` columns (paths and commands stay in one piece), with ANSI colours
     when `color`. `folder` is the run folder; without it no paths are named.
@@ -52,13 +61,16 @@ def score_table(record: RunRecord, scores: Scores, console_width: int, color: bo
 
 
 def run_table(record: RunRecord, scores: Scores) -> Table:
-    """One run as a table: a row a measurement; value ± the measurement's own uncertainty where it has one."""
+    """One run as a table: a row a measurement; value ± the measurement's own uncertainty where it has one.
+
+    A narrow terminal leaves out protocol ids and groups before the baseline score of held-out images.
+    """
     keys = measurements(scores.table)
     heads = (
         Head("", "measurement", number=False),
-        *(Head(scope.partition("@")[0], scope) for scope in SCOPES),
-        Head("floor", "floor_half"),
-        Head("test", "floor_test"),
+        *(Head(scope.partition("@")[0], scope, keep=scope in ("all", SCOPES[-1])) for scope in SCOPES),
+        Head("real test", REAL_TEST.score, keep=True),
+        Head("real halves", REAL_HALVES.score),
         Head("protocol", "protocol", number=False),
     )
     rows: list[Row] = []
@@ -81,65 +93,67 @@ def _row(record: RunRecord, scores: Scores, key: Key) -> Row:
         text = show(metric, value, spread) if len(part) else ""
         cells.append(Cell(marked(text, bool(few)), value, spread, len(part), few=few))
     every = select(scores.table, key, "all")
-    cells += [_floor(metric, every, kind) for kind in KINDS]
-    return Row((*cells, Cell(protocol)))
+    return Row((*cells, *(_baseline(metric, every, kind) for kind in (REAL_TEST, REAL_HALVES)), Cell(protocol)))
 
 
-def _floor(metric: str, every: pd.DataFrame, kind: Kind) -> Cell:
-    """`0.10`, or `0.10 (0.76)` with the score at the floor's number of images, where only that compares with it."""
-    few = is_few(every.iloc[0], kind)
-    if len(repeated(every, kind)):
-        value, again = float(every[kind.floor].iloc[0]), f" ({marked(show(metric, float(every[kind.at].iloc[0])), few)})"
+def _baseline(metric: str, every: pd.DataFrame, kind: Baseline) -> Cell:
+    """`0.10`, or `0.10 (0.76)` with the score of the generated images at the n of the baseline score, if that is another one."""
+    few = has_few_images(every.iloc[0], kind)
+    if len(measured_again(every, kind)):
+        value, again = float(every[kind.score].iloc[0]), f" ({marked(show(metric, float(every[kind.score_at_n].iloc[0])), few)})"
     else:
-        value, again = float(beside_score(every, kind, metric).iloc[0]), ""
+        value, again = float(comparable(every, kind, metric).iloc[0]), ""
     if math.isnan(value):
         return Cell("")
-    return Cell(f"{marked(show(metric, value), few)}{again}", value, n=1, few=f"{number(every, kind)} real" if few else "")
+    real = f"{number_of_images(every, kind)} real" if few else ""
+    return Cell(f"{marked(show(metric, value), few)}{again}", value, n=1, few=real)
 
 
 def _name(record: RunRecord, key: Key) -> str:
     """` recall k=5 ↑`, ` accuracy, both ↑`; k stands in the protocol."""
     fact = facts(key[0])
     k = record.protocols.get(key[3], {}).get("k")
-    words = fact.title.removeprefix("downstream ") if key[2] else fact.title
-    words += f" k={k}" if k is not None else ""
+    words = _short_title(key[0]) + (f" k={k}" if k is not None else "")
     words += f", {TRAINED_ON.get(key[2], key[2])}" if key[2] else ""
     return f" {words} {fact.arrow}"
 
 
+def _short_title(metric: str) -> str:
+    return facts(metric).title.removeprefix("downstream ")
+
+
 def _protocol_note(scores: Scores) -> str:
-    """The ids, for a terminal too narrow for their column: no number goes without its protocol."""
+    """The protocol ids, for a terminal too narrow for their column."""
     by_extractor: dict[str, dict[str, str]] = {}
     for metric, extractor, _, protocol in measurements(scores.table):
-        by_extractor.setdefault(extractor, {}).setdefault(facts(metric).title.removeprefix("downstream "), protocol)
-    words = [
-        f"{extractor}: {', '.join(f'{title} {one}' for title, one in ids.items())}"
-        for extractor, ids in by_extractor.items()
-    ]
-    return f"Protocols of {'; '.join(words)}."
+        by_extractor.setdefault(extractor, {}).setdefault(_short_title(metric), protocol)
+    words = [f"{extractor}: {', '.join(f'{title} {one}' for title, one in ids.items())}" for extractor, ids in by_extractor.items()]
+    return f"Protocol ids of {'; '.join(words)}."
 
 
 def _notes(record: RunRecord, scores: Scores) -> tuple[str, ...]:
     every = scores.table[scores.table["scope"] == "all"]
-    notes = [] if record.half is None else [HALVES[record.half]]
-    if every[["floor_half", "floor_test"]].notna().any(axis=None):
+    notes = [] if record.half is None else [HALF_NOTES[record.half]]
+    if every[[kind.score for kind in BASELINES]].notna().any(axis=None):
         count = int(every["n_generated"].max())
-        notes += [f"floor: real half against real half. test: real held-out images. {count:,} generated images.{_again(every)}"]
+        notes += [f"Baseline scores of real images: real test is held-out images against the reference, real halves is one half of "
+                  f"the reference against the other. {count:,} generated images.{_again(every)}"]
     notes += few_notes(scores.table[scores.table["scope"].isin(SCOPES)])
     if record.preset:
-        departed = f"Not {record.preset}: {'; '.join(record.departures)}."
-        notes.append(departed if record.departures else f"Measured by the rules of {record.preset}.")
+        departures = f"Not {record.preset}: {'; '.join(record.departures)}."
+        notes.append(departures if record.departures else f"Measured as the preset {record.preset} says.")
     parts = scores.table[scores.table["scope"].isin(SCOPES[1:])]
-    notes = [*map(printable, record.notes), *notes, *reasons(pd.concat([every, missing(parts)]))]
-    told = f"{record.label}: {TRIVIAL[record.label].summary}. For reference, never ranked." if record.label in TRIVIAL else ""
-    seed = told if record.kind == "reference" else ONE_SEED
-    notes.append(f"{seed} {CLASSIFIER}" if "classifier" in set(every["extractor"]) else seed)
+    notes = [*map(printable, record.notes), *notes, *row_notes(pd.concat([every, missing(parts)]))]
+    reference = f"{record.label}: {TRIVIAL[record.label].summary}. For reference, never ranked." if record.label in TRIVIAL else ""
+    verdict = reference if record.kind == "reference" else ONE_SEED
+    notes.append(f"{verdict} {CLASSIFIER}" if "classifier" in set(every["extractor"]) else verdict)
     return tuple(notes)
 
 
 def _again(every: pd.DataFrame) -> str:
-    """What stands in brackets beside floors of another number of images than the scores."""
-    counts = [f"{number(own, kind)} of {kind.images}" for kind in KINDS if len(own := repeated(every, kind))]
+    """What is in brackets after baseline scores of another number of images than the scores."""
+    counts = [f"{number_of_images(own, kind)} for {kind.images}" for kind in BASELINES if len(own := measured_again(every, kind))]
     if not counts:
         return ""
-    return f" In brackets the score at the floor's number of images ({listed(counts)}), where only that compares with it."
+    return (f" In brackets: the score of as many generated images as the baseline score has ({listed(counts)}); only these two "
+            "compare.")

@@ -1,4 +1,4 @@
-"""A table as a value: heads, rows, notes. Every form (terminal, Markdown, CSV, LaTeX, page) is made from it.
+"""A table as a value: heads, rows, notes. Every format (terminal, Markdown, CSV, LaTeX, page) is made from it.
 
 Texts come from runs and leaderboards, so that each is made printable where it enters.
 """
@@ -13,31 +13,31 @@ from ltgen_bench.core.plain_text import printable
 
 @dataclass(frozen=True)
 class Head:
-    """One column. `under` stands below the title (extractor and protocol id), `key` heads the column in the CSV.
+    """One column. `subtitle` stands below the title (extractor and protocol id), `key` heads the column in the CSV.
 
-    `number` puts it to the right; `score` says that its cells stand for means over seeds, which the CSV has in full.
-    `prose` cells are sentences: they wrap, and the terminal prints them beneath their row. Only the CSV has a `quiet` column:
-    elsewhere a note or the names of the rows say the same. A `kept` column is the last to be given up for want of width.
+    `number` aligns it to the right; `score` says that its cells are means over seeds, which the CSV has in full digits with
+    standard deviation and count. `prose` cells are sentences: they wrap, and the terminal prints them below their row. A
+    `csv_only` column is in the CSV alone. A `keep` column is the last that a narrow terminal leaves out.
     """
 
     title: str
     key: str
-    under: str = ""
+    subtitle: str = ""
     number: bool = True
     score: bool = True
     prose: bool = False
-    quiet: bool = False
-    kept: bool = False
+    csv_only: bool = False
+    keep: bool = False
 
     def __post_init__(self) -> None:
-        _plain(self, "title", "key", "under")
+        _make_printable(self, "title", "key", "subtitle")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What is printed, and for a score the raw mean, standard deviation and count of seeds that it stands for.
+    """A text, and for a score the mean, standard deviation and number of seeds behind it.
 
-    `few` says in words which sides have too few images for the score to say much; empty where none has.
+    `few` says in words which side has too few images for the score to say much; empty where none has.
     """
 
     text: str
@@ -48,27 +48,33 @@ class Cell:
     few: str = ""
 
     def __post_init__(self) -> None:
-        _plain(self, "text")
+        _make_printable(self, "text")
+
+
+RowKind = Literal["entry", "reference", "baseline", "baseline-n", "score-at-n", "paper", "section"]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line: an entry, a reference row (shown and never ranked), a noise floor (real images in place of generated ones), the
-    number of images of floors of another n than the scores (`n`), an entry's scores at that number (`again`), a paper's row,
-    or a section's heading."""
+    """One line of cells.
+
+    Kinds: an `entry`; a `reference` (real images or a trivial generator: shown, never ranked); a `baseline` score (real images
+    in place of generated ones); the number of images of a baseline score (`baseline-n`) and an entry's score with that many
+    (`score-at-n`); a `paper`'s row; the heading of a `section`.
+    """
 
     cells: tuple[Cell, ...]
-    kind: Literal["entry", "reference", "floor", "n", "again", "paper", "section"] = "entry"
+    kind: RowKind = "entry"
 
     @property
-    def aside(self) -> str:
-        """What it belongs to of all that stands below the entries, set apart from them: references, floors, or nothing."""
-        return "reference" if self.kind == "reference" else "floor" if self.kind in ("floor", "n", "again") else ""
+    def footer(self) -> str:
+        """Which group of rows below the entries it is in: `reference`, `baseline`, or empty for none."""
+        return "baseline" if self.kind in ("baseline", "baseline-n", "score-at-n") else "reference" * (self.kind == "reference")
 
 
 @dataclass(frozen=True)
 class Table:
-    """Heads, rows and the sentences below them. `name` is what its files are called."""
+    """Heads, rows and the sentences below them. `name` is that of its files."""
 
     name: str
     title: str
@@ -77,8 +83,8 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _plain(self, "title")
-        object.__setattr__(self, "notes", tuple(printable(note) for note in self.notes))
+        _make_printable(self, "title")
+        object.__setattr__(self, "notes", tuple(dict.fromkeys(map(printable, self.notes))))
         for row in self.rows:
             if len(row.cells) != len(self.heads):
                 raise ValueError(f"{self.name}: a row of {len(row.cells)} cells under {len(self.heads)} heads")
@@ -88,20 +94,26 @@ class Table:
         rows = [replace(row, cells=tuple(row.cells[place] for place in places)) for row in self.rows]
         return replace(self, heads=tuple(self.heads[place] for place in places), rows=tuple(rows))
 
-    def first(self, most: int, rest: str) -> "Table":
-        """The table with its first rows, and a note that names where the others stand (`rest`)."""
+    def first(self, most: int, file: str) -> "Table":
+        """The table with its first `most` rows, and a note that all are in `file`."""
         if len(self.rows) <= most:
             return self
-        note = f"The first {most:,} of {len(self.rows):,} rows; all are in {rest}."
+        note = f"The first {most:,} of {len(self.rows):,} rows; all are in {file}."
         return replace(self, rows=self.rows[:most], notes=(note, *self.notes))
 
     @property
-    def spoken(self) -> "Table":
+    def shown(self) -> "Table":
         """The table without the columns that only its CSV has."""
-        return self.take([place for place, head in enumerate(self.heads) if not head.quiet])
+        return self.take([place for place, head in enumerate(self.heads) if not head.csv_only])
+
+    @property
+    def breaks(self) -> list[int]:
+        """The positions of the rows before which a rule separates entries, references and baseline scores."""
+        kinds = [row.footer for row in self.rows]
+        return [place for place in range(1, len(kinds)) if kinds[place] and kinds[place] != kinds[place - 1]]
 
 
-def _plain(part: object, *names: str) -> None:
+def _make_printable(part: object, *names: str) -> None:
     """Make these texts of a frozen part of a table printable."""
     for name in names:
         object.__setattr__(part, name, printable(getattr(part, name)))

@@ -1,4 +1,4 @@
-"""One table in four forms: Markdown, CSV, LaTeX and the terminal."""
+"""One table in three formats: Markdown, CSV and the terminal."""
 
 import csv
 import io
@@ -14,16 +14,15 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from ltgen_bench.core.plain_text import csv_safe
-from ltgen_bench.report.latex_text import tex
 from ltgen_bench.report.table import Cell, Head, Row, Table
 
 MARKDOWN = re.compile(r"([\\`*_\[\]|~])")
 
 
 def markdown(table: Table, level: int = 3) -> str:
-    """GitHub's Markdown: title, table, notes. Best values are bold, reference rows and floors in italics; all text is escaped."""
-    table = table.spoken
-    heads = [_md(head.title) + (f"<br><sub>{_md(head.under)}</sub>" if head.under else "") for head in table.heads]
+    """GitHub's Markdown: title, table, notes. Best values are bold, rows below the entries in italics; all text is escaped."""
+    table = table.shown
+    heads = [_md(head.title) + (f"<br><sub>{_md(head.subtitle)}</sub>" if head.subtitle else "") for head in table.heads]
     lines = [f"{'#' * level} {_md(table.title)}", ""]
     if table.rows:
         lines += [_md_row(heads), _md_row(["---:" if head.number else "---" for head in table.heads])]
@@ -40,7 +39,7 @@ def _md_cell(cell: Cell, row: Row) -> str:
     text = _md(cell.text)
     if not text:
         return ""
-    return f"**{text}**" if cell.best else f"*{text}*" if row.aside else text
+    return f"**{text}**" if cell.best else f"*{text}*" if row.footer else text
 
 
 def _md(text: str) -> str:
@@ -51,8 +50,8 @@ def _md(text: str) -> str:
 def comma_separated(table: Table) -> str:
     """CSV with raw values: for a score its mean, ` sd` and ` n` (seeds) in three columns, unrounded and unscaled.
 
-    Where a score of a column is of too few images, a fourth, ` few`, says of which. The first column tells an entry from a
-    reference row, a floor and a paper's row. Empty cell: not available.
+    A column in which some score is of too few images has a fourth, ` few`, that says on which side. The first column is the kind
+    of the row. Empty cell: not available.
     """
     scores = [head.number and head.score for head in table.heads]
     marks = [any(row.cells[place].few for row in table.rows) for place in range(len(table.heads))]
@@ -76,55 +75,17 @@ def _raw(value: float) -> str:
     return "" if math.isnan(value) else repr(float(value))
 
 
-def latex(table: Table) -> str:
-    """A `tabular` with booktabs rules in a `table`; best values bold, reference rows and floors in italics.
-
-    Notes stand below in small print. Columns of prose are paragraphs of 0.3 of the line.
-    """
-    table = table.spoken
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{tex(table.title)}}}"]
-    lines += _tabular(table) if table.rows else []
-    if table.notes:
-        lines += ["", r"\smallskip", rf"{{\footnotesize {' '.join(tex(note) for note in table.notes)}}}"]
-    return "\n".join([*lines, r"\end{table}", ""])
-
-
-def _tabular(table: Table) -> list[str]:
-    align = "".join(r"p{0.3\linewidth}" if head.prose else "r" if head.number else "l" for head in table.heads)
-    lines = [rf"\begin{{tabular}}{{{align}}}", r"\toprule", _tex_row([tex(head.title) for head in table.heads])]
-    if any(head.under for head in table.heads):
-        lines.append(_tex_row([rf"{{\scriptsize {tex(head.under)}}}" if head.under else "" for head in table.heads]))
-    lines.append(r"\midrule")
-    for before, row in zip([None, *table.rows], table.rows, strict=False):
-        if row.aside and before is not None and before.aside != row.aside:
-            lines.append(r"\midrule")
-        beneath = r"\quad " if row.kind == "paper" else ""
-        lines.append(beneath + _tex_row([_tex_cell(cell, row) for cell in row.cells]))
-    return [*lines, r"\bottomrule", r"\end{tabular}"]
-
-
-def _tex_row(cells: list[str]) -> str:
-    return " & ".join(cells) + r" \\"
-
-
-def _tex_cell(cell: Cell, row: Row) -> str:
-    text = tex(cell.text)
-    if not text:
-        return ""
-    return rf"\textbf{{{text}}}" if cell.best else rf"\textit{{{text}}}" if row.aside else text
-
-
 def terminal(table: Table, width: int, color: bool = False) -> str:
-    """Text of at most `width` columns. What does not fit is dropped from the right and named below; no cell wraps.
+    """Text of at most `width` columns. Columns that do not fit are left out from the right and named below; no cell wraps.
 
-    Only prose does: it stands beneath its row, over the whole width.
+    Prose is printed below its row, over the whole width.
     """
-    table = table.spoken
+    table = table.shown
     shown, dropped = fold(table.take([place for place, head in enumerate(table.heads) if not head.prose]), width)
     notes = list(table.notes)
     if dropped and table.rows:
         names = dict.fromkeys(re.sub(r" ([↑↓]|≈ \S+)", "", head.title) for head in dropped)
-        notes.insert(0, f"Not shown for want of width: {', '.join(names)}.")
+        notes.insert(0, f"Columns left out, too wide for {width} characters: {', '.join(names)}.")
     title = _wrapped(table.title, width, "")
     lines = _drawn(Text("\n".join(title), style="bold"), width, color) if title else []
     if table.rows:
@@ -161,16 +122,16 @@ def _wrapped(text: str, width: int, indent: str) -> list[str]:
 
 
 def fold(table: Table, width: int) -> tuple[Table, list[Head]]:
-    """The table with the leftmost columns that fit into `width`, and the heads of those that were dropped.
+    """The table with the columns that fit into `width`, and the heads of those that were left out.
 
-    The first column and the first score always stay: columns between them are given up before that score is, and at
-    last the names in the first column are cut short, never a number.
+    Columns are left out from the right, those with `keep` last. The first column and the first number always stay; if need be
+    the names in the first column are cut short, never a number.
     """
     kept = list(range(len(table.heads)))
     score = next((place for place, head in enumerate(table.heads) if head.number), 0)
     while _excess(table.take(kept), width) > 0 and set(kept) != {0, score}:
         others = [place for place in kept if place not in (0, score)]
-        kept.remove(max(others, key=lambda place: (not table.heads[place].kept, place)))
+        kept.remove(max(others, key=lambda place: (not table.heads[place].keep, place)))
     folded = table.take(kept)
     excess = _excess(folded, width)
     return _shorten(folded, excess) if excess > 0 else folded, [
@@ -214,18 +175,19 @@ def _console(out: io.StringIO, width: int, color: bool) -> Console:
 
 def _rich(table: Table) -> RichTable:
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, show_edge=False)
-    two_lines = any(head.under for head in table.heads)
+    two_lines = any(head.subtitle for head in table.heads)
     for head in table.heads:
         title = Text(head.title, style="bold")
         if two_lines:
-            title.append("\n" + head.under.replace(" · ", "\n"), style="not bold dim")
+            title.append("\n" + head.subtitle.replace(" · ", "\n"), style="not bold dim")
         drawn.add_column(
             title, justify="right" if head.number else "left", no_wrap=True, overflow="ellipsis", vertical="bottom"
         )
-    for before, row in zip([None, *table.rows], table.rows, strict=False):
-        if row.aside and before is not None and before.aside != row.aside:
+    breaks = table.breaks
+    for place, row in enumerate(table.rows):
+        if place in breaks:
             drawn.add_section()
-        style = {"floor": "dim", "n": "dim", "reference": "dim italic", "paper": "dim", "section": "bold"}.get(row.kind, "")
+        style = {"baseline": "dim", "baseline-n": "dim", "reference": "dim italic", "paper": "dim", "section": "bold"}.get(row.kind, "")
         texts = [_mark(cell) for cell in row.cells]
         if row.kind == "paper":
             texts[0] = f"  {texts[0]}"  # beneath ours

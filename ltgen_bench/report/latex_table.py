@@ -1,9 +1,15 @@
-"""Any text as LaTeX that compiles, in ASCII: letters that only XeLaTeX and LuaLaTeX have are skipped by pdfLaTeX."""
+"""A table as LaTeX, by pandas' `Styler`, and any text as LaTeX that compiles, in ASCII.
+
+`\\usepackage{booktabs}` is all that a document needs for it.
+"""
 
 import re
 import unicodedata
 
+import pandas as pd
+
 from ltgen_bench.core.plain_text import printable
+from ltgen_bench.report.table import Cell, Row, Table
 
 ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -64,6 +70,41 @@ GREEK = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "
 CAPITALS = ("gamma", "delta", "theta", "lamda", "xi", "pi", "sigma", "upsilon", "phi", "psi", "omega")  # others are Latin
 LATIN = dict(zip("ΑΒΕΖΗΙΚΜΝΟΡΤΧο", "ABEZHIKMNOPTXo", strict=True))  # noqa: RUF001  (Greek letters are meant)
 FOREIGN = re.compile("\0([^\0]+)\0")
+
+
+def latex(table: Table) -> str:
+    """A `tabular` with booktabs rules in a `table`; best values bold, rows below the entries in italics.
+
+    Notes stand below in small print. Columns of prose are paragraphs of 0.3 of the line.
+    """
+    table, caption = table.shown, tex(table.title)
+    notes = rf"{{\footnotesize {' '.join(map(tex, table.notes))}}}"
+    if not table.rows:
+        return "\n".join([r"\begin{table}", r"\centering", rf"\caption{{{caption}}}", notes, r"\end{table}", ""])
+    two_lines = any(head.subtitle for head in table.heads)
+    titles = [tuple([tex(head.title), *([_small(head.subtitle)] if two_lines else [])]) for head in table.heads]
+    frame = pd.DataFrame([[_latex_cell(cell, row) for cell in row.cells] for row in table.rows],
+                         columns=pd.MultiIndex.from_tuples(titles))
+    align = "".join(r"p{0.3\linewidth}" if head.prose else "r" if head.number else "l" for head in table.heads)
+    text = frame.style.hide(axis="index").to_latex(hrules=True, column_format=align, caption=caption, position_float="centering",
+                                                   sparse_columns=False)
+    lines = text.splitlines()
+    first = lines.index(r"\midrule") + 1
+    for place in reversed(table.breaks):
+        lines.insert(first + place, r"\midrule")
+    below = ["", r"\smallskip", notes] if table.notes else []
+    return "\n".join([*lines[:-1], *below, lines[-1], ""])
+
+
+def _small(text: str) -> str:
+    return rf"{{\scriptsize {tex(text)}}}" if text else ""
+
+
+def _latex_cell(cell: Cell, row: Row) -> str:
+    text = tex(cell.text)
+    if text and (cell.best or row.footer):
+        text = rf"\textbf{{{text}}}" if cell.best else rf"\textit{{{text}}}"
+    return rf"\quad {text}" if row.kind == "paper" and cell is row.cells[0] else text
 
 
 def tex(text: str) -> str:
