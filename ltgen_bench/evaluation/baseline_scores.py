@@ -138,15 +138,16 @@ def spread(compute: Compute, metric: Metric, generated: Side, real: Side, settin
 
 
 def note(metric: Metric, result: Result, around: Beside, generated: Side, held_out: Side, settings: Settings) -> str:
-    """What a reader has to know of a score: what equal distributions would have, or how much of it is bias."""
+    """What a reader has to know of a score: the value expected of a perfect generator, or that a part of it is bias."""
     if metric.expected is not None:
-        return f"expected of equal distributions ({metric.expected(result, settings):.3f})"
+        return f"expected value of a perfect generator ({metric.expected(result, settings):.3f})"
     if metric.direction == "nearest" and metric.target is None and not len(held_out):
-        return "the real images beside it are those of the reference"
+        return "the value for real images is that of the reference, since there are no held-out ones"
     if metric.biased_below is None or len(generated) >= metric.biased_below:
         return ""
     halves = around.halves
     if metric.name not in halves.values or metric.name not in halves.again:
-        return f"mostly bias: n < {metric.biased_below}"
+        return f"mostly small-sample bias: fewer than {metric.biased_below:,} images"
     share = "mostly" if halves.values[metric.name] >= result.value / 2 else "partly"
-    return f"{share} bias: n < {metric.biased_below} ({halves.again[metric.name]:.4g} at the floor's n = {halves.n})"
+    return (f"{share} small-sample bias: fewer than {metric.biased_below:,} images ({halves.again[metric.name]:.4g} with the "
+            f"{halves.n} of the baseline score)")

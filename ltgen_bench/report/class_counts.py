@@ -7,7 +7,7 @@ from ltgen_bench.data.groups import GROUPS
 
 NAMED = 12  # classes whose names fit under the axis
 NAME_LETTERS = 20
-ACROSS = 70  # letters that fit beside each other under the axis; more stand upright
+ACROSS = 70  # letters that fit in one line under the axis; with more the names are upright
 
 
 def class_count_plot(counts: Sequence[int], class_names: Sequence[str], groups: Mapping[str, Sequence[int]], name: str,

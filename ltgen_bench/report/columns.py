@@ -33,7 +33,8 @@ def entry_columns(block: Block, *, show_differing: bool = False) -> tuple[list[H
     texts["seed"] = {entry: _seed_text(part["seed"]) for entry, part in block.rows.groupby("entry", sort=False)}
     shared = [title for title, of_entry in texts.items() if len(set(of_entry.values())) <= 1]
     heads = [Head("method", "method", number=False)]
-    heads += [Head(title, title.replace(" ", "_"), number=False, csv_only=not show_differing or title in shared) for title in texts]
+    heads += [Head(title, title.replace(" ", "_"), number=False, csv_only=not show_differing or title in shared)
+              for title in texts]
     names = {row.entry: str(row.row_name if show_differing else row.entry) for row in first}
     cells = {entry: [Cell(names[entry]), *(Cell(of_entry[entry]) for of_entry in texts.values())] for entry in block.entries}
     same = [f"{title} {text}" for title in shared if (text := next(iter(texts[title].values()), MISSING)) != MISSING]

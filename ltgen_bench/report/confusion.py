@@ -1,4 +1,4 @@
-"""As which classes a classifier of the real images sees the generated ones: where a rare class has borrowed from a common one."""
+"""Confusion matrices: as which classes a classifier of the real images classifies the images generated for each class."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -20,16 +20,16 @@ from ltgen_bench.report.pictures import attempt, picture_names, plain_style, sav
 from ltgen_bench.report.plots import footer, for_pictures
 from ltgen_bench.report.sheets import head_to_tail
 
-NAMED = 30  # classes; of more the ticks have no names
-NUMBERED = 12  # classes; of more the cells have no numbers
+NAMED = 30  # classes; with more the ticks have no names
+NUMBERED = 12  # classes; with more the cells have no numbers
 NAME_LETTERS = 20  # of a class
 FEW_PERCENT = 0.01  # smaller shares have no number
 
 
 def confusion_data(block: Block, runs: Sequence[StoredRun], extractor: str) -> dict[str, Float64[np.ndarray, "K K"]]:
-    """Entry -> shares from head to tail, mean over seeds: row c of the images made for class c, by the class they are seen as.
+    """Entry -> shares from head to tail, mean over seeds: row c of the images generated for class c, by predicted class.
 
-    NaN throughout a row of which no seed has images. Entries whose classifier kept no confusion are left out.
+    NaN in a row of which no seed has images. Entries without a stored confusion matrix are left out.
     """
     stored = {run.record.score_digest: run for run in runs if run.record is not None}
     wanted = block.rows[block.rows["extractor"] == extractor][["entry", "seed", "score_digest"]].drop_duplicates()
@@ -57,8 +57,8 @@ def draw_confusion(shares: Float64[np.ndarray, "K K"], ax: Axes, *, title: str, 
     ax.tick_params(axis="x", rotation=90 if size <= NAMED and max(map(len, names)) > 2 else 0)
     ax.tick_params(axis="y", rotation=0)
     ax.set_title(title, fontsize=9)
-    ax.set_xlabel("seen as, from head to tail", fontsize=8)
-    ax.set_ylabel("made for", fontsize=8)
+    ax.set_xlabel("predicted class, from head to tail", fontsize=8)
+    ax.set_ylabel("generated for class", fontsize=8)
     return ax
 
 
@@ -80,13 +80,13 @@ def confusion_figure(found: Mapping[str, Float64[np.ndarray, "K K"]], names: Seq
 
 
 def save_confusions(block: Block, runs: Sequence[StoredRun], folder: Path, progress: Progress = SILENT) -> dict[str, Path]:
-    """Draw and write the confusions of every extractor that classifies the classes; title -> file. One that fails is told."""
+    """Draw and write the confusion matrices of every extractor that classifies the classes; title -> file."""
     made: dict[str, Path] = {}
     for extractor in dict.fromkeys(block.rows["extractor"]):
         path = folder / f"confusion-{extractor}.png"
         draw = partial(_save_confusion, for_pictures(block), runs, str(extractor), path)
-        if attempt(f"the confusion of the {extractor}", draw, progress.say) is not None:
-            made[f"classes as the {extractor} sees them"] = path
+        if attempt(f"the confusion matrix of the {extractor}", draw, progress.say) is not None:
+            made[f"confusion matrix of the {extractor}"] = path
     return made
 
 
@@ -98,5 +98,5 @@ def _save_confusion(block: Block, runs: Sequence[StoredRun], extractor: str, pat
         return None
     names = picture_names([record.class_names[label] for label in head_to_tail(record.class_counts)], NAME_LETTERS)
     ids = block.rows[(block.rows["extractor"] == extractor) & (block.rows["metric"] == "label_accuracy")]["protocol"]
-    note = footer(block, list(ids), "percent of the images made for a class, mean over seeds")
+    note = footer(block, list(ids), "percent of the images generated for a class, mean over seeds")
     return save(confusion_figure(found, names, note), path)

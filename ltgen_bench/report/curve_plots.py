@@ -1,4 +1,4 @@
-"""Quality against images seen and against cost: what several positions of each training scored, one line a method."""
+"""Scores against images seen and against cost, at several positions of each training: one line a method."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -13,18 +13,18 @@ from ltgen_bench.core.errors import BenchError
 from ltgen_bench.core.files import write_text
 from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.core.words import power
+from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.evaluation.scores import csv_text
 from ltgen_bench.records.curve import load_curve
 from ltgen_bench.records.store import StoredRun
-from ltgen_bench.report.columns import TRAINED_ON, Key, head, measurement_name, twin_id
-from ltgen_bench.report.entries import MEASUREMENT, Block, each, measurements, select
+from ltgen_bench.report.columns import TRAINED_ON, distinguishing_id, head, measurement_name
+from ltgen_bench.report.entries import MEASUREMENT, Block, Key, each, measurements, select
 from ltgen_bench.report.numbers import facts, show
 from ltgen_bench.report.pictures import attempt, canvas, plain_style, save
 from ltgen_bench.report.plots import Colors, finish, for_pictures, palette
 from ltgen_bench.report.table import Cell, Head, Row, Table
 
-DRAWN = ("fid", "recall", "label_accuracy", "downstream_accuracy")  # the table has all metrics
-TRAINED_HERE = ("", "synthetic")  # of downstream metrics, those of the generated images alone
+OF_IMAGES = ("", "synthetic")  # training sets of downstream metrics: the generated images alone
 AXES = {"images": "training images seen", "flops": "training FLOPs", "seconds": "training seconds"}
 COLUMNS = ["entry", *MEASUREMENT, "images", "flops", "seconds", "mean", "sd", "seeds"]
 
@@ -33,7 +33,7 @@ def curve_data(block: Block, runs: Sequence[StoredRun], progress: Progress = SIL
     """The curves of the block's entries over all classes: COLUMNS, a row a position of each measurement of an entry.
 
     Mean and standard deviation (NaN for one) of the score over the seeds that have a curve, at the positions that all of
-    these have; the seconds are means, too. Entries without a curve are left out, and damaged curves, which are told.
+    these have; the seconds are means, too. Entries without a curve are left out, and damaged curves, which are reported.
     """
     files = {run.record.score_digest: run.files.curve for run in runs if run.record is not None and run.files is not None}
     keys = block.rows[["entry", "seed", "score_digest"]].drop_duplicates()
@@ -49,13 +49,13 @@ def curve_data(block: Block, runs: Sequence[StoredRun], progress: Progress = SIL
         return pd.DataFrame(columns=COLUMNS)
     whole = pd.concat(frames, ignore_index=True)
     whole = whole[(whole["scope"] == "all") & whole["protocol"].isin(block.protocols)]
-    # a score may be measured for two reasons (two rules of one preset), and is one
+    # settings of one preset may share a measurement, which counts once
     whole = whole.drop_duplicates(["entry", "seed", *MEASUREMENT, "images"])
     whole["seeds"] = whole.groupby("entry")["seed"].transform("nunique")
     grouped = whole.groupby(["entry", *MEASUREMENT, "images"], sort=False)
     found = grouped.agg(flops=("flops", "mean"), seconds=("seconds", "mean"), mean=("value", "mean"), sd=("value", "std"),
-                        there=("seed", "nunique"), seeds=("seeds", "first")).reset_index()
-    found = found[found["there"] == found["seeds"]].dropna(subset=["mean"])
+                        measured=("seed", "nunique"), seeds=("seeds", "first")).reset_index()
+    found = found[found["measured"] == found["seeds"]].dropna(subset=["mean"])
     order = {entry: place for place, entry in enumerate(block.entries)}
     found = found.assign(place=found["entry"].map(order)).sort_values(["place", *MEASUREMENT, "images"], kind="stable")
     return found[COLUMNS].reset_index(drop=True)
@@ -98,7 +98,7 @@ def curve_figure(block: Block, data: pd.DataFrame, key: Key) -> Figure:
 
 def run_curve(curve: pd.DataFrame) -> Table:
     """The curve of one run (`records.curve`) as a table: a row a position, a column a measurement over all classes."""
-    whole = curve[(curve["scope"] == "all") & curve["train_data"].isin(TRAINED_HERE)]
+    whole = curve[(curve["scope"] == "all") & curve["train_data"].isin(OF_IMAGES)]
     keys = measurements(whole)
     heads = (Head("images seen", "images"), Head("FLOPs", "flops"), Head("seconds", "seconds"), *map(head, keys))
     rows = []
@@ -106,14 +106,14 @@ def run_curve(curve: pd.DataFrame) -> Table:
         costs = (f"{images:,}", power(own["flops"].iloc[0]), f"{own['seconds'].iloc[0]:,.0f}")
         scores = ((key[0], float(select(own, key, "all")["value"].iloc[0])) for key in keys)
         rows.append(Row((*map(Cell, costs), *(Cell(show(metric, value), value) for metric, value in scores))))
-    return Table("curve", "along the training", heads, tuple(rows), ("Of all classes. The last row is the run.",))
+    return Table("curve", "scores during training", heads, tuple(rows), ("All classes. The last row is the finished run.",))
 
 
 def save_curves(block: Block, runs: Sequence[StoredRun], plots: Path, tables: Path,
                 progress: Progress = SILENT) -> tuple[dict[str, Path], list[Path]]:
-    """Draw the curves of DRAWN, and write those of all metrics to `curves.csv`: (title -> plot, files). Without any: none.
+    """Draw the curves of metrics with a curve among their `plots`, and write those of all metrics to `curves.csv`.
 
-    A curve that cannot be drawn is told and left out.
+    Returns (title -> plot, files); both are empty without curves. One that cannot be drawn is reported and left out.
     """
     data = curve_data(block, runs, progress)
     if data.empty:
@@ -123,10 +123,10 @@ def save_curves(block: Block, runs: Sequence[StoredRun], plots: Path, tables: Pa
     made = {}
     block = for_pictures(block)
     data = curve_data(block, runs)  # with the names of pictures
-    for key in [key for key in block.keys if key[0] in DRAWN and key[2] in TRAINED_HERE]:
+    for key in [key for key in block.keys if "curve" in METRICS[key[0]].plots and key[2] in OF_IMAGES]:
         own = data[(data[MEASUREMENT] == list(key)).all(axis=1)]
         if own["images"].nunique() > 1:
-            of = [word for word in (key[1], TRAINED_ON.get(key[2], ""), twin_id(block, key)) if word]
+            of = [word for word in (key[1], TRAINED_ON.get(key[2], ""), distinguishing_id(block, key)) if word]
             title = f"{facts(key[0]).title} ({', '.join(of)}) against images seen and cost"
             path = plots / f"{'-'.join(('curve', key[0], *of))}.png"
             if attempt(f"the plot '{title}'", partial(_save_curve, block, own, key, path), progress.say) is not None:

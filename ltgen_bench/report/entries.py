@@ -174,7 +174,7 @@ def _by_protocols(rows: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.Data
 
 
 def _block_ids(part: pd.DataFrame) -> dict[Any, frozenset[str]]:
-    """(run, score digest) -> the protocol ids of its block: its own, or the largest set that contains them and fits its preset."""
+    """(run, score digest) -> the protocol ids of its block: its own, or the largest larger set that fits its preset."""
     own = {key: (frozenset(rows["protocol"]), rows["preset"].iloc[0]) for key, rows in part.groupby(["run", "score_digest"])}
     presets: dict[frozenset[str], set[str]] = {}
     for ids, preset in own.values():

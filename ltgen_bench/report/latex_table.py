@@ -82,7 +82,7 @@ def latex(table: Table) -> str:
     if not table.rows:
         return "\n".join([r"\begin{table}", r"\centering", rf"\caption{{{caption}}}", notes, r"\end{table}", ""])
     two_lines = any(head.subtitle for head in table.heads)
-    titles = [tuple([tex(head.title), *([_small(head.subtitle)] if two_lines else [])]) for head in table.heads]
+    titles = [(tex(head.title), *([_small(head.subtitle)] if two_lines else [])) for head in table.heads]
     frame = pd.DataFrame([[_latex_cell(cell, row) for cell in row.cells] for row in table.rows],
                          columns=pd.MultiIndex.from_tuples(titles))
     align = "".join(r"p{0.3\linewidth}" if head.prose else "r" if head.number else "l" for head in table.heads)

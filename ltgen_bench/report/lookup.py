@@ -1,4 +1,4 @@
-"""Finding what a protocol id, a run or a preset stands for."""
+"""Finds the protocols that a protocol id, a run or a preset stands for."""
 
 import re
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ ID = re.compile(r"[0-9a-f]{1,8}")
 class Measured:
     """The measurements behind a name: one of a protocol id, all of a run or a preset.
 
-    `measurements` maps `metric:extractor` to the fields of its protocol, `ids` to its id, which a preset's have not.
-    `classes` is how many there are, where that is known. `about` are (word, text) on the name itself.
+    `measurements` maps `metric:extractor` to the fields of its protocol, `ids` to its id (a preset has none).
+    `classes` is their number, where known. `about` are (word, text) pairs on the name itself.
     """
 
     kind: str  # protocol, run or preset
@@ -47,13 +47,13 @@ def find(name: str, runs_dir: Path) -> Measured:
     if name in PRESETS:
         return _preset(name)
     runs = [run for run in find_runs(runs_dir) if run.record is not None]
-    places = _places(runs)
+    origins = _origins(runs)
     digests = {run.record.score_digest: run for run in runs if run.record is not None}
     exact = [run for run in runs if name in (run.folder.name, run.name) or Path(name).resolve() == run.folder.path.resolve()]
     if exact:
         return _run(exact[-1], runs)
     begins = ID.fullmatch(name) is not None
-    ids = sorted(one for one in places if begins and one.startswith(name))
+    ids = sorted(one for one in origins if begins and one.startswith(name))
     scores = [one for one in digests if begins and one.startswith(name)]
     folders = {run.name: run for run in runs if run.folder.name.startswith(name) or run.name.startswith(name)}
     found = [*(f"protocol {one}" for one in ids), *(f"scores {one}" for one in scores), *(f"run {one}" for one in folders)]
@@ -61,30 +61,30 @@ def find(name: str, runs_dir: Path) -> Measured:
         more = f", and {len(found) - 8} more" if len(found) > 8 else ""
         raise UserError(f"'{name}' could be any of {len(found)}: {', '.join(found[:8])}{more}. Type more of it.")
     if ids:
-        return _protocol(ids[0], places[ids[0]], runs)
+        return _protocol(ids[0], origins[ids[0]], runs)
     if found:
         return _run(digests[scores[0]] if scores else next(iter(folders.values())), runs)
-    raise _unknown(name, [*PRESETS, *places, *dict.fromkeys(run.folder.name for run in runs)], runs_dir, runs)
+    raise _unknown(name, [*PRESETS, *origins, *dict.fromkeys(run.folder.name for run in runs)], runs_dir, runs)
 
 
-def _places(runs: Sequence[StoredRun]) -> dict[str, list[str]]:
+def _origins(runs: Sequence[StoredRun]) -> dict[str, list[str]]:
     """Protocol id -> the runs and shipped files that have it."""
-    places: dict[str, list[str]] = {}
+    origins: dict[str, list[str]] = {}
     for run in runs:
         for one in run.record.protocols if run.record is not None else ():
-            places.setdefault(one, []).append(run.name)
+            origins.setdefault(one, []).append(run.name)
     for path, described in shipped_protocols().items():
         for one in described:
-            places.setdefault(one, []).append(f"results/{path.name}")
-    return {one: list(dict.fromkeys(own)) for one, own in places.items()}
+            origins.setdefault(one, []).append(f"results/{path.name}")
+    return {one: list(dict.fromkeys(own)) for one, own in origins.items()}
 
 
-def _protocol(one: str, places: list[str], runs: Sequence[StoredRun]) -> Measured:
+def _protocol(one: str, origins: list[str], runs: Sequence[StoredRun]) -> Measured:
     records = [run.record for run in runs if run.record is not None and one in run.record.protocols]
     described = [record.protocols for record in records] + list(shipped_protocols().values())
     fields = next(own[one] for own in described if one in own)
     key = next(iter(measurement_keys({one: fields}).values()))
-    where = listed(places if len(places) <= 4 else [*places[:3], f"{len(places) - 3} more"])
+    where = listed(origins if len(origins) <= 4 else [*origins[:3], f"{len(origins) - 3} more"])
     classes = len(records[0].class_names) if records else None
     return Measured("protocol", one, {key: fields}, {key: one}, classes, (("protocol", one), ("found in", where)))
 
@@ -95,8 +95,8 @@ def _run(run: StoredRun, runs: Sequence[StoredRun]) -> Measured:
     keys = measurement_keys(_in_order(record.protocols, run.scores))
     about = [("run", run.name), ("method", f"{record.label}, seed {record.seed}"), ("scores", _scores_words(run))]
     if record.preset:
-        kept = "all its rules kept" if not record.departures else f"not that protocol: {'; '.join(record.departures)}"
-        about.append(("preset", f"{record.preset}, {kept}"))
+        followed = "measured as it says" if not record.departures else f"not as it says: {'; '.join(record.departures)}"
+        about.append(("preset", f"{record.preset}, {followed}"))
     others = [other for other in runs if other.folder == run.folder and other is not run]
     if others:
         about.append(("also here", "; ".join(_scores_words(other) for other in others)))

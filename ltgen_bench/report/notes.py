@@ -84,11 +84,12 @@ def verdict_notes(block: Block, *, best: bool = True) -> list[str]:
 
 
 def _differing_entries(block: Block) -> list[str]:
-    """In what the entries differ beside the method: a difference in scores may then come from that."""
+    """In what the entries differ other than the method: a difference in scores may then come from that."""
     first = block.rows.drop_duplicates("entry")
     columns: list[tuple[str, str, Callable[[Any], str]]] = [
         ("budget_images", "images seen", count), ("omega", "omega", "{:g}".format), ("images_per_class", "images a class", count),
-        ("network", "network", str), ("batch_size", "batch size", str), ("augment", "augmentation", str), ("process", "process", str)]
+        ("network", "network", str), ("batch_size", "batch size", str), ("augment", "augmentation", str),
+        ("process", "process", str)]
     known = {title: [words(value) for value in sorted(value for value in set(first[column].tolist()) if is_known(value))]
              for column, title, words in columns}
     known["sampler"] = sorted({f"{row.sampler} {row.steps}" for row in each(first) if is_known(row.sampler)})

@@ -1,4 +1,4 @@
-"""How scores are printed: title, direction, scale and digits of each metric, in one place for all tables and plots."""
+"""How scores are printed in all tables and plots: title, direction, scale and digits of each metric."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from ltgen_bench.evaluation.describe_metrics import FEW, arrow
 from ltgen_bench.evaluation.metrics import METRICS
 
 MISSING = "–"  # noqa: RUF001  (an en dash is meant)
-PAPERS_ONLY = {  # metrics that only papers print: title, direction; accuracies stand there in percent
+PAPERS_ONLY = {  # metrics that only papers print: title, direction; accuracies are in percent there
     "ifid": ("mean per-class FID", "lower"),
     "fid_clip": ("FID (CLIP)", "lower"),
     "ifid_clip": ("mean per-class FID (CLIP)", "lower"),
@@ -25,7 +25,7 @@ class Facts:
     point.
 
     Its best value is the lowest, the highest, or the one nearest to `target` (None: to that of real images). `depends_on_n`:
-    values of unlike numbers of images do not compare.
+    values of different numbers of images do not compare.
     """
 
     title: str
@@ -71,11 +71,11 @@ def marked(text: str, few: bool) -> str:
 
 
 def metric_order(metric: str) -> int:
-    """Where the metric's column stands: the order of the registry, then those that only papers print."""
+    """The position of the metric's column: in the order of the registry, then those that only papers print."""
     names = [*METRICS, *PAPERS_ONLY]
     return names.index(metric) if metric in names else len(names)
 
 
 def is_known(value: Any) -> bool:
-    """Whether a fact of an entry is there: of images from elsewhere many are missing, or an empty text."""
+    """Whether a fact of an entry is known: of external samples many are missing, or an empty text."""
     return bool(pd.notna(value) and value != "")

@@ -1,4 +1,4 @@
-"""One self-contained page: tables, plots, sources. Nothing in it is fetched from elsewhere."""
+"""The page of a report: one HTML file with tables, plots and sources, without anything from the network."""
 
 import base64
 import math
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ltgen_bench.report.write_report import Section
 
 PAPER_ROWS = 1000  # of a table of papers' numbers
-FOLDED = ("groups-", "classes-")  # tables that the page keeps closed until they are asked for
+FOLDED = ("groups-", "classes-")  # tables that the page shows on a click
 
 
 def page(sections: Sequence["Section"], papers: Sequence[Table], protocols: Mapping[str, Mapping[str, Any]],
@@ -37,8 +37,8 @@ def page(sections: Sequence["Section"], papers: Sequence[Table], protocols: Mapp
             "name": section.name,
             "title": section.block.title,
             "fingerprint": section.block.fingerprint,
-            "tables": [table.spoken for table in section.tables if not table.name.startswith(FOLDED)],
-            "folded": [table.spoken for table in section.tables if table.name.startswith(FOLDED)],
+            "tables": [table.shown for table in section.tables if not table.name.startswith(FOLDED)],
+            "folded": [table.shown for table in section.tables if table.name.startswith(FOLDED)],
             "plots": [(title, data_uri(path)) for title, path in section.plots.items()],
             "runs": run_lines(section.records),
             "machine": machine_lines(section.records),
@@ -46,8 +46,8 @@ def page(sections: Sequence["Section"], papers: Sequence[Table], protocols: Mapp
         }
         for section in sections
     ]
-    beside = [table.first(PAPER_ROWS, f"tables/papers/{table.name}.csv") for table in papers]
-    return environment.get_template("page.html.j2").render(sections=shown, papers=beside, left_out=left_out)
+    published = [table.first(PAPER_ROWS, f"tables/papers/{table.name}.csv") for table in papers]
+    return environment.get_template("page.html.j2").render(sections=shown, papers=published, left_out=left_out)
 
 
 def data_uri(path: Path) -> str:

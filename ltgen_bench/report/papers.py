@@ -1,4 +1,4 @@
-"""What papers print, as tables of their own: every row with its source, never ranked with what this code measured."""
+"""Published results as tables of their own: every row with its source, never ranked with what this code measured."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from ltgen_bench.report.numbers import MISSING, facts, metric_order
 from ltgen_bench.report.table import Cell, Head, Row, Table
 from ltgen_bench.report.table_formats import terminal
 
-TITLE = "what papers print; not ranked with the above"
+TITLE = "published results; not ranked with the above"
 SECOND_HAND = "†"
 ROW = [
     "paper_id",
@@ -30,7 +30,7 @@ ROW = [
     "features",
 ]
 SHOWN_ROWS = 40  # of a table in the terminal; its files have all
-NOTE = "Every number is the paper's own, measured under that paper's protocol: compare only rows of one paper."
+NOTE = "Every number is as its source prints it, measured under the protocol of that source: compare only rows of one source."
 SECOND_HAND_NOTE = f"{SECOND_HAND} seen only in a secondary source: check it against the paper before quoting it."
 
 
@@ -45,19 +45,19 @@ def papers_tables(published: pd.DataFrame, title: str = TITLE, name: str = "pape
     return tables
 
 
-def papers_text(tables: Sequence[Table], listed: Collection[str], folder: Path, width: int, color: bool) -> list[str]:
-    """The tables for a terminal, each with its first rows; of those whose names are `listed` only how many rows there are."""
+def papers_text(tables: Sequence[Table], named_only: Collection[str], folder: Path, width: int, color: bool) -> list[str]:
+    """The tables for a terminal, each with its first rows; of those whose names are in `named_only` the numbers of rows alone."""
     texts = [terminal(table.first(SHOWN_ROWS, str(folder / f"{table.name}.csv")), width, color)
-             for table in tables if table.name not in listed]
-    rest = [table for table in tables if table.name in listed]
+             for table in tables if table.name not in named_only]
+    rest = [table for table in tables if table.name in named_only]
     if rest:
         words = [f"  {table.name:<{max(len(one.name) for one in rest)}}  {len(table.rows):>5,}\n" for table in rest]
-        texts.append(f"papers' numbers on other data sets, rows of each table in {folder}:\n{''.join(words)}")
+        texts.append(f"published results on other data sets, number of rows of each table in {folder}:\n{''.join(words)}")
     return texts
 
 
 def _table(dataset: str, kind: str, part: pd.DataFrame, title: str, name: str) -> Table:
-    part = part.astype(object)  # whose rows are read one by one many times as fast
+    part = part.astype(object)  # reading row by row is then many times as fast
     columns = sorted(dict.fromkeys(zip(part["metric"], part["split"], strict=True)), key=_column_order)
     heads = (
         Head("method", "method", number=False),
@@ -119,7 +119,7 @@ def _row(own: Sequence[Any], columns: Sequence[tuple[str, str]]) -> Row:
 
 
 def _cell(rows: Sequence[Any]) -> Cell:
-    """The printed number, in the unit of the column head; several (other reference or note) stand side by side."""
+    """The printed number, in the unit of the column head; several (other reference or note) are separated by a slash."""
     known = [row for row in rows if pd.notna(row.value)]
     if not known:
         return Cell(MISSING if rows else "")
@@ -127,7 +127,7 @@ def _cell(rows: Sequence[Any]) -> Cell:
 
 
 def printed(row: Any) -> str:
-    """The digits of the paper; a KID or an accuracy printed in another unit is moved to the unit of the head."""
+    """The digits of the paper, converted to the unit of the head where the paper prints a KID or an accuracy in another one."""
     factor = row.unit * facts(row.metric).scale
     same = abs(factor - 1) < 1e-9
     text = row.printed if same else f"{row.value * factor:.{row.digits}g}"
@@ -141,7 +141,7 @@ def _method(row: Any) -> str:
 
 
 def _protocol(row: Any) -> str:
-    """What is known of how it was made: images, sampler, omega, training steps, classifier, its training set."""
+    """What is known of the measurement: features, images, sampler, omega, training steps, classifier, its training set."""
     words = [
         f"{row.features} features" if row.features else "",
         f"{count(int(row.images))} images" if pd.notna(row.images) else "",
@@ -155,7 +155,7 @@ def _protocol(row: Any) -> str:
 
 
 def source(rows: Sequence[Any]) -> str:
-    """Where results that one paper prints were read, and by whose hand where not by the authors'."""
+    """Where the results were read: in the paper, or in which secondary source."""
     first = rows[0]
     places = "; ".join(dict.fromkeys(row.source for row in rows if row.source)) or str(first.paper_id)
     return f"{places}; second-hand ({first.evidence or 'secondary source'})" if first.second_hand else places

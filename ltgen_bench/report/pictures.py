@@ -1,4 +1,4 @@
-"""What all pictures share: text from users stays text, and a picture that cannot be drawn takes nothing else down."""
+"""What all pictures share: style, text of users that is drawn as it is, and going on without a picture that fails."""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +22,7 @@ from ltgen_bench.core.plain_text import printable
 T = TypeVar("T")
 
 FONT = "DejaVu Sans"  # comes with matplotlib
-# common fonts with the scripts that it lacks; whichever are installed are asked for a missing letter
+# common fonts with the scripts that it lacks; those that are installed are used for missing letters
 OTHER_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Source Han Sans SC", "WenQuanYi Zen Hei",
                "WenQuanYi Micro Hei", "Droid Sans Fallback", "Microsoft YaHei", "PingFang SC", "Hiragino Sans", "Yu Gothic",
                "Malgun Gothic", "Apple SD Gothic Neo", "Arial Unicode MS", "Noto Sans", "Noto Sans Devanagari", "Noto Sans Thai")
@@ -31,8 +31,8 @@ LONGEST = 60  # letters of a name in a picture
 
 @contextmanager
 def plain_style() -> Iterator[None]:
-    """The style of all pictures, while one is made and while it is drawn; also as a decorator."""
-    # dollar signs are no formulas, whatever the user's matplotlibrc says
+    """Use the style of all pictures, as a context or as a decorator, while one is made and saved."""
+    # dollar signs start no formula, whatever the user's matplotlibrc sets
     with mpl.rc_context({"text.parse_math": False, "text.usetex": False, "axes.formatter.use_mathtext": False,
                          "font.family": list(_fonts())}):
         yield
@@ -54,7 +54,7 @@ def _letters() -> frozenset[int]:
 def picture_text(text: str, longest: int = LONGEST) -> str:
     """`text` from a user as a picture shows it: one line, at most `longest` letters, only letters that the fonts have.
 
-    What no font has is written out (`\\u732b`). A name that begins with an underscore gets a space in front, since
+    A letter that no font has is written out (`\\u732b`). A name that begins with an underscore gets a space in front, since
     matplotlib leaves such names out of legends. Applying it twice changes nothing.
     """
     shown = "".join(letter if ord(letter) in _letters() else letter.encode("unicode_escape").decode("ascii")
@@ -65,7 +65,7 @@ def picture_text(text: str, longest: int = LONGEST) -> str:
 
 
 def picture_names(names: Sequence[str], longest: int = LONGEST) -> list[str]:
-    """`picture_text` of each, in which unlike names stay unlike: one that was cut to an earlier one's gets a number."""
+    """`picture_text` of each; different names stay different: one that was cut to the same text gets a number."""
     found: dict[str, str] = {}
     for name in names:
         if name not in found:
@@ -99,18 +99,15 @@ def canvas(width: float, height: float, rows: int = 1, columns: int = 1, *, shar
 
 @plain_style()
 def save(figure: Figure, path: Path, dpi: int = 130) -> Path:
-    """Write a figure as PNG, whole or not at all; nothing in it tells when or by which version it was drawn."""
+    """Write a figure as PNG, whole or not at all, without date and version, so that equal figures are equal files."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "constrained_layout not applied")  # names leave no space: they are drawn all the same
+        warnings.filterwarnings("ignore", "constrained_layout not applied")  # long names leave no space
         write_atomically(path, lambda part: figure.savefig(part, format="png", dpi=dpi, metadata={"Software": None}))
     return path
 
 
 def attempt(what: str, draw: Callable[[], T], say: Callable[[str], object]) -> T | None:
-    """What `draw` gives; where that fails, None, and a sentence to `say`: no picture is worth the scores beside it.
-
-    A fault of the disk and an interruption are raised as ever.
-    """
+    """What `draw` returns; where it fails, None, and a sentence to `say`. Errors of the disk and interruptions are raised."""
     try:
         return draw()
     except (Interrupted, OSError):
@@ -118,5 +115,5 @@ def attempt(what: str, draw: Callable[[], T], say: Callable[[str], object]) -> T
     except Exception as error:
         if isinstance(error, MachineError) and not isinstance(error, DamagedError):
             raise
-        say(f"{what} could not be drawn ({type(error).__name__}: {printable(str(error))}); all else goes on.")
+        say(f"{what} could not be drawn ({type(error).__name__}: {printable(str(error))}); continuing without it.")
         return None

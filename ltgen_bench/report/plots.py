@@ -1,4 +1,7 @@
-"""The plots of a report. What is drawn is computed apart (`..._data`) from how (`draw_...`: a frame and an `ax` in)."""
+"""The plots of a report. Functions `..._data` compute what is drawn, `draw_...` draw a frame into an `ax`.
+
+A metric says by `plots` and `plotted_against` which plots it appears in.
+"""
 
 import textwrap
 from collections.abc import Callable, Sequence
@@ -14,19 +17,19 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from ltgen_bench.core.progress import SILENT, Progress
-from ltgen_bench.report.baseline_columns import HALVES, beside_score, repeated
-from ltgen_bench.report.columns import GROUPS, TRAINED_ON, Key, measurement_name, name_in, twin_id
-from ltgen_bench.report.entries import Block, measurements
+from ltgen_bench.evaluation.metrics import METRICS
+from ltgen_bench.report.baselines import REAL_HALVES, comparable, measured_again
+from ltgen_bench.report.columns import GROUPS, TRAINED_ON, distinguishing_id, measurement_name, name_in
+from ltgen_bench.report.entries import Block, Key, measurements
 from ltgen_bench.report.numbers import facts
 from ltgen_bench.report.pictures import attempt, canvas, picture_names, picture_text, plain_style, save
 
 Colors = dict[str, tuple[float, float, float]]
 
 HUES = 10  # colours that colour-blind readers tell apart
-CROWDED = 6  # entries beyond which what is written at bars stands upright
-LABEL_WIDTH = 32  # letters of a line beside an axis that is as high as these figures
-REAL = "0.35"  # the grey of everything that real images gave
-GROUP_METRICS = ("fid", "kid", "precision", "recall", "density", "coverage", "label_accuracy", "downstream_accuracy")
+CROWDED = 6  # entries; with more the numbers at bars are upright
+LABEL_WIDTH = 32  # letters in a line of an axis' label
+REAL = "0.35"  # the grey of scores of real images
 
 
 def class_data(block: Block, key: Key) -> pd.DataFrame:
@@ -46,24 +49,12 @@ def draw_classes(
 ) -> Axes:
     """A line an entry over the number of training images (logarithmic); `reference` is drawn dashed and grey."""
     few = data["class_name"].nunique() <= 30
-    # classes of one size stay apart: each is a dot, and the line goes through the mean of a size
+    # each class is a dot, and the line goes through the mean of classes of one size
     dashes = {name: "" if place < HUES else (3, 1.2) for place, name in enumerate(colors)}
-    sns.lineplot(
-        data, x="class_count", y="value", hue="entry", style="entry", dashes=dashes, palette=_used(colors, data),
-        errorbar=None, ax=ax,
-    )
-    sns.scatterplot(
-        data,
-        x="class_count",
-        y="value",
-        hue="entry",
-        palette=_used(colors, data),
-        s=28 if few else 10,
-        alpha=0.9 if few else 0.5,
-        linewidth=0,
-        legend=False,
-        ax=ax,
-    )
+    sns.lineplot(data, x="class_count", y="value", hue="entry", style="entry", dashes=dashes, palette=_used(colors, data),
+                 errorbar=None, ax=ax)
+    sns.scatterplot(data, x="class_count", y="value", hue="entry", palette=_used(colors, data), s=28 if few else 10,
+                    alpha=0.9 if few else 0.5, linewidth=0, legend=False, ax=ax)
     if reference is not None and len(reference):
         mean = reference.groupby("class_count")["value"].mean()
         ax.plot(mean.index, mean.to_numpy(), color=REAL, linestyle="--", linewidth=1.2, label="trained on real-lt")
@@ -73,77 +64,69 @@ def draw_classes(
 
 
 def group_data(block: Block, scope_rule: str = "thirds") -> pd.DataFrame:
-    """Every measurement with groups: panel (its name), metric, entry, group, value (scaled, mean over seeds), floor, and
-    the value again at the floor's number of images (NaN where it is the value's own)."""
+    """Every measurement with groups: panel (its name), metric, entry, group, value (scaled, mean over seeds), baseline (score of
+    one half of the real images against the other), at_n (the value at the n of the baseline, NaN where it is the value's own).
+    """
     frames = []
     for key in block.keys:
-        if key[0] not in GROUP_METRICS or key[2] in ("real-lt",):
+        if "groups" not in METRICS[key[0]].plots or key[2] == "real-lt":
             continue
-        scale = facts(key[0]).scale
         for group in GROUPS:
             part = block.part(key, f"{group}@{scope_rule}").dropna(subset=["value"])
-            part = part.assign(floor=beside_score(part, HALVES, key[0]).fillna(repeated(part, HALVES)["floor_half"]))
-            grouped = part.groupby("entry", sort=False)
-            means = grouped.agg(value=("value", "mean"), floor=("floor", "first"), again=("at_half", "mean")) * scale
-            frames.append(means.reset_index().assign(panel=name_in(block, key), metric=key[0], group=group))
-    columns = ["panel", "metric", "entry", "group", "value", "floor", "again"]
+            own_n = comparable(part, REAL_HALVES, key[0])
+            part = part.assign(baseline=own_n.fillna(measured_again(part, REAL_HALVES)[REAL_HALVES.score]))
+            means = part.groupby("entry", sort=False).agg(
+                value=("value", "mean"), baseline=("baseline", "first"), at_n=(REAL_HALVES.score_at_n, "mean"))
+            means = (means * facts(key[0]).scale).reset_index()
+            frames.append(means.assign(panel=name_in(block, key), metric=key[0], group=group))
+    columns = ["panel", "metric", "entry", "group", "value", "baseline", "at_n"]
     return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
 
 
 def draw_groups(data: pd.DataFrame, ax: Axes, *, colors: Colors) -> Axes:
-    """Bars of one panel: groups along the axis, a colour an entry, the noise floor as a dashed line over each group.
+    """Bars of one panel: groups along the axis, a colour an entry, the baseline score as a dashed line over each group.
 
-    Where the floor is of another number of images, a dot on each bar is the value at that number: it compares with the line.
+    Where the baseline is of another number of images, a dot on each bar is the score at that number: it compares with the line.
     """
     shared = {"x": "group", "hue": "entry", "order": list(GROUPS), "hue_order": list(dict.fromkeys(data["entry"]))}
     sns.barplot(data, **shared, y="value", palette=_used(colors, data), errorbar=None, ax=ax)
-    if data["again"].notna().any():
-        sns.stripplot(data, **shared, y="again", palette="dark:0.15", dodge=True, jitter=False, size=3, legend=False, ax=ax)
-    floors = data.groupby("group")["floor"].first()
-    for place, group in enumerate(GROUPS):
-        if group in floors and pd.notna(floors[group]):
-            ax.hlines(floors[group], place - 0.42, place + 0.42, colors=REAL, linestyles="--", linewidth=1.2)
+    if data["at_n"].notna().any():
+        sns.stripplot(data, **shared, y="at_n", palette="dark:0.15", dodge=True, jitter=False, size=3, legend=False, ax=ax)
+    for group, baseline in data.groupby("group")["baseline"].first().dropna().items():
+        place = GROUPS.index(str(group))
+        ax.hlines(baseline, place - 0.42, place + 0.42, colors=REAL, linestyles="--", linewidth=1.2)
     ax.set(xlabel="", ylabel="")
     ax.set_title(str(data["panel"].iloc[0]).replace(" (", "\n(", 1), fontsize=9)
     ax.margins(x=0.02)
     return ax
 
 
-def fid_recall_data(block: Block, fid: Key, recall: Key) -> pd.DataFrame:
-    """FID and recall of every run: entry, seed, fid, recall; rows that lack one of them are left out."""
+def pair_data(block: Block, first: Key, second: Key) -> pd.DataFrame:
+    """Two scores of every run: entry, seed, and a column for each metric; rows that lack one of them are left out."""
     columns = ["entry", "seed", "value"]
-    pair = [block.part(key, "all")[columns].rename(columns={"value": key[0]}) for key in (fid, recall)]
+    pair = [block.part(key, "all")[columns].rename(columns={"value": key[0]}) for key in (first, second)]
     return pair[0].merge(pair[1], on=["entry", "seed"], how="inner").dropna().reset_index(drop=True)
 
 
-def draw_fid_recall(data: pd.DataFrame, ax: Axes, *, colors: Colors, extractor: str) -> Axes:
-    """One dot a run; better is up and to the left."""
-    sns.scatterplot(data, x="fid", y="recall", hue="entry", style="entry", palette=_used(colors, data), s=70, ax=ax)
-    ax.set(xlabel=f"FID ↓ ({extractor})", ylabel=f"recall ↑ ({extractor})")
+def draw_pair(data: pd.DataFrame, ax: Axes, *, colors: Colors, metrics: tuple[str, str], extractor: str) -> Axes:
+    """One dot a run, the first of `metrics` along the axis and the second upwards."""
+    sns.scatterplot(data, x=metrics[0], y=metrics[1], hue="entry", style="entry", palette=_used(colors, data), s=70, ax=ax)
+    ax.set(xlabel=f"{facts(metrics[0]).heading} ({extractor})", ylabel=f"{facts(metrics[1]).heading} ({extractor})")
     ax.margins(0.15)
     return ax
 
 
 def downstream_data(block: Block) -> pd.DataFrame:
     """Accuracy on real test images: entry, seed, train_data (real-lt, synthetic, both), value."""
-    part = block.rows[(block.rows["metric"] == "downstream_accuracy") & (block.rows["scope"] == "all")].dropna(
-        subset=["value"]
-    )
-    data = part[["entry", "seed", "train_data", "value"]].copy()
-    data["train_data"] = data["train_data"].map(lambda name: TRAINED_ON.get(name, name))
+    part = block.rows[(block.rows["train_data"] != "") & (block.rows["scope"] == "all")].dropna(subset=["value"])
+    data = part[["entry", "seed", "train_data", "value"]].replace({"train_data": TRAINED_ON})
     return data.reset_index(drop=True)
 
 
 def draw_downstream(data: pd.DataFrame, ax: Axes, *, colors: Colors) -> Axes:
     """Bars of mean accuracy, a group a training set; with several seeds each run is a dot."""
     order = [name for name in TRAINED_ON.values() if name in set(data["train_data"])]
-    shared = {
-        "x": "train_data",
-        "y": "value",
-        "hue": "entry",
-        "order": order,
-        "hue_order": list(dict.fromkeys(data["entry"])),
-    }
+    shared = {"x": "train_data", "y": "value", "hue": "entry", "order": order, "hue_order": list(dict.fromkeys(data["entry"]))}
     sns.barplot(data, **shared, palette=_used(colors, data), errorbar=None, ax=ax)
     dots = data["seed"].nunique() > 1
     if dots:
@@ -166,7 +149,7 @@ def for_pictures(block: Block) -> Block:
 
 
 def save_plots(block: Block, folder: Path, prefix: str = "", progress: Progress = SILENT) -> dict[str, Path]:
-    """Draw and write every plot for which `block` has data; title -> file. One that fails is told and left out."""
+    """Draw and write every plot for which `block` has data; title -> file. One that fails is reported and left out."""
     made: dict[str, Path] = {}
     block = for_pictures(block)
 
@@ -175,38 +158,34 @@ def save_plots(block: Block, folder: Path, prefix: str = "", progress: Progress 
         if attempt(f"the plot '{title}'", lambda: save(figure(), path), progress.say) is not None:
             made[title] = path
 
-    by_class = measurements(block.rows, "class")
-    for key in [key for key in by_class if key[0] == "recall"]:
-        name = f"recall-by-class-{_features(block, key, '-')}"
-        keep(f"k-NN recall by class ({_features(block, key)})", name, partial(class_figure, block, key))
-    for key in [key for key in by_class if key[0] == "downstream_recall" and key[2] != "real-lt"]:
-        words = TRAINED_ON.get(key[2], key[2])
-        keep(
-            f"downstream recall by class, trained on {words}",
-            f"downstream-recall-by-class-{words}",
-            partial(class_figure, block, key),
-        )
+    for key in measurements(block.rows, "class"):
+        if "classes" in METRICS[key[0]].plots and key[2] != "real-lt":
+            words = TRAINED_ON.get(key[2], key[2])
+            title = f"{facts(key[0]).title} by class"
+            title += f", trained on {words}" if words else f" ({_features(block, key)})"
+            name = f"{key[0].replace('_', '-')}-by-class-{words or _features(block, key, '-')}"
+            keep(title, name, partial(class_figure, block, key))
     if len(group_data(block)):
         keep("metrics by group of classes", "groups", partial(group_figure, block))
-    keys = block.keys
-    for fid in [key for key in keys if key[0] == "fid"]:
-        for recall in [key for key in keys if key[:2] == ("recall", fid[1])]:
-            if len(fid_recall_data(block, fid, recall)):
-                title = f"FID against recall ({_features(block, fid)})"
-                keep(title, f"fid-recall-{_features(block, fid, '-')}", partial(fid_recall_figure, block, fid, recall))
+    for first in block.keys:
+        for second in [key for key in block.keys if key[:2] == (METRICS[first[0]].plotted_against, first[1])]:
+            if len(pair_data(block, first, second)):
+                title = f"{facts(first[0]).title} against {facts(second[0]).title} ({_features(block, first)})"
+                name = f"{first[0]}-{second[0]}-{_features(block, first, '-')}"
+                keep(title, name, partial(pair_figure, block, first, second))
     if len(downstream_data(block)):
         keep("downstream accuracy by training set", "downstream", partial(downstream_figure, block))
     return made
 
 
 def _features(block: Block, key: Key, between: str = " ") -> str:
-    """The extractor, with the id of one of several measurements of its name."""
-    return between.join(part for part in (key[1], twin_id(block, key)) if part)
+    """The extractor, with the protocol id where several measurements have one name."""
+    return between.join(part for part in (key[1], distinguishing_id(block, key)) if part)
 
 
 @plain_style()
 def class_figure(block: Block, key: Key) -> Figure:
-    """Per-class recall against class count, one line a method."""
+    """One measurement by class against the training images of the class, one line a method."""
     figure, (ax,) = canvas(6.4, 4.2)
     reference = class_data(block, (key[0], key[1], "real-lt", key[3])) if key[2] else None
     draw_classes(class_data(block, key), ax, colors=palette(block), ylabel=measurement_name(key), reference=reference)
@@ -226,17 +205,18 @@ def group_figure(block: Block) -> Figure:
     for ax in axes[len(panels) :]:
         ax.remove()
     ids = [key[3] for key in block.keys if name_in(block, key) in panels]
-    note = "dashed: real half against real half" if data["floor"].notna().any() else ""
-    note += ", dots: the score of as many images" if data["again"].notna().any() else ""
+    note = "dashed: baseline score, one half of the real images against the other" if data["baseline"].notna().any() else ""
+    note += ", dots: the score of as many generated images" if data["at_n"].notna().any() else ""
     return finish(figure, axes[: len(panels)], block, ids, note)
 
 
 @plain_style()
-def fid_recall_figure(block: Block, fid: Key, recall: Key) -> Figure:
-    """FID against recall."""
+def pair_figure(block: Block, first: Key, second: Key) -> Figure:
+    """Two scores of every run against each other."""
     figure, (ax,) = canvas(5.6, 4.2)
-    draw_fid_recall(fid_recall_data(block, fid, recall), ax, colors=palette(block), extractor=fid[1])
-    return finish(figure, [ax], block, [fid[3], recall[3]])
+    metrics = first[0], second[0]
+    draw_pair(pair_data(block, first, second), ax, colors=palette(block), metrics=metrics, extractor=first[1])
+    return finish(figure, [ax], block, [first[3], second[3]])
 
 
 @plain_style()
@@ -246,34 +226,21 @@ def downstream_figure(block: Block) -> Figure:
     methods, bars = data["entry"].nunique(), data["entry"].nunique() * data["train_data"].nunique()
     figure, (ax,) = canvas(max(5.6, 1.6 + (0.5 if methods <= CROWDED else 0.2) * bars), 4.0)
     draw_downstream(data, ax, colors=palette(block))
-    return finish(figure, [ax], block, [key[3] for key in block.keys if key[0] == "downstream_accuracy"])
+    return finish(figure, [ax], block, [key[3] for key in block.keys if key[2]])
 
 
 def footer(block: Block, ids: Sequence[str], note: str = "") -> str:
-    """What every plot says below itself: data set, preset, fingerprint, protocol ids, seeds."""
-    unique = list(dict.fromkeys(ids))
-    seeds = ", ".join(str(seed) for seed in block.seeds)
-    protocols = f"protocol{'s' if len(unique) > 1 else ''} {', '.join(unique)}" if unique else ""
-    words = [
-        block.title,
-        f"fingerprint {block.fingerprint}",
-        protocols,
-        f"seed{'s' if len(block.seeds) > 1 else ''} {seeds}",
-        note,
-    ]
-    return " · ".join(word for word in words if word)
+    """The text below every plot: data set, preset, fingerprint, protocol ids, seeds, and `note`."""
+    parts = {"protocol": list(dict.fromkeys(ids)), "seed": [str(seed) for seed in block.seeds]}
+    words = [f"{name}{'s' if len(values) > 1 else ''} {', '.join(values)}" for name, values in parts.items() if values]
+    return " · ".join(filter(None, (block.title, f"fingerprint {block.fingerprint}", *words, note)))
 
 
 @plain_style()
 def finish(figure: Figure, axes: Sequence[Axes], block: Block, ids: Sequence[str], note: str = "") -> Figure:
     """One legend above all panels, in rows that fit, and the footer below."""
-    named = {
-        label: handle for ax in reversed(axes) for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
-    }
-    labels = [
-        *(name for name in block.entries if name in named),
-        *(name for name in named if name not in block.entries),
-    ]
+    named = {label: handle for ax in reversed(axes) for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    labels = [*(name for name in block.entries if name in named), *(name for name in named if name not in block.entries)]
     handles = [named[label] for label in labels]
     for ax in axes:
         legend = ax.get_legend()

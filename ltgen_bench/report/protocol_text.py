@@ -5,15 +5,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ltgen_bench.report.lookup import Measured
-from ltgen_bench.report.protocols import differences, in_all, told
+from ltgen_bench.report.protocols import differences, fields_in_words, in_all
 
 SAME = "the same measurement"
-LEAST = 20  # columns that a text needs beside its word
+LEAST = 20  # columns for a text after its word
 
 
 def show_text(found: Measured, width: int) -> str:
-    """What `found` stands for as aligned lines of at most `width` columns: shared fields once, then each measurement's."""
-    words = {key: told(fields) for key, fields in found.measurements.items()}
+    """The protocols of `found` as aligned lines of at most `width` columns: shared fields once, then the rest by measurement."""
+    words = {key: fields_in_words(fields) for key, fields in found.measurements.items()}
     parts = [_aligned(list(found.about), width, "")]
     if len(words) == 1:
         return "\n".join([*parts, _aligned(list(next(iter(words.values())).items()), width, "")])
@@ -33,7 +33,7 @@ def show_text(found: Measured, width: int) -> str:
 def heading(key: str, found: Measured) -> str:
     """`FID (inception)  1a2b3c4d`; a preset's measurement has no id."""
     fields = found.measurements[key]
-    words = told(fields)
+    words = fields_in_words(fields)
     features = f" ({words['features']})" if "features" in words else ""
     reference = f" against {words['reference']}" if "@" in key else ""
     one = f"  {found.ids[key]}" if key in found.ids else ""
@@ -49,16 +49,16 @@ def _group(title: str, words: Mapping[str, str], width: int) -> list[str]:
 
 
 def _aligned(lines: Sequence[tuple[str, str]], width: int, indent: str) -> str:
-    """`word  text` lines with the texts below each other, wrapped beside their words, and an empty line at the end.
+    """`word  text` lines with the texts in a column of their own, wrapped there, and an empty line at the end.
 
-    In narrow columns the texts are printed below the words.
+    In a narrow terminal the texts are below their words.
     """
-    indented = max((len(word) for word, _ in lines), default=0) + 2
-    beside = len(indent) + indented + LEAST < width
+    left = max((len(word) for word, _ in lines), default=0) + 2
+    one_line = len(indent) + left + LEAST < width
     out = []
     for word, text in lines:
-        first = f"{indent}{word:<{indented}}" if beside else f"{indent}    "
-        out += [] if beside else [f"{indent}{word}"]
+        first = f"{indent}{word:<{left}}" if one_line else f"{indent}    "
+        out += [] if one_line else [f"{indent}{word}"]
         out += textwrap.wrap(text, max(len(first) + LEAST, width - 1), initial_indent=first,
                              subsequent_indent=" " * len(first), break_on_hyphens=False)
     return "\n".join([*out, ""])
@@ -96,7 +96,7 @@ def _differences(first: Mapping[str, Any], second: Mapping[str, Any], a: Measure
 
 
 def only(a: Measured, b: Measured) -> list[str]:
-    """The measurements of `a` that have no partner in `b`; where `b` is one id, `a` is not blamed for having others."""
+    """The measurements of `a` that have none to compare with in `b`; empty where `b` is one id and `a` is none."""
     partners = paired(a, b)
     return [key for key in a.measurements if key not in partners and (b.kind != "protocol" or a.kind == "protocol")]
 
@@ -106,26 +106,26 @@ def diff_text(a: Measured, b: Measured, width: int) -> str:
     pairs, partners = compared(a, b), paired(a, b)
     lines = [f"{a} against {b}"]
     if len(pairs) == 1 and not only(a, b) and not only(b, a):
-        ((key, unlike),) = pairs.items()
+        ((key, differing),) = pairs.items()
         lines += [heading(key, a if key in a.measurements else b)] if a.kind != "protocol" or b.kind != "protocol" else []
-        return "\n".join([*lines, *_phrases(unlike or [SAME], width), ""])
+        return "\n".join([*lines, *_phrases(differing or [SAME], width), ""])
     lines += [] if pairs else ["  no measurement in common"]
-    unlike_pairs = {key: unlike for key, unlike in pairs.items() if unlike}
-    several = len(unlike_pairs) > 1
-    shared = [phrase for phrase in next(iter(unlike_pairs.values()), []) if all(phrase in own for own in unlike_pairs.values())]
+    found = {key: differing for key, differing in pairs.items() if differing}
+    several = len(found) > 1
+    shared = [phrase for phrase in next(iter(found.values()), []) if all(phrase in own for own in found.values())]
     if several and shared:
-        lines += ["", f"in all {len(unlike_pairs)} that differ", *_phrases(shared, width)]
-    for key, unlike in unlike_pairs.items():
-        rest = [phrase for phrase in unlike if not several or phrase not in shared]
+        lines += ["", f"in all {len(found)} that differ", *_phrases(shared, width)]
+    for key, differing in found.items():
+        rest = [phrase for phrase in differing if not several or phrase not in shared]
         if rest:
             other = partners[key]
             ids = [side.ids[one] for side, one in ((a, key), (b, other)) if one in side.ids]
-            nameless = Measured(a.kind, a.name, a.measurements)  # the ids of both sides stand behind the heading
-            title = heading(key, nameless) if key == other else told(a.measurements[key])["metric"]
+            without_ids = Measured(a.kind, a.name, a.measurements)  # the ids of both sides come after the heading
+            title = heading(key, without_ids) if key == other else fields_in_words(a.measurements[key])["metric"]
             lines += ["", f"{title}  {' against '.join(ids)}".rstrip()]
             lines += _phrases(rest, width)
     for title, side, keys in (
-        (SAME, a, [key for key, unlike in pairs.items() if not unlike]),
+        (SAME, a, [key for key, differing in pairs.items() if not differing]),
         (f"only in {a}", a, only(a, b)),
         (f"only in {b}", b, only(b, a)),
     ):

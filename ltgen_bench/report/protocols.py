@@ -52,7 +52,7 @@ LEFT_OUT = {"reference_half": "all of it", "reference_per_class": "all"}
 WHOLE = ("metric", "data")  # a preset states no data, so that it is no whole protocol
 
 
-def told(fields: Fields, *others: Fields) -> dict[str, str]:
+def fields_in_words(fields: Fields, *others: Fields) -> dict[str, str]:
     """Title of each field that is stated -> its value in words, in the order of FIELDS; unknown fields come last.
 
     The settings of a metric have the titles that the metric gives them, be it that of `fields` or of one of `others`.
@@ -77,7 +77,7 @@ def differences(sides: Sequence[Fields]) -> list[str]:
 
     A field that one side leaves out is `not stated` there.
     """
-    words = [told(fields, *sides) for fields in sides]
+    words = [fields_in_words(fields, *sides) for fields in sides]
     titles = dict.fromkeys(title for title, _ in _known(*sides).values()) | dict.fromkeys(title for own in words for title in own)
     found = []
     for title in titles:

@@ -1,4 +1,4 @@
-"""Where the numbers come from: command, seeds, time, machine and versions, and what each protocol id stands for."""
+"""How the numbers were measured: command, seeds, time, machine and versions, and what each protocol id stands for."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from ltgen_bench.records.run_record import RunRecord
 
 
 def run_lines(records: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
-    """(command, what each run that it made took), in the order of method and seed; of several runs each has its name."""
+    """(command, the cost of each run that it made), in the order of method and seed; several runs of one command are named."""
     ordered = sorted(records, key=lambda record: (record.label, record.seed, record.finished))
     made: dict[str, list[RunRecord]] = {}
     for record in ordered:
@@ -31,7 +31,7 @@ def _cost(record: RunRecord) -> str:
     memory = f"{max(known) / 1000:.1f} GB" if known and len(known) == len(peaks) else "not known"
     exact = ", not bit-exact" if record.deterministic is False else ""
     parameters, seen = record.entry.parameters, record.entry.budget_images
-    made = "nothing trained here" if parameters is None or seen is None else \
+    made = "not trained here" if parameters is None or seen is None else \
         f"{count(parameters)} parameters, {count(seen)} images seen"
     flops = record.entry.train_flops
     made += f", {power(flops)} training FLOPs" if flops is not None else ""

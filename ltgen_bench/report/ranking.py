@@ -81,11 +81,12 @@ def ranking(
     return [*made[:-1], replace(made[-1], notes=(*made[-1].notes, *unread))]
 
 
-def _against_all_images(chosen: pd.DataFrame, asked: Wanted, described: Mapping[str, Mapping[str, Any]]) -> tuple[pd.DataFrame, list[str]]:
+def _against_all_images(chosen: pd.DataFrame, asked: Wanted,
+                        described: Mapping[str, Mapping[str, Any]]) -> tuple[pd.DataFrame, list[str]]:
     """(the rows scored against all real images, a sentence on those against one half, as a search leaves them).
 
-    A half is another reference, so that its rows do not compare with the others. If there are only such rows, or their protocol is
-    asked for, they are returned.
+    A half is another reference, so that its rows do not compare with the others. They are returned if there are no others or
+    their protocol is asked for.
     """
     half = chosen["protocol"].map(lambda one: described.get(one, {}).get("reference_half") is not None
                                   or described.get(one, {}).get("selection") == "selected-on-half").astype(bool)
@@ -126,7 +127,8 @@ def parse(wanted: str, table: pd.DataFrame) -> Wanted:
         field = next((field for field, names in known.items() if part in names), None)
         if field is None or field in found:
             names = [name for values in known.values() for name in values]
-            raise UserError(f"--rank {wanted}: '{part}' is no extractor, training set or protocol id of {metric}.{did_you_mean(part, names)} "
+            raise UserError(f"--rank {wanted}: '{part}' is no extractor, training set or protocol id of {metric}."
+                            f"{did_you_mean(part, names)} "
                             f"Known: {', '.join(names)}.")
         found[field] = known[field][part]
     asked = Wanted(metric, **found)
@@ -169,7 +171,8 @@ def ranking_table(block: Block, key: Key, scope: str) -> Table:
               for name, cells in reference_scores(block, [(key, scope)]).items()]
     found += [Row((Cell(""), *row.cells, Cell(""), *(Cell("") for _ in facts)), row.kind)
               for row in baseline_rows(block, [(key, scope)], 1)]
-    heads = (Head("rank", "place", number=False), method, head(key, scope), Head("win / tie / loss", "verdicts", score=False), *facts)
+    verdicts = Head("win / tie / loss", "verdicts", score=False)
+    heads = (Head("rank", "rank", number=False), method, head(key, scope), verdicts, *facts)
     notes = [*shared, (RANKS if pairs else ORDER) if len(order) > 1 else SINGLE, *verdict_notes(block, best=False),
              *reference_notes(block), *value_notes(block, scope)]
     title = f"{block.title}: {measurement_name(key)}, {scope_words(scope)}, ranked"

@@ -110,7 +110,7 @@ def _baseline(metric: str, every: pd.DataFrame, kind: Baseline) -> Cell:
 
 
 def _name(record: RunRecord, key: Key) -> str:
-    """` recall k=5 ↑`, ` accuracy, both ↑`; k stands in the protocol."""
+    """` recall k=5 ↑`, ` accuracy, both ↑`; k is a field of the protocol."""
     fact = facts(key[0])
     k = record.protocols.get(key[3], {}).get("k")
     words = _short_title(key[0]) + (f" k={k}" if k is not None else "")
@@ -127,7 +127,7 @@ def _protocol_note(scores: Scores) -> str:
     by_extractor: dict[str, dict[str, str]] = {}
     for metric, extractor, _, protocol in measurements(scores.table):
         by_extractor.setdefault(extractor, {}).setdefault(_short_title(metric), protocol)
-    words = [f"{extractor}: {', '.join(f'{title} {one}' for title, one in ids.items())}" for extractor, ids in by_extractor.items()]
+    words = [f"{extractor}: {', '.join(map(' '.join, ids.items()))}" for extractor, ids in by_extractor.items()]
     return f"Protocol ids of {'; '.join(words)}."
 
 
@@ -136,15 +136,16 @@ def _notes(record: RunRecord, scores: Scores) -> tuple[str, ...]:
     notes = [] if record.half is None else [HALF_NOTES[record.half]]
     if every[[kind.score for kind in BASELINES]].notna().any(axis=None):
         count = int(every["n_generated"].max())
-        notes += [f"Baseline scores of real images: real test is held-out images against the reference, real halves is one half of "
-                  f"the reference against the other. {count:,} generated images.{_again(every)}"]
+        notes += ["Baseline scores: real test is held-out real images against the reference, real halves is one half of the "
+                  f"reference against the other. {count:,} generated images.{_again(every)}"]
     notes += few_notes(scores.table[scores.table["scope"].isin(SCOPES)])
     if record.preset:
         departures = f"Not {record.preset}: {'; '.join(record.departures)}."
         notes.append(departures if record.departures else f"Measured as the preset {record.preset} says.")
     parts = scores.table[scores.table["scope"].isin(SCOPES[1:])]
     notes = [*map(printable, record.notes), *notes, *row_notes(pd.concat([every, missing(parts)]))]
-    reference = f"{record.label}: {TRIVIAL[record.label].summary}. For reference, never ranked." if record.label in TRIVIAL else ""
+    words = f"{TRIVIAL[record.label].summary}. " if record.label in TRIVIAL else ""
+    reference = f"{record.label}: {words}For reference, never ranked."
     verdict = reference if record.kind == "reference" else ONE_SEED
     notes.append(f"{verdict} {CLASSIFIER}" if "classifier" in set(every["extractor"]) else verdict)
     return tuple(notes)

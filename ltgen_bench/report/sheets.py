@@ -1,4 +1,4 @@
-"""Sheets of generated images and the loss curve: the pictures of single runs, and methods side by side."""
+"""Pictures of images: a sheet of the samples of a run, and of several methods side by side; and the loss curve."""
 
 import json
 import math
@@ -43,9 +43,9 @@ def sample_sheet(
     path: Path,
     per_class: int = 10,
 ) -> Path:
-    """Write a PNG of generated images: a row a class from head to tail, its name and training images beside it.
+    """Write a PNG of generated images: a row a class from head to tail, with its name and number of training images.
 
-    Of more than 100 classes an even choice of 100 is shown, of large images of fewer. Images are enlarged without smoothing.
+    Of more than 100 classes (fewer for large images) evenly chosen ones are shown. Images are enlarged without smoothing.
     """
     order = _shown(class_counts, min(MAX_CLASSES, max(1, HIGHEST // (max(TILE, images.shape[2]) + GAP))))
     return _save_sheet([("", ImageSet(images, labels))], order, class_names, class_counts, per_class, path, "")
@@ -120,7 +120,7 @@ def _save_sheet(
     path: Path,
     footer: str,
 ) -> Path:
-    """Pixel for pixel: the figure is as large as its tiles, so that nothing is resampled."""
+    """The figure is as large as its tiles in pixels, so that nothing is resampled."""
     grids = [grid(one.images, one.labels, classes, per_class) for _, one in blocks]
     height, width = grids[0].shape[:2]
     shown = picture_names([names[label] for label in classes], NAME_LETTERS)
@@ -157,7 +157,7 @@ def read_log(path: Path) -> pd.DataFrame:
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
-            continue  # the process was killed while it wrote this line
+            continue  # the process was killed while writing this line
         if isinstance(record, dict) and "images" in record and "loss" in record:
             records.append({printable(name): value for name, value in record.items() if isinstance(value, int | float)})
     if not records:
@@ -167,7 +167,7 @@ def read_log(path: Path) -> pd.DataFrame:
 
 def loss_data(log: pd.DataFrame) -> pd.DataFrame:
     """What the loss curve draws: images, term, value, smooth (running mean over a 40th of the log), `loss` first."""
-    # a method with one term logs it beside the loss; the same line twice would say nothing
+    # a method with one term logs it as the loss and under its name; it is drawn once
     named = [name for name in log.columns if name not in NOT_LOSSES and name != "loss"]
     terms = ["loss", *(name for name in named if not log[name].equals(log["loss"].rename(name)))]
     window = max(1, len(log) // 40)

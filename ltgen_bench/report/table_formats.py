@@ -16,6 +16,7 @@ from rich.text import Text
 from ltgen_bench.core.plain_text import csv_safe
 from ltgen_bench.report.table import Cell, Head, Row, Table
 
+STYLES = {"baseline": "dim", "baseline-n": "dim", "reference": "dim italic", "paper": "dim", "section": "bold"}
 MARKDOWN = re.compile(r"([\\`*_\[\]|~])")
 
 
@@ -82,10 +83,11 @@ def terminal(table: Table, width: int, color: bool = False) -> str:
     """
     table = table.shown
     shown, dropped = fold(table.take([place for place, head in enumerate(table.heads) if not head.prose]), width)
+    shown = replace(shown, rows=tuple(row for row in shown.rows if row.kind != "baseline" or any(cell.n for cell in row.cells)))
     notes = list(table.notes)
     if dropped and table.rows:
         names = dict.fromkeys(re.sub(r" ([↑↓]|≈ \S+)", "", head.title) for head in dropped)
-        notes.insert(0, f"Columns left out, too wide for {width} characters: {', '.join(names)}.")
+        notes.insert(0, f"Columns left out, too wide for {width} characters: {'; '.join(names)}.")
     title = _wrapped(table.title, width, "")
     lines = _drawn(Text("\n".join(title), style="bold"), width, color) if title else []
     if table.rows:
@@ -105,7 +107,7 @@ def _prose(table: Table) -> list[int]:
 
 
 def _with_prose(table: Table, drawn: list[str], width: int) -> list[str]:
-    """The drawn lines, the last of which are the rows, with the prose of each row beneath it."""
+    """The drawn lines, the last of which are the rows, with the prose of each row below it."""
     lines = drawn[: -len(table.rows)]
     for row, line in zip(table.rows, drawn[-len(table.rows) :], strict=True):
         lines.append(line)
@@ -187,10 +189,10 @@ def _rich(table: Table) -> RichTable:
     for place, row in enumerate(table.rows):
         if place in breaks:
             drawn.add_section()
-        style = {"baseline": "dim", "baseline-n": "dim", "reference": "dim italic", "paper": "dim", "section": "bold"}.get(row.kind, "")
+        style = STYLES.get(row.kind, "")
         texts = [_mark(cell) for cell in row.cells]
         if row.kind == "paper":
-            texts[0] = f"  {texts[0]}"  # beneath ours
+            texts[0] = f"  {texts[0]}"  # below ours
         cells = zip(row.cells, texts, strict=True)
         drawn.add_row(*(Text(text, style="bold green" if cell.best else style) for cell, text in cells))
     return drawn

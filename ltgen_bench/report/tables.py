@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
@@ -76,8 +77,8 @@ def comparison_table(block: Block) -> Table:
     notes = [*same, *shared, *verdict_notes(block), *reference_notes(block), *older_note(block), *same_name_notes(block),
              *value_notes(block)]
     rows = [*score_rows(block, columns, names), *reference_rows(block, columns), *baseline_rows(block, columns, len(heads))]
-    return Table("comparison", f"{block.title}: all classes",
-                 (*heads, *scores, Head("notes", "notes", number=False, csv_only=True)), tuple(_with_notes(block, rows)), tuple(notes))
+    heads = [*heads, *scores, Head("notes", "notes", number=False, csv_only=True)]
+    return Table("comparison", f"{block.title}: all classes", tuple(heads), tuple(_with_notes(block, rows)), tuple(notes))
 
 
 def _metric_heads(block: Block) -> tuple[list[Head], list[str]]:
@@ -168,7 +169,7 @@ def class_table(block: Block, key: Key) -> Table:
                  tuple(rows), (*missing_notes(block, [(key, "class")]), *notes, *few_notes(part)))
 
 
-def _real_columns(block: Block, key: Key) -> tuple[list[Head], dict[int, list[Cell]]]:
+def _real_columns(block: Block, key: Key) -> tuple[list[Head], dict[Any, list[Cell]]]:
     """The columns of held-out real images for a metric that is best nearest to their value, and their cells by class.
 
     Where they are of another n than the scores and the metric depends on n, the entries' scores at that n come before.
@@ -183,7 +184,7 @@ def _real_columns(block: Block, key: Key) -> tuple[list[Head], dict[int, list[Ce
     for label, own in part.groupby("class_label", sort=False):
         scores = own[REAL_TEST.score].where(own[REAL_TEST.n].notna() | (not fact.depends_on_n))
         again = [score_at_n_cell(key[0], own[own["entry"] == entry], REAL_TEST) for entry in entries]
-        cells[int(label)] = [*again, baseline_cell(key[0], own, scores, REAL_TEST), Cell(number_of_images(own, REAL_TEST))]
+        cells[label] = [*again, baseline_cell(key[0], own, scores, REAL_TEST), Cell(number_of_images(own, REAL_TEST))]
     return heads, cells
 
 

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,27 +18,27 @@ from ltgen_bench.data.images import SampleSet
 from ltgen_bench.records.published import published, read_leaderboard
 from ltgen_bench.records.run_record import RunRecord
 from ltgen_bench.records.store import StoredRun, protocols, reported_runs, rows
-from ltgen_bench.report.columns import apart_notes
 from ltgen_bench.report.confusion import save_confusions
 from ltgen_bench.report.curve_plots import save_curves
-from ltgen_bench.report.entries import Block, blocks, check_equal, each, measurements
+from ltgen_bench.report.entries import Block, blocks, check_equal, each
+from ltgen_bench.report.latex_table import latex
 from ltgen_bench.report.page import page
 from ltgen_bench.report.papers import papers_tables, papers_text
 from ltgen_bench.report.pictures import attempt
 from ltgen_bench.report.plots import footer, for_pictures, save_plots
 from ltgen_bench.report.published_rows import base_name, published_tables
-from ltgen_bench.report.report_folder import INDEX, MARK, begin, check_ours, end
+from ltgen_bench.report.report_folder import INDEX, MANIFEST, begin, check_ours, end
 from ltgen_bench.report.sheets import methods_sheet
 from ltgen_bench.report.table import Table
-from ltgen_bench.report.table_formats import comma_separated, latex, markdown, terminal
-from ltgen_bench.report.tables import class_table, comparison_table, downstream_table, group_table, verdict_table
+from ltgen_bench.report.table_formats import comma_separated, markdown, terminal
+from ltgen_bench.report.tables import section_tables
 
-FORMS: dict[str, Callable[[Table], str]] = {".md": markdown, ".csv": comma_separated, ".tex": latex}
+FORMATS: dict[str, Callable[[Table], str]] = {".md": markdown, ".csv": comma_separated, ".tex": latex}
 
 
 @dataclass(frozen=True)
 class Section:
-    """One block of comparable runs with all that was made of it. `name` is its folder."""
+    """One block of comparable runs with its records, tables and plots. `name` is its folder."""
 
     name: str
     block: Block
@@ -49,7 +49,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """What was written, and what to show. `papers` are tables of published numbers, never ranked with the sections."""
+    """A report that was written. `papers` are tables of published numbers, never ranked with the sections."""
 
     out: Path
     sections: tuple[Section, ...]
@@ -58,7 +58,7 @@ class Report:
     protocols: dict[str, dict[str, Any]]
     files: tuple[Path, ...]
     left_out: tuple[str, ...] = ()  # what cannot be read, a sentence each
-    listed: frozenset[str] = frozenset()  # the tables of papers that a terminal names, and does not show
+    named_only: frozenset[str] = frozenset()  # tables of papers of which a terminal shows the names alone
 
     @property
     def index(self) -> Path:
@@ -77,10 +77,10 @@ class Report:
             if table.name in ("comparison", "verdicts", "downstream") or table.name.startswith("published")
         ]
         texts = [terminal(table, width, color) for table in shown]
-        texts += papers_text(self.papers, self.listed, self.out / "tables" / "papers", width, color)
+        texts += papers_text(self.papers, self.named_only, self.out / "tables" / "papers", width, color)
         if self.left_out:
             lines = [line for one in self.left_out for line in printable_lines(one).splitlines()]
-            texts.append("\n  ".join([f"left out, since it cannot be read ({len(self.left_out)}):", *lines]) + "\n")
+            texts.append("\n  ".join([f"left out, since damaged or of another version ({len(self.left_out)}):", *lines]) + "\n")
         return "\n".join(
             [*texts, f"page      {self.index}\ntables    {self.out / 'tables'}\nplots     {self.out / 'plots'}\n"]
         )
@@ -97,12 +97,12 @@ def report(
     compare_published: bool = False,
     progress: Progress = SILENT,
 ) -> Report:
-    """Compare the finished runs under `runs_dir` with each other, and show papers' numbers beside them.
+    """Compare the finished runs under `runs_dir` with each other, and show papers' numbers in tables of their own.
 
     Writes `out/tables/` (Markdown, CSV, LaTeX), `out/plots/` and `out/index.html`. `leaderboards` are further CSVs of
     published numbers; all are checked before anything is written. `dataset` keeps one data set; papers' numbers are
-    those on the data sets shown, or all with `all_papers`. `equal` (words of `entries.EQUAL`) makes tables and plots of
-    their own for rows alike in these; `compare_published` puts papers' rows beneath ours of the same method and data set.
+    those on the data sets shown, or all with `all_papers`. `equal` (words of `equal.EQUAL`) makes tables and plots of
+    their own for rows that are equal in these; `compare_published` adds tables with papers' rows below ours of the same method.
     An earlier report in `out` is replaced. No runs and no leaderboard, or an `out` that holds something else: `UserError`.
     """
     check_equal(equal)
@@ -120,23 +120,23 @@ def report(
             left_out,
         )
     table, ids = rows(runs, runs_dir), protocols(runs)
-    beneath = pd.concat([known, *given], ignore_index=True) if compare_published else None
+    compared = pd.concat([known, *given], ignore_index=True) if compare_published else None
     sections: list[Section] = []
     files: list[Path] = []
     earlier = begin(out)
     for name, block in named_blocks(blocks(table, equal, ids)):
         before = [section.block for section in sections]
-        section, written = _write_section(name, block, before, runs, out, beneath, progress)
+        section, written = _write_section(name, block, before, runs, out, compared, progress)
         sections.append(section)
         files += written
-    beside = {base_name(section.block) for section in sections}
-    papers = _papers(known, given, beside, dataset, all_papers)
-    few = {table.name for table in _papers(known, [], beside, dataset, False)}
+    shown = {base_name(section.block) for section in sections}
+    papers = _papers(known, given, shown, dataset, all_papers)
+    always = {table.name for table in _papers(known, [], shown, dataset, False)}
     files += _write_tables(papers, out / "tables" / "papers")
     write_text(out / INDEX, page(sections, papers, ids, left_out))
     end(out, earlier, (*files, out / INDEX))
-    return Report(out, tuple(sections), tuple(papers), table, ids, (*files, out / INDEX, out / MARK), tuple(left_out),
-                  frozenset(table.name for table in papers if table.name.startswith("papers-")) - few)
+    return Report(out, tuple(sections), tuple(papers), table, ids, (*files, out / INDEX, out / MANIFEST), tuple(left_out),
+                  frozenset(table.name for table in papers if table.name.startswith("papers-")) - always)
 
 
 def _check_dataset(dataset: str | None, runs: Sequence[StoredRun], leaderboards: Iterable[pd.DataFrame]) -> None:
@@ -150,9 +150,9 @@ def _check_dataset(dataset: str | None, runs: Sequence[StoredRun], leaderboards:
 
 
 def named_blocks(found: Sequence[Block]) -> list[tuple[str, Block]]:
-    """Each block with a name fit for a folder, after its title and its `traits`, which no other block changes.
+    """(name of its folder, block) for each block, the name from its title and `traits`.
 
-    Of blocks with one name the oldest has it, and each of the others gets the id of its first measurement behind it.
+    Of blocks with one name the oldest has it; the names of the others end in the id of their first measurement.
     """
     named: dict[str, Block] = {}
     for block in found:
@@ -178,7 +178,7 @@ def _write_section(
     plots = save_plots(block, folder, progress=progress) if block.entries else {}
     own = {digest for part in (block.rows, block.references) if len(part) for digest in part["score_digest"]}
     part = [run for run in runs if run.record is not None and run.record.score_digest in own]
-    draw = partial(_side_by_side, for_pictures(block), part, folder / "samples.png")
+    draw = partial(_methods_sheet, for_pictures(block), part, folder / "samples.png")
     sheet = attempt(f"the samples of {name} side by side", draw, progress.say)
     if sheet is not None:
         plots = {"samples of the same seeds": sheet, **plots}
@@ -189,28 +189,17 @@ def _write_section(
     return Section(name, block, records, tuple(tables), plots), [*files, *plots.values()]
 
 
-def section_tables(block: Block, before: Sequence[Block] = ()) -> list[Table]:
-    """Every table of a block: all classes, verdicts, training sets, groups, classes. `before` are the blocks above it."""
-    main = comparison_table(block)
-    main = replace(main, notes=(*apart_notes(block, before), *main.notes))
-    tables = [main, verdict_table(block), downstream_table(block)]
-    for rule in ("thirds", "count"):
-        tables += [group_table(block, key, rule) for key in measurements(block.shown, f"few@{rule}")]
-    tables += [class_table(block, key) for key in measurements(block.shown, "class")]
-    return [table for table in tables if table is not None]
-
-
 def _write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:
     written = []
     for table in tables:
-        for suffix, form in FORMS.items():
+        for suffix, write in FORMATS.items():
             path = folder / f"{table.name}{suffix}"
-            write_text(path, form(table))
+            write_text(path, write(table))
             written.append(path)
     return written
 
 
-def _side_by_side(block: Block, runs: Sequence[StoredRun], path: Path) -> Path | None:
+def _methods_sheet(block: Block, runs: Sequence[StoredRun], path: Path) -> Path | None:
     """The sheet of methods on the seed that most entries have; entries whose samples are not on disk are left out."""
     keys = block.rows[["entry", "seed", "sample_digest"]].drop_duplicates()
     if keys.empty:

@@ -261,7 +261,8 @@ class TestFiles:
         made = report(runs, tmp_path / "report")
         (table,) = (table for section in made.sections for table in section.tables if table.name == "comparison")
         kinds = {row.cells[0].text: row.kind for row in table.rows}
-        assert list(kinds.values()) == ["entry", *["reference"] * 5, "floor", "n", "again", "floor", "floor"]
+        below = ["baseline", "baseline-n", "score-at-n", "baseline", "baseline"]
+        assert list(kinds.values()) == ["entry", *["reference"] * 5, *below]
         assert not any(cell.best for row in table.rows for cell in row.cells)
         columns = {head.key.partition(":")[0]: place for place, head in enumerate(table.heads)}
         values = {row.cells[0].text: {name: row.cells[place].value for name, place in columns.items()} for row in table.rows}

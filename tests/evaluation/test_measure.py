@@ -180,7 +180,7 @@ def test_a_held_out_class_of_one_image_leaves_the_floor_of_diversity_empty(tiny_
 def test_coverage_says_what_equal_distributions_would_have(tiny_dataset):
     row = rows_of(["coverage"], Sides(side([30] * 3, 0), side([40] * 3, 1), side([40] * 3, 2)), tiny_dataset)[0]
     chance = 1 - np.prod([(89 - i) / (179 - i) for i in range(5)])
-    assert row["note"] == f"expected of equal distributions ({chance:.3f})"
+    assert row["note"] == f"expected value of a perfect generator ({chance:.3f})"
 
 
 def test_a_class_has_a_fid_only_above_its_floor(tiny_dataset):
@@ -223,11 +223,11 @@ def test_scopes_hold_their_own_classes_only(tiny_dataset):
 def test_fid_of_few_images_says_so_and_gives_its_value_at_the_floors_size(tiny_dataset):
     same = Sides(side([30] * 3, 0), side([40] * 3, 1), side([30] * 3, 2))
     row = rows_of(["fid"], same, tiny_dataset)[0]
-    assert row["note"].startswith("mostly bias: n < 2048 (")
-    assert row["note"].endswith("at the floor's n = 60)")
+    assert row["note"].startswith("mostly small-sample bias: fewer than 2,048 images (")
+    assert row["note"].endswith("with the 60 of the baseline score)")
     assert row["floor_half"] > 0.5 * row["value"]
     far = rows_of(["fid"], Sides(side([30] * 3, 0, shift=9.0), same.real, same.held_out), tiny_dataset)[0]
-    assert far["note"].startswith("partly bias: n < 2048")
+    assert far["note"].startswith("partly small-sample bias: fewer than 2,048 images")
 
 
 def test_the_floors_are_the_score_of_real_images(tiny_dataset):

@@ -9,9 +9,11 @@ from synthetic_runs import CIFAR, write_run
 from ltgen_bench.records.published import published, read_leaderboard
 from ltgen_bench.records.store import find_runs, protocols, rows
 from ltgen_bench.report.entries import blocks
+from ltgen_bench.report.latex_table import latex
 from ltgen_bench.report.published_rows import published_tables
-from ltgen_bench.report.table_formats import comma_separated, latex, markdown, terminal
-from ltgen_bench.report.write_report import report, section_tables
+from ltgen_bench.report.table_formats import comma_separated, markdown, terminal
+from ltgen_bench.report.tables import section_tables
+from ltgen_bench.report.write_report import report
 
 FIFTY = {"dataset": "cifar10-lt-50", "imbalance_factor": 50.0, "fingerprint": "d" * 16}
 HUNDRED = {**CIFAR, "dataset": "cifar100-lt", "fingerprint": "e" * 16}

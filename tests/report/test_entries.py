@@ -4,7 +4,8 @@ from synthetic_runs import write_run
 
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.records.store import find_runs, protocols, rows
-from ltgen_bench.report.entries import blocks, difference, measurements, rank
+from ltgen_bench.report.entries import blocks, difference, measurements
+from ltgen_bench.report.ranking import rank
 
 
 def blocks_of(folder):

@@ -13,13 +13,14 @@ from ltgen_bench.core.errors import UserError
 from ltgen_bench.evaluation.scores import LATER, Scores
 from ltgen_bench.records.published import published
 from ltgen_bench.report import plots
-from ltgen_bench.report.baseline_columns import TEST, beyond_real, from_best
+from ltgen_bench.report.baselines import REAL_TEST, better_than_real, distance_from_best
 from ltgen_bench.report.columns import score_cells
-from ltgen_bench.report.entries import rank
+from ltgen_bench.report.latex_table import latex
 from ltgen_bench.report.numbers import MISSING, facts, show
 from ltgen_bench.report.papers import papers_tables
+from ltgen_bench.report.ranking import rank
 from ltgen_bench.report.run_table import score_table
-from ltgen_bench.report.table_formats import comma_separated, latex, markdown
+from ltgen_bench.report.table_formats import comma_separated, markdown
 from ltgen_bench.report.tables import class_table, comparison_table, group_table
 
 
@@ -46,23 +47,24 @@ class TestFloors:
         block = changed(one_block, "fid", half_n=671, at_half=33.0)
         key = key_of(block, "fid")
         table = comparison_table(block)
-        rows = column(table, key, ("floor", "n", "again"))
-        assert rows[0] == ("floor", "floor: real halves", MISSING)
-        assert ("n", "n of real halves", "671") in rows
-        assert [text for kind, _, text in rows if kind == "again"] == ["33.00", "33.00"]
-        assert rows[-2] == ("floor", "floor: real halves, at that n", show("fid", block.part(key, "all")["floor_half"].iloc[0]))
+        rows = column(table, key, ("baseline", "baseline-n", "score-at-n"))
+        assert rows[0] == ("baseline", "baseline: real halves", MISSING)
+        assert ("baseline-n", "n of real halves", "671") in rows
+        assert [text for kind, _, text in rows if kind == "score-at-n"] == ["33.00", "33.00"]
+        real = show("fid", block.part(key, "all")["floor_half"].iloc[0])
+        assert rows[-2] == ("baseline", "baseline: real halves, at that n", real)
         assert any("another number of images" in note for note in table.notes)
         lines = list(csv.DictReader(io.StringIO(comma_separated(table))))
-        assert [line["row"] for line in lines].count("again") == 2
+        assert [line["row"] for line in lines].count("score-at-n") == 2
         groups = group_table(block, key)
-        assert next(row.kind for row in groups.rows if row.aside) != "again"
+        assert next(row.kind for row in groups.rows if row.footer) != "score-at-n"
 
     def test_floors_of_unknown_n_are_left_out_unless_it_does_not_matter(self, one_block):
         frame = one_block.rows.assign(half_n=pd.NA, test_n=pd.NA)
         block = replace(one_block, rows=frame)
         table = comparison_table(block)
-        assert [text for _, _, text in column(table, key_of(block, "fid"), ("floor",))] == [MISSING, MISSING]
-        assert all(text not in ("", MISSING) for _, _, text in column(table, key_of(block, "kid"), ("floor",)))
+        assert [text for _, _, text in column(table, key_of(block, "fid"), ("baseline",))] == [MISSING, MISSING]
+        assert all(text not in ("", MISSING) for _, _, text in column(table, key_of(block, "kid"), ("baseline",)))
         assert any("earlier version" in note for note in table.notes)
 
     def test_the_terminal_prints_the_score_at_the_floors_n_in_brackets(self):
@@ -74,8 +76,8 @@ class TestFloors:
 
     def test_group_plots_have_a_dot_of_the_floors_n_on_each_bar(self, one_block):
         data = plots.group_data(changed(one_block, "fid", half_n=100, at_half=40.0))
-        assert set(data.loc[data["metric"] == "fid", "again"]) == {40.0}
-        assert data.loc[data["metric"] == "recall", "again"].isna().all()
+        assert set(data.loc[data["metric"] == "fid", "at_n"]) == {40.0}
+        assert data.loc[data["metric"] == "recall", "at_n"].isna().all()
         _, (ax,) = plots.canvas(4.0, 3.0)
         panel = data[data["panel"] == "FID ↓ (classifier)"]
         plots.draw_groups(panel, ax, colors=plots.palette(one_block))
@@ -120,13 +122,13 @@ class TestMarks:
 
     def test_a_floor_of_few_images_is_marked_too(self, one_block):
         block = changed(one_block, "recall", test_n=45, wanted=100)
-        texts = [text for _, _, text in column(comparison_table(block), key_of(block, "recall"), ("floor",))]
+        texts = [text for _, _, text in column(comparison_table(block), key_of(block, "recall"), ("baseline",))]
         assert [text.endswith("°") for text in texts] == [False, True]
 
 
 def frame_of(metric, values, floor, at=np.nan, n=100):
     rows = pd.DataFrame({"value": values, "floor_test": floor, "test_n": n, "at_test": at})
-    return from_best(rows, metric).tolist()
+    return distance_from_best(rows, metric).tolist()
 
 
 class TestBest:
@@ -158,15 +160,15 @@ class TestBest:
 
     def test_better_than_real_images_is_no_gain(self, three_block):
         rows = pd.DataFrame({"value": [9.0, 8.0], "floor_test": 8.5, "test_n": 100, "at_test": np.nan})
-        assert beyond_real(rows, "is").tolist() == [True, False]
-        assert not beyond_real(rows.assign(test_n=None), "is").any(), "another n"
+        assert better_than_real(rows, "is").tolist() == [True, False]
+        assert not better_than_real(rows.assign(test_n=None), "is").any(), "another n"
         key = key_of(three_block, "fid")
         best = [entry for entry, cell in score_cells(three_block, key, "all").items() if cell.best]
         assert best == ["cbdm"]
         below = changed(three_block, "fid", floor_test=1000.0)
         assert not any(cell.best for cell in score_cells(below, key, "all").values())
         assert any("no gain" in note for note in comparison_table(below).notes)
-        assert TEST.floor == "floor_test"
+        assert REAL_TEST.score == "floor_test"
 
 
 def test_kid_has_one_unit(three_block):

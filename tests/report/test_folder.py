@@ -4,7 +4,7 @@ import pytest
 from synthetic_runs import write_run
 
 from ltgen_bench.core.errors import UserError
-from ltgen_bench.report.report_folder import MARK, TITLE
+from ltgen_bench.report.report_folder import MANIFEST, TITLE
 from ltgen_bench.report.write_report import report
 
 
@@ -47,7 +47,7 @@ def test_a_report_of_ours_is_replaced_also_one_of_the_version_before(runs, tmp_p
     (out / "notes.txt").write_text("mine")
     (out / "tables" / "other" / "mine.csv").write_text("mine")
     if not marked:
-        (out / MARK).unlink()
+        (out / MANIFEST).unlink()
         assert TITLE in old.index.read_text()
     made = report(runs, out, dataset="digits-lt")
     left = {path for path in out.rglob("*") if path.is_file()}
@@ -69,6 +69,6 @@ def test_a_mark_that_names_other_files_deletes_none_of_them(runs, tmp_path):
     out = tmp_path / "out"
     report(runs, out)
     (tmp_path / "x.csv").write_text("mine")
-    (out / MARK).write_text('{"files": ["../x.csv", "/tmp/x", 3, "tables/../../x.csv"]}')
+    (out / MANIFEST).write_text('{"files": ["../x.csv", "/tmp/x", 3, "tables/../../x.csv"]}')
     report(runs, out)
     assert (tmp_path / "x.csv").read_text() == "mine"

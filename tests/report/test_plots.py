@@ -72,7 +72,7 @@ def test_the_downstream_plot_shows_the_real_training_set_as_a_dashed_line(three_
     assert [text.get_text() for text in legend.get_texts()] == ["cbdm", "cfg", "ddpm", "trained on real-lt"]
 
 
-def test_group_data_are_scaled_and_have_their_floor(three_block):
+def test_group_data_are_scaled_and_have_their_baseline(three_block):
     data = plots.group_data(three_block)
     kid = data[(data["panel"] == "KID ↓ (classifier)") & (data["entry"] == "ddpm")]
     raw = three_block.rows
@@ -83,7 +83,7 @@ def test_group_data_are_scaled_and_have_their_floor(three_block):
         & (raw["entry"] == "ddpm")
     ]
     assert kid.loc[kid["group"] == "few", "value"].item() == pytest.approx(few["value"].mean())
-    assert kid.loc[kid["group"] == "few", "floor"].item() == pytest.approx(few["floor_half"].iloc[0])
+    assert kid.loc[kid["group"] == "few", "baseline"].item() == pytest.approx(few["floor_half"].iloc[0])
     assert not data["panel"].str.contains("real-lt").any()
 
 
@@ -106,10 +106,11 @@ def test_bars_stand_for_groups_and_keep_their_entrys_colour_in_every_panel(three
 
 def test_fid_against_recall_has_a_dot_a_run(three_block):
     keys = [key_of(three_block, metric, scope="all") for metric in ("fid", "recall")]
-    data = plots.fid_recall_data(three_block, *keys)
+    data = plots.pair_data(three_block, *keys)
     assert list(data.columns) == ["entry", "seed", "fid", "recall"]
     assert len(data) == 9
-    ax = plots.draw_fid_recall(data, axes(), colors=plots.palette(three_block), extractor="classifier")
+    ax = plots.draw_pair(data, axes(), colors=plots.palette(three_block), metrics=("fid", "recall"),
+                         extractor="classifier")
     assert sum(len(dots.get_offsets()) for dots in ax.collections) == 9
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("FID ↓ (classifier)", "recall ↑ (classifier)")
     assert [key for key in measurements(three_block.rows) if key[:2] == ("recall", "inception")] == []

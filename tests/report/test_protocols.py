@@ -12,7 +12,7 @@ from ltgen_bench.evaluation.protocol import Protocol
 from ltgen_bench.records.store import find_runs
 from ltgen_bench.report.lookup import find
 from ltgen_bench.report.protocol_text import compared, diff_text, only, show_text
-from ltgen_bench.report.protocols import FIELDS, differences, in_all, measurement_keys, told
+from ltgen_bench.report.protocols import FIELDS, differences, fields_in_words, in_all, measurement_keys
 
 FULL = {
     "metric": "recall",
@@ -40,13 +40,13 @@ def test_every_field_of_a_protocol_has_words():
 
 
 def test_a_protocol_is_told_in_words():
-    words = told(FULL)
+    words = fields_in_words(FULL)
     assert words["reference"] == "the balanced training set"
     assert words["generated images"] == "5,000 a class"
     assert words["groups of classes"] == "by thirds and count"
     assert words["guidance"] == "omega of the recipe"
     assert len(words) == len(FULL)
-    assert told({**FULL, "newer_field": 3})["newer_field"] == "3"
+    assert fields_in_words({**FULL, "newer_field": 3})["newer_field"] == "3"
 
 
 @pytest.mark.parametrize(

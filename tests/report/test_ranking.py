@@ -7,7 +7,7 @@ from synthetic_runs import CIFAR, HALF, protocol_id, write_run
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.records.statistics import FEW_SEEDS, ONE_SEED, compare
 from ltgen_bench.report.numbers import MISSING
-from ltgen_bench.report.ranking import ORDER, PLACES, place, ranking
+from ltgen_bench.report.ranking import ORDER, RANKS, place, ranking
 
 
 def places(table):
@@ -19,9 +19,9 @@ def test_places_stand_where_every_test_is_won_or_lost(three_seeds):
     assert places(table) == {"cbdm": "1", "cfg": "2", "ddpm": "3"}
     assert [row.cells[3].text for row in table.rows[:3]] == ["2 / 0 / 0", "1 / 0 / 1", "0 / 0 / 2"]
     assert table.title == "digits-lt: FID ↓ (inception), all classes, ranked"
-    assert PLACES in table.notes
+    assert RANKS in table.notes
     assert "omega (0 and 1)" in " ".join(table.notes)
-    assert next(head for head in table.heads if head.title == "FID ↓").under.endswith(protocol_id("fid", "inception"))
+    assert next(head for head in table.heads if head.title == "FID ↓").subtitle.endswith(protocol_id("fid", "inception"))
     assert not any(cell.best for row in table.rows for cell in row.cells)
 
 

@@ -12,14 +12,15 @@ from ltgen_bench.evaluation.scores import csv_text
 from ltgen_bench.records.published import published
 from ltgen_bench.records.results_csv import measured_csv, read_measured
 from ltgen_bench.records.store import find_run, find_runs, protocols, rows
-from ltgen_bench.report.entries import blocks, rank
+from ltgen_bench.report.entries import blocks
+from ltgen_bench.report.latex_table import latex
 from ltgen_bench.report.lookup import find
 from ltgen_bench.report.provenance import run_lines
 from ltgen_bench.report.published_rows import published_tables
-from ltgen_bench.report.ranking import ranking
-from ltgen_bench.report.table_formats import comma_separated, latex, markdown, terminal
-from ltgen_bench.report.tables import class_table, comparison_table, verdict_table
-from ltgen_bench.report.write_report import report, section_tables
+from ltgen_bench.report.ranking import rank, ranking
+from ltgen_bench.report.table_formats import comma_separated, markdown, terminal
+from ltgen_bench.report.tables import class_table, comparison_table, section_tables, verdict_table
+from ltgen_bench.report.write_report import report
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def test_references_stand_below_the_entries_and_above_the_floors_and_nothing_of_
     table = comparison_table(block)
     assert [(row.cells[0].text, row.kind) for row in table.rows] == [
         ("StyleGAN2", "entry"), ("ddpm", "entry"), ("copy-train", "reference"), ("one-per-class", "reference"),
-        ("floor: real halves", "floor"), ("floor: real test", "floor")]
+        ("baseline: real halves", "baseline"), ("baseline: real test", "baseline")]
     best = {row.cells[0].text for row in table.rows for cell in row.cells if cell.best}
     assert best == {"StyleGAN2"}, "the GAN wins against ddpm on three seeds, whatever the references score"
     assert [cell.text for cell in table.rows[0].cells[1:4]] == ["–"] * 3  # noqa: RUF001
@@ -70,7 +71,7 @@ def test_verdicts_places_and_ranks_are_the_same_with_and_without_references(mixe
     assert set(rank(rows(find_runs(mixed)), "fid", "classifier")["entry"]) == {"StyleGAN2", "ddpm"}
     (with_them,), (without,) = ranking(mixed, "fid:classifier"), ranking(tmp_path, "fid:classifier")
     kinds = [row.kind for row in with_them.rows]
-    assert kinds == ["entry", "entry", "reference", "reference", "floor", "floor"]
+    assert kinds == ["entry", "entry", "reference", "reference", "baseline", "baseline"]
     assert [row for row in with_them.rows if row.kind != "reference"] == list(without.rows)
     assert [row.cells[0].text for row in with_them.rows] == ["1", "2", "", "", "", ""]
 
@@ -93,7 +94,7 @@ def test_all_forms_set_them_apart(block):
     assert "*copy-train*" in markdown(table)
     assert r"\textit{copy-train}" in latex(table)
     kinds = [line[0] for line in csv.reader(io.StringIO(comma_separated(table)))]
-    assert kinds == ["row", "entry", "entry", "reference", "reference", "floor", "floor"]
+    assert kinds == ["row", "entry", "entry", "reference", "reference", "baseline", "baseline"]
     lines = terminal(table, 80).splitlines()
     at = next(place for place, line in enumerate(lines) if line.startswith("copy-train"))
     assert lines[at - 1].strip() == ""
@@ -133,7 +134,7 @@ def test_the_page_keeps_them_out_of_what_is_sorted(mixed, tmp_path):
     made = report(mixed, tmp_path)
     body, _, foot = made.index.read_text().partition("<tfoot>")
     assert "StyleGAN2" in body
-    assert foot.index("copy-train") < foot.index("floor: real halves")
+    assert foot.index("copy-train") < foot.index("baseline: real halves")
     assert '<tr class="reference"><td>copy-train</td>' in foot
     assert not any("copy-train" in cell for cell in body.partition("<tbody>")[2:])
 

@@ -11,8 +11,9 @@ from synthetic_runs import HALF, TEST, write_run
 
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.files import shipped_folder
+from ltgen_bench.report.latex_table import latex
 from ltgen_bench.report.plots import footer
-from ltgen_bench.report.table_formats import comma_separated, latex, markdown
+from ltgen_bench.report.table_formats import comma_separated, markdown
 from ltgen_bench.report.write_report import report
 
 LEADERBOARD = "paper_id,method,dataset,imbalance_factor,split,metric,value\nmine,<b>mine</b>,digits-lt,20,all,fid,1.5\n"
@@ -229,9 +230,9 @@ def test_every_score_of_the_page_has_its_protocol_id(made):
     text = made.index.read_text()
     (section,) = made.sections
     for table in section.tables:
-        for head in table.spoken.heads:
+        for head in table.shown.heads:
             if head.number and head.key != "training_images":
-                assert re.search(rf"<small>[^<]*{head.under[-8:]}</small>", text)
+                assert re.search(rf"<small>[^<]*{head.subtitle[-8:]}</small>", text)
 
 
 def test_the_name_of_a_data_set_leads_no_file_elsewhere(tmp_path, no_plots):

@@ -13,10 +13,11 @@ from ltgen_bench.core.words import count, listed
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.records.run_folder import RunFolder
 from ltgen_bench.records.statistics import ONE_SEED
+from ltgen_bench.report.latex_table import latex
 from ltgen_bench.report.numbers import MISSING, facts, show
 from ltgen_bench.report.run_table import score_table
 from ltgen_bench.report.table import Cell, Head, Row, Table
-from ltgen_bench.report.table_formats import comma_separated, fold, latex, markdown, terminal
+from ltgen_bench.report.table_formats import comma_separated, fold, markdown, terminal
 from ltgen_bench.report.tables import comparison_table, downstream_table, verdict_table
 
 NASTY = Table(
@@ -26,7 +27,7 @@ NASTY = Table(
     (
         Row((Cell("<script>*x*</script> _|_"), Cell("1.50 ± 0.10", 1.5, 0.1, 3, best=True))),
         Row((Cell("R&D 50%"), Cell(MISSING))),
-        Row((Cell("floor"), Cell("0.1", 0.1, n=1)), "floor"),
+        Row((Cell("baseline"), Cell("0.1", 0.1, n=1)), "baseline"),
     ),
     ("n < 5 & more_so",),
 )
@@ -39,7 +40,7 @@ def test_markdown_escapes_what_would_format_or_break_a_cell():
     assert "<script>" not in text
     assert r"&lt;script&gt;\*x\*&lt;/script&gt; \_\|\_" in text
     assert "**1.50 ± 0.10**" in text
-    assert "*floor*" in text
+    assert "*baseline*" in text
 
 
 def test_latex_escapes_everything_special_and_balances_its_braces():
@@ -57,7 +58,7 @@ def test_latex_escapes_everything_special_and_balances_its_braces():
 
 def test_csv_keeps_raw_values_and_tells_floors_apart():
     lines = list(csv.DictReader(io.StringIO(comma_separated(NASTY))))
-    assert [line["row"] for line in lines] == ["entry", "entry", "floor"]
+    assert [line["row"] for line in lines] == ["entry", "entry", "baseline"]
     assert lines[0]["a"] == "<script>*x*</script> _|_"
     assert (lines[0]["fid"], lines[0]["fid sd"], lines[0]["fid n"]) == ("1.5", "0.1", "3")
     assert (lines[1]["fid"], lines[1]["fid n"]) == ("", "0")
@@ -92,14 +93,14 @@ def test_no_cell_wraps_at_any_width(three_block, width, color):
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
 def test_columns_are_dropped_from_the_right_and_named(three_block, width):
-    table = comparison_table(three_block).spoken
+    table = comparison_table(three_block).shown
     shown, dropped = fold(table, width)
     score = next(i for i, head in enumerate(table.heads) if head.number)
     kept = [head.key for head in shown.heads]
     assert table.heads[0].key in kept
     assert table.heads[score].key in kept
     others = [head.key for place, head in enumerate(table.heads) if place not in (0, score)]
-    last = [head.key for head in table.heads if head.kept]  # these are given up last
+    last = [head.key for head in table.heads if head.keep]  # these are given up last
     others = [*(key for key in others if key in last), *(key for key in others if key not in last)]
     assert {key for key in kept if key in others} == set(others[: len(kept) - 2])
     assert len(shown.heads) + len(dropped) == len(table.heads)
@@ -144,7 +145,7 @@ def run_table_text(width, **more):
 def test_the_table_of_a_run_has_every_metric_group_floor_and_id():
     text = run_table_text(120)
     head = text.splitlines()[0].split()
-    assert head == ["all", "many", "medium", "few", "floor", "test", "protocol"]
+    assert head == ["all", "many", "medium", "few", "real test", "real halves", "protocol"]
     for name in ("FID ↓", "IS ↑", "KID ↓", "recall k=5 ↑", "label accuracy ↑", "accuracy, synthetic ↑"):
         (line, *_) = [line for line in text.splitlines() if line.startswith(f" {name}  ")]
         assert re.search(r"[0-9a-f]{8}$", line)

@@ -8,8 +8,9 @@ from synthetic_runs import protocol_id, write_run
 
 from ltgen_bench.records.store import find_runs, protocols, rows
 from ltgen_bench.report.entries import blocks, measurements
-from ltgen_bench.report.plots import fid_recall_data, footer, group_data
-from ltgen_bench.report.table_formats import comma_separated, latex, markdown, terminal
+from ltgen_bench.report.latex_table import latex
+from ltgen_bench.report.plots import footer, group_data, pair_data
+from ltgen_bench.report.table_formats import comma_separated, markdown, terminal
 from ltgen_bench.report.tables import class_table, comparison_table, downstream_table, group_table, verdict_table
 
 
@@ -30,12 +31,12 @@ def test_the_protocol_id_stands_over_every_score_in_every_form(three_block):
         csv_heads = next(csv.reader(io.StringIO(comma_separated(table))))
         wide_text = terminal(table, 400)
         for head in scores:
-            one = head.under[-8:]
+            one = head.subtitle[-8:]
             assert re.fullmatch(r"[0-9a-f]{8}", one)
             assert head.key.endswith(f":{one}")
             assert head.key in csv_heads
             tex_line = next(line for line in latex(table).splitlines() if r"{\scriptsize" in line)
-            assert tex_line.count(one) == sum(other.under.endswith(one) for other in scores)
+            assert tex_line.count(one) == sum(other.subtitle.endswith(one) for other in scores)
             assert f"{one}</sub>" in markdown(table).splitlines()[2]
             assert one in wide_text
 
@@ -72,7 +73,7 @@ def test_two_references_are_two_columns_and_a_note_tells_them_apart(tmp_path):
     (block,) = blocks(rows(runs), (), protocols(runs))
     table = comparison_table(block)
     train, test = (protocol_id("fid", "classifier", variant) for variant in ("a", "test"))
-    assert {head.under for head in table.heads if head.title == "FID ↓"} == {f"classifier · {train}", f"classifier · {test}"}
+    assert {head.subtitle for head in table.heads if head.title == "FID ↓"} == {f"classifier · {train}", f"classifier · {test}"}
     sets = {train: "the balanced training set", test: "the held-out test set"}
     first, second = sorted(sets)
     assert f"FID ↓ (classifier) {first} and {second}: they differ in reference: {sets[first]} against {sets[second]}." in (
@@ -89,7 +90,7 @@ def test_two_references_share_neither_a_panel_nor_a_dot(tmp_path):
     panels = [panel for panel in group_data(block)["panel"].unique() if panel.startswith("FID")]
     assert panels == [f"FID ↓ (classifier) {key[3]}" for key in keys]
     recall = key_of(block, "recall")
-    values = [fid_recall_data(block, key, recall)["fid"].item() for key in keys]
+    values = [pair_data(block, key, recall)["fid"].item() for key in keys]
     assert values == [block.part(key, "all")["value"].item() for key in keys]
     assert values[0] != values[1]
 

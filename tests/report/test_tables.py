@@ -10,8 +10,8 @@ from synthetic_runs import COUNTS, NO_LOGITS, write_run
 from ltgen_bench.records.published import published
 from ltgen_bench.records.statistics import FEW_SEEDS, ONE_SEED
 from ltgen_bench.records.store import find_runs, rows
-from ltgen_bench.report.columns import BEST
 from ltgen_bench.report.entries import blocks, measurements
+from ltgen_bench.report.notes import BEST
 from ltgen_bench.report.numbers import MISSING
 from ltgen_bench.report.papers import papers_tables
 from ltgen_bench.report.table import Cell, Head, Row, Table
@@ -21,7 +21,7 @@ from ltgen_bench.report.tables import class_table, comparison_table, downstream_
 
 def column(table, start, under=""):
     """The cells of the first column whose head begins so, floors left out, by the row's first cell."""
-    place = next(i for i, head in enumerate(table.heads) if head.title.startswith(start) and under in head.under)
+    place = next(i for i, head in enumerate(table.heads) if head.title.startswith(start) and under in head.subtitle)
     return {row.cells[0].text: row.cells[place] for row in table.rows if row.kind == "entry"}
 
 
@@ -48,11 +48,11 @@ def test_heads_carry_arrow_extractor_and_protocol_id(three_block):
     table = comparison_table(three_block)
     fid = key_of(three_block, "fid")
     head = next(head for head in table.heads if head.title == "FID ↓")
-    assert head.under == f"classifier · {fid[3]}"
+    assert head.subtitle == f"classifier · {fid[3]}"
     assert head.key == f"fid:classifier:{fid[3]}"
     scores = [head for head in table.heads if head.number]
     assert all(re.search(r"[↑↓≈]", head.title) for head in scores)
-    assert all(re.search(r"[0-9a-f]{8}$", head.under) for head in scores)
+    assert all(re.search(r"[0-9a-f]{8}$", head.subtitle) for head in scores)
 
 
 def test_one_seed_marks_nothing_and_says_so(one_block):
@@ -84,11 +84,9 @@ def test_three_seeds_mark_what_a_paired_test_carries(three_block):
 
 def test_what_all_rows_share_is_a_note_and_what_differs_a_column_and_a_warning(three_block):
     table = comparison_table(three_block)
-    assert [head.title for head in table.spoken.heads[:2]] == ["method", "omega"]
+    assert [head.title for head in table.shown.heads[:2]] == ["method", "omega"]
     assert table.notes[0] == "All rows: sampler dpm-solver++ 20, images seen 44.8k, seed 0, 1, 2."
-    assert (
-        any("(0 and 1): a difference" in note for note in table.notes)
-    )
+    assert any("omega (0 and 1)" in note for note in table.notes)
 
 
 def test_budgets_and_samplers_that_differ_are_named(tmp_path):
@@ -102,9 +100,9 @@ def test_budgets_and_samplers_that_differ_are_named(tmp_path):
     )
 
 
-def test_noise_floors_stand_below_with_their_kind(three_block):
-    floors = [row for row in comparison_table(three_block).rows if row.kind == "floor"]
-    assert [row.cells[0].text for row in floors] == ["floor: real halves", "floor: real test"]
+def test_baseline_scores_stand_below_with_their_kind(three_block):
+    floors = [row for row in comparison_table(three_block).rows if row.kind == "baseline"]
+    assert [row.cells[0].text for row in floors] == ["baseline: real halves", "baseline: real test"]
     fid = next(i for i, head in enumerate(comparison_table(three_block).heads) if head.title == "FID ↓")
     assert [row.cells[fid].text for row in floors] == ["2.00", "2.40"]
 
@@ -113,7 +111,7 @@ def test_a_value_that_is_not_available_is_no_number_and_its_reason_is_told(three
     table = comparison_table(three_block)
     assert {cell.text for cell in column(table, "IS", "inception").values()} == {MISSING}
     assert f"IS (inception): {NO_LOGITS}." in table.notes
-    assert any("mostly bias: n < 2048." in note for note in table.notes)
+    assert any("FID (inception)" in note and "2,048" in note for note in table.notes)
     csv_rows = list(csv.DictReader(io.StringIO(comma_separated(table))))
     name = key_of(three_block, "is", "inception")
     assert {row[f"is:inception:{name[3]}"] for row in csv_rows} == {""}
@@ -122,16 +120,17 @@ def test_a_value_that_is_not_available_is_no_number_and_its_reason_is_told(three
 def test_a_note_with_a_number_of_its_run_is_told_once_without_it(one_block):
     marked = one_block.rows.copy()
     fid = (marked["metric"] == "fid") & (marked["scope"] == "all")
-    marked.loc[fid, "note"] = [f"partly bias: n < 2048 ({entry} at n = 671)" for entry in marked.loc[fid, "entry"]]
+    marked.loc[fid, "note"] = [f"partly small-sample bias: fewer than 2,048 images ({entry} with 671)"
+                               for entry in marked.loc[fid, "entry"]]
     notes = comparison_table(replace(one_block, rows=marked)).notes
-    assert [note for note in notes if "bias" in note] == ["FID (classifier): partly bias: n < 2048."]
+    assert [note for note in notes if "bias" in note] == ["FID (classifier): partly small-sample bias: fewer than 2,048 images."]
 
 
 def test_groups_have_a_column_each_and_empty_ones_are_named(tmp_path):
     write_run(tmp_path, "cbdm", 0, counts=[131 - n for n in range(10)])
     (block,) = blocks(rows(find_runs(tmp_path)))
     thirds = group_table(block, key_of(block, "fid"))
-    assert [head.title for head in thirds.spoken.heads] == ["method", "all ↓", "many ↓", "medium ↓", "few ↓"]
+    assert [head.title for head in thirds.shown.heads] == ["method", "all ↓", "many ↓", "medium ↓", "few ↓"]
     by_count = group_table(block, key_of(block, "fid"), "count")
     assert column(by_count, "few")["cbdm"].text == MISSING
     assert by_count.notes[0] == "No classes in medium@count and few@count."
@@ -146,14 +145,14 @@ def test_classes_stand_from_head_to_tail_with_their_images(three_block):
 
 
 def test_downstream_has_a_column_for_each_training_set(three_block):
-    table = downstream_table(three_block).spoken
+    table = downstream_table(three_block).shown
     assert [head.title for head in table.heads] == [
         "method",
         *(["real-lt ↑"] * 2),
         *(["synthetic ↑"] * 2),
         *(["both ↑"] * 2),
     ]
-    assert [head.under.split(" · ")[0] for head in table.heads[1:3]] == ["cnn-8x8", "few"]
+    assert [head.subtitle.split(" · ")[0] for head in table.heads[1:3]] == ["cnn-8x8", "few"]
 
 
 def test_verdicts_count_wins_ties_and_losses(three_block):
@@ -223,7 +222,7 @@ def test_the_accuracy_of_real_images_alone_is_said_once_and_what_sees_labels_sta
     assert alone
     for place in alone:
         shown = {row.cells[place].text for row in table.rows if row.kind in ("entry", "reference")}
-        assert table.heads[place].quiet == (len(shown) == 1)
-    kept = [head.key for head in table.heads if head.kept]
+        assert table.heads[place].csv_only == (len(shown) == 1)
+    kept = [head.key for head in table.heads if head.keep]
     assert {key.partition(":")[0] for key in kept} == {"label_accuracy", "downstream_accuracy"}
     assert not any(":real-lt" in key for key in kept)

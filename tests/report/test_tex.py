@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ltgen_bench.report.latex_text import tex
+from ltgen_bench.report.latex_table import latex, tex
 from ltgen_bench.report.table import Cell, Head, Row, Table
-from ltgen_bench.report.table_formats import comma_separated, latex, markdown, terminal
+from ltgen_bench.report.table_formats import comma_separated, markdown, terminal
 
 HOSTILE = ["[x] first", "*star", "OC τ=1, Ω", "学习 长尾", "👩‍👧 🎉", "\x1b[31mred\x07", "naïve Çà ñ ř ő ß Ł ð",
            "\\b{c}$d^e_f~g#h%i&", "½ ² ₂ ‰ €",

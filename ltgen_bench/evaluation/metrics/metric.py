@@ -102,6 +102,7 @@ class Result:
     n_generated: int | None = None
 
 
+Plot = Literal["groups", "classes", "curve"]  # bars by group of classes, lines by class, lines along the training
 Compute = Callable[[Side, Side, Any, ScopeKind], Mapping[str, Result]]  # the third is of the metric's own `settings`
 Unseen = Callable[[Side, Side, Side], Mapping[str, Result]]
 
@@ -137,6 +138,8 @@ class Metric:
     target: float | None = None  # of direction nearest: the expected value of real images where it is known without them
     biased_below: int | None = None  # images; a row with fewer says so, and what the value is at the floor's n
     settings: type[Settings] = Settings  # its parameters, which enter its protocol
+    plots: tuple[Plot, ...] = ("groups",)  # plots of a report that it appears in
+    plotted_against: str = ""  # a metric that a report plots it against, run by run
     conventions: tuple[tuple[str, str], ...] = ()  # fixed fields of its protocol
     blind_to: tuple[Blind, ...] = (HELD_OUT,)  # what would have to count against the samples, and does not
     compute: Compute | None = field(default=None, repr=False)

@@ -61,6 +61,7 @@ PRECISION = Metric(
     blind_to=(HELD_OUT, REPEATED), compute=_compute)
 RECALL = replace(
     PRECISION, name="recall", title="recall", scopes=("all", "group", "class"), blind_to=(HELD_OUT,),
+    plots=("groups", "classes", "curve"),
     summary="share of real images within the k-NN ball of a generated one: variety")
 DENSITY = replace(
     PRECISION, name="density", title="density", direction="nearest", target=1.0, bounds=(0.0, float("inf")),
