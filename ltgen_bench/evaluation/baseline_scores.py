@@ -1,4 +1,4 @@
-"""What stands beside a score: its noise floors, how far sampling moves it, and how much of it is bias."""
+"""Baseline scores of real images for a score, its sampling error, and whether a part of it is bias."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -9,10 +9,10 @@ import numpy as np
 from ltgen_bench.evaluation.metrics.metric import SEED, Compute, Metric, Result, ScopeKind, Settings, Side
 from ltgen_bench.evaluation.subsets import stratified_halves, stratified_take
 
-WIDE = 512  # features; wider ones have fewer splits and at most FLOOR_IMAGES images a side, to bound the cost
-FLOOR_SPLITS = 3  # random halvings of the reference, averaged
+WIDE = 512  # features; wider ones have fewer splits and at most BASELINE_IMAGES images a side, to bound the cost
+BASELINE_SPLITS = 3  # random halvings of the reference, averaged
 SPREAD_SPLITS = 4  # random halvings of the generated images
-FLOOR_IMAGES = 10_000
+BASELINE_IMAGES = 10_000
 
 Score = Callable[[Side, Side], Mapping[str, Result]]
 
@@ -33,17 +33,17 @@ NO_BASELINE = Baseline()
 
 
 @dataclass(frozen=True)
-class Beside:
-    """The floors of one family of metrics in one scope, and the spread of its scores by metric name."""
+class Baselines:
+    """The baseline scores of metrics computed together in one scope, and the sampling error of each score by metric."""
 
     halves: Baseline
     held_out: Baseline
     spread: Mapping[str, float]
 
 
-def beside(metric: Metric, generated: Side, real: Side, held_out: Side, settings: Settings, kind: ScopeKind,
-           results: Mapping[str, Result]) -> Beside:
-    """Floors and spread of the metrics that are computed together with `metric`, of which `results` are the scores."""
+def baselines_of(metric: Metric, generated: Side, real: Side, held_out: Side, settings: Settings, kind: ScopeKind,
+           results: Mapping[str, Result]) -> Baselines:
+    """Baseline scores and sampling errors of the metrics computed together with `metric`, whose scores are `results`."""
     compute = metric.compute
     assert compute is not None, "a metric without a function has no scores"
 
@@ -52,24 +52,24 @@ def beside(metric: Metric, generated: Side, real: Side, held_out: Side, settings
 
     # Not where the metric brings its own error, nor where it takes so long that it is asked for by name.
     own = metric.on_request or any(not math.isnan(result.uncertainty) for result in results.values())
-    return Beside(floor_half(score, metric, generated, real, settings, results),
-                  floor_test(score, metric, generated, real, held_out, settings, results),
+    return Baselines(halves_baseline(score, metric, generated, real, settings, results),
+                  held_out_baseline(score, metric, generated, real, held_out, settings, results),
                   {} if own else spread(compute, metric, generated, real, settings, kind))
 
 
-def floor_half(score: Score, metric: Metric, generated: Side, real: Side, settings: Settings,
+def halves_baseline(score: Score, metric: Metric, generated: Side, real: Side, settings: Settings,
                results: Mapping[str, Result]) -> Baseline:
     """Mean score of a half of the reference against the other: of as many images as there are generated, where a half has
     them."""
-    if "half" not in metric.floors:
+    if "half" not in metric.baselines:
         return NO_BASELINE
     wide = real.features.shape[1] > WIDE
     found: list[Mapping[str, Result]] = []
     count = 0
-    for split in range(1 if wide else FLOOR_SPLITS):
+    for split in range(1 if wide else BASELINE_SPLITS):
         rng = np.random.default_rng([SEED, split])
         halves = [real.take(half) for half in stratified_halves(real.labels, rng)]
-        count = min(len(halves[0]), len(generated), FLOOR_IMAGES if wide else len(halves[0]))
+        count = min(len(halves[0]), len(generated), BASELINE_IMAGES if wide else len(halves[0]))
         if count < metric.images_needed(settings):
             return NO_BASELINE
         first, second = (half.take(stratified_take(half.labels, count, rng)) for half in halves)
@@ -82,7 +82,7 @@ def floor_half(score: Score, metric: Metric, generated: Side, real: Side, settin
                                                    for side in (generated, real)))))
 
 
-def floor_test(score: Score, metric: Metric, generated: Side, real: Side, held_out: Side, settings: Settings,
+def held_out_baseline(score: Score, metric: Metric, generated: Side, real: Side, held_out: Side, settings: Settings,
                results: Mapping[str, Result]) -> Baseline:
     """The score of held-out real images in the place of the generated ones, and no more of them.
 
@@ -90,7 +90,7 @@ def floor_test(score: Score, metric: Metric, generated: Side, real: Side, held_o
     """
     if metric.direction == "nearest" and not len(held_out):
         held_out = real
-    if "test" not in metric.floors or len(held_out) < metric.images_needed(settings):
+    if "test" not in metric.baselines or len(held_out) < metric.images_needed(settings):
         return NO_BASELINE
     count = min(len(held_out), len(generated))
     found = score(held_out.take(stratified_take(held_out.labels, count, np.random.default_rng(SEED))), real)
@@ -116,18 +116,18 @@ def spread(compute: Compute, metric: Metric, generated: Side, real: Side, settin
 
     From disjoint halves of the images, without replacement: their scores differ by sqrt(2) deviations of a half, and a
     deviation falls with the root of the number of images. The bias of few images is in both halves and drops out, which is
-    why nothing is drawn with replacement: a bootstrap of FID moves its centre. Of wide features at most FLOOR_IMAGES real
+    why nothing is drawn with replacement: a bootstrap of FID moves its centre. Of wide features at most BASELINE_IMAGES real
     images and half as many generated ones a side are compared.
     """
     wide = real.features.shape[1] > WIDE
     found: dict[str, list[float]] = {}
     rng = np.random.default_rng([SEED, len(generated)])
-    if wide and len(real) > FLOOR_IMAGES:
-        real = real.take(stratified_take(real.labels, FLOOR_IMAGES, rng))
+    if wide and len(real) > BASELINE_IMAGES:
+        real = real.take(stratified_take(real.labels, BASELINE_IMAGES, rng))
     count = 0
     for _ in range(2 if wide else SPREAD_SPLITS):
         halves = [generated.take(half) for half in stratified_halves(generated.labels, rng)]
-        count = min(len(halves[0]), FLOOR_IMAGES // 2) if wide else len(halves[0])
+        count = min(len(halves[0]), BASELINE_IMAGES // 2) if wide else len(halves[0])
         counts = np.unique(halves[0].labels, return_counts=True)[1]
         if count < metric.images_needed(settings) or counts.min(initial=count) < metric.min_per_class:
             return {}
@@ -137,7 +137,7 @@ def spread(compute: Compute, metric: Metric, generated: Side, real: Side, settin
     return {name: math.sqrt(float(np.mean(squares)) / 2 * count / len(generated)) for name, squares in found.items()}
 
 
-def note(metric: Metric, result: Result, around: Beside, generated: Side, held_out: Side, settings: Settings) -> str:
+def note(metric: Metric, result: Result, around: Baselines, generated: Side, held_out: Side, settings: Settings) -> str:
     """What a reader has to know of a score: the value expected of a perfect generator, or that a part of it is bias."""
     if metric.expected is not None:
         return f"expected value of a perfect generator ({metric.expected(result, settings):.3f})"

@@ -29,9 +29,9 @@ class Sets(NamedTuple):
 def real_sides(dataset: LongTailDataset, config: EvaluateConfig) -> tuple[ImageSet, ImageSet]:
     """(the reference, held-out real images), each cut to the wanted number a class.
 
-    Where the test set is itself the reference, or the data have no test part, nothing is held out, and there is no floor of
-    held-out images. Without a test part a reference of test images is empty, too. Beside the
-    long-tailed training set stand held-out images in the same shares, so that their floor is not that of the shares.
+    Where the test set is itself the reference, or the data have no test part, nothing is held out, and there is no baseline of
+    held-out images. Without a test part a reference of test images is empty, too. For the long-tailed training set as reference the
+    held-out images have the same class shares, since others would change the score.
     """
     train, test = dataset.reference, dataset.test
     if config.reference == "longtail":

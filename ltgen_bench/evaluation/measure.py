@@ -1,4 +1,4 @@
-"""One extractor's rows: every metric in every scope, each beside its noise floors."""
+"""The rows of one extractor: every metric in every scope, each with its baseline scores."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ import numpy as np
 
 from ltgen_bench.core.progress import Stage
 from ltgen_bench.data.dataset import LongTailDataset
-from ltgen_bench.evaluation.baseline_scores import WIDE, Baseline, beside, note
+from ltgen_bench.evaluation.baseline_scores import WIDE, Baseline, baselines_of, note
 from ltgen_bench.evaluation.metrics.blas import blas_threads
 from ltgen_bench.evaluation.metrics.enough import few_words
 from ltgen_bench.evaluation.metrics.metric import Metric, Result, ScopeKind, Settings, Side
@@ -18,7 +18,7 @@ from ltgen_bench.evaluation.metrics.metric import Metric, Result, ScopeKind, Set
 NO_CLASSES = "no classes in this group"
 NO_LOGITS = "not available: this weights file has no logits"
 NO_HELD_OUT = "not available: needs held-out images, and the data have no test part"
-NO_TRAINING = "not available: needs all training images, and held-out ones beside them"
+NO_TRAINING = "not available: needs all training images and held-out ones"
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _family_rows(family: list[Metric], sides: Sides, scope: Scope, settings: Set
                 for metric in family]
     assert first.compute is not None, "a metric without a function has no family"
     results = first.compute(sides.generated, sides.real, settings, scope.kind)
-    around = beside(first, sides.generated, sides.real, sides.held_out, settings, scope.kind, results)
+    around = baselines_of(first, sides.generated, sides.real, sides.held_out, settings, scope.kind, results)
     rows = []
     for metric in family:
         result = results[metric.name]
@@ -143,7 +143,7 @@ def _family_rows(family: list[Metric], sides: Sides, scope: Scope, settings: Set
 
 
 def _baseline(kind: str, found: Baseline, metric: str) -> dict[str, Any]:
-    """The columns of one kind of floor; without one its value is missing."""
+    """The columns of one kind of baseline score; without one its value is missing."""
     if metric not in found.values:
         return {f"floor_{kind}": math.nan}
     return {f"floor_{kind}": found.values[metric], f"{kind}_n": found.n, f"at_{kind}": found.again.get(metric, math.nan)}

@@ -131,7 +131,7 @@ def _rounded(values: np.ndarray) -> np.ndarray:
 
 
 for _trivial in (
-    Trivial("real-train", "the balanced training images themselves: a floor, with FID 0 by construction where all of them "
+    Trivial("real-train", "the balanced training images themselves: a lower bound, with FID 0 by construction where all of them "
             "count and are the reference", real_train, real=True),
     Trivial("real-test", "held-out test images: what another draw of real images scores", real_test, real=True),
     Trivial("copy-train", "training images of the long tail, repeated", copy_train),

@@ -49,7 +49,7 @@ def separate_table_note(block: Block, before: Sequence[Block]) -> list[str]:
         pairs = [(key, theirs[key[:3]]) for key in block.keys if theirs.get(key[:3], key[3]) != key[3]]
         described = {**last.described, **block.described}
         differing = ((key, difference([other, key[3]], described)) for key, other in pairs)
-        why = next((f"{measurement_name(key)}: {words}" for key, words in differing if words), "their protocols differ")
+        why = "their protocols differ" + next((f" ({measurement_name(key)}: {words})" for key, words in differing if words), "")
     return [f"These rows cannot be compared with those of the table above that has the same title: {why}."]
 
 
@@ -94,7 +94,8 @@ def _differing_entries(block: Block) -> list[str]:
              for column, title, words in columns}
     known["sampler"] = sorted({f"{row.sampler} {row.steps}" for row in each(first) if is_known(row.sampler)})
     differing = [f"{title} ({listed(values)})" for title, values in known.items() if len(values) > 1]
-    return [f"The rows differ not only in the method but also in {listed(differing)}."] if differing else []
+    return [f"The rows also differ in {listed(differing)}: a difference in score may come from that instead of the method."] \
+        if differing else []
 
 
 def reference_notes(block: Block) -> list[str]:

@@ -1,4 +1,4 @@
-"""Few images and large ones: marks at values, floors of another n, and classifiers that fit the data."""
+"""Few images and large ones: marks at values, baseline scores of another n, and classifiers that fit the data."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import pytest
 
 from ltgen_bench.config.schema import EvaluateConfig
 from ltgen_bench.core.progress import SILENT
-from ltgen_bench.evaluation import baseline_scores as floors
+from ltgen_bench.evaluation import baseline_scores
 from ltgen_bench.evaluation.classifiers.classifier_recipe import ClassifierRecipe, extractor_recipe, fitted_to
 from ltgen_bench.evaluation.classifiers.classifier_training import predict, train_classifier
 from ltgen_bench.evaluation.classifiers.reduced_images import reduced, seen_size
@@ -37,14 +37,14 @@ def rows_of(names, generated, real, held_out, train=None):
 
 class TestFloors:
     def test_a_floor_of_another_n_brings_the_score_at_that_n(self, monkeypatch):
-        monkeypatch.setattr(floors, "WIDE", 1)
-        monkeypatch.setattr(floors, "FLOOR_IMAGES", 40)
+        monkeypatch.setattr(baseline_scores, "WIDE", 1)
+        monkeypatch.setattr(baseline_scores, "BASELINE_IMAGES", 40)
         rows, sides = rows_of(["fid", "precision"], 400, 400, 60)
         row = rows["fid"]
         assert (row["half_n"], row["test_n"]) == (40, 60)
         assert row["floor_half"] > 2 * row["value"], "of few images"
         assert row["at_half"] == pytest.approx(row["floor_half"], rel=0.5)
-        chosen = floors.stratified_take(sides.generated.labels, 60, np.random.default_rng(SEED))
+        chosen = baseline_scores.stratified_take(sides.generated.labels, 60, np.random.default_rng(SEED))
         assert row["at_test"] == frechet_distance(sides.generated.features[chosen], sides.real.features)
         assert rows["precision"]["at_half"] >= 0
 

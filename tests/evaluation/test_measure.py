@@ -276,7 +276,7 @@ def test_an_interruption_within_one_class_ends_all(make_dataset, torch_threads):
         begun.append(kind)
         raise KeyboardInterrupt
 
-    metric = replace(METRICS["kid"], compute=stopped, floors=(), scopes=("class",))
+    metric = replace(METRICS["kid"], compute=stopped, baselines=(), scopes=("class",))
     sides = Sides(*(side([8] * 50, seed) for seed in range(3)))
     with pytest.raises(KeyboardInterrupt), SILENT.stage("metrics", 1, "scopes") as stage:
         measure([Configured(metric, metric.settings())], sides, scopes_of(make_dataset(tuple(range(52, 2, -1)))), stage)

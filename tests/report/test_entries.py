@@ -137,7 +137,7 @@ def test_there_is_nothing_to_rank_in_an_unknown_column(three_block):
 def test_a_difference_of_unknown_protocols_is_left_unsaid():
     assert difference(["a", "b"], {"a": {"k": 5}}) == ""
     assert difference(["a", "b"], {"a": {"k": 5}, "b": {"k": 5}}) == ""
-    assert difference(["a", "b"], {"a": {"k": 5}, "b": {}}) == " They differ in k: 5 against not stated."
+    assert difference(["a", "b"], {"a": {"k": 5}, "b": {}}) == "k: 5 against not stated"
 
 
 def test_no_rows_make_no_blocks():

@@ -130,7 +130,7 @@ def test_downstream_bars_are_means_and_labelled(three_block):
 
 def test_every_plot_says_data_set_fingerprint_protocols_and_seeds(three_block):
     fid, recall = (key_of(three_block, metric, scope="all") for metric in ("fid", "recall"))
-    figure = plots.fid_recall_figure(three_block, fid, recall)
+    figure = plots.pair_figure(three_block, fid, recall)
     text = " ".join(figure.get_supxlabel().split())
     assert text == f"digits-lt · fingerprint 0123456789abcdef · protocols {fid[3]}, {recall[3]} · seeds 0, 1, 2"
     groups = " ".join(plots.group_figure(three_block).get_supxlabel().split())
@@ -174,7 +174,7 @@ def test_all_plots_are_written_and_are_pictures(three_block, tmp_path):
         with Image.open(path) as picture:
             assert picture.width > 500
     keys = [key_of(three_block, metric, scope="all") for metric in ("fid", "recall")]
-    again = plots.save(plots.fid_recall_figure(three_block, *keys), tmp_path / "again.png")
+    again = plots.save(plots.pair_figure(three_block, *keys), tmp_path / "again.png")
     assert again.read_bytes() == made["FID against recall (classifier)"].read_bytes()
 
 

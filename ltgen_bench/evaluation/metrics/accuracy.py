@@ -35,15 +35,15 @@ LABEL_ACCURACY = Metric(
     name="label_accuracy", title="label accuracy", direction="higher", bounds=(0.0, 1.0), min_images=1,
     summary="share of generated images that a classifier of the balanced real data assigns to their label",
     source="GAN-test: Shmelkov et al. 2018, arXiv:1807.09499",
-    needs=("class logits",), scopes=("all", "group", "class"), floors=("test",), depends_on_n=False,
+    needs=("class logits",), scopes=("all", "group", "class"), baselines=("test",), depends_on_n=False,
     blind_to=(HELD_OUT, REPEATED), plots=("groups", "curve"), compute=_compute)
 DOWNSTREAM_ACCURACY = Metric(
-    name="downstream_accuracy", title="downstream accuracy", direction="higher", bounds=(0.0, 1.0), floors=(),
+    name="downstream_accuracy", title="downstream accuracy", direction="higher", bounds=(0.0, 1.0), baselines=(),
     summary="accuracy on real test images of a classifier trained on real, generated or both kinds of images",
     source="CAS: Ravuri & Vinyals 2019, arXiv:1905.10887; equal optimiser steps are this benchmark's",
     needs=("downstream classifier",), scopes=("all", "group"), plots=("groups", "curve"))
 DOWNSTREAM_RECALL = Metric(
-    name="downstream_recall", title="downstream recall", direction="higher", bounds=(0.0, 1.0), floors=(),
+    name="downstream_recall", title="downstream recall", direction="higher", bounds=(0.0, 1.0), baselines=(),
     summary="share of a class's real test images that the downstream classifier finds",
     source="CAS: Ravuri & Vinyals 2019, arXiv:1905.10887; equal optimiser steps are this benchmark's",
     needs=("downstream classifier",), scopes=("class",), plots=("classes",))

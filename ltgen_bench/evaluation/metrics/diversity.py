@@ -43,4 +43,4 @@ DIVERSITY = Metric(
     name="diversity", title="diversity", direction="nearest", bounds=(0.0, 2.0), min_images=2, min_per_class=2,
     summary="mean cosine distance between two generated images of a class, averaged over the classes",
     source="as intra-class LPIPS (Ojha et al. 2021, arXiv:2104.06820), on the extractor's features", needs=("features",),
-    scopes=("all", "group", "class"), floors=("test",), depends_on_n=False, enough=PAIRS, compute=_compute)
+    scopes=("all", "group", "class"), baselines=("test",), depends_on_n=False, enough=PAIRS, compute=_compute)

@@ -1,4 +1,4 @@
-"""What coverage is expected to be where nothing is wrong: the ruler beside the measured value."""
+"""The expected coverage of a perfect generator, whose distribution equals that of the real images."""
 
 
 def expected_coverage(n_real: int, n_generated: int, k: int) -> float:

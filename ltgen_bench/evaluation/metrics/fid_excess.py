@@ -1,4 +1,4 @@
-"""FID of a class above its floor: what is left of a FID of few images when the bias is taken off."""
+"""FID of a class above its baseline: what is left of a FID of few images when the bias is taken off."""
 
 from collections.abc import Mapping
 
@@ -34,8 +34,8 @@ def _compute(generated: Side, real: Side, settings: DrawSettings, kind: ScopeKin
 
 
 FID_EXCESS = Metric(
-    name="fid_excess", title="FID above floor", direction="lower", bounds=(float("-inf"), float("inf")), min_images=4,
+    name="fid_excess", title="FID above baseline", direction="lower", bounds=(float("-inf"), float("inf")), min_images=4,
     summary="FID of a class less the FID of real images at the same few images, so that the bias of few images cancels",
     source="this benchmark's; FID: Heusel et al. 2017, arXiv:1706.08500", needs=("features", "reference"), scopes=("class",),
-    floors=("test",), settings=DrawSettings, enough=COVARIANCE,
+    baselines=("test",), settings=DrawSettings, enough=COVARIANCE,
     conventions=(("counts", "halves of the real class, 3 splits"),), compute=_compute)

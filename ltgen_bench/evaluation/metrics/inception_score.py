@@ -49,5 +49,5 @@ def _compute(generated: Side, real: Side, settings: InceptionScoreSettings, kind
 INCEPTION_SCORE = Metric(
     name="is", title="IS", direction="higher", bounds=(1.0, float("inf")), min_images=1,
     summary="exp of the mean divergence of a classifier's predictions from their average; sees no real image",
-    source="Salimans et al. 2016, arXiv:1606.03498", needs=("logits",), scopes=("all", "group"), floors=("test",),
+    source="Salimans et al. 2016, arXiv:1606.03498", needs=("logits",), scopes=("all", "group"), baselines=("test",),
     enough=ENTROPY, settings=InceptionScoreSettings, blind_to=(HELD_OUT, REPEATED), compute=_compute)

@@ -100,7 +100,7 @@ def results(generated: Side, train: Side, held_out: Side) -> dict[str, Result]:
 
 
 MEMORISED = Metric(
-    name="memorised", title="memorised", direction="nearest", target=0.0, bounds=(float("-inf"), 1.0), floors=(),
+    name="memorised", title="memorised", direction="nearest", target=0.0, bounds=(float("-inf"), 1.0), baselines=(),
     summary="how much oftener than chance the real image nearest to a generated one is a training image; 0: no copies, 1: all",
     source="after Meehan et al. 2020, arXiv:2004.05675; within classes, against the chance of unequal counts",
     needs=("features", "training images", "held-out images"), scopes=("all", "group", "class"), min_held_out=HELD_OUT_NEEDED,

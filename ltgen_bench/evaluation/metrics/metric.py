@@ -131,12 +131,12 @@ class Metric:
     min_per_class: int = 1  # likewise of every class of the scope
     min_held_out: int = 0  # held-out images of every class, for `unseen`
     on_request: bool = False  # computed only where it is named: too slow, or made for one extractor alone
-    expected: Callable[[Result, Any], float] | None = field(default=None, repr=False)  # value of equal distributions
-    floors: tuple[Literal["half", "test"], ...] = ("half", "test")
+    expected: Callable[[Result, Any], float] | None = field(default=None, repr=False)  # value of a perfect generator
+    baselines: tuple[Literal["half", "test"], ...] = ("half", "test")
     depends_on_n: bool = True  # whether its expectation changes with the number of images
     enough: Enough = SHARE  # a value of fewer images is marked
     target: float | None = None  # of direction nearest: the expected value of real images where it is known without them
-    biased_below: int | None = None  # images; a row with fewer says so, and what the value is at the floor's n
+    biased_below: int | None = None  # images; a row with fewer says so, and what the value is at the n of the baseline score
     settings: type[Settings] = Settings  # its parameters, which enter its protocol
     plots: tuple[Plot, ...] = ("groups",)  # plots of a report that it appears in
     plotted_against: str = ""  # a metric that a report plots it against, run by run

@@ -101,7 +101,7 @@ PRD_F8 = Metric(
     min_per_class=CLUSTERS_PER_CLASS, on_request=True,
     summary="greatest F_8 of precision and recall over clusters of features: variety; takes long",
     source="Sajjadi et al. 2018, arXiv:1806.00035; 20 clusters a class as in CBDM, arXiv:2305.00562",
-    needs=("features", "reference"), scopes=("all",), revision=2, floors=(), enough=CLUSTERS, settings=DrawSettings,
+    needs=("features", "reference"), scopes=("all",), revision=2, baselines=(), enough=CLUSTERS, settings=DrawSettings,
     conventions=(("counts", "equal, drawn by class"),), compute=_compute)
 PRD_F1_8 = replace(
     PRD_F8, name="prd_f1_8", title="F1/8",

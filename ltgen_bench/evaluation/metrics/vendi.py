@@ -31,5 +31,5 @@ def _compute(generated: Side, real: Side, settings: Settings, kind: ScopeKind) -
 VENDI = Metric(
     name="vendi", title="Vendi", direction="nearest", bounds=(1.0, float("inf")),
     summary="how many different images a class's generated ones are worth, by the angles between features; grows with n",
-    source="Friedman & Dieng 2023, arXiv:2210.02410", needs=("features",), scopes=("class",), floors=("test",),
+    source="Friedman & Dieng 2023, arXiv:2210.02410", needs=("features",), scopes=("class",), baselines=("test",),
     enough=VARIETY, compute=_compute)
