@@ -30,8 +30,8 @@ def real_sides(dataset: LongTailDataset, config: EvaluateConfig) -> tuple[ImageS
     """(the reference, held-out real images), each cut to the wanted number a class.
 
     Where the test set is itself the reference, or the data have no test part, nothing is held out, and there is no baseline of
-    held-out images. Without a test part a reference of test images is empty, too. For the long-tailed training set as reference the
-    held-out images have the same class shares, since others would change the score.
+    held-out images. Without a test part a reference of test images is empty, too. For the long-tailed training set as
+    reference the held-out images have its class shares, since others would change the score.
     """
     train, test = dataset.reference, dataset.test
     if config.reference == "longtail":

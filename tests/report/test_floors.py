@@ -72,7 +72,7 @@ class TestFloors:
         text = score_table(make_record(), Scores.from_rows(rows, {}), 120, color=False)
         line = next(line for line in text.splitlines() if line.startswith(" FID"))
         assert "2.00 (33.00)" in line
-        assert "671 of real halves" in " ".join(text.split())
+        assert "671 for real halves" in " ".join(text.split())
 
     def test_group_plots_have_a_dot_of_the_floors_n_on_each_bar(self, one_block):
         data = plots.group_data(changed(one_block, "fid", half_n=100, at_half=40.0))
