@@ -116,7 +116,7 @@ def configs_of(methods: str | None, seeds: str, axes: tuple[str, ...], method_fi
 
     Raises `UserError` for unknown names and values.
     """
-    from ltgen_bench.methods import METHODS, add_method_file
+    from ltgen_bench.methods import METHODS, add_method_file, runs_under
 
     known = list(METHODS)
     own = [] if method_file is None else [add_method_file(method_file)]
@@ -135,6 +135,8 @@ def configs_of(methods: str | None, seeds: str, axes: tuple[str, ...], method_fi
         words = ", ".join([name, *(f"{key} {value}" for key, value in point.items())])
         more = tuple(f"{key}={json.dumps(value)}" for key, value in point.items())
         config = configured(name, more)
+        if methods == "all" and not runs_under(name, config.process.name):
+            continue
         configs[words] = [config.model_copy(update={"seed": seed}) for seed in values]
     return configs
 

@@ -16,7 +16,8 @@ from ltgen_bench.report.pictures import attempt
 from ltgen_bench.report.sheets import loss_curve, sample_sheet
 from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.runtime.device import hardware, read_cost, versions
-from ltgen_bench.sampling.draw import guidance_of, sample
+from ltgen_bench.sampling.draw import sample
+from ltgen_bench.sampling.solve import guidance_of
 from ltgen_bench.training.cost import flops_per_image
 from ltgen_bench.training.loop import NO_SNAPSHOTS, Snapshots, Trained, train
 from ltgen_bench.training.trainer import resolve_precision

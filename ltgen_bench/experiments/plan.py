@@ -18,7 +18,8 @@ from ltgen_bench.records.run_folder import RunFolder, SampleFiles
 from ltgen_bench.records.score_files import ScoreFiles
 from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.runtime.distributed import Ranks
-from ltgen_bench.sampling.draw import Sampling, check_sampling
+from ltgen_bench.sampling.chunks import Sampling
+from ltgen_bench.sampling.draw import check_sampling
 from ltgen_bench.sampling.samplers import check_sampler
 from ltgen_bench.training.budgets import in_images
 

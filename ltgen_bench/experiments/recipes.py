@@ -23,7 +23,7 @@ from ltgen_bench.diffusion import DEFAULT_PROCESS, PROCESSES
 from ltgen_bench.evaluation.extractors import EXTRACTORS
 from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.evaluation.presets import resolved
-from ltgen_bench.methods import METHODS, variant_values
+from ltgen_bench.methods import METHODS, runs_under, variant_values
 from ltgen_bench.sampling.samplers import SAMPLERS, check_sampler, samplers_of
 from ltgen_bench.training.augmentation import AUGMENTATIONS
 
@@ -143,8 +143,8 @@ def check_names(config: RunConfig) -> None:
     METHODS.check(config.method.name)
     AUGMENTATIONS.check(config.train.augment)
     process = PROCESSES.check(config.process.name)
-    (needed,) = METHODS.facts(config.method.name, "needs_process")
-    if needed is not None and needed[0] != process:
+    if not runs_under(config.method.name, process):
+        needed = METHODS[config.method.name].needs_process or ("", "")
         raise UserError(f"{config.method.name} needs process {needed[0]}: {needed[1]}; the process is {process}.")
     check_sampler(config.sample.sampler, process)
     for extractor in config.evaluate.extractors:

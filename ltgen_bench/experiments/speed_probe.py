@@ -11,8 +11,9 @@ from ltgen_bench.methods.blame import blamed
 from ltgen_bench.runtime.batch_size import AUTO
 from ltgen_bench.runtime.memory import Peak, peak_memory
 from ltgen_bench.runtime.precision import exact_float32
-from ltgen_bench.sampling.draw import Sampling, chunk_size, guidance_of
+from ltgen_bench.sampling.chunks import Sampling, chunk_size
 from ltgen_bench.sampling.samplers import SAMPLERS
+from ltgen_bench.sampling.solve import guidance_of
 from ltgen_bench.training.cost import TIMED_IMAGES, pace, probing, seconds_each, timed_images
 
 

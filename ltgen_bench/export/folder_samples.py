@@ -21,8 +21,10 @@ from ltgen_bench.export.diffusers_folder import StoredNetwork
 from ltgen_bench.report.pictures import attempt
 from ltgen_bench.report.sheets import sample_sheet
 from ltgen_bench.runtime.context import RunContext
-from ltgen_bench.sampling.draw import Sampling, guidance_of, sample
+from ltgen_bench.sampling.chunks import Sampling
+from ltgen_bench.sampling.draw import sample
 from ltgen_bench.sampling.samplers import SAMPLERS, check_sampler
+from ltgen_bench.sampling.solve import guidance_of
 
 SUFFIX = ".npz"
 

@@ -28,7 +28,7 @@ from ltgen_bench.records.score_files import read_scores
 from ltgen_bench.records.store import find_run_anywhere, newest_plain, stored_in
 from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.runtime.precision import exact_float32
-from ltgen_bench.sampling.draw import from_uint8
+from ltgen_bench.sampling.pixel_values import from_uint8
 from ltgen_bench.training.checkpoint import load_newest
 from ltgen_bench.training.loop import Trained, train
 

@@ -42,6 +42,12 @@ METHODS.add("diffrop-style", "ltgen_bench.methods.diffrop_style:DiffROPStyle")
 METHODS.add("igd-ml-style", "ltgen_bench.methods.igd_ml_style:IGDMLStyle")
 
 
+def runs_under(method: str, process: str) -> bool:
+    """Return whether the definition of a method holds under a noise process."""
+    (needed,) = METHODS.facts(method, "needs_process")
+    return needed is None or needed[0] == process
+
+
 def method_settings(config: MethodConfig, *, where: str = "the configuration") -> Any:
     """The validated `Settings` of the named method; an unknown key or a value out of range is a `UserError`.
 

@@ -18,7 +18,7 @@ from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.diffusion.draws import Draws, derived_seed, generator, image_seed
 from ltgen_bench.diffusion.network import ConditionalUNet, build_network
 from ltgen_bench.methods.base import Batch
-from ltgen_bench.sampling.draw import Sampling
+from ltgen_bench.sampling.chunks import Sampling
 from ltgen_bench.sampling.samplers import SAMPLERS
 from ltgen_bench.training.batches import DataOrder, TrainingImages
 from ltgen_bench.training.trainer import Trainer

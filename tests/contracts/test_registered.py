@@ -13,8 +13,8 @@ from ltgen_bench.diffusion import PROCESSES
 from ltgen_bench.experiments.check.contract import REQUIREMENTS, examine, title
 from ltgen_bench.experiments.check.trial import Trial
 from ltgen_bench.methods import METHODS
-from ltgen_bench.sampling.draw import solve
 from ltgen_bench.sampling.samplers import SAMPLERS
+from ltgen_bench.sampling.solve import solve
 
 SHAPE = (1, 8, 8)
 # of methods: settings that let a trial be short, and the requirements that they may refuse

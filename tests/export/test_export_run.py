@@ -21,7 +21,7 @@ from ltgen_bench.export.folder_samples import draw, is_drawn, make_drawing
 from ltgen_bench.export.run_export import export, find_trained, published
 from ltgen_bench.methods.cbdm import CBDM
 from ltgen_bench.runtime.context import RunContext
-from ltgen_bench.sampling.draw import Sampling
+from ltgen_bench.sampling.chunks import Sampling
 from ltgen_bench.sampling.samplers import SAMPLERS
 from ltgen_bench.training.loop import train
 

@@ -8,7 +8,7 @@ from ltgen_bench.core.errors import MethodError, UserError
 from ltgen_bench.experiments.recipes import resolve_recipe
 from ltgen_bench.methods import add_method_file, method_settings, normalised
 from ltgen_bench.runtime.context import RunContext
-from ltgen_bench.sampling.draw import Sampling
+from ltgen_bench.sampling.chunks import Sampling
 from ltgen_bench.training.loop import train
 
 WHOLE = '''

@@ -15,7 +15,9 @@ from ltgen_bench.diffusion.network import ConditionalUNet
 from ltgen_bench.experiments.check.trial import Trial, tiny_dataset
 from ltgen_bench.runtime.compiling import asks_for_compiling, compiled
 from ltgen_bench.runtime.context import RunContext
-from ltgen_bench.sampling.draw import Sampling, chunk_size, guidance_of, sample
+from ltgen_bench.sampling.chunks import Sampling, chunk_size
+from ltgen_bench.sampling.draw import sample
+from ltgen_bench.sampling.solve import guidance_of
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 IMAGES = 3 * 8 + 5  # three steps of 8, and a shorter one

@@ -9,7 +9,7 @@ import torch
 import ltgen_bench as lt
 from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.runtime.precision import deterministic_float32, exact_float32
-from ltgen_bench.sampling.draw import Sampling
+from ltgen_bench.sampling.chunks import Sampling
 
 BACKENDS = torch.backends
 NEWER = (BACKENDS.cudnn.conv, BACKENDS.cudnn.rnn, BACKENDS.cuda.matmul, BACKENDS.mkldnn.conv, BACKENDS.mkldnn.rnn,
@@ -117,7 +117,8 @@ class TestEveryEntry:
         assert all(found == EXACT for *_, found in seen)
 
     def test_training_sampling_and_what_measures_their_cost(self, seen, make_dataset, tmp_path):
-        from ltgen_bench.sampling.draw import guidance_of, sample
+        from ltgen_bench.sampling.draw import sample
+        from ltgen_bench.sampling.solve import guidance_of
         from ltgen_bench.training.cost import flops_per_image, pace, probing
         from ltgen_bench.training.loop import train
 

@@ -10,8 +10,9 @@ from support.stopped_sampling import stopped_after
 from ltgen_bench.config.schema import SampleConfig
 from ltgen_bench.diffusion.guidance import Guidance, guided
 from ltgen_bench.runtime.context import RunContext
-from ltgen_bench.sampling import draw as sampling
-from ltgen_bench.sampling.draw import Sampling, chunk_size, sample
+from ltgen_bench.sampling import chunks as sampling
+from ltgen_bench.sampling.chunks import Sampling, chunk_size
+from ltgen_bench.sampling.draw import sample
 
 SHAPE = (1, 8, 8)
 AUTO = SampleConfig(sampler="ddim", steps=4, images_per_class=5, batch_size="auto")

@@ -6,7 +6,7 @@ from unittest.mock import patch
 import pytest
 
 from ltgen_bench.core.errors import Interrupted
-from ltgen_bench.sampling.draw import Sampling
+from ltgen_bench.sampling.chunks import Sampling
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from ltgen_bench.diffusion.guidance import Guidance, guided
 from ltgen_bench.experiments.speed.sampler_rates import drawing, sampled_network, sampling_of
 from ltgen_bench.experiments.speed.speed_setting import COUNTS, SHAPE, loop_config
 from ltgen_bench.methods.base import Batch
-from ltgen_bench.sampling.draw import solve
+from ltgen_bench.sampling.solve import solve
 from ltgen_bench.training.cost import DecidedDraws, flops_per_image, probing
 
 CPU = torch.device("cpu")

@@ -16,6 +16,7 @@ from ltgen_bench.evaluation.classifiers.classifier_networks import NETWORKS, Sma
 from ltgen_bench.evaluation.classifiers.classifier_recipe import ClassifierRecipe
 from ltgen_bench.evaluation.classifiers.reduced_images import reduced
 from ltgen_bench.runtime.precision import deterministic_float32
+from ltgen_bench.sampling.pixel_values import from_uint8
 
 PREDICT_BATCH = 512
 
@@ -45,7 +46,7 @@ def train_classifier(images: UInt8[np.ndarray, "N C H W"], labels: Int64[np.ndar
     with _steady(net):
         for step in range(recipe.steps):
             chosen = next(batches).to(device)
-            batch = as_float(augment(pixels[chosen], recipe, generator))
+            batch = from_uint8(augment(pixels[chosen], recipe, generator))
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, recipe)
             loss = functional.cross_entropy(net(batch)[1], targets[chosen])
@@ -96,11 +97,6 @@ def augment(images: UInt8[Tensor, "B C H W"], recipe: ClassifierRecipe,
     return padded[tuple(part.to(images.device) for part in index)].permute(0, 3, 1, 2)
 
 
-def as_float(images: UInt8[Tensor, "B C H W"]) -> Float32[Tensor, "B C H W"]:
-    """0 ... 255 to -1 ... 1."""
-    return images.float() / 127.5 - 1
-
-
 def predict(net: nn.Module, images: UInt8[np.ndarray, "N C H W"], *, device: str, batch_size: int = PREDICT_BATCH,
             ) -> tuple[Float32[np.ndarray, "N D"], Float32[np.ndarray, "N K"]]:
     """(features [N, 64], logits [N, K]) of a classifier in evaluation mode, which sees `batch_size` images at once."""
@@ -108,7 +104,7 @@ def predict(net: nn.Module, images: UInt8[np.ndarray, "N C H W"], *, device: str
     with torch.inference_mode(), _steady(net):
         for start in range(0, len(images), batch_size):
             batch = torch.from_numpy(np.ascontiguousarray(reduced(images[start:start + batch_size]))).to(device)
-            part_features, part_logits = net(as_float(batch))
+            part_features, part_logits = net(from_uint8(batch))
             features.append(part_features.cpu().numpy())
             logits.append(part_logits.cpu().numpy())
     return np.concatenate(features), np.concatenate(logits)

@@ -17,7 +17,9 @@ from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.diffusion.guidance import Denoiser, Guidance
 from ltgen_bench.experiments.check.trial import CPU, SHAPE, Trial, Unmet, tiny_dataset, untouched_generators
 from ltgen_bench.runtime.context import RunContext
-from ltgen_bench.sampling.draw import Sampling, from_uint8, sample
+from ltgen_bench.sampling.chunks import Sampling
+from ltgen_bench.sampling.draw import sample
+from ltgen_bench.sampling.pixel_values import from_uint8
 from ltgen_bench.training.checkpoint import load_newest
 from ltgen_bench.training.loop import Trained, train, untrained_method
 from ltgen_bench.training.trainer import Trainer

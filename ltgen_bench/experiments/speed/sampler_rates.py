@@ -15,7 +15,8 @@ from ltgen_bench.experiments.speed.own_process import Measured, in_own_process, 
 from ltgen_bench.experiments.speed.speed_rows import SpeedRow
 from ltgen_bench.experiments.speed.speed_setting import COUNTS, SHAPE, loop_config
 from ltgen_bench.runtime.precision import exact_float32
-from ltgen_bench.sampling.draw import Sampling, guidance_of
+from ltgen_bench.sampling.chunks import Sampling
+from ltgen_bench.sampling.solve import guidance_of
 from ltgen_bench.training.cost import in_turn
 from ltgen_bench.training.trainer import resolve_precision
 

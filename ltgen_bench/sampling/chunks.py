@@ -1,0 +1,99 @@
+"""Sets of images in chunks of one fixed size, aligned to the image number, so that an interruption changes no bits."""
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+
+from ltgen_bench.config.schema import SampleConfig
+from ltgen_bench.core.errors import MachineError, UserError
+from ltgen_bench.data.images import SampleSet
+from ltgen_bench.diffusion.draws import derived_seed, generator, image_seed
+from ltgen_bench.diffusion.guidance import Denoiser
+from ltgen_bench.runtime.batch_size import AUTO, even_chunks, fastest_size
+from ltgen_bench.runtime.compiling import asks_for_compiling
+from ltgen_bench.runtime.precision import exact_float32
+from ltgen_bench.sampling.pixel_values import to_uint8
+from ltgen_bench.sampling.sample_labels import labels_of
+from ltgen_bench.sampling.solve import autocast, solve
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What is drawn: the settings, the shape [C, H, W] of an image, and the number of classes."""
+
+    config: SampleConfig
+    image_shape: tuple[int, int, int]
+    num_classes: int
+
+    @cached_property
+    def labels(self) -> Int64[np.ndarray, " M"]:
+        """The label of every image."""
+        return labels_of(self.config, self.num_classes)
+
+    @cached_property
+    def seeds(self) -> Int64[np.ndarray, " M"]:
+        """The seed of every image."""
+        return np.array([image_seed(self.config.seed, number) for number in range(len(self.labels))], dtype=np.int64)
+
+    @property
+    def size(self) -> int:
+        """Images of a chunk, which are known by now."""
+        assert self.config.batch_size != AUTO, "`chunk_size` comes first"
+        return self.config.batch_size
+
+    @property
+    def chunks(self) -> list[range]:
+        """Image numbers of each chunk, aligned to the image index."""
+        size = self.size
+        return [range(start, min(start + size, len(self.labels))) for start in range(0, len(self.labels), size)]
+
+    def draw(self, denoiser: Denoiser, numbers: range, device: torch.device) -> UInt8[np.ndarray, "B C H W"]:
+        """The images with these numbers. A short last chunk is padded, so that kernels see one batch size."""
+        size = self.size
+        padded = [numbers[min(i, len(numbers) - 1)] for i in range(size)] if len(self.labels) >= size else list(numbers)
+        seeds = [image_seed(self.config.seed, number) for number in padded]
+        labels = torch.from_numpy(self.labels[padded]).to(device)
+        with torch.inference_mode(), autocast(self.config, device):
+            x_0 = solve(denoiser, labels, seeds, self.image_shape, self.config, device)
+        if not torch.isfinite(x_0).all():
+            raise MachineError("the sampler produced values that are not finite; the training may have diverged. Look "
+                               "at the loss curve, or lower omega.")
+        return to_uint8(x_0[:len(numbers)]).cpu().numpy()
+
+
+@exact_float32()
+def chunk_size(denoiser: Denoiser, sampling: Sampling, device: torch.device, processes: int = 1) -> int:
+    """Images of a chunk where the settings leave it open ("auto"): as many as this machine draws fastest, found in seconds.
+
+    Each of several `processes` has as many chunks to draw, as far as that goes. What is tried is one evaluation of the network.
+    The same call may find another number; `sample` keeps the first.
+    """
+    config, labels = sampling.config, sampling.labels
+    own = generator(derived_seed(config.seed, "batch-size"), device)
+    # a compiled network would take a minute for each number
+    uncompiled = partial(torch.compiler.set_stance, "force_eager") if asks_for_compiling(config.compile, device) else nullcontext
+
+    def call(size: int) -> None:
+        x_t = torch.randn(size, *sampling.image_shape, generator=own, device=device)
+        times = torch.full((size,), 500, dtype=torch.int64, device=device)
+        with torch.inference_mode(), autocast(config, device), uncompiled():
+            denoiser(x_t, times, torch.from_numpy(np.resize(labels, size)).to(device))
+
+    share = -(-len(labels) // processes)
+    return even_chunks(share, fastest_size(call, device, largest=share))
+
+
+def finished_chunk(file: Path, seeds: Int64[np.ndarray, " B"]) -> SampleSet | None:
+    """The chunk that an earlier call drew; None where there is none, it is damaged, or was cut at other places."""
+    if not file.is_file():
+        return None
+    try:
+        chunk = SampleSet.load(file)
+    except UserError:
+        return None
+    return chunk if np.array_equal(chunk.seeds, seeds) else None
