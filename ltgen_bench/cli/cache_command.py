@@ -66,7 +66,7 @@ def prune(older_than: float | None, kind: str, yes: bool, dry_run: bool) -> None
 
 
 def _items(folder: Path) -> "list[CacheItem]":
-    """Everything in the cache folder, by the kinds that readers of images and evaluations register."""
+    """Return everything in the cache folder, by the kinds that readers of images and evaluations register."""
     import ltgen_bench.data.cached_images
     import ltgen_bench.evaluation.cached_evaluation  # noqa: F401
     from ltgen_bench.core.cache_folder import cache_items
@@ -96,7 +96,7 @@ def _table(items: "list[CacheItem]", folder: Path) -> None:
 
 
 def _amount(items: "list[CacheItem]") -> str:
-    """`features: 2 (1.2 GB), images: 1 (3 MB); 1.2 GB in all`."""
+    """Return `features: 2 (1.2 GB), images: 1 (3 MB); 1.2 GB in all`."""
     sizes: dict[str, list[int]] = {}
     for item in items:
         sizes.setdefault(item.group, []).append(item.size)

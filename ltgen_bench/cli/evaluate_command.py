@@ -212,7 +212,7 @@ def _of_run(name: str, digest: str | None, changes: dict[str, Any], shown: Shown
 
 
 def _prepared(config: "RunConfig", settings: "Sequence[EvaluateConfig]", shown: Shown) -> "tuple[RunContext, LongTailDataset]":
-    """The context and the data set; weights files that none of `settings` uses are a `UserError` before data are read."""
+    """Return the context and the data set; weights files that none of `settings` uses are a `UserError` before data are read."""
     from ltgen_bench.data.load import load_dataset
     from ltgen_bench.evaluation.evaluator import check_weights
 

@@ -1,4 +1,4 @@
-"""What stands under tables that were measured under a preset, beside where they depart from it: what it expects of samples."""
+"""Notes on a preset: where samples and settings differ from what it expects."""
 
 import shlex
 import textwrap
@@ -15,10 +15,10 @@ INDENT = 11  # as wide as the words before the files of a table
 
 def preset_notes(name: str, config: "RunConfig", dataset: str, class_counts: list[int], width: int,
                  runs: Path | None) -> str:
-    """Lines of at most `width` columns; the command that would draw what the preset expects stays in one piece.
+    """Return the notes below a table of scores, of at most `width` columns; the suggested command is on one line.
 
-    `config` is what the images were made by, in the folder `runs`, or for those of another model (`runs` is None) a recipe
-    for the same data. `dataset` is the data set's name in tables.
+    `config` made the images, in the folder `runs`; for those of another model `runs` is None and `config` a recipe for the
+    same data. `dataset` is the data set's name in tables.
     """
     from ltgen_bench.evaluation.presets import PRESETS, sampling_departures
     from ltgen_bench.experiments.command_lines import as_command
@@ -38,7 +38,7 @@ def preset_notes(name: str, config: "RunConfig", dataset: str, class_counts: lis
 
 
 def planned_notes(plan: "Plan") -> list[str]:
-    """Where images that are yet to be drawn depart from the preset that they will be measured under, and how they would not."""
+    """Return where a planned run will differ from the preset it is measured with, and the option that avoids it."""
     from ltgen_bench.evaluation.presets import PRESETS, planned_departures
     from ltgen_bench.experiments.workload import expected_sample
 
@@ -53,7 +53,7 @@ def planned_notes(plan: "Plan") -> list[str]:
 
 
 def _lines(word: str, sentences: list[str], width: int) -> list[str]:
-    """` word      sentence`, wrapped, each sentence from the same column."""
+    """Return ` word      sentence` lines, wrapped, each sentence starting at the same column."""
     lines = []
     for number, sentence in enumerate(sentences):
         head = f" {word if number == 0 else '':<{INDENT - 2}} "

@@ -1,4 +1,4 @@
-"""`ltgen-bench protocol ...`: what a protocol id stands for, and what differs between two measurements."""
+"""`ltgen-bench protocol ...`: describe a protocol id, and compare protocols."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ NAME = "ID|RUN|PRESET"
 
 @click.group(cls=Commands)
 def protocol() -> None:
-    """Show what a protocol id, a run or a preset measures, or what differs between two."""
+    """Show what a protocol id, a run or a preset measures, or what two differ in."""
 
 
 @protocol.command(name="show")
@@ -21,9 +21,9 @@ def protocol() -> None:
 @runs_option
 @debug_option
 def protocol_show(name: str, as_json: bool, runs: Path) -> None:
-    """Every field of a measurement, in words.
+    """Show every field of a protocol in words.
 
-    Of a run or a preset all measurements are shown: what they share once, then what is special to each.
+    Of a run or a preset, all its protocols are shown: first what they share, then the rest of each.
     """
     from rich.console import Console
 
@@ -46,9 +46,9 @@ def protocol_show(name: str, as_json: bool, runs: Path) -> None:
 @runs_option
 @debug_option
 def protocol_diff(a: str, b: str, as_json: bool, runs: Path) -> None:
-    """What differs between two measurements.
+    """Show what two protocols differ in.
 
-    A and B are each an id, a run or a preset; measurements are paired by metric and extractor.
+    A and B are each an id, a run or a preset; their protocols are paired by metric and extractor.
     """
     from rich.console import Console
 

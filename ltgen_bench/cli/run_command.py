@@ -234,7 +234,7 @@ def weights_files(pairs: tuple[str, ...]) -> dict[str, Path]:
 
 def terminal_context(device: str | None, threads: int | None = None, weights: "Mapping[str, Path]" = NO_WEIGHTS,
                      console: "Console | None" = None) -> "RunContext":
-    """The context of a command: progress on stderr (`console`), this command line for records, torch's `threads` set.
+    """Return the context of a command: progress on stderr (`console`), this command line for records, torch's `threads` set.
 
     Imports torch, so the caller checks names before. A device that is not there is a `UserError`.
     """

@@ -1,4 +1,4 @@
-"""`ltgen-bench runs ...`: the runs that are there."""
+"""`ltgen-bench runs ...`: list, show and remove runs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ def runs() -> None:
 @runs_option
 @debug_option
 def runs_list(runs: Path) -> None:
-    """All runs, finished or not."""
+    """List all runs, finished or not."""
     from ltgen_bench.records.store import find_runs
 
     found = find_runs(runs)
@@ -36,7 +36,7 @@ def runs_list(runs: Path) -> None:
 
 
 def _state(item: "StoredRun") -> str:
-    """How far a run is; of several sets of scores, whose rules each follows and which half of the real images it meets."""
+    """Return the state of a run; for scores also their preset and the half of the real images, if any."""
     if item.record is None:
         return item.state
     words = [item.record.preset, f"{item.record.half} half" if item.record.half else ""]
@@ -48,7 +48,7 @@ def _state(item: "StoredRun") -> str:
 @runs_option
 @debug_option
 def runs_show(name: str, runs: Path) -> None:
-    """The scores of a run, by the name of its folder or the beginning of it: the newest against all real images."""
+    """Show the scores of a run, by its name or the beginning of it: the newest against all real images."""
     from rich.console import Console
 
     from ltgen_bench.records.store import find_run, stored_in

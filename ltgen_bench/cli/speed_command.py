@@ -123,7 +123,7 @@ def speed(stage: str, names: tuple[str, ...], preset: str | None, batch: int | N
 
 
 def _recipe(text: str) -> "RunConfig":
-    """The recipe that is meant: a file, or the shipped one of DATASET/METHOD; a `UserError` for names that are not known."""
+    """Return the recipe in a file, or the shipped one of DATASET/METHOD. Raises `UserError` for unknown names."""
     from ltgen_bench.experiments.recipes import resolve_recipe, resolved_runs
     from ltgen_bench.methods import METHODS
 
@@ -138,7 +138,7 @@ def _recipe(text: str) -> "RunConfig":
 
 
 def _plan(config: "RunConfig", data_root: Path, context: "RunContext") -> "Plan":
-    """The plan that `run` would make; data that are not there are told before anything is measured."""
+    """Return the plan that `run` would make; data that are not there are told before anything is measured."""
     from ltgen_bench.data.load import load_dataset
     from ltgen_bench.experiments.plan import make_plan
 
@@ -147,7 +147,7 @@ def _plan(config: "RunConfig", data_root: Path, context: "RunContext") -> "Plan"
 
 
 def _foretold(name: str, plan: "Plan", device: "torch.device") -> list[str]:
-    """What `run --dry-run` says too, in lines."""
+    """Return what `run --dry-run` says too, in lines."""
     from ltgen_bench.cli.run_command import device_words
     from ltgen_bench.experiments.speed_probe import estimate
 

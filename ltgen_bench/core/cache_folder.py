@@ -1,7 +1,7 @@
-"""What the cache folder holds, and how to clear it. Follows no link, imports no torch.
+"""List and clear the cache folder. Follows no link, imports no torch.
 
-Everything in the cache can be computed or fetched again. Each module that writes there registers a `CacheKind` for its files,
-which also gives them their names; a file whose name no kind gives is listed as unknown and never removed.
+Everything in the cache can be computed or downloaded again. Each module that writes there registers a `CacheKind` for its
+files, which also names them; files that match no kind are listed as unknown and never removed.
 """
 
 import os
@@ -32,11 +32,11 @@ READ_BY_COMPUTING = (".npy", ".safetensors", ".pth")  # reading these is a use; 
 
 @dataclass(frozen=True)
 class CacheKind:
-    """One kind of file, or of folder, in the cache: registered once, by the module that writes it.
+    """Kind of files or folders in the cache, registered by the module that writes them.
 
-    `template` is its name with fields `{hex16}` (16 hex digits, or another number) and `{name}` (any text). `words` describe it,
-    or a function that takes its path and returns the words. `lock` says where the lock is that a writer holds: inside the
-    folder, beside it (`NAME.lock`), or nowhere. A folder of files is one thing in the list.
+    `template` is the file name with fields `{hex16}` (16 hex digits, or another number) and `{name}` (any text). `words`
+    describe it, or are a function from path to description. `lock` is the position of the writer's lock: inside the folder,
+    next to it (`NAME.lock`), or none. A folder counts as one item.
     """
 
     group: Group
@@ -47,23 +47,23 @@ class CacheKind:
     is_folder: bool = False
 
     def path(self, folder: Path, *fields: str) -> Path:
-        """The path in `folder` of the file whose `fields` these are, in the order of the template. Longer digests are cut."""
+        """Return the path in `folder` of the file with these `fields`, in the order of the template. Longer digests are cut."""
         values = iter(fields)
         return folder / FIELD.sub(lambda field: next(values)[:int(field[1]) if field[1] else None], self.template)
 
     def gives(self, name: str) -> bool:
-        """Whether a file of this kind can be called `name`."""
+        """Return whether `name` matches the template."""
         parts = FIELD.split(self.template)  # text, number of digits or None, text, ...
         pattern = "".join(re.escape(part or "") if place % 2 == 0 else f"[0-9a-f]{{{part}}}" if part else ".+"
                           for place, part in enumerate(parts))
         return re.fullmatch(pattern, name) is not None
 
     def describe(self, path: Path) -> str:
-        """What the file or folder at `path` is, in words."""
+        """Return a description of the file or folder at `path`."""
         return self.words if isinstance(self.words, str) else self.words(path)
 
     def lock_of(self, path: Path) -> Path | None:
-        """The lock that a writer of `path` holds."""
+        """Return the path of the lock that a writer of `path` holds, or None."""
         return {"inside": path / LOCK_FILE, "beside": path.with_name(f"{path.name}.lock"), "none": None}[self.lock]
 
 
@@ -71,14 +71,14 @@ KINDS: list[CacheKind] = []
 
 
 def register_kind(kind: CacheKind) -> CacheKind:
-    """Make `kind` known to listing and clearing; returns it."""
+    """Register `kind` for listing and clearing; returns it."""
     KINDS.append(kind)
     return kind
 
 
 @dataclass(frozen=True)
 class CacheItem:
-    """One thing in the cache. `files` are what removing it removes; `used` is its last use, in seconds since the epoch."""
+    """Item of the cache. `files` are the files to remove; `used` is the time of the last use, in seconds since the epoch."""
 
     group: Literal[Group, "unknown"]
     path: Path
@@ -89,14 +89,14 @@ class CacheItem:
     lock: Path | None = None
 
     def older_than(self, days: float) -> bool:
-        """Whether it was not used for `days` days."""
+        """Return whether the item was not used for `days` days."""
         return self.used < time.time() - 86_400 * days
 
 
 def cache_items(cache: Path) -> list[CacheItem]:
-    """Everything in the folder `cache`, by group and then the latest first; empty where there is no such folder.
+    """Return the items of the folder `cache`, by group and then the latest first; empty where it does not exist.
 
-    Knows the kinds that were registered by then. Raises `MachineError` for a folder that cannot be read.
+    Covers the kinds registered so far. Raises `MachineError` for a folder that cannot be read.
     """
     found: list[CacheItem] = []
     try:
@@ -111,10 +111,10 @@ def cache_items(cache: Path) -> list[CacheItem]:
 
 
 def remove(items: Iterable[CacheItem], say: Callable[[str], object]) -> list[CacheItem]:
-    """Remove the known ones of `items` and return those that were removed; `say` gets a sentence for each that stays since
-    another command is writing it.
+    """Remove the known ones of `items`, and return those that were removed.
 
-    Raises `MachineError` for the first file that the system does not let go.
+    `say` gets a message for each item that another command is writing. Raises `MachineError` for a file that cannot be
+    deleted.
     """
     removed = []
     for item in items:
@@ -140,7 +140,7 @@ def _unlink(item: CacheItem) -> None:
 
 
 def _items(path: Path, kinds: list[CacheKind]) -> Iterator[CacheItem]:
-    """What lies at `path`, where these `kinds` are written."""
+    """Yield the items at `path`, where files of these `kinds` are written."""
     beside, part = BESIDE.fullmatch(path.name), UNFINISHED.fullmatch(path.name)
     name = beside[1] if beside else (part[3] or part[1] + part[2]) if part else path.name
     kind = next((kind for kind in kinds if kind.gives(name)), None)
@@ -164,7 +164,7 @@ def _items(path: Path, kinds: list[CacheKind]) -> Iterator[CacheItem]:
 
 
 def _folder(path: Path, kind: CacheKind) -> Iterator[CacheItem]:
-    """A folder of the cache with the files that are its own, and each of what else lies in it."""
+    """Yield a folder of the cache with its own files, and every other file in it."""
     inside = _inside(path)
     own = [file for file in inside if CONTENT.fullmatch(file.name) and _is_file(file)]
     whole = BESIDE.fullmatch(path.name)
@@ -174,7 +174,7 @@ def _folder(path: Path, kind: CacheKind) -> Iterator[CacheItem]:
 
 
 def _unknown(path: Path, why: str = "not of this program") -> CacheItem:
-    """What is left alone, and why."""
+    """Return an item that is never removed, and why."""
     why = "a link, not followed" if path.is_symlink() else why
     files = [Path(folder, file) for folder, _, names in os.walk(path) for file in names] if _is_folder(path) else [path]
     return _item("unknown", path, f"{path.name} ({why})", files)

@@ -74,7 +74,7 @@ def refuse_named(kind: str, name: object, fault: str) -> None:
 
 @dataclass(frozen=True)
 class Later(Generic[T]):
-    """An entry that `load` gives when it is first asked for; `place` says where it lies."""
+    """Entry that is imported when it is first used; `place` is `"package.module:name"`."""
 
     place: str
     load: Callable[[], T]
@@ -105,17 +105,14 @@ class Registry(Generic[T]):
         self._refused: dict[str, Later[T]] = {}
 
     def add(self, name: str, entry: T | str) -> None:
-        """Register `entry`. Two entries of one name are a mistake of the program, not of the user.
-
-        Raises `UserError` for a name that is none for a folder.
-        """
+        """Register `entry`. Raises `ValueError` for a second entry of one name, and `UserError` for a name unfit for folders."""
         check_name(self.kind, name)
         if name in self._entries:
             raise ValueError(f"the {self.kind} '{name}' is registered twice: {self._entries[name]!r} and {entry!r}")
         self._entries[name] = Later(entry, lambda: imported(entry)) if isinstance(entry, str) else entry
 
     def _all(self) -> dict[str, T | Later[T]]:
-        """The entries by name, after the entry points of installed packages were searched, which is done once."""
+        """Return name -> entry, after searching the entry points of installed packages once."""
         if not self._searched:
             self._searched = True
             from importlib.metadata import entry_points  # imported only when needed, since it takes time
@@ -125,7 +122,7 @@ class Registry(Generic[T]):
         return self._entries
 
     def load_installed(self, point: "EntryPoint") -> T:
-        """The entry that an installed package names; of what cannot be imported or used a `UserError` with the package."""
+        """Return the entry of an installed package. Raises a `UserError` that names the package where it cannot be used."""
         where = f"{self.kind} '{point.name}' of {_origin(point)}"
         try:
             entry = point.load()
@@ -137,11 +134,10 @@ class Registry(Generic[T]):
         return entry if self._checked is None else self._checked(entry, point.name, where)
 
     def add_installed(self, name: str, entry: Later[T]) -> None:
-        """Register what an installed package brings.
+        """Register an entry of an installed package.
 
-        Where its name is taken, the first entry stays what is listed and read, and `check` refuses the name: what was trained
-        under it would be one of the two, and nobody could tell which. What has no name for a folder is listed nowhere, and
-        `check` says why.
+        Where its name is taken, the first entry is listed and read, and `check` refuses the name, since a run could not say
+        which of the two was used. An entry with a name unfit for folders is not listed; `check` says why.
         """
         if name_fault(name):
             self._refused[name] = entry
@@ -152,11 +148,11 @@ class Registry(Generic[T]):
             self._entries[name] = entry
 
     def remove(self, name: str) -> None:
-        """Take an entry out again, for a program that adds its own for a while."""
+        """Remove an entry that a program has added."""
         del self._all()[self._known(name)]
 
     def check(self, name: str) -> str:
-        """Return `name` itself when it is registered, once; else a `UserError` with the near match and the full list."""
+        """Return `name`. Raises `UserError` for an unknown name, and for a name of several entries."""
         others = self._others.get(self._known(name))
         if others:
             raise UserError(f"{self.kind} '{name}': several are called so, {self._entries[name]!r} and "
@@ -196,12 +192,12 @@ class Registry(Generic[T]):
 
 
 def _origin(point: "EntryPoint") -> str:
-    """`package.module:name (distribution 1.0)`."""
+    """Return the origin of an entry point: `package.module:name (distribution 1.0)`."""
     return point.value if point.dist is None else f"{point.value} ({point.dist.name} {point.dist.version})"
 
 
 def an_instance(kind: type[T]) -> Callable[[Any, str, str], T]:
-    """The check of a `Registry` of objects of type `kind`; one that has a `name` must have that of its entry point."""
+    """Return the check of a `Registry` of objects of type `kind`, whose `name` must be that of their entry point."""
     def checked(entry: Any, name: str, where: str) -> T:
         if not isinstance(entry, kind):
             raise UserError(f"{where} is no {kind.__module__}.{kind.__name__}.")
@@ -213,9 +209,10 @@ def an_instance(kind: type[T]) -> Callable[[Any, str, str], T]:
 
 
 def failing_package(error: BaseException) -> str:
-    """`metric 'mine' of my_module:MINE (my-package 1.0): ZeroDivisionError: division by zero (my_module.py, line 12, in f)`.
+    """Return the origin of an error in the code of an installed package that brings an entry; empty for other errors.
 
-    Of an error that arose in or below the code of an installed package that brings an entry; empty for any other.
+    Example: `metric 'mine' of my_module:MINE (my-package 1.0): ZeroDivisionError: division by zero (my_module.py, line 12, in
+    f)`.
     """
     frames = [frame for frame in traceback.walk_tb(error.__traceback__)
               if str(frame[0].f_globals.get("__name__")).partition(".")[0] in INSTALLED]
@@ -228,6 +225,6 @@ def failing_package(error: BaseException) -> str:
 
 
 def imported(place: str) -> Any:
-    """Return what lies at `place`, written `"package.module:name"`."""
+    """Return the object at `place`, written `"package.module:name"`."""
     module, _, attribute = place.partition(":")
     return getattr(importlib.import_module(module), attribute)

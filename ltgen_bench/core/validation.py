@@ -23,7 +23,7 @@ def validate(model: type[M], values: Mapping[str, Any], *, where: str, prefix: s
 
 
 def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as one mapping: dotted key path (`train.batch_size`) -> value."""
+    """Return nested tables as one mapping: dotted key path (`train.batch_size`) -> value."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         flat |= dotted(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}

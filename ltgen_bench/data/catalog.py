@@ -60,7 +60,7 @@ class DataSource:
 
 
 def _checked(entry: Any, name: str, where: str) -> DataSource:
-    """A data set of an installed package. Raises `UserError` for what is none, or has neither recipes nor an image size."""
+    """Return a data set of an installed package. Raises `UserError` where it has neither recipes nor an image size."""
     source = an_instance(DataSource)(entry, name, where)
     if source.recipes is None and source.image_shape is None:
         raise UserError(f"{where} states neither image_shape nor recipes, so no recipe can be chosen for it.")

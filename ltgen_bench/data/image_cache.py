@@ -58,14 +58,14 @@ class Entry:
         return dict(self.facts["parts"][name])
 
     def digests(self) -> dict[str, str]:
-        """File -> SHA-256 of its content, for both parts."""
+        """Return file -> SHA-256 of its content, for both parts."""
         found: dict[str, str] = {}
         for part in self.facts["parts"].values():
             found |= {file: part["sha256"][64 * i:64 * i + 64] for i, file in enumerate(part["files"])}
         return found
 
     def hints(self) -> dict[str, tuple[int, int]]:
-        """File -> (size in bytes, time of modification) at the time of reading."""
+        """Return file -> (size in bytes, time of modification) at the time of reading."""
         return {file: (size, time) for part in self.facts["parts"].values()
                 for file, size, time in zip(part["files"], part["sizes"], part["times"], strict=True)}
 

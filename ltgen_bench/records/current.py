@@ -1,4 +1,4 @@
-"""Whether scores are what would be measured now. Nothing else in the package decides this."""
+"""Check whether scores are what would be measured now."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,11 +11,11 @@ from ltgen_bench.records.run_record import RunRecord
 
 
 def outdated(record: RunRecord, weights: Mapping[str, Path] | None = None) -> bool:
-    """Whether the metrics or the weights of extractors that a record names are not those of today.
+    """Return whether the metrics or extractor weights of a record differ from those of today.
 
-    A metric that was registered since or has a higher revision makes scores outdated; records without revisions are taken as
-    they are. So do ids without the digest of weights that were trained here. With `weights`, the files that the user gives for
-    extractors, so do weights that are neither in these files nor published; None: which files the user gives is not known.
+    Scores are outdated where a metric was registered since or has a higher revision (records without revisions are accepted),
+    and where ids lack the digest of weights that were trained here. With `weights`, the user's files, also where the record's
+    weights are neither in these files nor published; with None these are unknown.
     """
     names = record.config.get("evaluate", {}).get("metrics")
     if record.metrics and record.metrics != revisions(names):
@@ -28,7 +28,7 @@ def outdated(record: RunRecord, weights: Mapping[str, Path] | None = None) -> bo
 
 
 def _of_other_weights(record: RunRecord, extractor: str, published: bool) -> bool:
-    """Whether scores under an extractor without a file of the user's would now have another protocol id."""
+    """Return whether scores of an extractor without a file of the user's would now have another protocol id."""
     sha256 = record.extractor_weights[extractor]
     if extractor in PUBLISHED:
         return published and not sha256.startswith(PUBLISHED[extractor].sha256)
@@ -39,5 +39,5 @@ def _of_other_weights(record: RunRecord, extractor: str, published: bool) -> boo
 
 
 def revisions(metrics: Sequence[str] | None) -> dict[str, int]:
-    """Name -> revision of these metrics that this program knows; None: of those that are measured where none is named."""
+    """Return name -> revision of these metrics; None: of the metrics that are measured by default."""
     return {name: METRICS[name].revision for name in (default_metrics() if metrics is None else metrics) if name in METRICS}

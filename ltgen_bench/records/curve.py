@@ -1,4 +1,4 @@
-"""The file of a curve: the scores of one run at several positions of its training, with what training had cost there."""
+"""Curves: the scores of one run at several positions of its training, with the training cost at each."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ COSTS = ("images", "flops", "seconds")  # of training so far
 
 
 class Point(NamedTuple):
-    """Scores of the averaged weights after so many training images, operations and seconds."""
+    """Scores of the averaged weights at a position: training images, FLOPs and seconds."""
 
     images: int
     flops: float
@@ -25,7 +25,7 @@ class Point(NamedTuple):
 
 
 def curve_table(points: Sequence[Point]) -> pd.DataFrame:
-    """The tables of scores below each other, with COSTS in front of each row."""
+    """Return the tables of scores below each other, with the columns COSTS first."""
     frames = []
     for point in points:
         table = point.scores.table.copy()
@@ -46,9 +46,9 @@ def _checksums(path: Path) -> Path:
 
 
 def load_curve(path: Path) -> pd.DataFrame:
-    """Read what `save_curve` wrote; older curves have no checksums.
+    """Read a curve that `save_curve` wrote; older curves have no checksums.
 
-    A missing or foreign file is a `UserError`, one with other values than were measured a `DamagedError`.
+    Raises `UserError` for a missing or foreign file, and `DamagedError` where rows do not match their checksums.
     """
     checksums = _checksums(path)
     try:

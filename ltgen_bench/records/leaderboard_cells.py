@@ -168,12 +168,12 @@ def _value_problems(cells: Mapping[Hashable, str]) -> Iterator[tuple[str, str]]:
 
 
 def bounds(metric: str) -> tuple[float, float]:
-    """The smallest and largest value that a metric can have, in this program's units."""
+    """Return the smallest and largest value that a metric can have, in this program's units."""
     return METRICS[metric].bounds if metric in METRICS else EXTRA_METRICS[metric]
 
 
 def _duplicates(table: pd.DataFrame) -> Iterator[str]:
-    """Rows that agree in everything but value and provenance: one result that stands there twice."""
+    """Yield rows that agree in everything but value and provenance: one result that stands there twice."""
     first: dict[tuple[str, ...], int] = {}
     for row, cells in zip(table.index, table.to_dict("records"), strict=True):
         key = tuple(_same_number(name, cells.get(name, "")) for name in KEY)

@@ -1,4 +1,4 @@
-"""What this code measured, as the files in `results/`: one CSV a data set, and what its protocol ids stand for."""
+"""Measured results as CSV files in `results/`: scores, runs, and descriptions of the protocol ids, per data set."""
 
 import json
 import math
@@ -23,10 +23,10 @@ RUN_COLUMNS = [*RUN_KEY, *(name for name in (*ENTRY_COLUMNS, *LATER_COLUMNS, *OR
 
 
 def measured_csv(rows: pd.DataFrame, path: Path, protocols: Mapping[str, Mapping[str, Any]] | None = None) -> Path:
-    """Write `rows` (of `records.rows`) to `path` and what they share to the tables beside it; returns `path`.
+    """Write `rows` (of `records.rows`) to `path`, and what they share to the files next to it; returns `path`.
 
-    `path` has the scores, floats to the last digit, and the columns RUN_KEY. `runs_path(path)` has one row for each run:
-    RUN_COLUMNS, among them settings, digests, versions, hardware and command. With `protocols` (id -> description), those that
+    `path` has the scores, floats to the last digit, and the columns RUN_KEY. `runs_path(path)` has one row per run:
+    RUN_COLUMNS, among them settings, digests, versions, hardware and command. The descriptions of the ids in `protocols` that
     occur go to `<path without .csv>.protocols.json`.
     """
     runs = rows[RUN_COLUMNS].drop_duplicates(ignore_index=True)
@@ -41,15 +41,15 @@ def measured_csv(rows: pd.DataFrame, path: Path, protocols: Mapping[str, Mapping
 
 
 def runs_path(path: Path) -> Path:
-    """The table of runs that belongs to the table of results at `path`: `digits-lt.runs.csv` for `digits-lt.csv`."""
+    """Return the path of the table of runs of a table of results: `digits-lt.runs.csv` for `digits-lt.csv`."""
     return path.with_suffix(".runs.csv")
 
 
 def read_measured(path: Path) -> pd.DataFrame:
-    """Read what `measured_csv` wrote, with the columns and types of `records.rows`. A missing or foreign file is a `UserError`.
+    """Read results that `measured_csv` wrote, with columns and types of `records.rows`. Raises `UserError`.
 
-    Earlier versions repeated what is known of a run in every row and wrote no table of runs: such files are read as they are.
-    Columns that an earlier version did not have get the value that holds for its results.
+    Files of earlier versions, which repeat a run's columns in every row and have no table of runs, are accepted. Missing
+    columns get the value that holds for their results.
     """
     try:
         frame = _with_runs(read_cells(path).map(csv_plain), path)
@@ -74,7 +74,7 @@ def read_measured(path: Path) -> pd.DataFrame:
 
 
 def _with_runs(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """The rows with what the table of runs beside `path` says of their runs; a table of before has these columns itself."""
+    """Return the rows joined with the table of runs next to `path`; a table of an earlier version unchanged."""
     if "command" in frame.columns or not set(RUN_KEY) <= set(frame.columns):
         return frame
     beside = runs_path(path)

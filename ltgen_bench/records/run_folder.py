@@ -55,12 +55,12 @@ class RunFolder:
 
     @classmethod
     def of_run(cls, runs: Path, dataset: str, method: str, train_digest: str, seed: int) -> "RunFolder":
-        """The folder of a training."""
+        """Return the folder of a training."""
         return cls(runs / dataset / f"{method}-{train_digest}-s{seed}")
 
     @classmethod
     def of_external(cls, runs: Path, dataset: str, name: str, content: str) -> "RunFolder":
-        """The folder of external samples called `name`; `content` is the digest of images and labels."""
+        """Return the folder of external samples called `name`; `content` is the digest of images and labels."""
         return cls(runs / dataset / f"{file_name(name)}-{content}")
 
     def __str__(self) -> str:
@@ -118,28 +118,28 @@ class RunFolder:
         return self._place / "weights.safetensors"
 
     def samples(self, digest: str) -> SampleFiles:
-        """The files of the samples with this digest."""
+        """Return the files of the samples with this digest."""
         return SampleFiles(self._place / "samples" / digest)
 
     def scores(self, digest: str) -> ScoreFiles:
-        """The files of the scores with this digest."""
+        """Return the files of the scores with this digest."""
         return ScoreFiles(self._place / "scores" / digest)
 
     def all_scores(self) -> list[ScoreFiles]:
-        """Every set of scores that has a record, in the order of digests; without the copies of the newest."""
+        """Return every set of scores that has a record, in the order of digests; without the copies of the newest."""
         return [one for folder in sorted(self._place.glob("scores/*")) if (one := ScoreFiles(folder)).exist]
 
     def at(self, images: int | None) -> "RunFolder":
-        """The folder with samples and scores of the snapshot after `images` training images; None: of the end of training."""
+        """Return the folder of the snapshot after `images` training images; None: of the end of training."""
         return replace(self, snapshot=images)
 
     def snapshots(self) -> list[int]:
-        """Positions (training images seen) whose snapshots are there, in order."""
+        """Return positions (training images seen) whose snapshots are there, in order."""
         files = self.path.glob("curve/*/weights.safetensors")
         return sorted(int(file.parent.name) for file in files if file.parent.name.isdigit())
 
     def second_training(self, until: int) -> Path:
-        """Where training is repeated up to the position `until`, for snapshots that are missing."""
+        """Return where training is repeated up to the position `until`, for snapshots that are missing."""
         return self.path / "curve" / "train" / str(until)
 
     @property
@@ -153,7 +153,7 @@ class RunFolder:
         return self.is_run or (self.path / "scores").is_dir()
 
     def positions(self) -> list[int]:
-        """Training images seen at each checkpoint, in order."""
+        """Return training images seen at each checkpoint, in order."""
         names = [file.stem.removeprefix("checkpoint-") for file in self.train.glob("checkpoint-*.safetensors")]
         return sorted(int(name) for name in names if name.isdigit())
 
@@ -163,7 +163,7 @@ class RunFolder:
         return max(self.positions(), default=None)
 
     def state(self, record: RunRecord | None = None) -> State | None:
-        """How far the run is: that of the scores of `record`, or without one, of the stages before scores. None: not begun.
+        """Return the state of the run: of the scores of `record`, else of the stages before. None: not begun.
 
         Raises `UserError` where the configuration is damaged.
         """
@@ -178,13 +178,13 @@ class RunFolder:
         return "trained" if seen is not None and budget is not None and seen >= budget else "training"
 
     def _budget(self) -> int | None:
-        """`train.budget_images` of the configuration; an earlier version kept it in train/."""
+        """Return `train.budget_images` of the configuration; an earlier version kept it in train/."""
         files = [file for file in (self.config, self.train / self.config.name) if file.is_file()]
         value = read_toml(files[0]).get("train", {}).get("budget_images") if files else None
         return value if isinstance(value, int) else None
 
     def lock(self) -> AbstractContextManager[None]:
-        """Be the only command that writes into this folder. Raises `BusyError` where another one does."""
+        """Lock the folder for this command. Raises `BusyError` where another one does."""
         return only_writer(self.path)
 
     def remove(self) -> None:
@@ -202,7 +202,7 @@ class RunFolder:
             raise MachineError(f"{self} could not be deleted: {error.strerror or error}.") from error
 
     def read_config(self) -> dict[str, Any]:
-        """What decides the training: `seed`, `data`, `network`, `method`, `train` and `fingerprint` (of the data)."""
+        """Return what decides the training: `seed`, `data`, `network`, `method`, `train` and `fingerprint` (of the data)."""
         return read_toml(self.config)
 
     def claim(self, wanted: Mapping[str, Any], say: Callable[[str], object]) -> None:
@@ -235,7 +235,7 @@ class RunFolder:
         return None
 
     def flops_per_image(self, count: Callable[[], float]) -> float:
-        """Floating-point operations of one training image: as stored, or as `count` says, which is stored then."""
+        """Return floating-point operations of one training image: as stored, or as `count` says, which is stored then."""
         path = self.train / "flops.json"
         if path.is_file():
             with suppress(DamagedError, KeyError, TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""What a finished run leaves beside its scores: the entry, the protocols, the cost, the versions and the machine."""
+"""The record of a finished run: entry, protocols, cost, versions and machine."""
 
 import json
 from pathlib import Path
@@ -17,13 +17,13 @@ SCORES_FILE: Literal["scores.csv"] = "scores.csv"
 
 
 class NewerError(UserError):
-    """A record that a newer version wrote: nothing is wrong with it."""
+    """Record of a newer version, which is not damaged."""
 
 
 class Entry(Part):
-    """What is judged, beside method, settings and seed: how the network was made and how its images were drawn.
+    """What is judged besides method, settings and seed: network, budget and sampling.
 
-    Of images from elsewhere this is not known: None. `images_per_class` is None where the classes differ.
+    Values are None where they are unknown, as for external samples. `images_per_class` is None where the classes differ.
     """
 
     sampler: str | None
@@ -44,13 +44,13 @@ class Entry(Part):
 
     @property
     def train_flops(self) -> float | None:
-        """Of the whole training; None where that is not known."""
+        """FLOPs of the whole training; None where unknown."""
         known = self.budget_images is not None and self.train_flops_per_image is not None
         return self.budget_images * self.train_flops_per_image if known else None  # type: ignore[operator]
 
 
 class Stage(Part):
-    """What one stage cost."""
+    """Cost of one stage."""
 
     name: Literal["train", "sample", "evaluate"]
     seconds: float = Field(ge=0)
@@ -59,17 +59,17 @@ class Stage(Part):
 
 
 class Vouched(Part):
-    """Checksums of what stands beside a record."""
+    """Checksums of the files next to a record."""
 
     rows: str = Field(description="8 hex digits for each row of scores.csv")
     rest: str = Field(description="SHA-256 of the values of scores.protocols.json")
 
 
 class RunRecord(Part):
-    """One finished run, as `record.json` holds it. Everything a report needs beside the scores themselves.
+    """Record of one finished run (`record.json`), with everything that a report needs besides the scores.
 
-    Images that were not made here have records too: `samples` of another model, which are entries like runs, and
-    `reference` rows of real images and trivial generators, which are never ranked.
+    External samples have records too: `samples` of another model, which are entries like runs, and `reference` rows of real
+    images and trivial generators, which are never ranked.
     """
 
     schema_version: int = Field(SCHEMA_VERSION, ge=1, le=SCHEMA_VERSION)
@@ -109,17 +109,17 @@ class RunRecord(Part):
 
     @property
     def train_seconds(self) -> float | None:
-        """What the training took, interrupted sessions included; None where nothing was trained here."""
+        """Seconds of the whole training, with interrupted sessions; None where nothing was trained here."""
         return next((stage.seconds for stage in self.stages if stage.name == "train"), None)
 
     @property
     def half(self) -> str | None:
-        """Which half of the real images the scores are of, selection or report; None: they are of all of them."""
+        """Half of the real images that the scores compare with (selection or report); None: all of them."""
         half = self.config.get("evaluate", {}).get("half")
         return None if half is None else str(half)
 
     def save(self, folder: Path) -> Path:
-        """Write `record.json` into `folder`, whole or not at all; returns its path. One that vouches has a checksum itself."""
+        """Write `record.json` atomically into `folder`, with a checksum where it has those of its scores; returns its path."""
         path, values = folder / RECORD_FILE, self.model_dump(mode="json")
         if self.vouched is not None:
             write_checked_json(path, values)
@@ -129,8 +129,11 @@ class RunRecord(Part):
 
     @classmethod
     def load(cls, path: Path) -> "RunRecord":
-        """Read a record from its file or its folder. A foreign one is a `UserError` that names its keys, one with other values
-        than were written a `DamagedError`. Records of before have no checksum."""
+        """Read a record from its file or folder.
+
+        Raises `UserError` for a file that is no record, and `DamagedError` where it does not match its checksum. Records of
+        earlier versions have none.
+        """
         file = path / RECORD_FILE if path.is_dir() else path
         try:
             values = json.loads(file.read_text(encoding="utf-8"))

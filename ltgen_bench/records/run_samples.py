@@ -1,4 +1,4 @@
-"""The samples of finished runs: finding those that are to be scored again. Imports no torch."""
+"""Search for the samples of finished runs that are to be scored again. Imports no torch."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The files of one set of scores: a record has a checksum of every row, and values without one are refused by name."""
+"""The files of one set of scores. A record has a checksum of every row, and values without one are refused."""
 
 import hashlib
 import math
@@ -52,10 +52,10 @@ class ScoreFiles:
         return record
 
     def are_current(self, weights: Mapping[str, Path], say: Callable[[str], object]) -> bool:
-        """Whether these scores are complete, undamaged, and what would be measured now with the `weights` files of the user.
+        """Return whether these scores are complete, undamaged, and what would be measured now with the user's `weights` files.
 
-        Damaged files are named to `say` and set aside, so that they can be measured again. Raises `NewerError` for a record
-        of a newer version.
+        Damaged files are reported by `say` and set aside, so that they can be measured again. Raises `NewerError` for a
+        record of a newer version.
         """
         if not self.exist:
             return False
@@ -75,9 +75,9 @@ class ScoreFiles:
 def read_scores(record: RunRecord, path: Path) -> Scores:
     """Read the scores at `path`, which belong to `record`.
 
-    Raises `UserError` where they are missing, and `DamagedError` where they are broken or `record` does not vouch for a value:
-    it is named, with the command that measures it again. Of older records, which vouch for nothing, values of a protocol that
-    the record does not know are refused, and those that their metric cannot have.
+    Raises `UserError` where they are missing, and `DamagedError` where they are malformed or rows do not match the record's
+    checksums, with the command that measures them again. In records of earlier versions, which have no checksums, values of
+    unknown protocols, and values outside the bounds of their metric, are refused.
     """
     again = f"repeat the run's command to measure again:\n  {printable(record.command)}"
     if not path.is_file():
@@ -103,13 +103,15 @@ def read_scores(record: RunRecord, path: Path) -> Scores:
 
 
 def row_digests(cells: pd.DataFrame) -> list[str]:
-    """8 hex digits of SHA-256 over each row of a table of texts."""
+    """Return 8 hex digits of SHA-256 over each row of a table of strings."""
     return [hashlib.sha256("\x1f".join(map(str, row)).encode()).hexdigest()[:8] for row in cells.itertuples(index=False)]
 
 
 def unvouched(cells: pd.DataFrame, digests: str) -> str:
-    """In words: the rows of a table of texts that `digests` (of `row_digests`, joined) do not vouch for, and how many are
-    gone; empty where all is as it was."""
+    """Return which rows of a table of strings are not among the checksums `digests` (of `row_digests`, joined).
+
+    Missing rows are counted; the text is empty where all rows match.
+    """
     known = Counter(digests[start:start + 8] for start in range(0, len(digests), 8))
     left, foreign = known.copy(), []
     for row, own in zip(cells.to_dict("records"), row_digests(cells), strict=True):
@@ -122,13 +124,13 @@ def unvouched(cells: pd.DataFrame, digests: str) -> str:
 
 
 def _row_words(row: Mapping[Hashable, str]) -> str:
-    """`fid 0.01 (classifier, few@thirds)`."""
+    """Return a row in words: `fid 0.01 (classifier, few@thirds)`."""
     about = [row.get(name, "") for name in ("extractor", "train_data", "scope", "class_name")]
     return printable(f"{row.get('metric', '')} {row.get('value') or 'without a value'} ({', '.join(filter(None, about))})")
 
 
 def _foreign(table: pd.DataFrame, record: RunRecord) -> list[str]:
-    """The values of a protocol that the record does not have, and those outside the bounds of their metric."""
+    """Return messages on values of protocols that the record does not have, and on values outside the bounds of their metric."""
     found = []
     for row in table.itertuples():
         name = printable(f"{row.metric} {row.value:g} ({row.extractor}, {row.scope})")

@@ -1,4 +1,4 @@
-"""The runs on disk: finding them, naming them, taking one away, and all their scores as one tidy table."""
+"""Search for runs on disk, and their scores as one tidy table."""
 
 import json
 import re
@@ -71,7 +71,7 @@ class StoredRun:
 
     @cached_property
     def scores(self) -> Scores:
-        """The scores, read when first asked for. `UserError` for a run without scores. Raises as `read_scores`."""
+        """Read the scores, once. Raises `UserError` for a run without scores, and as `read_scores`."""
         if self.record is None or self.files is None:
             raise UserError(self.problem or f"{self.folder} has no scores yet ({self.state}); repeat its ltgen-bench run to "
                             "finish it.")
@@ -88,15 +88,17 @@ def find_runs(runs_dir: Path) -> list[StoredRun]:
 
 
 class Reported(NamedTuple):
-    """The runs that a report compares, and a sentence for each that it cannot: what is damaged, and what to do."""
+    """Runs that a report compares, and messages on those that cannot be read."""
 
     runs: list[StoredRun]
     left_out: list[str]
 
 
 def reported_runs(runs_dir: Path) -> Reported:
-    """The finished runs, without scores against the half `selection` of the real images: these chose settings, and are no
-    results. Runs whose record or scores are damaged are left out, and named."""
+    """Return the finished runs without scores on the half `selection` of the real images, which settings were chosen by.
+
+    Runs whose record or scores are damaged are left out and named.
+    """
     runs, left_out = [], []
     for run in find_runs(runs_dir):
         if run.problem:
@@ -132,13 +134,13 @@ def stored_in(folder: RunFolder) -> list[StoredRun]:
 
 
 def newest_plain(records: Sequence[RunRecord]) -> RunRecord | None:
-    """The newest record under the run's own settings (no preset, all real images), or of all `records` where none is."""
+    """Return the newest record under the run's own settings (no preset, all real images), else the newest of all `records`."""
     plain = [one for one in records if not one.preset and one.half is None] or records
     return sorted(plain, key=lambda one: one.finished)[-1] if plain else None
 
 
 def _problem(error: BenchError, files: ScoreFiles, folder: RunFolder) -> str:
-    """What is wrong with a record, and the command that makes it again where that can still be read, there or in a copy."""
+    """Return what is wrong with a record, and the command that makes it again where that can still be read."""
     if isinstance(error, NewerError):
         return str(error)
     for file in (files.record, folder.newest.record):
@@ -152,17 +154,17 @@ def _problem(error: BenchError, files: ScoreFiles, folder: RunFolder) -> str:
 
 
 def refuse_blank(name: str) -> None:
-    """A `UserError` for an empty name of a run, which would be the beginning of every name, and for one that no folder has."""
+    """Raise `UserError` for an empty name of a run, which every name begins with, and for a name unfit for folders."""
     check_path(name, "the name of the run")
     if not name.strip():
         raise UserError("the name of the run is empty; type that of its folder, or its beginning.   (ltgen-bench runs list)")
 
 
 def find_run(runs_dir: Path, name: str, *, method_named: bool = False) -> StoredRun:
-    """The run called `name`: its folder, its folder's name, `dataset/folder`, or a beginning of it that only it has.
+    """Return the run called `name`: its folder, its folder's name, `dataset/folder`, or a unique beginning of it.
 
-    With `method_named` a beginning says at least the whole method. Of several sets of scores in one run the newest is returned.
-    No such run, or several: `UserError`.
+    With `method_named` a beginning must contain the whole method. Of several sets of scores the newest is returned. Raises
+    `UserError` where no run or several match.
     """
     refuse_blank(name)
     runs = find_runs(runs_dir)
@@ -188,7 +190,7 @@ def find_run(runs_dir: Path, name: str, *, method_named: bool = False) -> Stored
 
 
 def find_run_anywhere(runs_dir: Path, name: str) -> StoredRun:
-    """`find_run`, where `name` may also be the path of the folder of a run that is not under `runs_dir`."""
+    """Return `find_run`, where `name` may also be the path of a run folder outside `runs_dir`."""
     refuse_blank(name)
     if RunFolder(Path(name)).is_run:
         folder = RunFolder(Path(name).resolve())
@@ -197,7 +199,7 @@ def find_run_anywhere(runs_dir: Path, name: str) -> StoredRun:
 
 
 def _begins(run: StoredRun, name: str, method_named: bool) -> bool:
-    """Whether the run's own name begins so; the data set in front of it is written whole or not at all."""
+    """Return whether the run's name begins with `name`; the data set in front of it must be complete or absent."""
     own = name.removeprefix(f"{run.folder.path.parent.name}/")
     least = len(DIGESTS.sub("", run.folder.name)) if method_named else 1
     return len(own) >= least and run.folder.name.startswith(own)
@@ -208,12 +210,12 @@ def _same(path: Path, folder: Path) -> bool:
 
 
 def rows(runs: Sequence[StoredRun], runs_dir: Path | None = None) -> pd.DataFrame:
-    """All scores of the finished `runs` as one tidy frame with ROW_COLUMNS: the score, its entry, its origin.
+    """Return all scores of the finished `runs` as one tidy frame with ROW_COLUMNS: score, entry, origin.
 
     `label` names the entry, `class_label` the class; `class_count` is the number of training images of a row's class;
-    `preset` names the rules that the scores were asked to follow (empty: none), `departures` where they do not; `run` is the
-    folder, relative to `runs_dir` when given; `kind` is that of the record. Unfinished runs are left out; without any
-    finished run the frame is empty and has the same columns.
+    `preset` names the preset that was asked for (empty: none), `departures` the differences from it; `run` is the folder,
+    relative to `runs_dir` when given; `kind` is that of the record. Unfinished runs are left out; without any finished run
+    the frame is empty with the same columns.
     """
     frames = [_rows_of(run, runs_dir) for run in runs if run.record is not None]
     frames = [frame for frame in frames if len(frame)]
@@ -266,5 +268,5 @@ def _origin(run: StoredRun, record: RunRecord, runs_dir: Path | None) -> dict[st
 
 
 def protocols(runs: Sequence[StoredRun]) -> dict[str, dict[str, Any]]:
-    """Protocol id -> its description, over all finished runs."""
+    """Return protocol id -> description, over all finished runs."""
     return {key: text for run in runs if run.record is not None for key, text in run.record.protocols.items()}

@@ -1,7 +1,6 @@
-"""How many images go through a network at once: the fastest number that this machine holds, found by trying.
+"""Batch size of inference: the fastest that fits into memory, found by trying.
 
-Sampling and the extractors ask here alike, with a call that takes so many images. What is found depends on the machine and on
-what else it does meanwhile, so whoever asks keeps the answer.
+The result depends on the machine and its load, so the caller stores it.
 """
 
 import math
@@ -29,13 +28,12 @@ Call = Callable[[int], object]
 
 
 def fastest_size(call: Call, device: "torch.device", *, largest: int) -> int:
-    """The smallest number of images, up to `largest`, that is as fast an image as any tried, but for 3 %; in about 5 s.
+    """Return the smallest number of images, up to `largest`, whose time per image is within 3 % of the best; takes about 5 s.
 
-    `call(n)` sends n images through the network on `device`. Tried are 1, 2, 4, ..., and `largest` as the last, until two
-    doublings bring nothing or the time is spent. Where the memory is full accelerate goes back to the largest number that fits,
-    and what is taken has a quarter to spare; on the CPU, where the system would end the process, a number is not tried that
-    would take more than 80 % of the free memory by the growth between the two before it. Raises `MachineError` where not even
-    one image fits.
+    `call(n)` sends n images through the network on `device`. Tried are 1, 2, 4, ..., and `largest` last, until two doublings
+    bring nothing or the time is over. Where the memory is full accelerate goes back to the largest number that fits, of which
+    a quarter is left free; on the CPU a number that would take more than 80 % of the free memory, extrapolated from the two
+    before, is not tried. Raises `MachineError` where not even one image fits.
     """
     import torch
     from accelerate.utils import find_executable_batch_size
@@ -60,14 +58,14 @@ def fastest_size(call: Call, device: "torch.device", *, largest: int) -> int:
         return clock() - start
 
     def timed(size: int) -> float:
-        """Images a second: the fastest of some calls."""
+        """Return the images per second of the fastest of some calls."""
         found = [firsts[size]] if size > 1 and firsts[size] > LONG else []
         while not found or (sum(found) < TIMED_SECONDS and len(found) < CALLS):
             found.append(seconds(size))
         return size / max(min(found), 1e-9)
 
     def fitting(size: int) -> int:
-        """`size`, or where it does not fit the largest number before it that did."""
+        """Return `size`, or the largest number before it that fitted."""
         def first_call(batch_size: int) -> int:
             if batch_size not in rates:
                 with peak_memory(device) as peak:
@@ -102,9 +100,9 @@ def fastest_size(call: Call, device: "torch.device", *, largest: int) -> int:
 
 
 def even_chunks(count: int, size: int) -> int:
-    """Images of a chunk where `count` are cut into as few as `size` allows, all padded to one length: little is padding.
+    """Return the chunk size where `count` images are cut into as few equal chunks as `size` allows, so that little is padding.
 
-    A multiple of 8, which kernels like, where that adds less than 3 %.
+    A multiple of 8 where that adds less than 3 %.
     """
     even = -(-count // -(-count // size))
     rounded = -(-even // 8) * 8
@@ -112,17 +110,17 @@ def even_chunks(count: int, size: int) -> int:
 
 
 def _settled(rates: list[float]) -> bool:
-    """Whether the last doublings brought nothing."""
+    """Return whether the last doublings brought nothing."""
     return len(rates) > PATIENCE and max(rates[-PATIENCE:]) < max(rates[:-PATIENCE]) * (1 + GAIN)
 
 
 def _next_growth(peaks: list[float]) -> float:
-    """By how much the next doubling will pass the first peak: from one doubling to the next, the growth doubles."""
+    """Return the expected memory of the next doubling above the first peak: the growth doubles each time."""
     return 0.0 if len(peaks) < 2 else peaks[-1] + 2 * max(0.0, peaks[-1] - peaks[-2]) - peaks[0]
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that a memory is full: Python's, or one of torch's, which on a CPU has no class of its own."""
+    """Return whether `error` says that memory is full: Python's `MemoryError`, or one of torch's errors."""
     import torch
 
     words = "DefaultCPUAllocator", "out of memory", "ALLOC_FAILED"

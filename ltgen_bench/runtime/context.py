@@ -1,4 +1,4 @@
-"""RunContext: what every stage of a run needs beside its configuration and data."""
+"""The context of a run: device, progress, processes, interruption, cache, extractor weights, command line."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager

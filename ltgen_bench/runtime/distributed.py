@@ -47,7 +47,7 @@ class Ranks:
         return self.rank == 0
 
     def split(self, count: int) -> tuple[range, ...]:
-        """The indices 0 ... count - 1 in one contiguous range per rank, in order; lengths differ by at most one."""
+        """Return the indices 0 ... count - 1 in one contiguous range per rank, in order; lengths differ by at most one."""
         ends = [count * number // self.size for number in range(self.size + 1)]
         return tuple(range(start, stop) for start, stop in pairwise(ends))
 
@@ -59,7 +59,7 @@ class Ranks:
             dist.barrier(group=self.control)
 
     def broadcast(self, value: T) -> T:
-        """The `value` of the main process."""
+        """Return the `value` of the main process."""
         if self.size == 1:
             return value
         from torch import distributed as dist
@@ -69,11 +69,11 @@ class Ranks:
         return values[0]
 
     def from_main(self, compute: Callable[[], T]) -> T:
-        """The result of `compute`, which only the main process calls."""
+        """Return the result of `compute`, which only the main process calls."""
         return self.broadcast(cast(T, compute() if self.is_main else None))
 
     def gather(self, value: T) -> list[T]:
-        """The values of all processes by rank, in the main process; an empty list in the others."""
+        """Return the values of all processes by rank, in the main process; an empty list in the others."""
         if self.size == 1:
             return [value]
         from torch import distributed as dist
@@ -83,7 +83,7 @@ class Ranks:
         return values or []
 
     def all_gather(self, value: T) -> list[T]:
-        """The values of all processes by rank."""
+        """Return the values of all processes by rank."""
         if self.size == 1:
             return [value]
         from torch import distributed as dist
@@ -93,7 +93,7 @@ class Ranks:
         return values
 
     def all_reduce_max(self, values: Sequence[int]) -> list[int]:
-        """The element-wise maximum of `values` over all processes."""
+        """Return the element-wise maximum of `values` over all processes."""
         if self.size == 1:
             return list(values)
         import torch
@@ -104,7 +104,7 @@ class Ranks:
         return [int(value) for value in found.tolist()]
 
     def all_reduce_sum(self, values: "torch.Tensor") -> "torch.Tensor":
-        """The sum of `values` over all processes, on their device."""
+        """Return the sum of `values` over all processes, on their device."""
         if self.size > 1:
             from torch import distributed as dist
 
@@ -113,7 +113,7 @@ class Ranks:
         return values
 
     def only_on_main(self, manager: AbstractContextManager[None]) -> AbstractContextManager[None]:
-        """`manager` in the main process, a context manager without effect in the others."""
+        """Return `manager` in the main process, a context manager without effect in the others."""
         return manager if self.is_main else nullcontext()
 
     @contextmanager
@@ -154,7 +154,7 @@ SINGLE_PROCESS = Ranks()
 
 
 def local_device(name: str | None) -> str | None:
-    """The device of this process: `name`, or the CUDA device of its local rank where several processes leave the choice open.
+    """Return the device of this process: `name`, or the CUDA device of its local rank where there are several processes.
 
     Raises `UserError` where torchrun started more processes than there are CUDA devices, or `name` is one of them.
     """
