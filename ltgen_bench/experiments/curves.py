@@ -18,8 +18,9 @@ from ltgen_bench.core.errors import DamagedError
 from ltgen_bench.core.files import set_aside
 from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.data.dataset import LongTailDataset
-from ltgen_bench.experiments.pipeline import Run, carry_out, read_run, training_flops
+from ltgen_bench.experiments.pipeline import Run, carry_out, read_run
 from ltgen_bench.experiments.plan import Plan
+from ltgen_bench.experiments.record_assembly import training_flops
 from ltgen_bench.records.curve import Point, curve_table, save_curve
 from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.training.checkpoint import load_checkpoint, load_newest, restore_sampled

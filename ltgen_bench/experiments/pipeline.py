@@ -4,23 +4,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
-from ltgen_bench.config.schema import ProcessConfig, TrainConfig
 from ltgen_bench.data.images import SampleSet
 from ltgen_bench.evaluation.evaluator import Origin, evaluate
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.experiments.plan import Plan, check_before_training, check_processes
+from ltgen_bench.experiments.record_assembly import Measurement, assemble_record, run_facts
 from ltgen_bench.methods.blame import blamed
-from ltgen_bench.records.current import revisions
-from ltgen_bench.records.run_record import SCHEMA_VERSION, Entry, RunRecord, Stage
+from ltgen_bench.records.run_record import RunRecord
 from ltgen_bench.report.pictures import attempt
 from ltgen_bench.report.sheets import loss_curve, sample_sheet
 from ltgen_bench.runtime.context import RunContext
-from ltgen_bench.runtime.device import hardware, read_cost, versions
 from ltgen_bench.sampling.draw import sample
 from ltgen_bench.sampling.solve import guidance_of
-from ltgen_bench.training.cost import flops_per_image
 from ltgen_bench.training.loop import NO_SNAPSHOTS, Snapshots, Trained, train
-from ltgen_bench.training.trainer import resolve_precision
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,8 @@ def carry_out(plan: Plan, context: RunContext, snapshots: Snapshots = NO_SNAPSHO
             origin = Origin(config.sample, plan.samples.downstream)
             scores = evaluate(samples, dataset, config.evaluate, context, origin)
 
-        record = context.ranks.from_main(lambda: folder.keep(make_record(plan, trained, scores, started, context), scores))
+        record = context.ranks.from_main(lambda: folder.keep(assemble_record(
+            run_facts(plan, trained, context), Measurement(scores, config.evaluate, plan.scores, started), context), scores))
     return Run(plan, record, scores)
 
 
@@ -83,42 +80,3 @@ def draw_sample_sheet(plan: Plan, samples: SampleSet, context: RunContext) -> No
     """Draw a sheet with some samples of each class, beside the samples."""
     draw = partial(sample_sheet, samples.images, samples.labels, plan.dataset.class_names, plan.dataset.class_counts)
     attempt("the sheet of samples", partial(draw, plan.samples.sheet), context.progress.say)
-
-
-@blamed
-def training_flops(plan: Plan, context: RunContext) -> float:
-    """Floating-point operations of one training image, counted once for a run folder."""
-    return plan.folder.flops_per_image(lambda: flops_per_image(plan.config, plan.dataset, context.device))
-
-
-def make_record(plan: Plan, trained: Trained, scores: Scores, started: datetime, context: RunContext) -> RunRecord:
-    """Everything that a report needs beside the scores."""
-    config, dataset = plan.config, plan.dataset
-    processes = {"processes": context.ranks.size} if context.ranks.size > 1 else {}
-    files = {"train": plan.folder.train_cost, "sample": plan.samples.cost, "evaluate": plan.scores.cost}
-    costs = {name: read_cost(file) for name, file in files.items()}
-    costs["train"]["seconds"] = round(trained.seconds, 3)  # of the steps alone, interrupted sessions included
-    stages = [Stage(name=name, **cost) for name, cost in costs.items()]  # type: ignore[arg-type]
-    settings, augment = config.method.settings, config.train.augment
-    told = {**settings, **({} if augment == TrainConfig().augment else {"augment": augment}),
-            **({} if config.process == ProcessConfig() else {"process": config.process.name})}
-    changed = ", ".join(f"{key}={value}" for key, value in told.items())
-    entry = Entry(
-        sampler=config.sample.sampler, steps=config.sample.steps, omega=config.sample.omega, sample_seed=config.sample.seed,
-        images_per_class=config.sample.images_per_class, budget_images=trained.images_seen,
-        batch_size=config.train.batch_size, network=config.network.preset, parameters=trained.net.parameter_count,
-        precision=resolve_precision(config.train.precision, context.device), sample_precision=config.sample.precision,
-        augment=augment, process=config.process.name, labels=config.sample.labels,
-        train_flops_per_image=training_flops(plan, context))
-    return RunRecord(
-        schema_version=SCHEMA_VERSION, dataset=dataset.name, method=config.method.name, settings=settings,
-        label=f"{config.method.name} ({changed})" if changed else config.method.name, seed=config.seed,
-        train_digest=plan.train_digest, sample_digest=plan.sample_digest, score_digest=plan.score_digest,
-        fingerprint=dataset.fingerprint, split="" if dataset.split is None else dataset.split.id, preset=scores.preset,
-        departures=scores.departures, notes=scores.notes, imbalance_factor=dataset.imbalance_factor, profile=dataset.profile,
-        class_names=list(dataset.class_names), class_counts=dataset.class_counts, groups=dataset.groups, entry=entry,
-        protocols=scores.protocols, metrics=revisions(config.evaluate.metrics), extractor_weights=scores.extractor_weights,
-        stages=stages, versions=versions(),
-        hardware={**hardware(context.device), **processes}, deterministic=trained.exact,
-        started=started.isoformat(timespec="seconds"), finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        config=plan.spelled_out.model_dump(mode="json"), command=context.command)

@@ -323,7 +323,7 @@ class TestFiles:
     (["copy-train"], "copy-train: name the data set"),
     (["copy-train", "--dataset", "digits-lt", "--name", "x"], "--name: copy-train is a reference row"),
     (["copy-trian", "--dataset", "digits-lt"], "row. Did you mean 'copy-train'?"),
-    (["none.npz", "--dataset", "digits-lt", "--images-per-class", "3"], "--images-per-class: all images of none.npz count"),
+    (["none.npz", "--dataset", "digits-lt", "--images-per-class", "3"], "--images-per-class: all images of none.npz"),
     (["cbdm", "--samples", "zzz"], "--samples zzz: of the samples"),
     (["cbdn"], "there is no run 'cbdn'"),
     (["cbdm", "--extractor-weights", "inception=none.pth"], "there is no file none.pth"),

@@ -13,7 +13,6 @@ from telling import Telling
 from ltgen_bench.cli import cli
 from ltgen_bench.config.schema import DataConfig
 from ltgen_bench.core.errors import Interrupted, UserError
-from ltgen_bench.core.files import only_writer
 from ltgen_bench.data.load import load_dataset
 from ltgen_bench.experiments.grid import carry_out_grid, make_grid
 from ltgen_bench.runtime.context import RunContext
@@ -96,7 +95,7 @@ class TestTheGrid:
     def test_what_another_command_is_making_is_waited_for(self, small, digits, tmp_path, monkeypatch):
         """The other command ends while the grid sleeps; until then the grid made everything else."""
         cells = make_grid({"ddpm": small("ddpm", 0.0)}, lambda data: digits, tmp_path, RunContext())
-        other = only_writer(cells[0].plans[0].folder)
+        other = cells[0].plans[0].folder.lock()
         other.__enter__()
         slept = []
 

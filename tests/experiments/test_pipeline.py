@@ -10,8 +10,9 @@ from PIL import Image
 from ltgen_bench.api import run
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.evaluation.metrics import default_metrics
-from ltgen_bench.experiments.pipeline import carry_out, training_flops
+from ltgen_bench.experiments.pipeline import carry_out
 from ltgen_bench.experiments.plan import make_plan
+from ltgen_bench.experiments.record_assembly import training_flops
 from ltgen_bench.runtime.context import RunContext
 
 
@@ -172,11 +173,11 @@ def test_a_broken_config_file_of_a_run_is_made_again(tiny_run, tiny_dataset, tmp
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b"{}", b'{"per_image": "x"}', b'{"per_image": 5.0, "sha256": "00"}'])
 def test_a_broken_count_of_operations_is_made_again(tiny_run, tiny_dataset, tmp_path, content):
     plan = make_plan(tiny_run(), tiny_dataset, tmp_path, RunContext())
-    counted = training_flops(plan, torch.device("cpu"))
+    counted = training_flops(plan, RunContext())
     file = plan.folder.path / "train" / "flops.json"
     file.write_bytes(content)
     for _ in range(2):
-        assert training_flops(plan, torch.device("cpu")) == counted
+        assert training_flops(plan, RunContext()) == counted
 
 
 def test_unbalanced_training_images_are_judged_against_the_test_set(make_images, tiny_run, tmp_path):
@@ -196,7 +197,6 @@ def test_two_commands_do_not_write_into_one_run(tiny_run, tiny_dataset, tmp_path
 
 
 def test_a_second_machine_with_other_threads_is_said_and_recorded(tiny_run, tmp_path, told, two_threads, monkeypatch):
-    import torch
 
     from ltgen_bench.core.errors import Interrupted
     from ltgen_bench.training import loop, session
