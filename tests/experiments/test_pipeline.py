@@ -189,10 +189,8 @@ def test_unbalanced_training_images_are_judged_against_the_test_set(make_images,
 
 
 def test_two_commands_do_not_write_into_one_run(tiny_run, tiny_dataset, tmp_path):
-    from ltgen_bench.core.files import only_writer
-
     plan = make_plan(tiny_run(), tiny_dataset, tmp_path, RunContext())
-    with only_writer(plan.folder), pytest.raises(UserError, match="being written by another command"):
+    with plan.folder.lock(), pytest.raises(UserError, match="being written by another command"):
         carry_out(plan, RunContext(__import__("torch").device("cpu")))
 
 
@@ -247,7 +245,7 @@ def test_an_edited_method_file_is_another_training(tmp_path, tiny_run, tiny_data
         finally:
             METHODS.remove("mine")
     assert folders[0] != folders[1]
-    assert folders[0].parent == folders[1].parent
+    assert folders[0].path.parent == folders[1].path.parent
 
 
 def test_the_datas_default_factor_said_aloud_is_the_same_run(undisturbed, tiny_run, tmp_path):
