@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ltgen_bench.evaluation.metrics.metric import SEED, Compute, Metric, Result, ScopeKind, Settings, Side
+from ltgen_bench.evaluation.metrics.metric import SEED, Compute, FeatureSet, Metric, Result, ScopeKind, Settings
 from ltgen_bench.evaluation.subsets import stratified_halves, stratified_take
 
 WIDE = 512  # features; wider ones have fewer splits and at most BASELINE_IMAGES images a side, to bound the cost
@@ -14,7 +14,7 @@ BASELINE_SPLITS = 3  # random halvings of the reference, averaged
 SPREAD_SPLITS = 4  # random halvings of the generated images
 BASELINE_IMAGES = 10_000
 
-Score = Callable[[Side, Side], Mapping[str, Result]]
+Score = Callable[[FeatureSet, FeatureSet], Mapping[str, Result]]
 
 @dataclass(frozen=True)
 class Baseline:
@@ -41,23 +41,23 @@ class Baselines:
     spread: Mapping[str, float]
 
 
-def baselines_of(metric: Metric, generated: Side, real: Side, held_out: Side, settings: Settings, kind: ScopeKind,
-           results: Mapping[str, Result]) -> Baselines:
+def baselines_of(metric: Metric, generated: FeatureSet, real: FeatureSet, held_out: FeatureSet, settings: Settings,
+                 kind: ScopeKind, results: Mapping[str, Result]) -> Baselines:
     """Baseline scores and sampling errors of the metrics computed together with `metric`, whose scores are `results`."""
     compute = metric.compute
     assert compute is not None, "a metric without a function has no scores"
 
-    def score(first: Side, second: Side) -> Mapping[str, Result]:
+    def score(first: FeatureSet, second: FeatureSet) -> Mapping[str, Result]:
         return compute(first, second, settings, kind)
 
     # Not where the metric brings its own error, nor where it takes so long that it is asked for by name.
     own = metric.on_request or any(not math.isnan(result.uncertainty) for result in results.values())
     return Baselines(halves_baseline(score, metric, generated, real, settings, results),
-                  held_out_baseline(score, metric, generated, real, held_out, settings, results),
-                  {} if own else spread(compute, metric, generated, real, settings, kind))
+                     held_out_baseline(score, metric, generated, real, held_out, settings, results),
+                     {} if own else spread(compute, metric, generated, real, settings, kind))
 
 
-def halves_baseline(score: Score, metric: Metric, generated: Side, real: Side, settings: Settings,
+def halves_baseline(score: Score, metric: Metric, generated: FeatureSet, real: FeatureSet, settings: Settings,
                results: Mapping[str, Result]) -> Baseline:
     """Mean score of a half of the reference against the other: of as many images as there are generated, where a half has
     them."""
@@ -82,8 +82,8 @@ def halves_baseline(score: Score, metric: Metric, generated: Side, real: Side, s
                                                    for side in (generated, real)))))
 
 
-def held_out_baseline(score: Score, metric: Metric, generated: Side, real: Side, held_out: Side, settings: Settings,
-               results: Mapping[str, Result]) -> Baseline:
+def held_out_baseline(score: Score, metric: Metric, generated: FeatureSet, real: FeatureSet, held_out: FeatureSet,
+                      settings: Settings, results: Mapping[str, Result]) -> Baseline:
     """The score of held-out real images in the place of the generated ones, and no more of them.
 
     A metric whose best value is that of real images takes those of the reference where none are held out.
@@ -110,7 +110,7 @@ def _other_n(metric: Metric, baseline: Mapping[str, Result], results: Mapping[st
                                        for name, one in baseline.items())
 
 
-def spread(compute: Compute, metric: Metric, generated: Side, real: Side, settings: Settings,
+def spread(compute: Compute, metric: Metric, generated: FeatureSet, real: FeatureSet, settings: Settings,
            kind: ScopeKind) -> dict[str, float]:
     """How far another draw of as many generated images would move each score: a standard deviation; nothing where too few.
 
@@ -137,7 +137,8 @@ def spread(compute: Compute, metric: Metric, generated: Side, real: Side, settin
     return {name: math.sqrt(float(np.mean(squares)) / 2 * count / len(generated)) for name, squares in found.items()}
 
 
-def note(metric: Metric, result: Result, around: Baselines, generated: Side, held_out: Side, settings: Settings) -> str:
+def note(metric: Metric, result: Result, baselines: Baselines, generated: FeatureSet, held_out: FeatureSet,
+         settings: Settings) -> str:
     """What a reader has to know of a score: the value expected of a perfect generator, or that a part of it is bias."""
     if metric.expected is not None:
         return f"expected value of a perfect generator ({metric.expected(result, settings):.3f})"
@@ -145,7 +146,7 @@ def note(metric: Metric, result: Result, around: Baselines, generated: Side, hel
         return "the value for real images is that of the reference, since there are no held-out ones"
     if metric.biased_below is None or len(generated) >= metric.biased_below:
         return ""
-    halves = around.halves
+    halves = baselines.halves
     if metric.name not in halves.values or metric.name not in halves.again:
         return f"mostly small-sample bias: fewer than {metric.biased_below:,} images"
     share = "mostly" if halves.values[metric.name] >= result.value / 2 else "partly"

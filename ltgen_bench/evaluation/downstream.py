@@ -23,7 +23,7 @@ from ltgen_bench.evaluation.cached_evaluation import PREDICTIONS
 from ltgen_bench.evaluation.classifiers.classifier_recipe import ClassifierRecipe
 from ltgen_bench.evaluation.classifiers.classifier_training import predict, train_classifier
 from ltgen_bench.evaluation.measure import NO_CLASSES, NO_HELD_OUT, Scope
-from ltgen_bench.evaluation.metrics.enough import OF_A_SHARE, few_words
+from ltgen_bench.evaluation.metrics.enough import OF_A_SHARE, too_few
 from ltgen_bench.runtime.context import RunContext
 
 TRAIN_DATA = ("real-lt", "synthetic", "real-lt+synthetic")
@@ -150,7 +150,7 @@ def downstream_rows(predictions: Mapping[str, Predictions | None], labels: Int64
                 counts = {"real test": int(inside.sum()), **({} if name == "real-lt" else {"generated": n_synthetic})}
                 told = {"note": f"the classifier trains on some of what it is asked {of_them}"} if among else {}
                 rows.append({**row, "value": right, "n_real": counts["real test"], "wanted": OF_A_SHARE,
-                             "few": few_words(counts, OF_A_SHARE), **told})
+                             "few": too_few(counts, OF_A_SHARE), **told})
             else:
                 rows.append({**row, "note": NO_CLASSES})
     return sorted(rows, key=lambda row: row["metric"])  # stable: by metric, then training set, then scope

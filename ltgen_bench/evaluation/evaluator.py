@@ -12,14 +12,21 @@ from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.files import CACHE_VARIABLE
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet
-from ltgen_bench.evaluation.caveats import look_for_copies
+from ltgen_bench.evaluation.caveats import find_caveats
 from ltgen_bench.evaluation.classifiers.classifier_recipe import ClassifierRecipe, downstream_recipe
+from ltgen_bench.evaluation.compared_images import (
+    ComparedImages,
+    computable_metrics,
+    extract_features,
+    images_to_extract,
+    need_training_images,
+    real_images,
+)
 from ltgen_bench.evaluation.extractors import EXTRACTORS, Extractor
-from ltgen_bench.evaluation.features.extractor_batch import sized
-from ltgen_bench.evaluation.features.feature_cache import made_features
-from ltgen_bench.evaluation.image_sides import Sets, asks_for_training_images, featured, looked_at, possible_on, real_sides
+from ltgen_bench.evaluation.features.extractor_batch import with_batch_size
+from ltgen_bench.evaluation.features.feature_cache import ensure_features
 from ltgen_bench.evaluation.label_check import label_contradiction
-from ltgen_bench.evaluation.measure import Configured, Scope, Sides, measure, scopes_of
+from ltgen_bench.evaluation.measure import Configured, FeatureSets, Scope, measure, scopes_of
 from ltgen_bench.evaluation.metrics import METRICS, Metric, default_metrics
 from ltgen_bench.evaluation.metrics.accuracy import confusion
 from ltgen_bench.evaluation.metrics.metric import SEED
@@ -50,10 +57,10 @@ UNKNOWN = Origin()
 @exact_float32()
 def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig, context: RunContext,
              origin: Origin = UNKNOWN) -> Scores:
-    """Every measurement that `config` asks for, of `samples` against the real images of `dataset`.
+    """Compute every score that `config` asks for, of `samples` against the real images of `dataset`.
 
-    Features and classifiers are kept in the cache by content, so a repeated call continues and ends with the same bits. Labels
-    that were drawn at random (`origin.sampling`) make another protocol than counted ones. With `config.preset` set the scores
+    Features and classifiers are cached by content, so a repeated call continues and gives the same bits. Labels that were drawn
+    at random (`origin.sampling`) have another protocol than balanced ones. With `config.preset` set the scores
     also say where they depart from that preset, of whose settings `config` then is one (`presets.resolved`).
 
     Several processes share the passes through extractors; the main process measures, and all return the same scores.
@@ -64,22 +71,23 @@ def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig
     """
     for name in config.extractors:
         EXTRACTORS.check(name)
-    asked = _asked(samples, dataset, config, origin.sampling)
+    comparison = _prepared(samples, dataset, config, origin.sampling)
     if context.ranks.size > 1:
-        _share_features(dataset, asked, context)
-    return context.ranks.from_main(lambda: _scores(dataset, asked, context.alone, origin.work))
+        _share_features(dataset, comparison, context)
+    return context.ranks.from_main(lambda: _scores(dataset, comparison, context.alone, origin.work))
 
 
-def _scores(dataset: LongTailDataset, asked: "_Asked", context: RunContext, work: Path | None) -> Scores:
-    config, judged, sets, labels = asked
+def _scores(dataset: LongTailDataset, comparison: "_Comparison", context: RunContext, work: Path | None) -> Scores:
+    """The scores of one process; `work` keeps the predictions of downstream classifiers."""
+    config, real_data, sets, labels = comparison
     metrics = [METRICS[name] for name in wanted_metrics(config)]
     generated = sets.generated
     if config.preset is None and isinstance(config.images, int) and len(generated) < config.images:  # else a departure
         context.progress.say(f"{len(generated):,} generated images count, where evaluate.images asks for {config.images:,}")
     scopes = scopes_of(dataset)
-    common = {**labels, "data": judged.fingerprint, "groups": ("thirds", "count"),
+    common = {**labels, "data": real_data.fingerprint, "groups": ("thirds", "count"),
               "sample_dtype": str(generated.images.dtype), "selection": config.selection}
-    told = look_for_copies(generated, judged, context)
+    findings = find_caveats(generated, real_data, context)
     rows: list[Row] = []
     protocols: dict[str, dict[str, Any]] = {}
     weights: dict[str, str] = {}
@@ -90,31 +98,31 @@ def _scores(dataset: LongTailDataset, asked: "_Asked", context: RunContext, work
     for name in config.extractors if measured else ():
         extractor = EXTRACTORS[name].build(dataset, context, config.classifier_steps)
         weights[name] = extractor.sha256
-        found, seen, contradiction = _extractor_rows(extractor, measured, asked, scopes, context)
+        found, seen, contradiction = _extractor_rows(extractor, measured, comparison, scopes, context)
         if seen is not None:
             confusions[name] = seen
         contradictions[extractor.class_logits] = contradiction
         of_metric = {metric.name: extractor_protocol(Configured(metric, settings), extractor, config, common)
                      for metric, settings in measured}
-        rows += _stamped(told.noted(found, scopes), extractor.name, of_metric, protocols)
+        rows += _stamped(findings.with_notes(found, scopes), extractor.name, of_metric, protocols)
     trained = [metric for metric in metrics if metric.is_downstream]
     if config.downstream and trained:
         from ltgen_bench.evaluation.downstream import DownstreamImages, downstream_scores  # imports torch
 
         recipe = downstream_recipe(dataset.image_shape, dataset.flip, len(dataset.train), config.downstream_steps)
-        images = DownstreamImages(canonical(judged.train), told.generated, canonical(judged.test), told.held_out,
-                                  judged.num_classes)
+        images = DownstreamImages(canonical(real_data.train), findings.generated, canonical(real_data.test), findings.held_out,
+                                  real_data.num_classes)
         found = downstream_scores(images, scopes, recipe, work, context)
         of_metric = {metric.name: downstream_protocol(metric, recipe, common) for metric in trained}
         rows += _stamped([row for row in found if row["metric"] in of_metric], recipe.network, of_metric, protocols)
     return Scores.from_rows(rows, protocols, weights, preset=config.preset or "", confusions=confusions,
-                            notes=(*told.sentences, *filter(None, [contradictions.get(True, contradictions.get(False, ""))])),
+                            notes=(*findings.sentences, *filter(None, [contradictions.get(True, contradictions.get(False, ""))])),
                             departures=departures(config, labels, len(generated), weights))
 
 
-def _share_features(dataset: LongTailDataset, asked: "_Asked", context: RunContext) -> None:
-    """Put the features that are asked for into the cache; each process computes a part of them."""
-    config, judged, sets, _ = asked
+def _share_features(dataset: LongTailDataset, comparison: "_Comparison", context: RunContext) -> None:
+    """Put the features that are needed into the cache; each process computes a part of them."""
+    config, real_data, sets, _ = comparison
     metrics = [METRICS[name] for name in wanted_metrics(config) if not METRICS[name].is_downstream]
     for name in config.extractors if metrics else ():
         with context.ranks.main_first():  # it may be trained or fetched
@@ -122,32 +130,33 @@ def _share_features(dataset: LongTailDataset, asked: "_Asked", context: RunConte
         if len(set(context.ranks.all_gather(extractor.sha256))) > 1:
             raise UserError(f"the extractor '{name}' has other weights on other machines of this run; let {CACHE_VARIABLE} name "
                             "a folder that all of them share.")
-        of_side, _ = looked_at(sets, judged, config, asks_for_training_images(possible_on(extractor, metrics)))
-        with context.progress.stage("features", sum(map(len, of_side.values())), "images") as stage:
-            for images in of_side.values():
+        by_role, _ = images_to_extract(sets, real_data, config, need_training_images(computable_metrics(extractor, metrics)))
+        with context.progress.stage("features", sum(map(len, by_role.values())), "images") as stage:
+            for images in by_role.values():
                 if len(images):
-                    looking = sized(extractor, config.batch_size, images.images, context)
-                    made_features(images.images, looking, context, stage)
+                    batched = with_batch_size(extractor, config.batch_size, images.images, context)
+                    ensure_features(images.images, batched, context, stage)
 
 
-class _Asked(NamedTuple):
-    """What an evaluation comes to: its settings, the data that judge, the images that are compared, and what the protocol says
-    of the labels of the generated ones."""
+class _Comparison(NamedTuple):
+    """The inputs of an evaluation: its settings, the real data or the half of them that is compared with, the images by role,
+    and the protocol's fields about the labels of the generated images."""
 
     config: EvaluateConfig
-    judged: LongTailDataset
-    sets: Sets
+    real_data: LongTailDataset
+    sets: ComparedImages
     labels: Row
 
 
-def _asked(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig, sampling: SampleConfig | None) -> _Asked:
-    """The samples checked against the data, and all that follows from the arguments of `evaluate`."""
-    config = _as_drawn(fitted(config, dataset), sampling)
+def _prepared(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig, sampling: SampleConfig | None) -> _Comparison:
+    """The inputs of an evaluation from the arguments of `evaluate`. Raises `UserError` as `evaluate` does."""
+    config = _with_batch_of_sampling(with_available_reference(config, dataset), sampling)
     uniform = sampling is not None and sampling.labels == "uniform"
     check_samples(samples, dataset, every_class=not uniform)
-    judged = dataset if config.half is None else dataset.half(config.half)
-    generated, labels = counted(canonical(samples), dataset, config, uniform)
-    return _Asked(config, judged, Sets(generated, *(canonical(images) for images in real_sides(judged, config))), labels)
+    real_data = dataset if config.half is None else dataset.half(config.half)
+    generated, labels = select_generated(canonical(samples), dataset, config, uniform)
+    compared = ComparedImages(generated, *(canonical(images) for images in real_images(real_data, config)))
+    return _Comparison(config, real_data, compared, labels)
 
 
 def wanted_metrics(config: EvaluateConfig) -> list[str]:
@@ -155,11 +164,11 @@ def wanted_metrics(config: EvaluateConfig) -> list[str]:
     return list(default_metrics() if config.metrics is None else dict.fromkeys(config.metrics))
 
 
-def fitted(config: EvaluateConfig, dataset: LongTailDataset) -> EvaluateConfig:
+def with_available_reference(config: EvaluateConfig, dataset: LongTailDataset) -> EvaluateConfig:
     """`config` with the held-out images as the reference where the training images are not balanced.
 
-    Samples have balanced labels, so a long-tailed reference would measure the shares of the classes. Who wants that
-    asks for `longtail`, which stays; it has no halves (`UserError`).
+    Samples have balanced labels, so with a long-tailed reference a score would measure the shares of the classes. The reference
+    `longtail` asks for just that and stays. Raises `UserError` for a half of it, since it has none.
     """
     if config.reference == "longtail":
         if config.half is not None:
@@ -169,18 +178,19 @@ def fitted(config: EvaluateConfig, dataset: LongTailDataset) -> EvaluateConfig:
     return config if dataset.reference_is_balanced else config.model_copy(update={"reference": "test"})
 
 
-def _as_drawn(config: EvaluateConfig, sampling: SampleConfig | None) -> EvaluateConfig:
-    """`config` that looks at as many images at once as is fastest, where it says nothing and so many were drawn at once."""
+def _with_batch_of_sampling(config: EvaluateConfig, sampling: SampleConfig | None) -> EvaluateConfig:
+    """`config` with batch size "auto" for extractors where it states none and the samples were drawn with "auto"."""
     auto = config.batch_size is None and sampling is not None and sampling.batch_size == "auto"
     return config.model_copy(update={"batch_size": "auto"}) if auto else config
 
 
-def counted(generated: ImageSet, dataset: LongTailDataset, config: EvaluateConfig, uniform: bool) -> tuple[ImageSet, Row]:
-    """(the generated images that count, what the protocol says of their labels); `generated` in canonical order.
+def select_generated(generated: ImageSet, dataset: LongTailDataset, config: EvaluateConfig,
+                     uniform: bool) -> tuple[ImageSet, Row]:
+    """Return (the generated images that are scored, the protocol's fields about their labels); `generated` in canonical order.
 
-    `config.images` are drawn without replacement by the metrics' seed: in equal shares of the classes, or with "train" as
-    many of each as the training set has, or, where labels were drawn at random (`uniform`), at random. Where there are
-    fewer, all of them count.
+    `config.images` of them are drawn without replacement with the metrics' seed: equally many of each class, or with "train"
+    as many of each as the training set has, or, where labels were drawn at random (`uniform`), at random. Where there are
+    fewer, all are scored.
     """
     rng = np.random.default_rng(SEED)
     if config.images == "train":
@@ -194,9 +204,9 @@ def counted(generated: ImageSet, dataset: LongTailDataset, config: EvaluateConfi
 
 
 def check_samples(samples: ImageSet, dataset: LongTailDataset, *, every_class: bool = True) -> None:
-    """Refuse samples that cannot be judged against `dataset`: another shape, foreign labels, a class without images.
+    """Raise `UserError` for samples of another shape than `dataset`, with labels out of range, or without images of a class.
 
-    Without `every_class` some classes may be empty, as they are by chance where labels were drawn at random.
+    Without `every_class` a class may be empty, as it is by chance where labels were drawn at random.
     """
     if samples.images.shape[1:] != dataset.image_shape:
         given, wanted = (" x ".join(map(str, shape)) for shape in (samples.images.shape[1:], dataset.image_shape))
@@ -214,10 +224,9 @@ def check_samples(samples: ImageSet, dataset: LongTailDataset, *, every_class: b
 
 
 def check_extractors(dataset: LongTailDataset, config: EvaluateConfig, context: RunContext) -> None:
-    """Make sure that the extractors can be had, before hours are spent on images for them.
+    """Fetch the weights of the extractors, or read and check the user's files, before hours are spent on samples.
 
-    Weights that come from elsewhere are fetched, or the user's file is read and checked. Raises `UserError` or
-    `MachineError` as `evaluate` would.
+    Raises `UserError` or `MachineError` as `evaluate` would.
     """
     import torch
 
@@ -238,19 +247,18 @@ def check_weights(settings: Sequence[EvaluateConfig], weights: Mapping[str, Path
                         f"to evaluate.extractors (now {', '.join(used)}), or leave the option out.")
 
 
-def _extractor_rows(extractor: Extractor, metrics: list[Configured], asked: _Asked, scopes: list[Scope],
+def _extractor_rows(extractor: Extractor, metrics: list[Configured], comparison: _Comparison, scopes: list[Scope],
                     context: RunContext) -> tuple[list[Row], list[list[float]] | None, str]:
-    """Rows of one extractor: features of all sets, then every metric that its features and logits allow.
+    """Return (rows of scores with the features of one extractor, confusion matrix, sentence on contradicting labels).
 
-    And the confusion of the classes, where the extractor classifies them and label accuracy is asked for; and what the labels
-    contradict.
+    The matrix is None where the extractor does not classify the classes or label accuracy is not asked for.
     """
-    config, dataset = asked.config, asked.judged
-    allowed = possible_on(extractor, [metric for metric, _ in metrics])
+    config, dataset = comparison.config, comparison.real_data
+    allowed = computable_metrics(extractor, [metric for metric, _ in metrics])
     possible = [one for one in metrics if one.metric in allowed]
-    sets, known = looked_at(asked.sets, dataset, config, asks_for_training_images(allowed))
-    found = featured(extractor, sets, config.batch_size, context)
-    sides = Sides(**found) if known is None else Sides(**found, train=found["real"].take(known))
+    sets, known = images_to_extract(comparison.sets, dataset, config, need_training_images(allowed))
+    found = extract_features(extractor, sets, config.batch_size, context)
+    sides = FeatureSets(**found) if known is None else FeatureSets(**found, train=found["real"].take(known))
     seen = None
     if any("class logits" in metric.needs for metric in allowed) and sides.generated.logits is not None:
         shares = confusion(sides.generated.logits, sides.generated.labels)

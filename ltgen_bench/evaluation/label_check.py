@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from ltgen_bench.evaluation.metrics.accuracy import confusion
-from ltgen_bench.evaluation.metrics.metric import SEED, Side
+from ltgen_bench.evaluation.metrics.metric import SEED, FeatureSet
 from ltgen_bench.evaluation.subsets import stratified_halves, stratified_take
 
 BEGIN = "Overall scores do not see the label"
@@ -24,7 +24,8 @@ JUDGE = 0.5  # share of real images seen as their class, from which on the eye i
 NAMED = 5  # classes
 
 
-def label_contradiction(generated: Side, real: Side, held_out: Side, names: Sequence[str], class_logits: bool) -> str:
+def label_contradiction(generated: FeatureSet, real: FeatureSet, held_out: FeatureSet, names: Sequence[str],
+                        class_logits: bool) -> str:
     """One sentence where labels contradict good overall scores, else nothing.
 
     Images are seen by the classifier, or without `class_logits` as the class of the nearest class mean of the real ones.
@@ -51,7 +52,7 @@ def label_contradiction(generated: Side, real: Side, held_out: Side, names: Sequ
     return f"{said}, but {', '.join(words)}{more}." if taken else ""
 
 
-def _precision(side: Side, real: Side, count: int) -> float:
+def _precision(side: FeatureSet, real: FeatureSet, count: int) -> float:
     from ltgen_bench.evaluation.metrics.balls import neighbour_scores  # torch, without which this module is imported
 
     rng = np.random.default_rng(SEED)
@@ -59,7 +60,7 @@ def _precision(side: Side, real: Side, count: int) -> float:
     return neighbour_scores(first.features, second.features, K).precision
 
 
-def _seen(side: Side, real: Side, num_classes: int, class_logits: bool) -> Int64[np.ndarray, " _"]:
+def _seen(side: FeatureSet, real: FeatureSet, num_classes: int, class_logits: bool) -> Int64[np.ndarray, " _"]:
     """The class that each image is seen as."""
     if class_logits and side.logits is not None:
         return side.logits.argmax(axis=1)

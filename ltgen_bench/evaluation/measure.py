@@ -12,8 +12,8 @@ from ltgen_bench.core.progress import Stage
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.evaluation.baseline_scores import WIDE, Baseline, baselines_of, note
 from ltgen_bench.evaluation.metrics.blas import blas_threads
-from ltgen_bench.evaluation.metrics.enough import few_words
-from ltgen_bench.evaluation.metrics.metric import Metric, Result, ScopeKind, Settings, Side
+from ltgen_bench.evaluation.metrics.enough import too_few
+from ltgen_bench.evaluation.metrics.metric import FeatureSet, Metric, Result, ScopeKind, Settings
 
 NO_CLASSES = "no classes in this group"
 NO_LOGITS = "not available: this weights file has no logits"
@@ -38,23 +38,23 @@ class Scope:
 
 
 @dataclass(frozen=True)
-class Sides:
+class FeatureSets:
     """What meets in a measurement: generated images, the reference, and real images that are not in the reference.
 
     `train` are the images that the model was trained on; None where no metric asks for them, or not all are at hand.
     """
 
-    generated: Side
-    real: Side
-    held_out: Side
-    train: Side | None = None
+    generated: FeatureSet
+    real: FeatureSet
+    held_out: FeatureSet
+    train: FeatureSet | None = None
 
-    def within(self, scope: Scope) -> "Sides":
+    def within(self, scope: Scope) -> "FeatureSets":
         """The images of the scope's classes."""
         cut = [None if side is None else side.take(np.isin(side.labels, scope.classes))
                for side in (self.generated, self.real, self.held_out, self.train)]
         assert cut[0] is not None and cut[1] is not None and cut[2] is not None  # noqa: PT018  (for the type checker)
-        return Sides(cut[0], cut[1], cut[2], cut[3])
+        return FeatureSets(cut[0], cut[1], cut[2], cut[3])
 
 
 def scopes_of(dataset: LongTailDataset) -> list[Scope]:
@@ -71,7 +71,7 @@ class Configured(NamedTuple):
     settings: Settings
 
 
-def measure(metrics: Sequence[Configured], sides: Sides, scopes: Sequence[Scope], stage: Stage) -> list[dict[str, Any]]:
+def measure(metrics: Sequence[Configured], sides: FeatureSets, scopes: Sequence[Scope], stage: Stage) -> list[dict[str, Any]]:
     """Rows of `metrics` by `scopes`, in the order of `metrics`; `stage` advances by scopes. Protocols come later.
 
     Large scopes take all of torch's threads one after another. Classes are small matrices, which gain nothing from a second
@@ -114,31 +114,31 @@ def _families(metrics: Sequence[Configured]) -> Iterator[tuple[Settings, list[Me
     """(settings, metrics that one call computes at these)."""
     families: dict[Any, tuple[Settings, list[Metric]]] = {}
     for metric, settings in metrics:
-        function = metric.compute or metric.unseen
+        function = metric.compute or metric.against_training
         if function is not None:
             families.setdefault((function, settings.model_dump_json()), (settings, []))[1].append(metric)
     yield from families.values()
 
 
-def _family_rows(family: list[Metric], sides: Sides, scope: Scope, settings: Settings) -> list[dict[str, Any]]:
+def _family_rows(family: list[Metric], sides: FeatureSets, scope: Scope, settings: Settings) -> list[dict[str, Any]]:
     first = family[0]
     why = _unavailable(first, sides, scope, settings)
     if why:
         return [{"metric": metric.name, "note": why} for metric in family]
-    if first.unseen is not None and sides.train is not None:
-        found = first.unseen(sides.generated, sides.train, sides.held_out)
+    if first.against_training is not None and sides.train is not None:
+        found = first.against_training(sides.generated, sides.train, sides.held_out)
         return [{"metric": metric.name, **vars(found[metric.name]), **_few(metric, found[metric.name], sides, scope, settings)}
                 for metric in family]
     assert first.compute is not None, "a metric without a function has no family"
     results = first.compute(sides.generated, sides.real, settings, scope.kind)
-    around = baselines_of(first, sides.generated, sides.real, sides.held_out, settings, scope.kind, results)
+    baselines = baselines_of(first, sides.generated, sides.real, sides.held_out, settings, scope.kind, results)
     rows = []
     for metric in family:
         result = results[metric.name]
-        row = {"metric": metric.name, **vars(result), **_baseline("half", around.halves, metric.name),
-               **_baseline("test", around.held_out, metric.name), **_few(metric, result, sides, scope, settings),
-               "note": note(metric, result, around, sides.generated, sides.held_out, settings)}
-        rows.append({**row, "uncertainty": around.spread.get(metric.name, result.uncertainty)})
+        row = {"metric": metric.name, **vars(result), **_baseline("half", baselines.halves, metric.name),
+               **_baseline("test", baselines.held_out, metric.name), **_few(metric, result, sides, scope, settings),
+               "note": note(metric, result, baselines, sides.generated, sides.held_out, settings)}
+        rows.append({**row, "uncertainty": baselines.spread.get(metric.name, result.uncertainty)})
     return rows
 
 
@@ -149,36 +149,36 @@ def _baseline(kind: str, found: Baseline, metric: str) -> dict[str, Any]:
     return {f"floor_{kind}": found.values[metric], f"{kind}_n": found.n, f"at_{kind}": found.again.get(metric, math.nan)}
 
 
-def _few(metric: Metric, result: Result, sides: Sides, scope: Scope, settings: Settings) -> dict[str, Any]:
+def _few(metric: Metric, result: Result, sides: FeatureSets, scope: Scope, settings: Settings) -> dict[str, Any]:
     """How many images a side are enough for the metric, and which sides have fewer, in words."""
     wanted = metric.wanted(len(scope.classes), sides.generated.features.shape[1], settings)
     taking_part = {"generated": sides.generated}
     if "reference" in metric.needs:
         taking_part["real"] = sides.real
-    if metric.unseen is not None:
+    if metric.against_training is not None:
         taking_part["held-out"] = sides.held_out
     counts = {name: len(side) for name, side in taking_part.items()}
     if metric.enough.by_class:
         counts = {name: _fewest(side, scope) * len(scope.classes) for name, side in taking_part.items()}
-    words = few_words(counts, wanted)
+    words = too_few(counts, wanted)
     if not words and metric.compute is not None:  # a part of each side alone may have entered
         entered = min(count for count in (result.n_generated, result.n_real) if count is not None)
-        words = few_words({"on each side": entered}, wanted)
+        words = too_few({"on each side": entered}, wanted)
     return {"wanted": wanted, "few": words}
 
 
-def _fewest(side: Side, scope: Scope) -> int:
+def _fewest(side: FeatureSet, scope: Scope) -> int:
     """Images of the scope's smallest class."""
     return int(np.bincount(side.labels, minlength=max(scope.classes) + 1)[list(scope.classes)].min())
 
 
-def _unavailable(metric: Metric, sides: Sides, scope: Scope, settings: Settings) -> str:
+def _unavailable(metric: Metric, sides: FeatureSets, scope: Scope, settings: Settings) -> str:
     """Why there is no value, or nothing."""
     if not scope.classes:
         return NO_CLASSES
     if "logits" in metric.needs and sides.generated.logits is None:
         return NO_LOGITS
-    if metric.unseen is not None and (sides.train is None or not len(sides.held_out)):
+    if metric.against_training is not None and (sides.train is None or not len(sides.held_out)):
         return NO_TRAINING
     taking_part = {"generated": sides.generated}
     if "reference" in metric.needs:
@@ -190,7 +190,7 @@ def _unavailable(metric: Metric, sides: Sides, scope: Scope, settings: Settings)
     if short:
         return f"not available: needs n >= {needed} images, has {short}"
     wanted = [(name, side, metric.min_per_class) for name, side in taking_part.items()]
-    wanted += [("held-out", sides.held_out, metric.min_held_out)] if metric.unseen is not None else []
+    wanted += [("held-out", sides.held_out, metric.min_held_out)] if metric.against_training is not None else []
     for name, side, least in wanted:
         fewest = _fewest(side, scope)
         if fewest < least > 1:  # labels drawn at random may leave a class without an image

@@ -9,7 +9,7 @@ from ltgen_bench.config.schema import RunConfig
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.diffusion.network import check_network, network_shape
-from ltgen_bench.evaluation.evaluator import check_extractors, fitted
+from ltgen_bench.evaluation.evaluator import check_extractors, with_available_reference
 from ltgen_bench.evaluation.presets import is_resolved
 from ltgen_bench.experiments.recipes import check_names
 from ltgen_bench.experiments.workload import as_preset, long_stages, worth_training
@@ -107,7 +107,7 @@ def make_plan(config: RunConfig, dataset: LongTailDataset, runs: Path, context: 
     check_names(config)
     method = normalised(config.method)
     assert is_resolved(config.evaluate), "a plan has the evaluation settings of its preset (recipes.resolved_runs)"
-    config = config.model_copy(update={"method": method, "evaluate": fitted(config.evaluate, dataset)})
+    config = config.model_copy(update={"method": method, "evaluate": with_available_reference(config.evaluate, dataset)})
     config = as_preset(config, dataset)
     check_sampler(config.sample.sampler, config.process.name)  # a preset expects one of its own
     if config.sample.omega > 0 and not METHODS[method.name].guidable():

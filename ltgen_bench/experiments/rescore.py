@@ -13,7 +13,7 @@ from ltgen_bench.config.schema import DataConfig, EvaluateConfig, RunConfig, Sam
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet, SampleSet
-from ltgen_bench.evaluation.evaluator import Origin, check_extractors, check_samples, evaluate, fitted
+from ltgen_bench.evaluation.evaluator import Origin, check_extractors, check_samples, evaluate, with_available_reference
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.evaluation.subsets import canonical
 from ltgen_bench.experiments.record_assembly import Measurement, assemble_record, data_facts
@@ -143,7 +143,7 @@ def score_external(samples: ExternalSamples, settings: Sequence[EvaluateConfig],
 
 
 def _score(samples: _Stored, settings: Sequence[EvaluateConfig], dataset: LongTailDataset, context: RunContext) -> list[Rescored]:
-    distinct = {one: samples.scores(one) for one in (fitted(own, dataset) for own in settings)}
+    distinct = {one: samples.scores(one) for one in (with_available_reference(own, dataset) for own in settings)}
     known = {one: files.are_current(context.extractor_weights, context.progress.say) for one, files in distinct.items()}
     for one, there in known.items():
         if not there:

@@ -5,7 +5,7 @@ import pytest
 
 from ltgen_bench.config.schema import EvaluateConfig, SampleConfig
 from ltgen_bench.core.errors import UserError
-from ltgen_bench.evaluation.evaluator import Origin, counted, evaluate, fitted
+from ltgen_bench.evaluation.evaluator import Origin, evaluate, select_generated, with_available_reference
 from ltgen_bench.evaluation.subsets import at_most, canonical, shares
 from ltgen_bench.runtime.context import RunContext
 
@@ -49,19 +49,22 @@ class TestImages:
         ("train", [12, 9, 4], {"images_per_class": None, "labels": "unbalanced, 4 to 12 images a class"})])
     def test_a_wanted_number_is_drawn_in_equal_shares(self, make_images, tiny_dataset, asked, counts, fields):
         """The training set has 20, 9 and 4 images; of 12 generated ones of class 0 all count."""
-        generated, labels = counted(canonical(make_images((12, 12, 12))), tiny_dataset, EvaluateConfig(images=asked), False)
+        samples = canonical(make_images((12, 12, 12)))
+        generated, labels = select_generated(samples, tiny_dataset, EvaluateConfig(images=asked), False)
         assert counts_of(generated) == counts
         assert labels == fields
 
     def test_as_many_as_the_training_set_has(self, make_images, tiny_dataset):
-        generated, labels = counted(canonical(make_images((25, 25, 25))), tiny_dataset, EvaluateConfig(images="train"), False)
+        samples = canonical(make_images((25, 25, 25)))
+        generated, labels = select_generated(samples, tiny_dataset, EvaluateConfig(images="train"), False)
         assert counts_of(generated) == tiny_dataset.class_counts == [20, 9, 4]
         assert labels == {"images_per_class": None, "labels": "counts of the training set"}
 
     def test_the_order_of_the_images_changes_nothing(self, make_images, tiny_dataset):
         images = make_images((12, 12, 12))
         shuffled = images.take(np.random.default_rng(1).permutation(36))
-        one, other = (counted(canonical(part), tiny_dataset, EvaluateConfig(images=20), False)[0] for part in (images, shuffled))
+        one, other = (select_generated(canonical(part), tiny_dataset, EvaluateConfig(images=20), False)[0]
+                      for part in (images, shuffled))
         assert one.content_hash() == other.content_hash()
 
     def test_more_images_cut_to_a_number_are_the_same_measurement_as_that_number(self, make_images, tiny_dataset, shared_cache):
@@ -93,7 +96,7 @@ class TestLabelsAtRandom:
 
     def test_a_smaller_number_is_drawn_at_random_and_stays_so(self, make_images, tiny_dataset):
         images = canonical(make_images((40, 50, 60)))
-        generated, labels = counted(images, tiny_dataset, EvaluateConfig(images=60), True)
+        generated, labels = select_generated(images, tiny_dataset, EvaluateConfig(images=60), True)
         assert len(generated) == 60
         assert len(set(counts_of(generated))) > 1, "not in equal shares"
         assert labels == {"images_per_class": None, "images": 60, "labels": "i.i.d. uniform"}
@@ -138,8 +141,8 @@ class TestReference:
 
         tail = make_images((40, 20, 5))
         natural = LongTailDataset("own", tail, tail, make_images((9, 9, 9), seed=3), ("a", "b", "c"), False)
-        assert fitted(EvaluateConfig(), natural).reference == "test"
-        assert fitted(EvaluateConfig(reference="longtail"), natural).reference == "longtail"
+        assert with_available_reference(EvaluateConfig(), natural).reference == "test"
+        assert with_available_reference(EvaluateConfig(reference="longtail"), natural).reference == "longtail"
 
     def test_the_edge_of_the_configuration_reaches_the_metric(self, tiny_dataset, shared_cache):
         """Of copies every k-th neighbour lies on an edge, so leaving it out lowers the density from 6 / 5 to 1."""

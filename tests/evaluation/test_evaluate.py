@@ -169,18 +169,20 @@ def test_samples_that_cannot_be_judged_are_refused(samples, tiny_dataset, shared
         evaluate(change(samples), tiny_dataset, configured(), RunContext(cache=shared_cache))
 
 
-@pytest.mark.parametrize(("config", "weights", "message"), [
-    ({"metrics": ["fidd"]}, {}, r"'fidd'. Did you mean 'fid'"),
-    ({"extractors": ["inceptoin"]}, {}, r"'inceptoin'. Did you mean 'inception'"),
-    ({}, {"incepton": "a.pth"}, "unknown extractor 'incepton'"),
-    ({}, {"inception": "a.pth"}, "extractor 'inception' is not used")])
-def test_names_that_are_not_known_are_refused_before_any_work(samples, tiny_dataset, tmp_path, config, weights, message):
-    from pathlib import Path
-
+@pytest.mark.parametrize(("config", "message"), [
+    ({"metrics": ["fidd"]}, r"'fidd'. Did you mean 'fid'"),
+    ({"extractors": ["inceptoin"]}, r"'inceptoin'. Did you mean 'inception'")])
+def test_names_that_are_not_known_are_refused_before_any_work(samples, tiny_dataset, tmp_path, config, message):
     with pytest.raises(UserError, match=message):
-        evaluate(samples, tiny_dataset, configured(**config),
-                 RunContext(cache=tmp_path, extractor_weights={name: Path(path) for name, path in weights.items()}))
+        evaluate(samples, tiny_dataset, configured(**config), RunContext(cache=tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("weights", "message"), [
+    ({"incepton": "a.pth"}, "unknown extractor 'incepton'"), ({"inception": "a.pth"}, "extractor 'inception' is not used")])
+def test_weights_of_an_extractor_that_is_not_used_are_refused(weights, message):
+    with pytest.raises(UserError, match=message):
+        check_weights([configured()], weights)
 
 
 def test_every_stage_comes_to_its_end(samples, tiny_dataset, tmp_path, told):

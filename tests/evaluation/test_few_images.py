@@ -11,8 +11,8 @@ from ltgen_bench.evaluation import baseline_scores
 from ltgen_bench.evaluation.classifiers.classifier_recipe import ClassifierRecipe, extractor_recipe, fitted_to
 from ltgen_bench.evaluation.classifiers.classifier_training import predict, train_classifier
 from ltgen_bench.evaluation.classifiers.reduced_images import reduced, seen_size
-from ltgen_bench.evaluation.measure import Configured, Scope, Sides, measure
-from ltgen_bench.evaluation.metrics import METRICS, Side
+from ltgen_bench.evaluation.measure import Configured, FeatureSets, Scope, measure
+from ltgen_bench.evaluation.metrics import METRICS, FeatureSet
 from ltgen_bench.evaluation.metrics.fid import frechet_distance
 from ltgen_bench.evaluation.metrics.metric import SEED
 
@@ -23,11 +23,11 @@ def side(count, seed, shift=0.0):
     rng = np.random.default_rng(seed)
     labels = np.repeat(np.arange(2), [count - count // 2, count // 2]).astype(np.int64)
     votes = rng.standard_normal((count, 2)).astype(np.float32)
-    return Side((rng.standard_normal((count, WIDTH)) + shift).astype(np.float32), labels, votes)
+    return FeatureSet((rng.standard_normal((count, WIDTH)) + shift).astype(np.float32), labels, votes)
 
 
 def rows_of(names, generated, real, held_out, train=None):
-    sides = Sides(side(generated, 0), side(real, 1), side(held_out, 2), None if train is None else side(train, 3))
+    sides = FeatureSets(side(generated, 0), side(real, 1), side(held_out, 2), None if train is None else side(train, 3))
     with SILENT.stage("metrics", 1, "scopes") as stage:
         metrics = [Configured(METRICS[name], METRICS[name].settings_of(EvaluateConfig(settings={"kid": {"subsets": 5}})))
                    for name in names]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ltgen_bench.evaluation.label_check import BEGIN, label_contradiction
-from ltgen_bench.evaluation.metrics.metric import Side
+from ltgen_bench.evaluation.metrics.metric import FeatureSet
 
 NAMES = [f"c{label}" for label in range(10)]
 CENTRES = np.random.default_rng(9).standard_normal((10, 16)) * 3
@@ -16,14 +16,14 @@ def drawn(per_class, seed, wide=1.0, away=0.0):
     labels = np.repeat(np.arange(10), per_class)
     features = (CENTRES[labels] + away + wide * rng.standard_normal((len(labels), 16))).astype(np.float32)
     logits = -np.square(features[:, None] - CENTRES).sum(axis=2).astype(np.float32)
-    return Side(features, labels, logits)
+    return FeatureSet(features, labels, logits)
 
 
 REAL, HELD_OUT = drawn(100, 1), drawn(50, 2)
 
 
 def told(side, labels=None, class_logits=True, held_out=HELD_OUT):
-    side = side if labels is None else Side(side.features, labels, side.logits)
+    side = side if labels is None else FeatureSet(side.features, labels, side.logits)
     return label_contradiction(side, REAL, held_out, NAMES, class_logits)
 
 

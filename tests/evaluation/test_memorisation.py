@@ -12,21 +12,21 @@ from ltgen_bench.evaluation.metrics.memorisation import (
     nearest_of_class,
     results,
 )
-from ltgen_bench.evaluation.metrics.metric import Side
+from ltgen_bench.evaluation.metrics.metric import FeatureSet
 
 CENTRES = np.random.default_rng(9).standard_normal((3, 6)) * 4
 
 
-def drawn(counts: tuple[int, ...], seed: int, wide: float = 1.0) -> Side:
+def drawn(counts: tuple[int, ...], seed: int, wide: float = 1.0) -> FeatureSet:
     """Real images, or those of an honest generator: a cloud for each class; in mixed order."""
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.repeat(np.arange(len(counts)), counts)).astype(np.int64)
-    return Side((CENTRES[labels] + wide * rng.standard_normal((len(labels), 6))).astype(np.float32), labels)
+    return FeatureSet((CENTRES[labels] + wide * rng.standard_normal((len(labels), 6))).astype(np.float32), labels)
 
 
-def by_loops(generated: Side, train: Side, held_out: Side) -> tuple[float, float]:
+def by_loops(generated: FeatureSet, train: FeatureSet, held_out: FeatureSet) -> tuple[float, float]:
     """Both definitions, an image at a time."""
-    def nearest(point: np.ndarray, label: int, others: Side) -> float:
+    def nearest(point: np.ndarray, label: int, others: FeatureSet) -> float:
         return min(float(np.linalg.norm(point.astype(float) - other.astype(float)))
                    for other, known in zip(others.features, others.labels, strict=True) if known == label)
 
@@ -59,7 +59,7 @@ def test_a_copying_generator_has_1_by_both_in_every_class() -> None:
 def test_slightly_changed_copies_are_found_too() -> None:
     train, held_out = drawn((200, 30, 5), 0), drawn((60, 60, 60), 1)
     noise = np.random.default_rng(0).normal(0, 0.02, train.features.shape).astype(np.float32)
-    jitter = Side(train.features + noise, train.labels)
+    jitter = FeatureSet(train.features + noise, train.labels)
     assert memorisation(jitter, train, held_out) == (1, 1)
 
 
@@ -100,7 +100,8 @@ def test_order_and_block_size_change_nothing() -> None:
 
 def test_copies_far_from_the_origin_and_of_wide_features_are_at_no_distance() -> None:
     for width in (6, 700):
-        points = Side((np.random.default_rng(0).standard_normal((40, width)) + 1000).astype(np.float32), np.zeros(40, np.int64))
+        features = np.random.default_rng(0).standard_normal((40, width)) + 1000
+        points = FeatureSet(features.astype(np.float32), np.zeros(40, np.int64))
         assert nearest_of_class(points, points).tolist() == [0] * 40
 
 
@@ -120,8 +121,8 @@ def test_results_count_what_was_compared() -> None:
 
 def test_no_matrix_of_all_pairs_is_held() -> None:
     rng = np.random.default_rng(0)
-    points = Side(rng.standard_normal((50_000, 64), dtype=np.float32), np.zeros(50_000, np.int64))
-    train = Side(rng.standard_normal((1000, 64), dtype=np.float32), np.zeros(1000, np.int64))
+    points = FeatureSet(rng.standard_normal((50_000, 64), dtype=np.float32), np.zeros(50_000, np.int64))
+    train = FeatureSet(rng.standard_normal((1000, 64), dtype=np.float32), np.zeros(1000, np.int64))
     tracemalloc.start()
     nearest_of_class(points, train, block=512)
     peak = tracemalloc.get_traced_memory()[1]

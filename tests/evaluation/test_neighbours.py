@@ -9,7 +9,7 @@ from torch_fidelity.metric_prc import prc_features_to_metric
 
 from ltgen_bench.evaluation.metrics import balls
 from ltgen_bench.evaluation.metrics.balls import NeighbourScores, neighbour_scores
-from ltgen_bench.evaluation.metrics.metric import Side
+from ltgen_bench.evaluation.metrics.metric import FeatureSet
 from ltgen_bench.evaluation.metrics.neighbours import equal_counts
 
 Edge = Literal["<=", "<"]
@@ -122,7 +122,7 @@ def test_equal_distributions_reach_the_coverage_that_is_expected_of_them() -> No
 
 def test_the_larger_side_is_cut_to_the_smaller_in_equal_shares_of_its_classes() -> None:
     many, few = np.repeat([0, 1], [60, 30]), np.repeat([0, 1], [10, 20])
-    sides = Side(features(90, 0), many.astype(np.int64)), Side(features(30, 1), few.astype(np.int64))
+    sides = FeatureSet(features(90, 0), many.astype(np.int64)), FeatureSet(features(30, 1), few.astype(np.int64))
     first, second = equal_counts(*sides, seed=0)
     assert np.bincount(first.labels).tolist() == [20, 10]
     assert np.bincount(second.labels).tolist() == [10, 20]

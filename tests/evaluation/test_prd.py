@@ -3,8 +3,8 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from ltgen_bench.core.progress import SILENT
-from ltgen_bench.evaluation.measure import Configured, Sides, measure, scopes_of
-from ltgen_bench.evaluation.metrics.metric import Side
+from ltgen_bench.evaluation.measure import Configured, FeatureSets, measure, scopes_of
+from ltgen_bench.evaluation.metrics.metric import FeatureSet
 from ltgen_bench.evaluation.metrics.prd import PRD_F1_8, PRD_F8, clustered_curve, prd_curve, prd_scores
 
 
@@ -64,10 +64,10 @@ def test_the_seed_alone_decides_and_not_the_number_of_threads() -> None:
 def test_fewer_images_than_clusters_have_no_score_but_a_reason(tiny_dataset) -> None:
     def rows(each: int) -> list[dict]:
         labels = np.arange(3 * each, dtype=np.int64) % 3
-        side = Side(islands([0], 3 * each, 0), labels)
+        side = FeatureSet(islands([0], 3 * each, 0), labels)
         with SILENT.stage("metrics", 1, "scopes") as stage:
-            return measure([Configured(metric, metric.settings()) for metric in (PRD_F8, PRD_F1_8)], Sides(side, side, side),
-                           scopes_of(tiny_dataset)[:1], stage)
+            metrics = [Configured(metric, metric.settings()) for metric in (PRD_F8, PRD_F1_8)]
+            return measure(metrics, FeatureSets(side, side, side), scopes_of(tiny_dataset)[:1], stage)
 
     assert {row["note"] for row in rows(19)} == {"not available: needs n >= 20 generated images of each class, has 19"}
     assert [row["value"] for row in rows(20)] == [pytest.approx(1), pytest.approx(1)]

@@ -11,7 +11,6 @@ from support.extracting import context_of
 from ltgen_bench.config.schema import EvaluateConfig, SampleConfig
 from ltgen_bench.evaluation.evaluator import Origin, evaluate
 from ltgen_bench.evaluation.features import extractor_batch as sizing
-from ltgen_bench.evaluation.features.extractor_batch import sized
 from ltgen_bench.evaluation.features.feature_cache import cached_features
 from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.runtime.distributed import Ranks
@@ -42,14 +41,14 @@ def finding(monkeypatch):
 def looking(extractor, asked, pixels, folder, told):
     """(images at once, features) of `pixels` as an evaluation makes them."""
     context = context_of(folder, progress=told)
-    ready = sized(extractor, asked, pixels, context)
+    ready = with_batch_size(extractor, asked, pixels, context)
     with told.stage("features", len(pixels), "images") as stage:
         return ready.batch_size, cached_features(pixels, ready, context, stage)
 
 
 @pytest.mark.parametrize(("asked", "size"), [(None, 4), (3, 3), (5000, 5000)])
 def test_a_number_is_taken_as_it_is_and_none_leaves_the_extractors_own(counting_extractor, pixels, tmp_path, told, asked, size):
-    found = sized(counting_extractor, asked, pixels, context_of(tmp_path, progress=told))
+    found = with_batch_size(counting_extractor, asked, pixels, context_of(tmp_path, progress=told))
     assert found.batch_size == size
     assert counting_extractor.batch_size == 4, "the extractor itself stays as it is"
     assert found.seen == counting_extractor.seen == 0
@@ -93,7 +92,7 @@ def test_another_extractor_precision_shape_or_number_of_threads_has_a_number_of_
         pixels = 255 - pixels
     else:
         setattr(counting_extractor, change, "another")
-    sized(counting_extractor, "auto", pixels, context_of(tmp_path, progress=told))
+    with_batch_size(counting_extractor, "auto", pixels, context_of(tmp_path, progress=told))
     assert len(searches) == 2
 
 
@@ -118,7 +117,7 @@ def test_the_first_rank_decides_for_all(counting_extractor, pixels, tmp_path, to
 
     searches = finding(8)
     context = replace(context_of(tmp_path, progress=told), ranks=Second(1, 2))
-    assert sized(counting_extractor, "auto", pixels, context).batch_size == 16
+    assert with_batch_size(counting_extractor, "auto", pixels, context).batch_size == 16
     assert (said, searches) == ([0], [])
 
 

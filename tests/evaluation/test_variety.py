@@ -8,7 +8,7 @@ import pytest
 from scipy import linalg
 
 from ltgen_bench.evaluation.metrics.diversity import DIVERSITY, class_diversity, mean_cosine_distance
-from ltgen_bench.evaluation.metrics.metric import Settings, Side
+from ltgen_bench.evaluation.metrics.metric import FeatureSet, Settings
 from ltgen_bench.evaluation.metrics.vendi import VENDI, vendi_score
 
 
@@ -55,13 +55,13 @@ class TestVendi:
 
     def test_it_is_measured_by_class(self):
         assert VENDI.scopes == ("class",)
-        found = VENDI.compute(Side(features(5, 9), np.zeros(5, np.int64)), nobody(), Settings(), "class")
+        found = VENDI.compute(FeatureSet(features(5, 9), np.zeros(5, np.int64)), nobody(), Settings(), "class")
         assert found["vendi"].value == pytest.approx(vendi_score(features(5, 9)))
         assert (found["vendi"].n_generated, found["vendi"].n_real) == (5, None)
 
 
 def nobody():
-    return Side(np.empty((0, 9), np.float32), np.empty(0, np.int64))
+    return FeatureSet(np.empty((0, 9), np.float32), np.empty(0, np.int64))
 
 
 class TestDiversity:
@@ -95,7 +95,7 @@ class TestDiversity:
         assert class_diversity(np.concatenate([one, other]), np.repeat([0, 1], 3)) == pytest.approx(0, abs=1e-12)
 
     def test_a_class_of_one_image_leaves_no_score(self):
-        alone = Side(features(3, 4), np.array([0, 0, 1]))
+        alone = FeatureSet(features(3, 4), np.array([0, 0, 1]))
         assert math.isnan(DIVERSITY.compute(alone, alone, Settings(), "all")["diversity"].value)
         assert DIVERSITY.images_needed(Settings()) == 2
 

@@ -22,7 +22,7 @@ from ltgen_bench.runtime.batch_size import AUTO, fastest_size
 from ltgen_bench.runtime.context import RunContext
 
 
-def sized(extractor: Extractor, asked: int | Literal["auto"] | None, images: UInt8[np.ndarray, "N C H W"],
+def with_batch_size(extractor: Extractor, asked: int | Literal["auto"] | None, images: UInt8[np.ndarray, "N C H W"],
           context: RunContext) -> Extractor:
     """`extractor` with the batch size that is `asked`; its own for None.
 
@@ -48,7 +48,7 @@ def _found(extractor: Extractor, images: UInt8[np.ndarray, "N C H W"], context: 
     about = {"extractor": extractor.name, "weights": extractor.weights_id, "precision": extractor.precision, "device": kind,
              "shape": list(images.shape[1:])}
     note = BATCH_SIZE.path(folder, extractor.name, hashlib.sha256(repr(about).encode()).hexdigest())
-    known = _noted(note)
+    known = _stored_size(note)
     for size in (known, extractor.batch_size):
         if size is not None and _kept(_with(extractor, size), images, folder):
             return size
@@ -62,7 +62,7 @@ def _found(extractor: Extractor, images: UInt8[np.ndarray, "N C H W"], context: 
     return size
 
 
-def _noted(note: Path) -> int | None:
+def _stored_size(note: Path) -> int | None:
     """The number in the file `note`; None where there is none, or none that can be read."""
     try:
         size = json.loads(note.read_text(encoding="utf-8"))["batch_size"]

@@ -27,12 +27,12 @@ def cached_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, 
     The arrays are mapped from their file; what is written into them stays in this process. Two commands that need the
     same features make them once. Raises `MachineError` when a feature is not finite, naming the extractor.
     """
-    file = made_features(images, extractor, context, stage)
+    file = ensure_features(images, extractor, context, stage)
     file.mark_used()
     return file.read()
 
 
-def made_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, context: RunContext, stage: Stage) -> FeatureFile:
+def ensure_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, context: RunContext, stage: Stage) -> FeatureFile:
     """The file of these features, whole; each process computes those of a part of the images, and the main process writes."""
     ranks, progress = context.ranks, context.progress
     file = feature_file(images, extractor, context.features)

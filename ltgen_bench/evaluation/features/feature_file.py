@@ -61,7 +61,7 @@ class FeatureFile:
         if not (self.folder / NOTE).is_file():
             return blocks
         try:
-            checksums, found = self._noted(len(blocks)), self.read()
+            checksums, found = self._stored_checksums(len(blocks)), self.read()
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
             say(f"the kept features {self.folder.name} cannot be used ({error}); making them again")
             return blocks
@@ -73,7 +73,7 @@ class FeatureFile:
             say(f"the kept features {self.folder.name} are damaged in {damaged} of {len(blocks)} blocks; making them again")
         return [block for block, whole in zip(blocks, right, strict=True) if not whole]
 
-    def _noted(self, blocks: int) -> list[str | None]:
+    def _stored_checksums(self, blocks: int) -> list[str | None]:
         """The checksums of the note, where it belongs to these images, this extractor and blocks of this size."""
         note = json.loads((self.folder / NOTE).read_text(encoding="utf-8"))
         checksums = note["checksums"]

@@ -5,7 +5,7 @@ from typing import Any
 
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.registry import Registry, an_instance
-from ltgen_bench.evaluation.metrics.metric import Metric, Result, Settings, Side
+from ltgen_bench.evaluation.metrics.metric import FeatureSet, Metric, Result, Settings
 
 
 def _checked(entry: Any, name: str, where: str) -> Metric:
@@ -36,4 +36,4 @@ def default_metrics() -> tuple[str, ...]:
     return tuple(name for name in METRICS if not METRICS[name].on_request)
 
 
-__all__ = ["METRICS", "Metric", "Result", "Settings", "Side", "default_metrics"]
+__all__ = ["METRICS", "FeatureSet", "Metric", "Result", "Settings", "default_metrics"]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
-from ltgen_bench.evaluation.metrics.metric import HELD_OUT, REPEATED, Metric, Result, ScopeKind, Settings, Side
+from ltgen_bench.evaluation.metrics.metric import HELD_OUT, REPEATED, FeatureSet, Metric, Result, ScopeKind, Settings
 
 
 def label_accuracy(logits: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, " N"]) -> float:
@@ -26,7 +26,7 @@ def confusion(logits: Float[np.ndarray, "N K"], labels: Int64[np.ndarray, " N"])
     return counts / np.where(made > 0, made, np.nan)
 
 
-def _compute(generated: Side, real: Side, settings: Settings, kind: ScopeKind) -> Mapping[str, Result]:
+def _compute(generated: FeatureSet, real: FeatureSet, settings: Settings, kind: ScopeKind) -> Mapping[str, Result]:
     assert generated.logits is not None, "the caller gives no rows without logits to this metric"
     return {"label_accuracy": Result(label_accuracy(generated.logits, generated.labels), n_generated=len(generated))}
 

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from ltgen_bench.evaluation.metrics import mmd
 from ltgen_bench.evaluation.metrics.directions import directions
 from ltgen_bench.evaluation.metrics.enough import ERROR
-from ltgen_bench.evaluation.metrics.metric import Metric, Result, ScopeKind, Settings, Side
+from ltgen_bench.evaluation.metrics.metric import FeatureSet, Metric, Result, ScopeKind, Settings
 
 SIGMA = 10.0  # width of the kernel
 SCALE = 1000.0  # what the paper multiplies by
@@ -43,7 +43,7 @@ def _kernel(products: np.ndarray) -> np.ndarray:
     return np.expm1(products, out=products)
 
 
-def _compute(generated: Side, real: Side, settings: Settings, kind: ScopeKind) -> Mapping[str, Result]:
+def _compute(generated: FeatureSet, real: FeatureSet, settings: Settings, kind: ScopeKind) -> Mapping[str, Result]:
     value, error = cmmd(generated.features, real.features)
     return {"cmmd": Result(value, error, n_real=len(real), n_generated=len(generated))}
 

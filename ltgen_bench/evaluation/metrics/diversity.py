@@ -11,7 +11,7 @@ from jaxtyping import Float, Int64
 
 from ltgen_bench.evaluation.metrics.directions import directions
 from ltgen_bench.evaluation.metrics.enough import PAIRS
-from ltgen_bench.evaluation.metrics.metric import Metric, Result, ScopeKind, Settings, Side
+from ltgen_bench.evaluation.metrics.metric import FeatureSet, Metric, Result, ScopeKind, Settings
 
 
 def mean_cosine_distance(features: Float[np.ndarray, "N D"]) -> float:
@@ -32,7 +32,7 @@ def class_diversity(features: Float[np.ndarray, "N D"], labels: Int64[np.ndarray
     return float(np.mean([mean_cosine_distance(features[labels == label]) for label in np.unique(labels)]))
 
 
-def _compute(generated: Side, real: Side, settings: Settings, kind: ScopeKind) -> Mapping[str, Result]:
+def _compute(generated: FeatureSet, real: FeatureSet, settings: Settings, kind: ScopeKind) -> Mapping[str, Result]:
     # A class of one image has no pair, and a mean over the other classes would be another quantity.
     alone = np.unique(generated.labels, return_counts=True)[1].min() < 2
     value = float("nan") if alone else class_diversity(generated.features, generated.labels)

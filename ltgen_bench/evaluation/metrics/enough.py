@@ -25,7 +25,7 @@ class Enough:
     by_class: bool = False
 
 
-def few_words(counts: Mapping[str, int], wanted: int) -> str:
+def too_few(counts: Mapping[str, int], wanted: int) -> str:
     """Which of `counts` (by the name of the side) are below `wanted`: `10 generated and 12 real`; empty where none is."""
     return " and ".join(f"{count:,} {name}" for name, count in counts.items() if count < wanted)
 

@@ -7,7 +7,7 @@ from jaxtyping import Float, Float64
 
 from ltgen_bench.evaluation.metrics.blas import blas_threads
 from ltgen_bench.evaluation.metrics.enough import COVARIANCE
-from ltgen_bench.evaluation.metrics.metric import Metric, Result, ScopeKind, Settings, Side
+from ltgen_bench.evaluation.metrics.metric import FeatureSet, Metric, Result, ScopeKind, Settings
 
 BLOCK = 4096  # rows in float64 at a time
 BIASED_BELOW = 2048  # images; below it, Inception's covariance is singular and the bias rules (pytorch-fid README)
@@ -87,7 +87,7 @@ def _trace_root_by_singular_values(first: Float64[np.ndarray, "M D"], second: Fl
         return float(np.linalg.svd(product, compute_uv=False).sum())
 
 
-def _compute(generated: Side, real: Side, settings: Settings, kind: ScopeKind) -> Mapping[str, Result]:
+def _compute(generated: FeatureSet, real: FeatureSet, settings: Settings, kind: ScopeKind) -> Mapping[str, Result]:
     value = frechet_distance(generated.features, real.features)
     return {"fid": Result(value, n_real=len(real), n_generated=len(generated))}
 

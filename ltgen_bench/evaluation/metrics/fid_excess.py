@@ -6,12 +6,12 @@ import numpy as np
 
 from ltgen_bench.evaluation.metrics.enough import COVARIANCE
 from ltgen_bench.evaluation.metrics.fid import frechet_distance
-from ltgen_bench.evaluation.metrics.metric import DrawSettings, Metric, Result, ScopeKind, Side
+from ltgen_bench.evaluation.metrics.metric import DrawSettings, FeatureSet, Metric, Result, ScopeKind
 
 SPLITS = 3  # random halvings of the real images, averaged
 
 
-def fid_excess(generated: Side, real: Side, seed: int) -> tuple[float, int]:
+def fid_excess(generated: FeatureSet, real: FeatureSet, seed: int) -> tuple[float, int]:
     """(mean of FD(generated, half) - FD(other half, half) over halvings of the real images, images on each side).
 
     All three sets have equally many images, drawn without replacement, so that the bias of few images is in both terms and
@@ -28,7 +28,7 @@ def fid_excess(generated: Side, real: Side, seed: int) -> tuple[float, int]:
     return float(np.mean(values)), count
 
 
-def _compute(generated: Side, real: Side, settings: DrawSettings, kind: ScopeKind) -> Mapping[str, Result]:
+def _compute(generated: FeatureSet, real: FeatureSet, settings: DrawSettings, kind: ScopeKind) -> Mapping[str, Result]:
     value, count = fid_excess(generated, real, settings.seed)
     return {"fid_excess": Result(value, n_real=count, n_generated=count)}
 

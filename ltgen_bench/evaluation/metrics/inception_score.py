@@ -8,7 +8,7 @@ from pydantic import Field
 from scipy.special import log_softmax, logsumexp
 
 from ltgen_bench.evaluation.metrics.enough import ENTROPY
-from ltgen_bench.evaluation.metrics.metric import HELD_OUT, REPEATED, DrawSettings, Metric, Result, ScopeKind, Side
+from ltgen_bench.evaluation.metrics.metric import HELD_OUT, REPEATED, DrawSettings, FeatureSet, Metric, Result, ScopeKind
 
 
 class InceptionScoreSettings(DrawSettings):
@@ -40,7 +40,7 @@ def inception_score(logits: Float[np.ndarray, "N L"], splits: int, seed: int) ->
     return float(np.mean(scores)), float(np.std(scores))
 
 
-def _compute(generated: Side, real: Side, settings: InceptionScoreSettings, kind: ScopeKind) -> Mapping[str, Result]:
+def _compute(generated: FeatureSet, real: FeatureSet, settings: InceptionScoreSettings, kind: ScopeKind) -> Mapping[str, Result]:
     assert generated.logits is not None, "the caller gives no rows without logits to this metric"
     value, deviation = inception_score(generated.logits, settings.splits, settings.seed)
     return {"is": Result(value, deviation, n_generated=len(generated))}

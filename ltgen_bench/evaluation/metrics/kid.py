@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ltgen_bench.evaluation.metrics import mmd
 from ltgen_bench.evaluation.metrics.enough import ERROR
-from ltgen_bench.evaluation.metrics.metric import DrawSettings, Metric, Result, ScopeKind, Side
+from ltgen_bench.evaluation.metrics.metric import DrawSettings, FeatureSet, Metric, Result, ScopeKind
 from ltgen_bench.evaluation.metrics.mmd import BLOCK
 
 
@@ -80,7 +80,7 @@ def _power(base: np.ndarray, degree: int) -> np.ndarray:
     return result
 
 
-def _compute(generated: Side, real: Side, settings: KidSettings, kind: ScopeKind) -> Mapping[str, Result]:
+def _compute(generated: FeatureSet, real: FeatureSet, settings: KidSettings, kind: ScopeKind) -> Mapping[str, Result]:
     counts = {"n_real": len(real), "n_generated": len(generated)}
     if kind == "all" and min(len(generated), len(real)) >= 4:  # fewer give no subsets that differ
         size = subset_size(len(generated), len(real), settings.subset_size)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
-from ltgen_bench.evaluation.metrics.metric import HELD_OUT, OTHER_CLASS, Metric, Result, Side
+from ltgen_bench.evaluation.metrics.metric import HELD_OUT, OTHER_CLASS, FeatureSet, Metric, Result
 
 RATE = 0.05  # share of held-out images that count as near copies; what an honest generator is expected to have
 HELD_OUT_NEEDED = round(1 / RATE)  # in each class; fewer have no such quantile
@@ -26,7 +26,7 @@ class Memorisation(NamedTuple):
     near_copies: float
 
 
-def memorisation(generated: Side, train: Side, held_out: Side) -> Memorisation:
+def memorisation(generated: FeatureSet, train: FeatureSet, held_out: FeatureSet) -> Memorisation:
     """Both scores of `generated`; every class that occurs there needs a training image and `HELD_OUT_NEEDED` held-out ones.
 
     A generator that returns training images has (1, 1), one that returns unseen real images (0, `RATE`) in expectation.
@@ -65,7 +65,7 @@ def near_copies(distances: Float[np.ndarray, " N"], labels: Int64[np.ndarray, " 
     return np.asarray(distances <= limits[labels])
 
 
-def nearest_of_class(points: Side, others: Side, block: int = BLOCK) -> Float64[np.ndarray, " N"]:
+def nearest_of_class(points: FeatureSet, others: FeatureSet, block: int = BLOCK) -> Float64[np.ndarray, " N"]:
     """Squared distance of every point to the nearest of the `others` with its label; each label needs one.
 
     What rounding alone can leave between equal features counts as 0. Memory: `block` rows of a distance matrix.
@@ -92,7 +92,7 @@ def _nearest(points: Float[np.ndarray, "M D"], targets: Float[np.ndarray, "N D"]
     return np.asarray(distance.min(axis=1))
 
 
-def results(generated: Side, train: Side, held_out: Side) -> dict[str, Result]:
+def results(generated: FeatureSet, train: FeatureSet, held_out: FeatureSet) -> dict[str, Result]:
     """Both scores by metric name; `n_real` counts the training images that could be copied."""
     scores = memorisation(generated, train, held_out)
     counts = {"n_real": len(train), "n_generated": len(generated)}
@@ -104,7 +104,7 @@ MEMORISED = Metric(
     summary="how much oftener than chance the real image nearest to a generated one is a training image; 0: no copies, 1: all",
     source="after Meehan et al. 2020, arXiv:2004.05675; within classes, against the chance of unequal counts",
     needs=("features", "training images", "held-out images"), scopes=("all", "group", "class"), min_held_out=HELD_OUT_NEEDED,
-    blind_to=(HELD_OUT, OTHER_CLASS), unseen=results)
+    blind_to=(HELD_OUT, OTHER_CLASS), against_training=results)
 NEAR_COPIES = replace(
     MEMORISED, name="near_copies", title="near copies", bounds=(0.0, 1.0), target=RATE,
     summary="share of generated images as near to a training image of their class as 5% of unseen real ones; 0.05: no copies")

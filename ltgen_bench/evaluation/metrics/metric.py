@@ -26,7 +26,7 @@ OTHER_CLASS: Blind = "copies of training images of other classes"
 
 
 @dataclass(frozen=True)
-class Side:
+class FeatureSet:
     """One side of a comparison, real or generated.
 
     `features` float32 [N, D]; `logits` float32 [N, L] or None where the extractor has none; `labels` int64 [N]. `device` is
@@ -41,10 +41,10 @@ class Side:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, indices: np.ndarray) -> "Side":
+    def take(self, indices: np.ndarray) -> "FeatureSet":
         """The images at `indices` (integers or a mask), in that order."""
         logits = None if self.logits is None else self.logits[indices]
-        return Side(self.features[indices], self.labels[indices], logits, self.device)
+        return FeatureSet(self.features[indices], self.labels[indices], logits, self.device)
 
 
 class Settings(BaseModel):
@@ -103,8 +103,8 @@ class Result:
 
 
 Plot = Literal["groups", "classes", "curve"]  # bars by group of classes, lines by class, lines along the training
-Compute = Callable[[Side, Side, Any, ScopeKind], Mapping[str, Result]]  # the third is of the metric's own `settings`
-Unseen = Callable[[Side, Side, Side], Mapping[str, Result]]
+Compute = Callable[[FeatureSet, FeatureSet, Any, ScopeKind], Mapping[str, Result]]  # the third is of the metric's own `settings`
+ComputeAgainstTraining = Callable[[FeatureSet, FeatureSet, FeatureSet], Mapping[str, Result]]
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,8 @@ class Metric:
     """The facts about one metric. `compute(generated, real, settings, scope kind)` gives results by metric name.
 
     Metrics with the same `compute` and equal settings are computed in one call. Those that compare with the images that the
-    model was trained on have `unseen` instead, a function of (generated, training, held-out images). Downstream metrics have
-    neither: they train classifiers.
+    model was trained on have `against_training` instead, a function of (generated, training, held-out images). Downstream
+    metrics have neither: they train classifiers.
     """
 
     name: str
@@ -129,7 +129,7 @@ class Metric:
     decimals: int | None = None  # digits after the point in a report; None: three of a share, else two
     min_images: int = 1  # on each side that takes part; `images_needed` adds what the settings ask for
     min_per_class: int = 1  # likewise of every class of the scope
-    min_held_out: int = 0  # held-out images of every class, for `unseen`
+    min_held_out: int = 0  # held-out images of every class, for `against_training`
     on_request: bool = False  # computed only where it is named: too slow, or made for one extractor alone
     expected: Callable[[Result, Any], float] | None = field(default=None, repr=False)  # value of a perfect generator
     baselines: tuple[Literal["half", "test"], ...] = ("half", "test")
@@ -143,7 +143,7 @@ class Metric:
     conventions: tuple[tuple[str, str], ...] = ()  # fixed fields of its protocol
     blind_to: tuple[Blind, ...] = (HELD_OUT,)  # what would have to count against the samples, and does not
     compute: Compute | None = field(default=None, repr=False)
-    unseen: Unseen | None = field(default=None, repr=False)
+    against_training: ComputeAgainstTraining | None = field(default=None, repr=False)
 
     @property
     def is_downstream(self) -> bool:

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from ltgen_bench.evaluation.metrics.enough import NEIGHBOURS
 from ltgen_bench.evaluation.metrics.expected_coverage import expected_coverage
-from ltgen_bench.evaluation.metrics.metric import HELD_OUT, REPEATED, DrawSettings, Metric, Result, ScopeKind, Side
+from ltgen_bench.evaluation.metrics.metric import HELD_OUT, REPEATED, DrawSettings, FeatureSet, Metric, Result, ScopeKind
 from ltgen_bench.evaluation.subsets import stratified_take
 
 
@@ -33,18 +33,18 @@ class NeighbourSettings(DrawSettings):
         return self.k + 1
 
 
-def equal_counts(generated: Side, real: Side, seed: int) -> tuple[Side, Side]:
+def equal_counts(generated: FeatureSet, real: FeatureSet, seed: int) -> tuple[FeatureSet, FeatureSet]:
     """Both sides with as many images as the smaller has, drawn in equal shares from the classes of the larger."""
     count = min(len(generated), len(real))
     return _at_most(generated, count, seed), _at_most(real, count, seed)
 
 
-def _at_most(side: Side, count: int, seed: int) -> Side:
+def _at_most(side: FeatureSet, count: int, seed: int) -> FeatureSet:
     chosen: Int[np.ndarray, " n"] = stratified_take(side.labels, count, np.random.default_rng(seed))
     return side if count == len(side) else side.take(chosen)
 
 
-def _compute(generated: Side, real: Side, settings: NeighbourSettings, kind: ScopeKind) -> Mapping[str, Result]:
+def _compute(generated: FeatureSet, real: FeatureSet, settings: NeighbourSettings, kind: ScopeKind) -> Mapping[str, Result]:
     from ltgen_bench.evaluation.metrics.balls import neighbour_scores  # torch, which the facts below do without
 
     generated, real = equal_counts(generated, real, settings.seed)

@@ -15,7 +15,7 @@ from jaxtyping import Float, Float64
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn brings it along
 
 from ltgen_bench.evaluation.metrics.enough import CLUSTERS
-from ltgen_bench.evaluation.metrics.metric import DrawSettings, Metric, Result, ScopeKind, Side
+from ltgen_bench.evaluation.metrics.metric import DrawSettings, FeatureSet, Metric, Result, ScopeKind
 from ltgen_bench.evaluation.metrics.neighbours import equal_counts
 
 CLUSTERS_PER_CLASS = 20
@@ -88,7 +88,7 @@ def clustered_curve(generated: Float[np.ndarray, "M D"], real: Float[np.ndarray,
     return Curve(*np.mean(curves, axis=0))
 
 
-def _compute(generated: Side, real: Side, settings: DrawSettings, kind: ScopeKind) -> Mapping[str, Result]:
+def _compute(generated: FeatureSet, real: FeatureSet, settings: DrawSettings, kind: ScopeKind) -> Mapping[str, Result]:
     clusters = CLUSTERS_PER_CLASS * len(np.unique(generated.labels))
     generated, real = equal_counts(generated, real, settings.seed)
     counts = {"n_real": len(real), "n_generated": len(generated)}

@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from ltgen_bench.evaluation.metrics.directions import directions
 from ltgen_bench.evaluation.metrics.enough import VARIETY
-from ltgen_bench.evaluation.metrics.metric import Metric, Result, ScopeKind, Settings, Side
+from ltgen_bench.evaluation.metrics.metric import FeatureSet, Metric, Result, ScopeKind, Settings
 
 
 def vendi_score(features: Float[np.ndarray, "N D"]) -> float:
@@ -24,7 +24,7 @@ def vendi_score(features: Float[np.ndarray, "N D"]) -> float:
     return max(float(np.exp(-(shares * np.log(shares)).sum())), 1.0)
 
 
-def _compute(generated: Side, real: Side, settings: Settings, kind: ScopeKind) -> Mapping[str, Result]:
+def _compute(generated: FeatureSet, real: FeatureSet, settings: Settings, kind: ScopeKind) -> Mapping[str, Result]:
     return {"vendi": Result(vendi_score(generated.features), n_generated=len(generated))}
 
 

@@ -12,7 +12,7 @@ from ltgen_bench.data.images import ImageSet
 from ltgen_bench.evaluation.extractors import Extractor
 from ltgen_bench.evaluation.extractors.domain_classifier import SHIPPED, domain_classifier, stored_facts
 from ltgen_bench.evaluation.features.reference_features import TOLERANCE, read_reference, reference_images
-from ltgen_bench.evaluation.metrics import METRICS, Result, Side
+from ltgen_bench.evaluation.metrics import METRICS, FeatureSet, Result
 from ltgen_bench.experiments.check.finding import Finding, Machine, at_most, near
 
 TIGHT = 1e-9  # for what is computed in float64
@@ -20,16 +20,16 @@ IMAGES = 512
 K = 5
 
 
-def score(metric: str, generated: Side, real: Side, **settings: Any) -> Result:
+def score(metric: str, generated: FeatureSet, real: FeatureSet, **settings: Any) -> Result:
     """The registered metric of two sides, with some of its settings changed."""
     compute, own = METRICS[metric].compute, METRICS[metric].settings
     assert compute is not None, "a metric that trains nothing"
     return compute(generated, real, own(**settings), "all")[metric]
 
 
-def side(features: np.ndarray) -> Side:
+def side(features: np.ndarray) -> FeatureSet:
     """One side of one class, in float32 as extractors give it."""
-    return Side(np.ascontiguousarray(features, np.float32), np.zeros(len(features), np.int64), None)
+    return FeatureSet(np.ascontiguousarray(features, np.float32), np.zeros(len(features), np.int64), None)
 
 
 def frechet_of_known_moments(machine: Machine) -> Iterator[Finding]:
@@ -70,10 +70,10 @@ def classifier(machine: Machine) -> Extractor:
     return domain_classifier(machine.dataset, replace(machine.context, extractor_weights={}), None)
 
 
-def seen(extractor: Extractor, images: ImageSet) -> Side:
+def seen(extractor: Extractor, images: ImageSet) -> FeatureSet:
     """What the extractor sees in a set."""
     found = extractor(images.images)
-    return Side(found.features, images.labels, found.logits)
+    return FeatureSet(found.features, images.labels, found.logits)
 
 
 def shipped_features(machine: Machine) -> Iterator[Finding]:

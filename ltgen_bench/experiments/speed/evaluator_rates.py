@@ -15,8 +15,8 @@ from ltgen_bench.config.schema import EvaluateConfig
 from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.evaluation.extractors.inception import Inception
 from ltgen_bench.evaluation.features.feature_cache import cached_features
-from ltgen_bench.evaluation.measure import Configured, Scope, Sides, measure
-from ltgen_bench.evaluation.metrics import METRICS, Side, default_metrics
+from ltgen_bench.evaluation.measure import Configured, FeatureSets, Scope, measure
+from ltgen_bench.evaluation.metrics import METRICS, FeatureSet, default_metrics
 from ltgen_bench.evaluation.metrics.balls import neighbour_scores
 from ltgen_bench.evaluation.metrics.fid import frechet_distance
 from ltgen_bench.experiments.speed.conditions import Conditions
@@ -74,7 +74,7 @@ def frechet(images: int, features: int) -> Measured:
 def class_metrics(classes: int, per_class: int, features: int) -> Measured:
     """Every default metric that has a value for each class, with its baseline scores; equally many images of every kind."""
     labels = np.repeat(np.arange(classes), per_class)
-    sides = Sides(*(Side(normal_features(len(labels), features, seed), labels,
+    sides = FeatureSets(*(FeatureSet(normal_features(len(labels), features, seed), labels,
                          np.eye(classes, dtype=np.float32)[labels]) for seed in range(4)))
     scopes = [Scope("class", "class", (label,), label, f"class {label}") for label in range(classes)]
     metrics = [Configured(METRICS[name], METRICS[name].settings_of(EvaluateConfig(k=K))) for name in default_metrics()
