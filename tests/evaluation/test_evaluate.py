@@ -11,7 +11,7 @@ from ltgen_bench.config.schema import EvaluateConfig
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.evaluation import downstream
-from ltgen_bench.evaluation.evaluator import Origin, evaluate
+from ltgen_bench.evaluation.evaluator import Origin, check_weights, evaluate
 from ltgen_bench.evaluation.extractors import EXTRACTORS
 from ltgen_bench.evaluation.metrics import default_metrics
 from ltgen_bench.evaluation.scores import COLUMNS, Scores
