@@ -1,6 +1,7 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -182,7 +183,7 @@ def test_names_that_are_not_known_are_refused_before_any_work(samples, tiny_data
     ({"incepton": "a.pth"}, "unknown extractor 'incepton'"), ({"inception": "a.pth"}, "extractor 'inception' is not used")])
 def test_weights_of_an_extractor_that_is_not_used_are_refused(weights, message):
     with pytest.raises(UserError, match=message):
-        check_weights([configured()], weights)
+        check_weights([configured()], {name: Path(path) for name, path in weights.items()})
 
 
 def test_every_stage_comes_to_its_end(samples, tiny_dataset, tmp_path, told):
