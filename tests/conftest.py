@@ -245,7 +245,8 @@ def read_back():
     """`read_back("ltgen-bench run ...")`: the configuration that the real command line makes of it."""
     import shlex
 
-    from ltgen_bench.cli.run_command import config_of, run
+    from ltgen_bench.cli.run_command import run
+    from ltgen_bench.cli.run_options import config_of
 
     def read(command):
         program, name, *arguments = shlex.split(command)

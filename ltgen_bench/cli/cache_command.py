@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ltgen_bench.cli.common import Commands, debug_option
+from ltgen_bench.cli.common import Commands
+from ltgen_bench.cli.options import debug_option
 
 if TYPE_CHECKING:
     from ltgen_bench.core.cache_folder import CacheItem

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ltgen_bench.cli.common import debug_option
-from ltgen_bench.cli.run_command import weights_files
+from ltgen_bench.cli.common import STYLES
+from ltgen_bench.cli.options import debug_option, device_option, weights_files
 from ltgen_bench.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,12 +16,10 @@ if TYPE_CHECKING:
 
     from ltgen_bench.experiments.check.finding import Finding
 
-STYLES = {"ok": "green", "FAILED": "bold red", "note": "dim"}
-
 
 @click.command()
 @click.option("--extractor-weights", multiple=True, metavar="NAME=FILE", help="Also check weights, e.g. inception=FILE.")
-@click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N.  [default: cuda if available]")
+@device_option
 @click.option("--json", "as_json", is_flag=True, help="Print only the results, as JSON.")
 @debug_option
 def check(extractor_weights: tuple[str, ...], device: str | None, as_json: bool) -> None:

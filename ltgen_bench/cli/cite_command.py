@@ -2,7 +2,7 @@
 
 import click
 
-from ltgen_bench.cli.common import debug_option
+from ltgen_bench.cli.options import debug_option
 from ltgen_bench.core.errors import unknown_name
 from ltgen_bench.core.registry import Registry
 

@@ -1,30 +1,32 @@
-"""Options, groups and tables that several commands share."""
+"""What the commands share: the group that answers a mistyped name, the context, messages and plain tables."""
 
 import errno
+import re
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import click
 
 from ltgen_bench import __version__
-from ltgen_bench.core.errors import UserError, did_you_mean
+from ltgen_bench.cli.torchrun_output import launcher
+from ltgen_bench.core.errors import Interrupted, UserError, did_you_mean
 from ltgen_bench.core.registry import failing_package
-from ltgen_bench.core.user_paths import check_path
+from ltgen_bench.core.words import counted
 
+if TYPE_CHECKING:
+    import torch
+    from rich.console import Console
 
-class SafePath(click.Path):
-    """Parameter type of paths. Texts that cannot be a path raise `UserError`."""
+    from ltgen_bench.data.dataset import LongTailDataset
+    from ltgen_bench.runtime.context import RunContext
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the path after checking the text."""
-        check_path(str(value), param.opts[0] if param is not None else "the command")
-        return super().convert(value, param, ctx)
-
-
-FOLDER = SafePath(path_type=Path, file_okay=False)
-FILE = SafePath(path_type=Path, dir_okay=False)
+NO_WEIGHTS: Mapping[str, Path] = MappingProxyType({})
+STYLES = {"ok": "green", "FAILED": "bold red", "note": "dim"}  # of the states of findings
 
 
 class Commands(click.Group):
@@ -36,90 +38,6 @@ class Commands(click.Group):
             names = self.list_commands(ctx)
             raise UserError(f"unknown command '{args[0]}'.{did_you_mean(args[0], names)} Known: {', '.join(names)}.")
         return super().resolve_command(ctx, args)
-
-
-def debug_option(command: Callable) -> Callable:
-    """Add `--debug`, which `main` reads when an exception arrives."""
-    return click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(command)
-
-
-def runs_option(command: Callable) -> Callable:
-    """Add `--runs DIR`, the folder of the run folders."""
-    return click.option("--runs", type=FOLDER, default=Path("runs"), show_default=True, help="Folder of the runs.")(command)
-
-
-def preset_option(command: Callable) -> Callable:
-    """Return `--preset NAME`, and `--protocol` as a `UserError` that names it."""
-    def refuse(context: click.Context, option: click.Parameter, value: str | None) -> None:
-        if value is not None:
-            raise UserError(f"--protocol is called --preset: write --preset {value}.")
-
-    command = click.option("--protocol", hidden=True, expose_value=False, callback=refuse)(command)
-    words = "Measure with the settings of standard, cbdm-paper, oc-paper, ..."
-    return click.option("--preset", metavar="NAME", help=words)(command)
-
-
-class Batch(click.ParamType):
-    """Parameter type of batch sizes: an integer above 0, or auto."""
-
-    name = "batch"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the integer, or "auto". Raises `UserError` for anything else."""
-        if value == "auto" or isinstance(value, int):
-            return value
-        number = whole_number(value)
-        if number < 1:
-            raise UserError(f"--batch {value:.40}: it is a whole number above 0, or auto for as many as are fastest on this "
-                            "machine.")
-        return number
-
-
-def whole_number(text: str) -> int:
-    """Return a non-negative integer of at most 18 digits; -1 for anything else."""
-    return int(text) if text.isdecimal() and len(text) <= 18 else -1
-
-
-def batch_option(words: str) -> Callable:
-    """Return a decorator that adds `--batch N|auto`; `words` begin its help text."""
-    return click.option("--batch", type=Batch(), metavar="N|auto", help=words)
-
-
-_DATA_OPTIONS = (
-    click.option("--imbalance-factor", metavar="NUMBER|natural", help="Largest / smallest class count."),
-    click.option("--profile", metavar="NAME", help="How the class counts fall: exp, step or pareto:ALPHA."),
-    click.option("--split-seed", type=int, metavar="N", help="Seed of the draw of training images in each class.  [default: 0]"),
-    click.option("--class-order", type=int, metavar="SEED", help="Seed of the order of the classes.  [default: by label]"),
-    click.option("--split", metavar="FILE", help="Manifest of the training images (split.json of data export)."),
-    click.option("--index-list", metavar="FILE", help="Published list of training images, lines of PATH LABEL."),
-    click.option("--test-list", metavar="FILE", help="Published list of test images."),
-    click.option("--test-part", metavar="NAME", help="Part of your own data used as test set; train: hold out a quarter of "
-                 "each class; none: no test set.  [default: test, else val]"),
-    click.option("--image-size", type=int, metavar="32|64|128", help="Resize image files to this width and height."),
-    click.option("--columns", metavar="IMAGE,LABEL", help="Columns of hub:NAME.  [default: detected]"),
-    click.option("--data-root", type=FOLDER, default=Path("data"), show_default=True, help="Folder of the data sets."),
-)
-
-
-def data_options(command: Callable) -> Callable:
-    """Add the options that select images, for commands that read a data set."""
-    for option in reversed(_DATA_OPTIONS):
-        command = option(command)
-    return command
-
-
-def data_values(options: dict[str, Any]) -> dict[str, Any]:
-    """Remove the data options from `options`, and return those that were given as keys of `[data]`."""
-    factor, columns = options.pop("imbalance_factor"), options.pop("columns")
-    if factor is not None and factor != "natural":
-        try:
-            factor = float(factor)
-        except ValueError:
-            raise UserError(f"--imbalance-factor {factor}: it is a number of at least 1, or natural.") from None
-    names = ("profile", "split_seed", "class_order", "split", "index_list", "test_list", "test_part", "image_size")
-    given = {"imbalance_factor": factor, **{name: options.pop(name) for name in names},
-             "columns": None if columns is None else [name.strip() for name in columns.split(",")]}
-    return {key: value for key, value in given.items() if value is not None}
 
 
 def unforeseen(error: Exception) -> tuple[str, int]:
@@ -163,3 +81,55 @@ def listing(rows: list[tuple[str, str, str]], heads: tuple[str, str, str]) -> No
     for row in rows:
         table.add_row(*row)
     console.print(table, markup=False)
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Add the command that continues the run to the message of an interruption."""
+    try:
+        yield
+    except Interrupted as stopped:
+        raise Interrupted(f"{stopped}. To continue: {typed_command()}", stopped.exit_code) from None
+
+
+def terminal_context(device: str | None, threads: int | None = None, weights: "Mapping[str, Path]" = NO_WEIGHTS,
+                     console: "Console | None" = None) -> "RunContext":
+    """Return the context of a command: progress on stderr (`console`), this command line for records, torch's `threads` set.
+
+    Imports torch, so the caller checks names before. A device that is not there is a `UserError`.
+    """
+    from rich.console import Console
+
+    from ltgen_bench.core.console import TerminalProgress
+    from ltgen_bench.runtime.context import RunContext
+    from ltgen_bench.runtime.device import choose_device
+
+    progress = TerminalProgress(console or Console(stderr=True))
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    return RunContext(choose_device(device), progress, extractor_weights=weights, command=recorded_command())
+
+
+def typed_command() -> str:
+    """Return the command as typed, without the path of the program."""
+    return f"{launcher()} {shlex.join(sys.argv[1:])}".rstrip()
+
+
+def recorded_command() -> str:
+    """Return the command for the record, with absolute paths cut to their last part, since records are published."""
+    return re.sub(r"(?<![\w.])(?:~|/)[^\s'\"]*/([^\s'\"/]+)", r".../\1", typed_command())
+
+
+def about(dataset: "LongTailDataset") -> str:
+    """Return a data set in words: name, factor, images and classes."""
+    factor = f"imbalance {dataset.imbalance_factor:g}" if dataset.imbalance_factor else "its own class counts"
+    return f"{dataset.name} ({factor}, {len(dataset.train):,} images, {dataset.num_classes} classes)"
+
+
+def device_words(device: "torch.device") -> str:
+    """Return `cpu, 2 threads` or `cuda:0`."""
+    import torch
+
+    return f"{device}, {counted(torch.get_num_threads(), 'thread')}" if device.type == "cpu" else str(device)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ltgen_bench.cli.common import FILE, FOLDER, Commands, data_options, data_values, debug_option
+from ltgen_bench.cli.common import Commands
+from ltgen_bench.cli.options import FILE, FOLDER, data_options, data_values, debug_option
 from ltgen_bench.core.errors import UserError
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ltgen_bench.cli.preset_notes import planned_notes
-from ltgen_bench.cli.run_command import about, recipe_note, warnings_of
+from ltgen_bench.cli.common import about
+from ltgen_bench.cli.run_notes import planned_notes, recipe_note, warnings_of
 
 if TYPE_CHECKING:
     from ltgen_bench.experiments.plan import Plan

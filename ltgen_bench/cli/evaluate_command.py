@@ -9,27 +9,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from ltgen_bench import __version__
-from ltgen_bench.cli.common import (
+from ltgen_bench.cli.common import about, device_words, resumable, terminal_context
+from ltgen_bench.cli.options import (
     FILE,
     FOLDER,
     batch_option,
+    check_preset,
     data_options,
     data_values,
     debug_option,
+    device_option,
+    names_of,
     preset_option,
     runs_option,
+    threads_option,
+    weights_files,
+    weights_option,
     whole_number,
 )
-from ltgen_bench.cli.preset_notes import preset_notes
-from ltgen_bench.cli.run_command import (
-    about,
-    check_preset,
-    device_words,
-    names_of,
-    resumable,
-    terminal_context,
-    weights_files,
-)
+from ltgen_bench.cli.run_notes import preset_notes
 from ltgen_bench.core.errors import UserError, did_you_mean
 from ltgen_bench.core.registry import check_label, for_folder
 from ltgen_bench.core.user_paths import user_path
@@ -55,7 +53,7 @@ SUFFIXES = (".npz", ".npy", ".zip")
 @preset_option
 @click.option("--metrics", metavar="NAME,...", help="Metrics (ltgen-bench list metrics).  [default: all usual ones]")
 @click.option("--extractor", metavar="NAME,...", help="classifier, inception, vgg16, dinov2, clip or clip-b32.")
-@click.option("--extractor-weights", multiple=True, metavar="NAME=FILE", help="Weights from a file, e.g. inception=FILE.")
+@weights_option
 @click.option("--k", metavar="N,...", help="Nearest neighbours of precision, recall, density and coverage, e.g. 3,5,10.  "
               "[default: 5, or the preset's]")
 @click.option("--half", type=click.Choice(["selection", "report"]), help="Compare with one half of the real images only.")
@@ -73,8 +71,8 @@ SUFFIXES = (".npz", ".npy", ".zip")
               "protocol.")
 @click.option("--samples", "digest", metavar="DIGEST", help="Sample digest, for a run that has several.  [default: the newest]")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override one value, e.g. evaluate.k=3.")
-@click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N.  [default: cuda if available]")
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads.")
+@device_option
+@threads_option
 @runs_option
 @click.option("--out", type=FOLDER, help="Also write scores.csv and its protocols into this folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print only the records, as JSON.")

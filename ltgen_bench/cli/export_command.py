@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from ltgen_bench.cli.common import FILE, FOLDER, debug_option, runs_option
-from ltgen_bench.cli.run_command import terminal_context
+from ltgen_bench.cli.common import terminal_context
+from ltgen_bench.cli.options import FILE, FOLDER, debug_option, runs_option
 
 
 @click.command()

@@ -17,20 +17,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ltgen_bench import __version__
-from ltgen_bench.cli.common import FILE, debug_option, runs_option, unforeseen, whole_number
-from ltgen_bench.cli.preset_notes import planned_notes
-from ltgen_bench.cli.run_command import (
-    config_of,
-    device_words,
-    names_of,
-    recipe_note,
-    resumable,
-    run,
-    run_function,
-    terminal_context,
-    warnings_of,
-    weights_files,
-)
+from ltgen_bench.cli.common import device_words, resumable, terminal_context, unforeseen
+from ltgen_bench.cli.options import FILE, debug_option, names_of, runs_option, weights_files, whole_number
+from ltgen_bench.cli.run_notes import planned_notes, recipe_note, warnings_of
+from ltgen_bench.cli.run_options import add_run_options, config_of, run_function
 from ltgen_bench.core.errors import BenchError, Interrupted, MachineError, UserError
 
 if TYPE_CHECKING:
@@ -235,4 +225,4 @@ def _table(cells: "Sequence[Cell]") -> "Table":
     return Table("grid", "", heads, tuple(rows), notes)
 
 
-grid.params += [option for option in run.params if option.name not in {*LEFT_OUT, *(own.name for own in grid.params)}]
+add_run_options(grid, LEFT_OUT)

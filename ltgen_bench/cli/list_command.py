@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ltgen_bench.cli.common import Commands, debug_option, listing
+from ltgen_bench.cli.common import Commands, listing
+from ltgen_bench.cli.options import debug_option
+from ltgen_bench.cli.run_notes import recipe_words
 
 if TYPE_CHECKING:
-    from ltgen_bench.config.schema import RunConfig
     from ltgen_bench.experiments.speed.costs import Costs
 
 
@@ -143,7 +144,3 @@ def recipes() -> None:
              ("recipe", "budget and sampling", "source"))
 
 
-def recipe_words(config: "RunConfig") -> str:
-    """Return budget and sampling of a recipe in words."""
-    sample = config.sample
-    return f"{config.train.budget_images:,} images, {sample.sampler} {sample.steps}, omega {sample.omega:g}"

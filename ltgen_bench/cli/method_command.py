@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ltgen_bench.cli.check_command import STYLES
-from ltgen_bench.cli.common import Commands, debug_option
+from ltgen_bench.cli.common import STYLES, Commands
+from ltgen_bench.cli.options import debug_option
 from ltgen_bench.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _line(finding: "Finding", findings: "list[Finding]", console: "Console") -> 
 
 def _recipes(name: str) -> dict[str, str]:
     """Return `data set/method` -> budget and sampling, for the shipped recipes of a method."""
-    from ltgen_bench.cli.list_command import recipe_words
+    from ltgen_bench.cli.run_notes import recipe_words
     from ltgen_bench.config.schema import RunConfig
     from ltgen_bench.experiments.recipes import shipped_recipes
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from ltgen_bench.cli.common import Commands, debug_option, runs_option
+from ltgen_bench.cli.common import Commands
+from ltgen_bench.cli.options import debug_option, runs_option
 
 NAME = "ID|RUN|PRESET"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ltgen_bench.cli.common import FILE, FOLDER, debug_option, runs_option
+from ltgen_bench.cli.options import FILE, FOLDER, debug_option, runs_option
 from ltgen_bench.core.errors import UserError
 
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ltgen_bench.cli.common import Commands, debug_option, listing, runs_option
+from ltgen_bench.cli.common import Commands, listing
+from ltgen_bench.cli.options import debug_option, runs_option
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.plain_text import printable_lines
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ltgen_bench import __version__
-from ltgen_bench.cli.common import FILE, batch_option, data_options, data_values, debug_option
-from ltgen_bench.cli.run_command import device_words, resumable, terminal_context
+from ltgen_bench.cli.common import device_words, resumable, terminal_context
+from ltgen_bench.cli.options import FILE, batch_option, data_options, data_values, debug_option, device_option, threads_option
 from ltgen_bench.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 @batch_option("Images that are drawn at once; auto: as many as are fastest on this machine, found in some seconds.")
 @click.option("--seed", type=int, metavar="N", help="Seed of the initial noise.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override one value, e.g. sample.labels=uniform.")
-@click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N.  [default: cuda if available]")
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads; the last bits of results depend on it.")
+@device_option
+@threads_option
 @click.option("--out", type=FILE, metavar="FILE.npz", help="File for images and labels.  [default: by network and settings]")
 @debug_option
 def sample(network: Path, dataset: str | None, settings: tuple[str, ...], data_root: Path, device: str | None,

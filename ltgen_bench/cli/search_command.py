@@ -8,20 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ltgen_bench import __version__
-from ltgen_bench.cli.common import debug_option, runs_option
-from ltgen_bench.cli.preset_notes import planned_notes
-from ltgen_bench.cli.run_command import (
-    about,
-    config_of,
-    device_words,
-    notes_of,
-    recipe_note,
-    resumable,
-    run,
-    show,
-    terminal_context,
-    weights_files,
-)
+from ltgen_bench.cli.common import about, device_words, resumable, terminal_context
+from ltgen_bench.cli.options import debug_option, runs_option, weights_files
+from ltgen_bench.cli.run_notes import notes_of, planned_notes, recipe_note, show
+from ltgen_bench.cli.run_options import add_run_options, config_of
 
 if TYPE_CHECKING:
     from ltgen_bench.experiments.search import Found, Search
@@ -135,4 +125,4 @@ def _plain(found: "Found") -> dict[str, Any]:
         "records": [result.record.model_dump(mode="json") for result in found.results]}
 
 
-search.params += [option for option in run.params if option.name not in {*LEFT_OUT, *(own.name for own in search.params)}]
+add_run_options(search, LEFT_OUT)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from ltgen_bench.cli.common import FILE, FOLDER, debug_option
-from ltgen_bench.cli.run_command import terminal_context
+from ltgen_bench.cli.common import terminal_context
+from ltgen_bench.cli.options import FILE, FOLDER, debug_option, device_option
 from ltgen_bench.core.errors import UserError, unknown_name
 from ltgen_bench.core.words import counted
 
@@ -48,7 +48,7 @@ OF_METHODS = ("train", "methods")  # the stages that measure methods
 @click.option("--recipe", metavar="DATASET/METHOD|FILE", help="Also what this recipe will take here.")
 @click.option("--data-root", type=FOLDER, default=Path("data"), show_default=True, help="Where the recipe's data set lies.")
 @click.option("--csv", "csv_file", type=FILE, metavar="FILE", help="Write the rows there too, and the kernels beside it.")
-@click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N.  [default: cuda where there is one]")
+@device_option
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads.  [default: as many as torch takes]")
 @debug_option
 def speed(stage: str, names: tuple[str, ...], preset: str | None, batch: int | None, compiling: "Compile", images: int | None,
@@ -148,7 +148,7 @@ def _plan(config: "RunConfig", data_root: Path, context: "RunContext") -> "Plan"
 
 def _foretold(name: str, plan: "Plan", device: "torch.device") -> list[str]:
     """Return what `run --dry-run` says too, in lines."""
-    from ltgen_bench.cli.run_command import device_words
+    from ltgen_bench.cli.common import device_words
     from ltgen_bench.experiments.speed_probe import estimate
 
     found = estimate(plan, device)

@@ -10,7 +10,8 @@ from diffusers import DDIMScheduler, UNet2DModel
 
 from ltgen_bench.cli.evaluate_command import evaluate
 from ltgen_bench.cli.grid_command import grid
-from ltgen_bench.cli.run_command import overrides_of, run
+from ltgen_bench.cli.run_command import run
+from ltgen_bench.cli.run_options import overrides_of
 from ltgen_bench.cli.sample_command import sample
 from ltgen_bench.cli.search_command import search
 from ltgen_bench.config.schema import RunConfig, SampleConfig
@@ -79,7 +80,7 @@ class TestTheOption:
     @pytest.mark.parametrize("command", [run, grid, search, sample, evaluate])
     def test_every_command_that_draws_or_looks_has_it_and_says_what_it_does(self, command):
         text = " ".join(CliRunner().invoke(command, ["--help"], terminal_width=200).output.split())
-        assert "--batch N|auto Images that" in text
+        assert "--batch N|auto Batch size of" in text
 
 
 class TestARun:

@@ -169,7 +169,7 @@ class Mine(DDPM):
 
 @pytest.mark.parametrize(("null", "omega", "stem"), [("True", 1.0, "cfg"), ("False", 0.0, "ddpm")])
 def test_a_method_of_ones_own_takes_the_recipe_of_its_kind(tmp_path, monkeypatch, null, omega, stem):
-    from ltgen_bench.cli.run_command import recipe_note
+    from ltgen_bench.cli.run_notes import recipe_note
 
     monkeypatch.setattr(METHODS, "_entries", dict(METHODS._entries))
     (tmp_path / "mine.py").write_text(METHOD.format(null=null))

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ltgen_bench.cli.run_command import overrides_of, run
+from ltgen_bench.cli.run_command import run
+from ltgen_bench.cli.run_options import overrides_of
 from ltgen_bench.config.schema import RunConfig
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.experiments.pipeline import carry_out

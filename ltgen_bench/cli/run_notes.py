@@ -1,12 +1,17 @@
-"""Notes on a preset: where samples and settings differ from what it expects."""
+"""What `run` and its like print beside a table: the recipe, warnings, and what a preset expects of samples."""
 
 import shlex
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from ltgen_bench.config.schema import RunConfig
+    from ltgen_bench.experiments.pipeline import Run
     from ltgen_bench.experiments.plan import Plan
 
 DEFAULT_RUNS = Path("runs")
@@ -60,3 +65,49 @@ def _lines(word: str, sentences: list[str], width: int) -> list[str]:
         lines += textwrap.wrap(sentence, max(width, 40), initial_indent=head, subsequent_indent=" " * INDENT,
                                break_long_words=False, break_on_hyphens=False)
     return lines
+
+
+def recipe_note(config: "RunConfig") -> list[str]:
+    """Return which recipe is taken for a method that does not come with this package, and its main values."""
+    from ltgen_bench.methods import METHODS
+
+    if not METHODS[config.method.name].code_digest:
+        return []
+    guided = "guidance is possible" if METHODS[config.method.name].guidable() else "it has no null label, so omega is 0"
+    return [f"recipe      {config.source or 'your own'}: {recipe_words(config)} ({guided})"]
+
+
+def warnings_of(config: "RunConfig") -> list[str]:
+    """Return a warning where the budget is so short that the learning rate never reaches its value."""
+    warmup, budget = config.train.warmup_images, config.train.budget_images
+    if 2 * warmup <= budget:
+        return []
+    return [f"note: the learning rate warms up over {warmup:,} images, and the budget is {budget:,}; for a short run, shorten "
+            f"warm-up and EMA, e.g. --set train.warmup_images={budget // 10} --set train.ema_halflife_images={budget // 8}"]
+
+
+def show(result: "Run", known: bool, out: "Console") -> None:
+    """Print the table of a run; `known` says that it was finished before."""
+    from ltgen_bench.report.run_table import score_table
+
+    record, folder = result.record, result.plan.folder
+    if known:
+        seconds = sum(stage.seconds for stage in record.stages)
+        out.print(f"finished on {record.finished[:16].replace('T', ' ')} in {seconds:.0f} s; shown from {folder} (use --seed "
+                  f"{record.seed + 1} for another)", soft_wrap=True, highlight=False, markup=False, emoji=False)
+    color = out.is_terminal and not out.no_color
+    click.echo(score_table(record, result.scores, out.width, color, folder=folder))
+
+
+def notes_of(result: "Run", out: "Console") -> None:
+    """Print where the samples differ from what the preset expects."""
+    record = result.record
+    if record.preset:
+        click.echo(preset_notes(record.preset, result.plan.config, record.dataset, record.class_counts, out.width,
+                                result.plan.runs))
+
+
+def recipe_words(config: "RunConfig") -> str:
+    """Return budget and sampling of a recipe in words."""
+    sample = config.sample
+    return f"{config.train.budget_images:,} images, {sample.sampler} {sample.steps}, omega {sample.omega:g}"
