@@ -150,7 +150,7 @@ def _print(config: "DataConfig", facts: dict[str, Any], missing: str, every: boo
         ("split", f"{split['sha256'][:16]} ({'shipped manifest' if split['shipped'] else 'manifest'}; source "
          f"{split['source'][:18]}...)")]
     if missing:
-        lines.append(("images", f"not at hand, so there is no fingerprint: {missing}"))
+        lines.append(("images", f"not available, so there is no fingerprint: {missing}"))
     else:
         lines.append(("fingerprint", f"{facts['fingerprint']} (pixels of training, reference and test images)"))
         words = reference_words(facts)

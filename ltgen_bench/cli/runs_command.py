@@ -60,7 +60,7 @@ def runs_show(name: str, runs: Path) -> None:
     order = {None: 2, "report": 1, "selection": 0}  # of equal ones the last, which is the newest, is the largest
     found = max(reversed(beside), key=lambda item: order.get(item.record.half if item.record else None, 0), default=found)
     if found.record is None:
-        raise UserError(found.problem or f"{found.folder} is not finished ({found.state}); repeat its command to go on.")
+        raise UserError(found.problem or f"{found.folder} is not finished ({found.state}); repeat its command to continue.")
     click.echo(score_table(found.record, found.scores, out.width, out.is_terminal and not out.no_color, folder=found.folder))
     for item in beside:
         if item is not found and item.files is not None:

@@ -50,7 +50,7 @@ def set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
     """Set the dotted `key` (`method.tau`) in nested dictionaries; the value None removes it."""
     *parents, last = key.split(".")
     if len(parents) > DEEPEST:
-        raise UserError(f"--set {short(key)}: it has {len(parents) + 1:,} parts, and no setting lies so deep.")
+        raise UserError(f"--set {short(key)}: it has {len(parents) + 1:,} parts, and no setting is nested so deeply.")
     for parent in parents:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):

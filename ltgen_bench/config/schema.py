@@ -131,7 +131,7 @@ class EvaluateConfig(Part):
 
     extractors: tuple[str, ...] = Field(default=("classifier",), min_length=1)
     batch_size: Annotated[int, Field(gt=0)] | Literal["auto"] | None = Field(
-        default=None, description="images that an extractor looks at at once, its own number when absent (auto where "
+        default=None, description="batch size of an extractor, its own default when absent (auto where "
         "sample.batch_size is); as many as are fastest here with auto; in no digest")
     metrics: tuple[str, ...] | None = Field(
         default=None, min_length=1, description="all when absent, but for those that are measured on request alone")

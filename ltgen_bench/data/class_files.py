@@ -117,7 +117,7 @@ def files_in(folder: Path, *, below: bool = True) -> Iterator[tuple[str, Head | 
     try:
         entries = list(os.scandir(folder))
     except OSError as error:
-        raise UserError(f"{folder} could not be read: {error.strerror or error}; see to its permissions.") from error
+        raise UserError(f"{folder} could not be read: {error.strerror or error}; check its permissions.") from error
     for entry in entries:
         if not entry.is_dir():
             yield entry.name, partial(_head, entry.path) if entry.is_file() else None

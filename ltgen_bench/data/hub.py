@@ -73,7 +73,7 @@ def _load(name: str, where: str, progress: Progress) -> dict[str, Any]:
     path, _, configuration = name.partition(":")
     local = user_path(path, where)
     if not local.exists():
-        progress.say(f"asking the Hugging Face hub for {path}; what is not kept from earlier is fetched")
+        progress.say(f"asking the Hugging Face hub for {path}; what is not in its cache is downloaded")
     try:
         with _quiet(datasets, progress):
             return dict(datasets.load_dataset(str(local) if local.exists() else path, configuration or None))

@@ -114,7 +114,7 @@ def load_images(listing: Listing, image_size: int | None, command: str, progress
                 images = _arrays(entry, listing, limit, progress)
     if images is None:
         raise MachineError(f"the images of {listing.where} that were read now are damaged in {entry.folder}: the disk or the "
-                           f"memory fails; {CACHE_VARIABLE} names another folder for what is kept.")
+                           f"memory fails; {CACHE_VARIABLE} sets another cache folder.")
     train, test = (ImageSet(images[name], part.labels) for name, part in listing.parts.items())
     return RawData(train, test, listing.class_names, checksum(entry), listing.test_part, listing.unread)
 
@@ -168,7 +168,7 @@ def usable_entry(listing: Listing, image_size: int | None, progress: Progress) -
     """Return `find_entry` while holding the lock; an unusable entry is reported and set aside."""
     entry, fault = find_entry(listing, image_size)
     if fault == OTHER_VERSION:  # not damaged: replaced by the new reading
-        progress.say(f"the kept images of {listing.where} cannot be used ({fault}); the files are read again")
+        progress.say(f"the cached images of {listing.where} cannot be used ({fault}); the files are read again")
     elif fault:
         set_aside_entry(listing, image_size, fault, progress)
     return entry
@@ -177,7 +177,7 @@ def usable_entry(listing: Listing, image_size: int | None, progress: Progress) -
 def set_aside_entry(listing: Listing, image_size: int | None, fault: str, progress: Progress) -> None:
     """Report what is wrong with an entry, and rename it."""
     aside = set_aside(entry_folder(listing, image_size))
-    progress.say(f"the kept images of {listing.where} cannot be used ({fault}); they are set aside as {aside}, and the files are "
+    progress.say(f"cached images of {listing.where} cannot be used ({fault}); they are set aside as {aside}, and the files are "
                  "read again")
 
 

@@ -33,7 +33,7 @@ def verify_images(listing: Listing, image_size: int | None, command: str, progre
         entry = usable_entry(listing, image_size, progress)
         if entry is None:
             entry = read_entry(listing, image_size, progress)
-            return [f"{listing.where}: {_count(listing)} read now; nothing was kept to compare them with", checksum(entry)]
+            return [f"{listing.where}: {_count(listing)} read now; nothing was cached to compare them with", checksum(entry)]
         counts, named = difference(entry.digests(), _digests(listing, progress))
         if any(counts.values()) and not update:
             raise UserError(f"{listing.where} has other content than the images that were read: {_words(counts)}; put the files "
@@ -46,7 +46,7 @@ def verify_images(listing: Listing, image_size: int | None, command: str, progre
             if entry.matches(listing):
                 set_aside_entry(listing, image_size, "its pixels do not match their checksum", progress)
             entry = read_entry(listing, image_size, progress)
-            lines.append("the kept arrays were not what was written; the files are read again")
+            lines.append("the cached arrays are damaged; the files are read again")
         return [*lines, checksum(entry)]
 
 

@@ -113,11 +113,11 @@ def _read(path: Path, count: int, progress: Progress) -> Predictions | None:
         kept = load_file(path)
         predicted, content = kept["predicted"], kept["sha256"].tobytes()
     except (SafetensorError, OSError, KeyError) as error:
-        progress.say(f"the kept predictions {path.name} cannot be read ({error}); training that classifier again")
+        progress.say(f"the stored predictions {path.name} cannot be read ({error}); training that classifier again")
         return None
     if len(predicted) == count and hashlib.sha256(predicted.tobytes()).digest() == content:
         return predicted
-    progress.say(f"the kept predictions {path.name} are damaged; training that classifier again")
+    progress.say(f"the stored predictions {path.name} are damaged; training that classifier again")
     return None
 
 

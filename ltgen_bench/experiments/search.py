@@ -84,7 +84,7 @@ def parse_axis(text: str) -> tuple[str, list[Any]]:
     found = whole if isinstance(whole, list) else [parse_setting(f"{key}={part.strip()}")[1] for part in values.split(",")]
     twice = [value for place, value in enumerate(found) if value in found[:place]]
     if twice:
-        raise UserError(f"--over {text}: the value {twice[0]} stands there twice.")
+        raise UserError(f"--over {text}: the value {twice[0]} is given twice.")
     return key, found
 
 

@@ -152,7 +152,7 @@ def long_stages(config: RunConfig, dataset: LongTailDataset) -> list[str]:
     if load.evaluate > max(load.train, WORTH_SAYING):
         most = max(load.parts, key=lambda part: part.flops)
         found.append(f"note: evaluation takes about {_times(load.evaluate / load.train)} as long as the training, most of it "
-                     f"{most.words}, unless these are kept from before. Shorter: {most.shorter}.")
+                     f"{most.words}, unless they are cached. Shorter: {most.shorter}.")
     return found
 
 

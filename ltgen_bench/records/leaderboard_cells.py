@@ -173,7 +173,7 @@ def bounds(metric: str) -> tuple[float, float]:
 
 
 def _duplicates(table: pd.DataFrame) -> Iterator[str]:
-    """Yield rows that agree in everything but value and provenance: one result that stands there twice."""
+    """Yield rows that agree in everything but value and provenance: one result that is given twice."""
     first: dict[tuple[str, ...], int] = {}
     for row, cells in zip(table.index, table.to_dict("records"), strict=True):
         key = tuple(_same_number(name, cells.get(name, "")) for name in KEY)

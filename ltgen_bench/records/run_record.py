@@ -38,7 +38,7 @@ class Entry(Part):
     precision: str | None
     sample_precision: str | None
     augment: str | None = Field(default="flip", description="the augmentation of the training images")
-    process: str | None = Field(default=None, description="how noise was added; absent in records of before, when all were ddpm")
+    process: str | None = Field(default=None, description="how noise was added; absent in earlier records: ddpm")
     train_flops_per_image: float | None = Field(default=None, gt=0, description="forward and backward, of one training image")
     labels: str = Field(default="balanced", description="of the generated images: balanced, or uniform (each drawn at random)")
 
@@ -105,7 +105,7 @@ class RunRecord(Part):
     config: dict[str, Any]
     command: str
     scores_file: Literal["scores.csv"] = SCORES_FILE
-    vouched: Vouched | None = Field(default=None, description="checksums of the scores; records of before have none")
+    vouched: Vouched | None = Field(default=None, description="checksums of the scores; records of earlier versions have none")
 
     @property
     def train_seconds(self) -> float | None:

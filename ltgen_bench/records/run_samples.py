@@ -39,7 +39,7 @@ def find_samples(runs: Path, name: str, digest: str | None = None) -> RunSamples
                         f"themselves again, as in its command:\n  {found.record.command}")
     if found.record is None:
         raise UserError(found.problem or f"{found.folder} is not finished ({found.state}), so there are no samples to score; "
-                        "repeat its ltgen-bench run to go on.")
+                        "repeat its ltgen-bench run to continue.")
     records = [run.record for run in stored_in(found.folder) if run.record is not None]  # the oldest first
     digests = list(dict.fromkeys(record.sample_digest for record in records))
     matching = digests[-1:] if digest is None else [one for one in digests if one.startswith(digest)]

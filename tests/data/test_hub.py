@@ -219,7 +219,7 @@ class TestFaults:
     def test_without_a_network_and_with_unknown_names(self, make, tmp_path, told):
         with pytest.raises(UserError, match="hub:ylecun/mnist could not be fetched"):
             load("ylecun/mnist", told)
-        assert told.messages == ["asking the Hugging Face hub for ylecun/mnist; what is not kept from earlier is fetched"]
+        assert told.messages == ["asking the Hugging Face hub for ylecun/mnist; what is not in its cache is downloaded"]
         (tmp_path / "empty").mkdir()
         assert "could not be loaded (" in refused(tmp_path / "empty")
         folder = make({"image": IMAGE, "label": CLASSES}, train=TRAIN)

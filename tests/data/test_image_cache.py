@@ -184,7 +184,7 @@ class TestDamage:
         assert again.train.content_hash() == first.train.content_hash()
         assert [stage["name"] for stage in told.stages] == ["read train", "read test"]
         missing = len(told.messages) == 0  # a file that is not there is no damage, only nothing
-        assert missing or all("the kept images of photos cannot be used (" in message for message in told.messages)
+        assert missing or all("the cached images of photos cannot be used (" in message for message in told.messages)
         assert load(root).test.content_hash() == first.test.content_hash()
 
     @pytest.mark.parametrize("share", [MEMORY_SHARE, 0.0])
@@ -227,7 +227,7 @@ class TestDamage:
         array = np.load(folder / "train.npy")
         array[2, 1, 1, 1] ^= 1
         np.save(folder / "train.npy", array)
-        assert "the kept arrays were not what was written; the files are read again" in verify(root)
+        assert "the cached arrays are damaged; the files are read again" in verify(root)
         assert load(root).train.content_hash() == first
 
     def test_an_entry_of_another_reader_is_read_again_in_its_place(self, root, cache, told, monkeypatch):

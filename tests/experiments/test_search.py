@@ -221,7 +221,7 @@ def test_values_are_read_as_settings_are(text, axis):
 @pytest.mark.parametrize(("text", "sentence"), [
     ("sample.omega", "write it as KEY=VALUE,VALUE"), ("=1,2", "write it as KEY=VALUE"),
     ("sample.omega=", "write it as KEY=VALUE"),
-    ("sample.omega=1,2,1.0", "the value 1.0 stands there twice")])
+    ("sample.omega=1,2,1.0", "the value 1.0 is given twice")])
 def test_values_that_are_none_are_refused(text, sentence):
     with pytest.raises(UserError, match=sentence):
         parse_axis(text)

@@ -63,14 +63,14 @@ class FeatureFile:
         try:
             checksums, found = self._stored_checksums(len(blocks)), self.read()
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-            say(f"the kept features {self.folder.name} cannot be used ({error}); making them again")
+            say(f"the cached features {self.folder.name} cannot be used ({error}); making them again")
             return blocks
         self._checksums = checksums
         right = [noted is not None and noted == _checksum(found, block)
                  for noted, block in zip(checksums, blocks, strict=True)]
         damaged = sum(noted is not None and not whole for noted, whole in zip(checksums, right, strict=True))
         if damaged:
-            say(f"the kept features {self.folder.name} are damaged in {damaged} of {len(blocks)} blocks; making them again")
+            say(f"the cached features {self.folder.name} are damaged in {damaged} of {len(blocks)} blocks; making them again")
         return [block for block, whole in zip(blocks, right, strict=True) if not whole]
 
     def _stored_checksums(self, blocks: int) -> list[str | None]:
