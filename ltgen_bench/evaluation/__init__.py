@@ -1,4 +1,4 @@
-"""How samples are judged: extractors turn images into features, metrics are pure functions of features.
+"""Evaluation of images: extractors turn images into features, and metrics are pure functions of features.
 
 Entry point: `evaluator.evaluate`. Nothing here imports torch before an image is looked at, so that names, descriptions
 and protocols can be shown at once.

@@ -105,7 +105,7 @@ def _values(results: Mapping[str, Result]) -> dict[str, float]:
 
 
 def _other_n(metric: Metric, baseline: Mapping[str, Result], results: Mapping[str, Result]) -> bool:
-    """Whether other numbers of images entered a baseline than the score, so that the two do not compare."""
+    """Return whether a baseline has another number of images than the score, so that the two do not compare."""
     return metric.depends_on_n and any((one.n_generated, one.n_real) != (results[name].n_generated, results[name].n_real)
                                        for name, one in baseline.items())
 
@@ -139,7 +139,7 @@ def spread(compute: Compute, metric: Metric, generated: FeatureSet, real: Featur
 
 def note(metric: Metric, result: Result, baselines: Baselines, generated: FeatureSet, held_out: FeatureSet,
          settings: Settings) -> str:
-    """What a reader has to know of a score: the value expected of a perfect generator, or that a part of it is bias."""
+    """Return the note of a score: the expected value of a perfect generator, or that a part of it is bias."""
     if metric.expected is not None:
         return f"expected value of a perfect generator ({metric.expected(result, settings):.3f})"
     if metric.direction == "nearest" and metric.target is None and not len(held_out):

@@ -9,7 +9,7 @@ from ltgen_bench.evaluation.extractors.published_weights import PUBLISHED
 
 
 def _features_words(folder: Path) -> str:
-    """Of which extractor, and how many images of which shape, as the note beside the arrays says."""
+    """Return extractor, number and shape of the images of cached features, in words."""
     features = f"features of {folder.name.rpartition('-')[0]}"
     try:
         note = json.loads((folder / "note.json").read_text(encoding="utf-8"))

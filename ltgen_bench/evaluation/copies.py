@@ -1,4 +1,4 @@
-"""Which generated images are copies: of held-out images, of training images, of one another.
+"""Detection of generated images that are copies of held-out images, of training images, or of one another.
 
 An image is a copy of another if it has its very pixels, or lies as near to it as no honest image does: at most half as far as
 that one's own nearest neighbour, and at most half as far as the nearest image that it could have been made from otherwise. Of
@@ -65,7 +65,7 @@ def _together(reference: ImageSet, train: ImageSet) -> Images:
 
 
 def copied(generated: ImageSet, originals: ImageSet, others: ImageSet | Images, device: str) -> Copied:
-    """Which of `generated` are copies of `originals` and not of `others`."""
+    """Return which of `generated` are copies of `originals` and not of `others`."""
     others = others.images if isinstance(others, ImageSet) else others
     keys, there, elsewhere = hashes(generated), hashes(originals), set(hashes(others))
     known = set(there) - elsewhere

@@ -1,4 +1,4 @@
-"""What can be measured, in words, for listings. Imports no torch."""
+"""Descriptions of metrics and extractors for listings. Imports no torch."""
 
 from ltgen_bench.evaluation.extractors import EXTRACTORS
 from ltgen_bench.evaluation.metrics import METRICS
@@ -8,7 +8,7 @@ ARROWS = {"lower": "↓", "higher": "↑", "": ""}
 
 
 def arrow(direction: str, target: float | None = None) -> str:
-    """What is best: the arrow of lower or higher, or what a value is best nearest to: `≈ 1`, `≈ real`."""
+    """Return the direction of a metric: an arrow, or the value that is best: `≈ 1`, `≈ real`."""
     if direction == "nearest":
         return "≈ real" if target is None else f"≈ {target:g}"
     return ARROWS[direction]

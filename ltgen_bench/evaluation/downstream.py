@@ -1,4 +1,4 @@
-"""What generated images teach: classifiers trained on them and on real ones, asked about real test images.
+"""Downstream classifiers: trained on generated and real images, tested on real test images.
 
 Three trainings of equally many optimiser steps: the long-tailed real set, the generated set, and the plain union of
 both. The predictions of each are kept as soon as it is trained, so an interrupted evaluation repeats none of them.
@@ -87,7 +87,7 @@ def downstream_scores(images: DownstreamImages, scopes: Sequence[Scope], recipe:
 
 
 def withheld(asked: Bool[np.ndarray, " N"]) -> bool:
-    """Whether too many of the test images are among those that a classifier trains on (`asked`)."""
+    """Return whether too many test images (`asked`) are among those that a classifier trains on."""
     return bool(len(asked) and asked.mean() > ASKED)
 
 
@@ -106,7 +106,7 @@ def _write(path: Path, predicted: Predictions) -> None:
 
 
 def _read(path: Path, count: int, progress: Progress) -> Predictions | None:
-    """What `_write` kept; None where there is nothing, or nothing whole."""
+    """Return the stored predictions; None where there are none, or they are damaged."""
     if not path.is_file():
         return None
     try:

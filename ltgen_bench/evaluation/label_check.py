@@ -1,4 +1,4 @@
-"""Whether the labels of generated images contradict what overall scores say of them.
+"""Detection of labels of generated images that contradict the overall scores.
 
 Overall scores are good where the images lie among the real ones, whatever their labels. So two shares are compared, both as
 parts of what held-out real images have: of images that lie within a ball of real ones (precision, k = 5), and of images that

@@ -58,7 +58,7 @@ class FeatureSets:
 
 
 def scopes_of(dataset: LongTailDataset) -> list[Scope]:
-    """All classes, the groups of both rules (an empty one too), and every class."""
+    """Return all scopes: all classes, the groups of both rules (also empty ones), and every class."""
     groups = [Scope(name, "group", tuple(classes)) for name, classes in dataset.groups.items()]
     classes = [Scope("class", "class", (label,), label, name) for label, name in enumerate(dataset.class_names)]
     return [Scope("all", "all", tuple(range(dataset.num_classes))), *groups, *classes]
@@ -150,7 +150,7 @@ def _baseline(kind: str, found: Baseline, metric: str) -> dict[str, Any]:
 
 
 def _few(metric: Metric, result: Result, sides: FeatureSets, scope: Scope, settings: Settings) -> dict[str, Any]:
-    """How many images a side are enough for the metric, and which sides have fewer, in words."""
+    """Return how many images per side are enough for the metric, and which sides have fewer, in words."""
     wanted = metric.wanted(len(scope.classes), sides.generated.features.shape[1], settings)
     taking_part = {"generated": sides.generated}
     if "reference" in metric.needs:

@@ -1,4 +1,4 @@
-"""How near images lie to each other as pictures: by their pixels, whatever their brightness, contrast, side or small shift.
+"""Distances between images by their pixels, invariant to brightness, contrast, mirroring and small shifts.
 
 No network is asked, since copies are to be told from images of the same class: a classifier's features are made to lie together
 where the class is the same.
@@ -25,7 +25,7 @@ Points = Float[Tensor, "_ _"]
 
 
 def looks(images: Images, device: str, blurred: bool = False) -> Points:
-    """Each image averaged down to at most 8 x 8 pixels, less its mean, divided by its standard deviation (float32).
+    """Return images averaged down to at most 8 x 8 pixels, minus their mean, divided by their standard deviation (float32).
 
     So neither brightness nor contrast plays a part; those that are `flat` keep less than unit variance. `blurred`: over 3 x 3 of
     these pixels.
@@ -48,7 +48,7 @@ def _looks(images: Tensor, blurred: bool) -> Points:
 
 
 def flat(points: Points) -> Bool[Tensor, " N"]:
-    """Which of `looks` are of images without a picture: their pixels vary by less than `FLAT`."""
+    """Return which of `looks` are constant images: their pixels vary by less than `FLAT`."""
     return points.square().mean(dim=1) < 0.99
 
 

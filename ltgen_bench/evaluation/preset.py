@@ -45,7 +45,7 @@ class Preset:
 
     @property
     def unsupported(self) -> list[str]:
-        """What the settings ask for and this version cannot measure, in words."""
+        """Settings of the source that this version cannot measure, in words."""
         words = []
         for one in self.settings:
             known = [name for name in one.metrics or () if name in METRICS]
@@ -130,7 +130,7 @@ class Preset:
 
     @property
     def sampling_words(self) -> str:
-        """How the preset expects images to be drawn, in words."""
+        """Sampling settings that the preset expects, in words."""
         labels = {"balanced": "labels exactly balanced", "uniform": "labels drawn i.i.d. uniform",
                   None: "labels not stated"}[self.labels]
         steps = "" if self.steps is None else f" {self.steps}"
@@ -165,7 +165,7 @@ def for_each_k(settings: Sequence[EvaluateConfig], numbers: Sequence[int]) -> li
 
 
 def uses_k(metrics: Iterable[str]) -> bool:
-    """Whether one of `metrics` has a setting k."""
+    """Return whether one of `metrics` has a setting k."""
     return any("k" in METRICS[name].settings.model_fields for name in metrics if name in METRICS)
 
 

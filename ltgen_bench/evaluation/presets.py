@@ -122,7 +122,7 @@ def resolved(config: EvaluateConfig) -> list[EvaluateConfig]:
 
 
 def is_resolved(config: EvaluateConfig) -> bool:
-    """Whether `config` states all that a preset would state, or has none."""
+    """Return whether `config` states everything that its preset states, or has no preset."""
     return config.preset is None or (config.model_fields_set.issuperset(PRESET_FIELDS) and config.metrics is not None)
 
 
@@ -138,7 +138,7 @@ def _normal(config: EvaluateConfig) -> EvaluateConfig:
 
 
 def departures(config: EvaluateConfig, labels: Mapping[str, Any], images: int, weights: Mapping[str, str]) -> list[str]:
-    """Where a measurement with the settings `config` departs from its preset, a sentence each; empty without a preset.
+    """Return where a measurement with `config` differs from its preset, a sentence each; empty without a preset.
 
     `labels` holds the protocol fields of `protocol.label_fields`, `images` counts the generated images, `weights` are the
     SHA-256 of the extractors' weights.
@@ -178,7 +178,7 @@ def departures(config: EvaluateConfig, labels: Mapping[str, Any], images: int, w
 
 
 def sampling_departures(preset: Preset, sample: SampleConfig, method: str, dataset: str) -> list[str]:
-    """Where images were drawn otherwise than `preset` expects, a sentence each. These are facts of the entry."""
+    """Return where images were sampled otherwise than `preset` expects, a sentence each. These are facts of the entry."""
     found = []
     if preset.sampler is not None and (sample.sampler, sample.steps) != (preset.sampler, preset.steps or sample.steps):
         found.append(f"sampler {sample.sampler} {sample.steps} where {preset.name} uses {preset.sampler} {preset.steps}")

@@ -159,5 +159,5 @@ def _parsed(cells: "pd.Series[str]", kind: str) -> "pd.Series[Any]":
 
 
 def protocols_path(path: Path) -> Path:
-    """Where `Scores.save(path)` puts the protocols."""
+    """Return the path to which `Scores.save(path)` writes the protocols."""
     return path.with_suffix(".protocols.json")

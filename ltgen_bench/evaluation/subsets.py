@@ -1,4 +1,4 @@
-"""Which images meet which: an order that depends on content alone, and draws that keep the classes' shares."""
+"""Subsets of images: an order by content alone, and draws that keep the shares of the classes."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ def canonical(images: ImageSet) -> ImageSet:
 
 
 def positions(images: ImageSet, among: ImageSet) -> Int64[np.ndarray, " N"] | None:
-    """Where each of `images` (pixels and label) stands in `among`; None where one of them does not."""
+    """Return the index in `among` of each of `images` (pixels and label); None where one is missing."""
     place = {(key, label): at for at, (key, label) in enumerate(zip(pixel_hashes(among), among.labels.tolist(), strict=True))}
     found = [place.get(key) for key in zip(pixel_hashes(images), images.labels.tolist(), strict=True)]
     return None if None in found else np.asarray(found, dtype=np.int64)
@@ -37,7 +37,7 @@ def stratified_take(labels: Int64[np.ndarray, " N"], count: int, rng: np.random.
 
 
 def of_each_class(images: ImageSet, count: int, rng: np.random.Generator) -> ImageSet:
-    """At most `count` images of every class without replacement, in canonical order; smaller classes whole."""
+    """Draw at most `count` images of every class without replacement, in canonical order; smaller classes are complete."""
     images = canonical(images)
     kept = [rng.permutation(np.flatnonzero(images.labels == label))[:count] for label in np.unique(images.labels)]
     return images.take(np.sort(np.concatenate([np.empty(0, np.int64), *kept])))

@@ -40,12 +40,12 @@ TRIVIAL: Registry[Trivial] = Registry("reference", "references")
 
 
 def real_train(dataset: LongTailDataset, images_per_class: int, seed: int) -> ImageSet:
-    """At most `images_per_class` of each class of the balanced training images, drawn without replacement."""
+    """Draw at most `images_per_class` of each class of the balanced training images, without replacement."""
     return of_each_class(dataset.reference, images_per_class, np.random.default_rng(seed))
 
 
 def real_test(dataset: LongTailDataset, images_per_class: int, seed: int) -> ImageSet:
-    """The same of the held-out test images. Data without a test part are a `UserError`."""
+    """Draw at most `images_per_class` of each class of the test images. Raises `UserError` for data without a test part."""
     if not len(dataset.test):
         raise UserError(f"real-test: {dataset.name} has no test part and so no held-out images; choose one with --test-part.")
     return of_each_class(dataset.test, images_per_class, np.random.default_rng(seed))
@@ -57,7 +57,7 @@ def copy_train(dataset: LongTailDataset, images_per_class: int, seed: int) -> Im
 
 
 def jitter_train(dataset: LongTailDataset, images_per_class: int, seed: int) -> ImageSet:
-    """The same, each shifted by up to 1 pixel (2 from 32 pixels on) in both directions, its edge repeated, under noise."""
+    """Draw training images, each shifted by up to 1 pixel (2 from 32 pixels on) in both directions, with noise."""
     return _by_class(dataset, images_per_class, seed, lambda own, count, rng: _jittered(_copies(own, count, rng), rng))
 
 

@@ -1,1 +1,1 @@
-"""Whole runs and what is made of several: pipeline, curves, search, grid, checks and speed."""
+"""Whole runs and combinations of runs: pipeline, curves, search, grid, checks and speed."""

@@ -44,7 +44,7 @@ class Cell:
 
     @property
     def finished(self) -> bool:
-        """Whether all of it is on the disk."""
+        """Whether all its runs are finished."""
         return bool(self.plans) and all(plan.finished for plan in self.plans)
 
 

@@ -77,11 +77,11 @@ class Plan:
 
     @property
     def finished(self) -> bool:
-        """Whether this very run has been made before."""
+        """Whether this run is finished, with these scores."""
         return self.scores.exist
 
     def is_current(self, context: RunContext) -> bool:
-        """Whether the scores of this very run exist, are undamaged and are what would be measured now.
+        """Return whether the scores exist, are undamaged and are what would be measured now.
 
         The main process decides: a network disk may show files to the others later.
         """
@@ -93,7 +93,7 @@ class Plan:
         return self.config.model_copy(update={"method": spelled_out(self.config.method)})
 
     def trained_part(self) -> dict[str, Any]:
-        """What decides the training, as config.toml of the run folder holds it."""
+        """Settings that decide the training, as config.toml of the run folder holds them."""
         parts = {"seed", "data", "network", "process", "method", "train"}
         return {**self.spelled_out.model_dump(mode="json", exclude_none=True, include=parts),
                 "fingerprint": self.dataset.fingerprint}

@@ -1,4 +1,4 @@
-"""Which recipe a command means: a file, or the shipped one of the method for data like these."""
+"""Choice of the recipe: a file, or the shipped one of method and data set."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,7 +33,7 @@ SMALL_IMAGE = 16  # pixels; up to here the recipes of the digits fit
 
 
 def shipped_recipes() -> list[Path]:
-    """All recipes of `baselines/`, by data set and method."""
+    """Return all recipes of `baselines/`, by data set and method."""
     return sorted(shipped_folder("baselines").glob("*/*.toml"))
 
 
@@ -74,7 +74,7 @@ def resolve_recipe(*, recipe: Path | None, method: str | None, dataset: str | No
 
 
 def stand_in(method: str) -> str:
-    """Whose recipe a method takes that has none: `cfg`'s where it can be guided, which has an omega, else `ddpm`'s."""
+    """Return the method whose recipe is taken for one without: `cfg` where guidance is possible, else `ddpm`."""
     return "cfg" if method in METHODS and METHODS[method].guidable() else "ddpm"
 
 
@@ -187,7 +187,7 @@ def _family_of_size(pixels: int) -> str:
 
 
 def usual_measurement(dataset: LongTailDataset) -> EvaluateConfig:
-    """How the recipes for a data set that was read measure: what is meant where nobody says more."""
+    """Return the evaluation settings of the recipes for a data set."""
     family = DATASETS[dataset.name].recipes if dataset.name in DATASETS else None
     family = family or _family_of_size(max(dataset.image_shape[1:]))
     return RunConfig.from_recipe(recipe_path(family, DEFAULT_METHOD)).evaluate

@@ -48,7 +48,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Search:
-    """What is going to be compared, and by which score."""
+    """Candidates of a search, and the score to choose by."""
 
     metric: str
     extractor: str

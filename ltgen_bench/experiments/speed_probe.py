@@ -1,4 +1,4 @@
-"""What a plan will take on this machine, from a few measured steps of its own training and sampling."""
+"""Expected cost of a plan on this machine, from a few measured steps of its own training and sampling."""
 
 from dataclasses import dataclass
 

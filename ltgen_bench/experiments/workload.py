@@ -1,4 +1,4 @@
-"""How much arithmetic training, sampling and evaluation of a configuration take, counted before any of it begins."""
+"""Floating-point operations of training, sampling and evaluation of a configuration."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,12 +48,12 @@ class Workload:
 
     @property
     def evaluate(self) -> float:
-        """Of all parts of the evaluation."""
+        """Operations of all parts of the evaluation."""
         return sum(part.flops for part in self.parts)
 
 
 def drawn_images(config: RunConfig, classes: int) -> int:
-    """How many images are drawn in all."""
+    """Return the number of images to sample."""
     return config.sample.images_per_class * classes
 
 
@@ -103,7 +103,7 @@ def workload(config: RunConfig, dataset: LongTailDataset) -> Workload:
 
 
 def evaluation_parts(config: EvaluateConfig, dataset: LongTailDataset, images: int) -> list[Part]:
-    """What the evaluation of so many images consists of, as if nothing of it were kept from an earlier one."""
+    """Return the parts of the evaluation of so many images, without cached results."""
     shape, through = dataset.image_shape, images + len(dataset.reference) + len(dataset.test)
     found = []
     for name in config.extractors:
@@ -138,7 +138,7 @@ def _classifier_flops(recipe: ClassifierRecipe, dataset: LongTailDataset) -> flo
 
 
 def long_stages(config: RunConfig, dataset: LongTailDataset) -> list[str]:
-    """What takes longer than the training, a sentence each with the option that shortens it; short stages are not told of."""
+    """Return a message on each stage that takes longer than the training, with the option that shortens it."""
     load, images = workload(config, dataset), drawn_images(config, dataset.num_classes)
     found = []
     if load.sample > max(load.train, WORTH_SAYING):

@@ -39,7 +39,7 @@ EMBEDDING, FACTS = "class_embedding.safetensors", "ltgen_bench.json"
 
 
 class Facts(Part):
-    """What the files of diffusers do not say of a network that was trained here, as `ltgen_bench.json` holds it."""
+    """Facts of a network trained here that diffusers' files do not have, as `ltgen_bench.json` holds them."""
 
     name: str  # of the run: method, training digest and seed
     seed: int  # of the training

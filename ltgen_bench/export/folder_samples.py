@@ -41,7 +41,7 @@ class Drawing:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """All that decides the images but the machine, as the file of samples says it."""
+        """Everything that decides the images except the machine, as stored in the file of samples."""
         size = {} if self.network.size is not None else {"shape": list(self.image_shape)}  # which the data set then decides
         return {"network": self.network.digest, "classes": len(self.class_names), "sample": _stated(self.config), **size}
 
@@ -51,7 +51,7 @@ class Drawing:
 
 
 def _stated(config: SampleConfig) -> dict[str, Any]:
-    """What differs from the defaults, so that a new setting makes no other drawing of an old one."""
+    """Return the values that differ from the defaults, so that a new setting does not change earlier digests."""
     return config.model_dump(mode="json", exclude_defaults=True)
 
 
@@ -101,7 +101,7 @@ def _shape(network: StoredNetwork, dataset: LongTailDataset | None) -> tuple[int
 
 
 def sheet_of(out: Path) -> Path:
-    """Where the sheet of the samples `out` lies."""
+    """Return the path of the sheet of the samples `out`."""
     return out.with_name(f"{out.stem}-sheet.png")
 
 

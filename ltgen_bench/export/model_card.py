@@ -52,7 +52,7 @@ def card(one: Described) -> str:
 
 
 def evaluate_command(samples: str, data: DataConfig, name: str, seed: int, labels: str) -> str:
-    """What scores `samples`, whose labels were drawn by that policy, as a row `name` with the seed of the training."""
+    """Return the command that scores `samples`, with labels of that policy, as a row `name` with this seed."""
     uniform = ["--label-policy", labels] if labels != "balanced" else []
     return shlex.join(["ltgen-bench", "evaluate", samples, "--dataset", *data_options(data), "--name", name, *uniform,
                        *(["--seed", str(seed)] if seed else [])])
@@ -106,7 +106,7 @@ def _table(one: Described) -> str:
 
 
 def _remarks(one: Described) -> list[str]:
-    """What the network in the folder is not."""
+    """Return the limitations of the exported network."""
     remarks = []
     if not one.alone:
         remarks.append(f"**The method `{one.config.method.name}` draws its images by more than this network.** What it adds "

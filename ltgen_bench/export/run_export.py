@@ -155,7 +155,7 @@ def _trained(run: TrainedRun, dataset: LongTailDataset, context: RunContext) -> 
 
 
 class _Trial:
-    """Whether two ways lead to the same predictions, tried out on noise: no method has to say so of itself."""
+    """Comparison of the predictions of two networks on noise."""
 
     def __init__(self, dataset: LongTailDataset, process: str) -> None:
         self.null, count = dataset.num_classes, len(TRIED_TIMES)
@@ -166,14 +166,14 @@ class _Trial:
         self.labels = torch.arange(count) % dataset.num_classes
 
     def same_network(self, net: ConditionalUNet, network: LabelledUNet) -> bool:
-        """Whether `network` predicts as `net` does, with labels and without."""
+        """Return whether `network` predicts as `net` does, with and without labels."""
         nulls = torch.full_like(self.labels, self.null)
         with torch.inference_mode():
             return all(torch.allclose(net(self.x_t, self.t, labels), network(self.x_t, self.t, labels), rtol=CLOSE, atol=CLOSE)
                        for labels in (self.labels, nulls))
 
     def same_samples(self, method: Method, net: ConditionalUNet, network: LabelledUNet, omega: float) -> bool:
-        """Whether what `method` samples by is classifier-free guidance with `network`: at no guidance, at 1, and at `omega`."""
+        """Return whether `method` samples by classifier-free guidance of `network`: at no guidance, at 1, and at `omega`."""
         strengths = {0.0, omega, 1.0 if method.guidable() else 0.0}
         with torch.inference_mode():
             return all(torch.allclose(method.denoiser(net, Guidance(one))(self.x_t, self.t, self.labels),

@@ -24,7 +24,7 @@ from ltgen_bench.sampling.solve import autocast, solve
 
 @dataclass(frozen=True)
 class Sampling:
-    """What is drawn: the settings, the shape [C, H, W] of an image, and the number of classes."""
+    """What to sample: settings, shape [C, H, W] of an image, and number of classes."""
 
     config: SampleConfig
     image_shape: tuple[int, int, int]

@@ -108,7 +108,7 @@ def _begun(denoiser: Denoiser, sampling: Sampling, folder: Path, context: RunCon
 
 
 def _said(about: Path, progress: Progress) -> dict[str, Any]:
-    """What is known of the chunks drawn so far; nothing after setting aside a damaged file."""
+    """Return the description of the chunks drawn so far; empty after setting aside a damaged file."""
     try:
         return read_checked_json(about, "it is set aside, and what was drawn so far is drawn again")
     except DamagedError as error:
@@ -130,6 +130,6 @@ def _finished_set(whole: Path, progress: Progress) -> SampleSet | None:
 
 
 def _machine(device: torch.device) -> dict[str, str | int]:
-    """What decides the bits of a chunk beside the configuration and the weights."""
+    """Return the properties of the machine that decide the bits of a chunk."""
     kind = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     return {"device": kind, "threads": torch.get_num_threads(), "torch": torch.__version__}

@@ -11,7 +11,7 @@ from ltgen_bench.diffusion import DDPM_SCHEDULER, DEFAULT_PROCESS, PROCESSES, ST
 
 @dataclass(frozen=True)
 class Sampler:
-    """How images are drawn from networks of one `process`.
+    """Sampler of networks of one `process`.
 
     `make(steps)` gives a fresh diffusers scheduler whose `timesteps` are `steps` times, one network evaluation each; it raises
     `UserError` for a number that it cannot take. `stochastic` says whether it draws noise at every step.

@@ -1,4 +1,4 @@
-"""Which images a step sees, as a function of (seed, images seen)."""
+"""Images of each training step, as a function of (seed, images seen)."""
 
 import numpy as np
 import torch

@@ -30,7 +30,7 @@ def checkpoint_path(folder: Path, images_seen: int) -> Path:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """All checkpoints of a run, newest first."""
+    """Return the checkpoints of a run, newest first."""
     return sorted(folder.glob("checkpoint-*.safetensors"), reverse=True)
 
 
@@ -91,7 +91,7 @@ def load_checkpoint(path: Path, cure: str = CURE) -> tuple[dict[str, Tensor], di
 
 def state_tensors(net: nn.Module, ema: EMA, extra: nn.ModuleDict,
                   optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Everything that training needs to go on, under names: net., ema., extra., adam."""
+    """Return everything that training needs to continue, under the names net., ema., extra., adam."""
     tensors = {f"net.{name}": value for name, value in net.state_dict().items()}
     tensors |= {f"ema.{name}": value for name, value in ema.net.state_dict().items()}
     tensors |= {f"extra.{name}": value for name, value in extra.state_dict().items()}
@@ -102,7 +102,7 @@ def state_tensors(net: nn.Module, ema: EMA, extra: nn.ModuleDict,
 
 
 def sampled_tensors(ema: EMA, extra: nn.ModuleDict) -> dict[str, Tensor]:
-    """What a denoiser may use after training: the averaged network and the modules trained with it, under ema. and extra."""
+    """Return the averaged network and the modules trained with it, under the names ema. and extra."""
     tensors = {f"ema.{name}": value for name, value in ema.net.state_dict().items()}
     return tensors | {f"extra.{name}": value for name, value in extra.state_dict().items()}
 
@@ -114,7 +114,7 @@ def restore_sampled(tensors: Mapping[str, Tensor], ema: EMA, extra: nn.ModuleDic
 
 
 def state_fault(tensors: Mapping[str, Tensor], net: nn.Module, ema: EMA, extra: nn.ModuleDict) -> str:
-    """Which tensors of `state_tensors` are missing, of another shape or too many; an empty text where all is right.
+    """Return which tensors of `state_tensors` are missing, of another shape or superfluous; empty where none is.
 
     A parameter that no step has used yet has no moments, and else it has all of them.
     """
@@ -151,6 +151,6 @@ def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]
 
 
 def named_parameters(net: nn.Module, extra: nn.ModuleDict) -> list[tuple[str, nn.Parameter]]:
-    """All trained parameters with the names they have in a checkpoint."""
+    """Return all trained parameters with their names in a checkpoint."""
     modules = (("net", net), ("extra", extra))
     return [(f"{prefix}.{name}", p) for prefix, module in modules for name, p in module.named_parameters()]

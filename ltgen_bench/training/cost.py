@@ -1,4 +1,4 @@
-"""What one training image costs: floating-point operations, which no machine changes, and seconds, which are this one's.
+"""Cost of one training image: floating-point operations, and seconds on this machine.
 
 A step that a coin of the whole batch makes cheaper (a dropped label) counts by the coin's probability: both sides are
 measured, none is drawn.
@@ -160,7 +160,7 @@ def forked(device: torch.device) -> AbstractContextManager[None]:
 
 
 def timed_images(config: RunConfig, device: torch.device) -> int:
-    """How many images a timed step has at most."""
+    """Return the largest number of images of a timed step."""
     return TIMED_IMAGES if device.type == "cpu" else config.train.batch_size
 
 

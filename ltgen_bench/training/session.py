@@ -50,7 +50,7 @@ class Session:
         self.info = {"run": run, **self._machine()}
 
     def _machine(self) -> dict[str, Any]:
-        """What decides the bits beside the configuration."""
+        """Return the properties of the machine that decide the bits."""
         device = self.trainer.device
         kind = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
         return {"device": kind, "threads": torch.get_num_threads(), "torch": torch.__version__,
@@ -92,7 +92,7 @@ class Session:
         return signal or None, bool(save)
 
     def due(self) -> bool:
-        """Whether it is time for a checkpoint: now and then, less often where writing is slow."""
+        """Return whether to write a checkpoint now: regularly, less often where writing is slow."""
         return time.monotonic() - self.saved >= self.interval
 
     def go_on(self) -> None:
@@ -131,7 +131,7 @@ class Session:
         self._cut_log(seen)
 
     def _fault(self, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> str:
-        """What a checkpoint lacks to go on from. That of another training is a `UserError`."""
+        """Return what a checkpoint lacks to continue from it. Raises `UserError` for one of another training."""
         if info.get("run", self.info["run"]) != self.info["run"]:
             raise UserError(f"{self.folder} holds the training {info['run']}, and this one is {self.info['run']}: data, network, "
                             "method, training or seed differ; choose another folder.")

@@ -52,7 +52,7 @@ class _LossOf(nn.Module):
 
 
 class Stepper(ABC, Generic[N]):
-    """Everything that changes from step to step, and the step, of any module.
+    """State of a training, and its step, for any module.
 
     Each of several ranks takes its own part of the batch of a step, and the gradients are averaged: the step, its schedules and
     its result are those of one process, but for rounding and the masks of dropout.
@@ -85,7 +85,7 @@ class Stepper(ABC, Generic[N]):
 
     @abstractmethod
     def loss(self, batch: Batch, draws: Draws) -> Loss:
-        """What a step makes smaller."""
+        """Return the loss of a step."""
 
     def learning_rate(self, images_seen: int) -> float:
         """Linear from 0 over the warm-up, then constant; of the step that ends at `images_seen`."""
@@ -132,7 +132,7 @@ class Stepper(ABC, Generic[N]):
         return found[0] if len(found) == 1 else _summed(found)
 
     def _slices(self, images: int) -> list[tuple[range, ...]]:
-        """Which images of the step go through the network together: a range a rank, as often as micro-batches are."""
+        """Return the images of each micro-batch of a step: a range per rank."""
         parts = self.ranks.split(images)
         largest, smallest = max(map(len, parts)), min(map(len, parts))
         at_once = self.train.micro_batch or largest
@@ -190,7 +190,7 @@ class Trainer(Stepper[ConditionalUNet]):
         return transformed(self._in_turn, self.images.batch(draws), draws)
 
     def loss(self, batch: Batch, draws: Draws) -> Loss:
-        """That of the method whose turn it is."""
+        """Return the loss of the method of the current part of the training."""
         return checked(self._in_turn.loss(self.call, batch, draws), self._in_turn)
 
     @property

@@ -1,4 +1,4 @@
-"""How the benchmark's classifiers are trained, as plain values: torch-free, since they enter protocols."""
+"""Training settings of the benchmark's classifiers, as plain values; torch-free, since they enter protocols."""
 
 import hashlib
 import json

@@ -16,7 +16,7 @@ from ltgen_bench.runtime.context import RunContext
 
 
 class Features(NamedTuple):
-    """What an extractor sees: `features` float32 [N, D], `logits` float32 [N, L] or None where it has no head."""
+    """Output of an extractor: `features` float32 [N, D], `logits` float32 [N, L] or None where it has no classifier."""
 
     features: Float32[np.ndarray, "N D"]
     logits: Float32[np.ndarray, "N L"] | None

@@ -1,4 +1,4 @@
-"""What the extractors take from torch-fidelity; the only place of the package that imports it.
+"""Networks from torch-fidelity; the only module of the package that imports it.
 
 Its own readers of weights unpickle whatever they are given, DINOv2's fetches and runs a repository's code, and its feature
 cache goes by names: none of them is used.

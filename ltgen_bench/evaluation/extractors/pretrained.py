@@ -44,7 +44,7 @@ class Tower:
 
     @property
     def resize(self) -> str:
-        """What happens to an image on its way in, in words."""
+        """Preprocessing of an image, in words."""
         whose = "ImageNet" if self.colours is IMAGENET else "CLIP"
         return (f"TensorFlow 1 bilinear to {self.size} x {self.size}, minus {whose}'s mean, by its deviation, "
                 "grey to RGB by copies")

@@ -19,7 +19,7 @@ from ltgen_bench.evaluation.extractors.published_weights import WeightsFile
 
 
 def fetched(file: WeightsFile, folder: Path, progress: Progress) -> Path:
-    """Where `file` lies: in `folder`, where torch.hub keeps its own, or downloaded into `folder`; its SHA is checked."""
+    """Return the path of a weights file, after downloading it where needed; its SHA-256 is verified."""
     for place in (folder / file.file_name, Path(torch.hub.get_dir()) / "checkpoints" / file.file_name):
         if place.is_file() and file_sha256(place).startswith(file.sha256):
             return place

@@ -1,4 +1,4 @@
-"""How many images an extractor looks at at once: its own number, one that was asked for, or the fastest one of this machine.
+"""Batch size of an extractor: its default, a given number, or the fastest of this machine.
 
 The number is part of the key of kept features, since it changes their last bits. So one that was found is kept beside them,
 and a later evaluation on such a machine finds number and features again. No protocol depends on it.
@@ -72,5 +72,5 @@ def _stored_size(note: Path) -> int | None:
 
 
 def _kept(extractor: Extractor, images: UInt8[np.ndarray, "N C H W"], folder: Path) -> bool:
-    """Whether all features are there."""
+    """Return whether all features are cached."""
     return not feature_file(images, extractor, folder).missing()

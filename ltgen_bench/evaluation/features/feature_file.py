@@ -25,7 +25,7 @@ NOTE = "note.json"
 
 @dataclass(frozen=True)
 class About:
-    """Who looked at what. `key` stands for all of it and for the pixels; the rest is for people."""
+    """Description of cached features: extractor and images. `key` identifies them."""
 
     key: str
     extractor: str

@@ -35,7 +35,7 @@ class NeighbourScores(NamedTuple):
 
 def neighbour_scores(generated: Float[np.ndarray, "M D"], real: Float[np.ndarray, "N D"], k: int, edge: Edge = "<=",
                      block: int = BLOCK, device: str = "cpu") -> NeighbourScores:
-    """All four scores in one pass over blocks of distances; memory grows with `block`, not with M N.
+    """Return precision, recall, density and coverage in one pass over blocks of distances; memory grows with `block`, not M N.
 
     Both sides need more than `k` images. A ball reaches to its centre's k-th nearest neighbour besides itself, and `edge`
     says whether that far is still inside. Every pair is decided as float64 decides it.
@@ -95,7 +95,7 @@ class Balls:
 
     def decide(self, centres: Int64[Tensor, " n"], others: Float[Tensor, "M D"],
                numbers: Int64[Tensor, " n"]) -> Bool[Tensor, " n"]:
-        """Whether `others[numbers[p]]` lies in the ball around point `centres[p]`, pair by pair, in float64."""
+        """Return whether `others[numbers[p]]` lies in the ball around point `centres[p]`, pair by pair, in float64."""
         self._make_exact(centres.unique())  # type: ignore[no-untyped-call]
         inside = torch.empty_like(centres, dtype=torch.bool)
         for start in range(0, len(centres), PAIRS):
@@ -146,7 +146,7 @@ def squared_distances(first: Points, second: Points) -> Float[Tensor, "M N"]:
 
 
 def _rounding(sizes: Float[Tensor, "..."], times: float) -> Float[Tensor, "..."]:
-    """What rounding can add to a squared distance between points whose squared lengths sum to `sizes`."""
+    """Return the largest rounding error of a squared distance between points whose squared lengths sum to `sizes`."""
     return sizes * (times * torch.finfo(sizes.dtype).eps)
 
 
@@ -156,7 +156,7 @@ def _edge_slack(sizes: Float[Tensor, " n"], reach: Float[Tensor, " n"], times: f
 
 
 class _Tally:
-    """Who lies in whose ball, counted block by block; pairs in doubt are kept and settled together."""
+    """Counts of points in balls, block by block; pairs within the rounding error are collected and decided in float64."""
 
     def __init__(self, generated: Balls, real: Balls) -> None:
         self.generated, self.real = generated, real

@@ -1,4 +1,4 @@
-"""How many threads numpy's linear algebra takes.
+"""Number of threads of numpy's linear algebra.
 
 Two gain little in a decomposition or on small matrices, and on a busy machine they lose ten times as much by waiting.
 """

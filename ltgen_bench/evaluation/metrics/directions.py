@@ -5,7 +5,7 @@ from jaxtyping import Float, Float64
 
 
 def directions(features: Float[np.ndarray, "N D"]) -> Float64[np.ndarray, "N E"]:
-    """Every row divided by its length, in float64, with a last dimension (E = D + 1) for rows that have no direction.
+    """Return rows divided by their lengths, in float64, with a last dimension (E = D + 1) for rows of length 0.
 
     It is 1 for rows of zeros and 0 for all else: every row then has length 1, and a row of zeros is like another one and
     at right angles to the rest.

@@ -1,4 +1,4 @@
-"""How many images a score takes before it says much: a value of fewer is marked wherever it is shown."""
+"""Number of images that a score needs; scores of fewer images are marked wherever they are shown."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 
 class Size(NamedTuple):
-    """What a sufficient number of images depends on: classes of the scope, width of the features, the metric's settings."""
+    """Values that a sufficient number of images depends on: classes of the scope, width of the features, settings."""
 
     classes: int
     width: int

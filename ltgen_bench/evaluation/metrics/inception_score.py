@@ -18,7 +18,7 @@ class InceptionScoreSettings(DrawSettings):
 
     @property
     def least_images(self) -> int:
-        """Every split needs an image."""
+        """Smallest number of images: one per split."""
         return self.splits
 
 

@@ -22,7 +22,7 @@ class KidSettings(DrawSettings):
     degree: int = Field(default=3, gt=0, title="degree of the KID kernel", serialization_alias="kid_degree")
 
     def fitted(self, n_generated: int, n_real: int) -> "KidSettings":
-        """With the subset size that so many images allow (`subset_size`)."""
+        """Return the settings with the subset size that so many images allow (`subset_size`)."""
         return self.model_copy(update={"subset_size": subset_size(n_generated, n_real, self.subset_size)})
 
 

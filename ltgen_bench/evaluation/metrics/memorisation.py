@@ -39,7 +39,7 @@ def memorisation(generated: FeatureSet, train: FeatureSet, held_out: FeatureSet)
 
 def excess_nearness(to_train: Float[np.ndarray, " N"], to_held_out: Float[np.ndarray, " N"], labels: Int64[np.ndarray, " N"],
                     train_counts: Int64[np.ndarray, " K"], held_out_counts: Int64[np.ndarray, " K"]) -> Float64[np.ndarray, " N"]:
-    """For each image (s - e) / (1 - e), where s is 1 if its nearest real image is a training image, 0 if not, 0.5 for a tie.
+    """Return for each image (s - e) / (1 - e), s = 1 if its nearest real image is a training image, 0 if not, 0.5 for a tie.
 
     e = n / (n + m) with n training and m held-out images of its class: what s is in expectation if neither set was seen,
     since then all real images of a class are equally likely to be the nearest. That holds however good or bad the images
@@ -52,7 +52,7 @@ def excess_nearness(to_train: Float[np.ndarray, " N"], to_held_out: Float[np.nda
 
 def near_copies(distances: Float[np.ndarray, " N"], labels: Int64[np.ndarray, " N"], held_out_distances: Float[np.ndarray, " M"],
                 held_out_labels: Int64[np.ndarray, " M"], rate: float = RATE) -> Bool[np.ndarray, " N"]:
-    """Which images are at most as far from their nearest training image as the nearest `rate` of their class's unseen ones.
+    """Return which images are as near to a training image as the nearest `rate` of their class's unseen real images.
 
     Both distances are those to the nearest training image of the class. The limit is the smallest distance that a share of
     at least `rate` of the held-out images of the class does not exceed (edge included): of 100 the 5th, of 20 the 1st.

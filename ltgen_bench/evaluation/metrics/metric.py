@@ -147,11 +147,11 @@ class Metric:
 
     @property
     def is_downstream(self) -> bool:
-        """Whether classifiers are trained for it; such a metric is computed by `evaluation.downstream`."""
+        """Whether classifiers are trained for the metric; it is then computed by `evaluation.downstream`."""
         return "downstream classifier" in self.needs
 
     def wanted(self, classes: int, width: int, settings: Settings) -> int:
-        """How many images on a side are enough, of so many classes in features of that width."""
+        """Return how many images per side are enough, for so many classes and features of that width."""
         return self.enough.images(Size(classes, width, settings))
 
     def images_needed(self, settings: Settings) -> int:

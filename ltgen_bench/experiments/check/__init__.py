@@ -22,7 +22,7 @@ CHECKS: tuple[Callable[[Machine], Iterator[Finding]], ...] = (
 
 
 def run_checks(machine: Machine) -> Iterator[Finding]:
-    """Every finding as soon as it is there."""
+    """Yield every finding as soon as it is known."""
     for check in CHECKS:
         try:
             yield from check(machine)

@@ -81,7 +81,7 @@ def examine(requirement: Requirement, trial: Trial) -> Finding:
 
 
 def check_method(trial: Trial) -> Iterator[Finding]:
-    """Every finding as soon as it is there, up to the loss where that does not work."""
+    """Yield every finding as soon as it is known, up to the loss where that fails."""
     for requirement in REQUIREMENTS:
         finding = examine(requirement, trial)
         yield finding

@@ -71,7 +71,7 @@ def classifier(machine: Machine) -> Extractor:
 
 
 def seen(extractor: Extractor, images: ImageSet) -> FeatureSet:
-    """What the extractor sees in a set."""
+    """Return the features of a set of images."""
     found = extractor(images.images)
     return FeatureSet(found.features, images.labels, found.logits)
 

@@ -1,4 +1,4 @@
-"""What a check found, and what checks are given."""
+"""Findings of the self-check, and the input of its checks."""
 
 import math
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Machine:
-    """What the checks look at: the digits that ship with scikit-learn, a device, a cache, and weights files that are given."""
+    """Input of the checks: the digits that ship with scikit-learn, a device, a cache, and given weights files."""
 
     dataset: LongTailDataset
     device: str = "cpu"
@@ -39,18 +39,18 @@ class Machine:
 
 
 def at_most(name: str, value: float, bound: float) -> Finding:
-    """Whether `value` is a number of at most `bound`."""
+    """Return the finding whether `value` is a number of at most `bound`."""
     return Finding(name, "ok" if value <= bound else "FAILED", f"{value:.3g}", f"at most {bound:g}", value)
 
 
 def at_least(name: str, value: float, bound: float, unit: str = "") -> Finding:
-    """Whether `value` is a number of at least `bound`, both in `unit`."""
+    """Return the finding whether `value` is a number of at least `bound`, both in `unit`."""
     unit = f" {unit}" if unit else ""
     return Finding(name, "ok" if value >= bound else "FAILED", f"{value:.3g}{unit}", f"at least {bound:g}{unit}", value)
 
 
 def near(name: str, value: float, expected: float, tolerance: float) -> Finding:
-    """Whether `value` is `expected`, within `tolerance` (absolute)."""
+    """Return the finding whether `value` is `expected`, within `tolerance` (absolute)."""
     state: Literal["ok", "FAILED"] = "ok" if abs(value - expected) <= tolerance else "FAILED"
     return Finding(name, state, f"{value:.6g}", f"{expected:.6g} within {tolerance:g}", value)
 

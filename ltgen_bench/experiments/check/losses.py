@@ -31,7 +31,7 @@ def its_loss_is_finite_in_float32(trial: Trial) -> None:
 
 
 def its_loss_is_finite_in_bf16(trial: Trial) -> None:
-    """Likewise where autocast lets the network compute in bfloat16."""
+    """The loss is finite where autocast lets the network compute in bfloat16."""
     _finite_losses(trial.build(), bf16=True)
 
 
@@ -59,7 +59,7 @@ def _finite_losses(built: Built, where: str = "", labels: tuple[int, ...] = LABE
 
 
 def the_terms_add_up_to_the_loss(trial: Trial) -> None:
-    """What the log shows is the whole loss."""
+    """The logged terms add up to the loss."""
     built = trial.build()
     for position in range(STEPS):
         loss = built.loss(position=position)
@@ -150,7 +150,7 @@ def it_works_with_two_classes(trial: Trial) -> None:
 
 
 def it_works_with_a_hundred_classes(trial: Trial) -> None:
-    """As in CIFAR-100-LT, with fewer images than classes in a batch."""
+    """The loss works with more classes than images in a batch, as in CIFAR-100-LT."""
     built = trial.build(tuple(range(100, 0, -1)))
     _finite_losses(built, "100 classes: ", (0, 99, 50, 3)).total.backward()  # type: ignore[no-untyped-call]
 
@@ -168,7 +168,7 @@ def it_works_with_a_batch_of_one_image(trial: Trial) -> None:
 
 
 def the_augmentation_vector_reaches_the_network(trial: Trial) -> None:
-    """Every pass of the network is told how its images were augmented."""
+    """Every pass of the network gets the condition vector of the augmentation."""
     dim = trial.kind.augment_dim or 9
     built = trial.build(augment_dim=dim)
     for position in range(STEPS):
@@ -190,7 +190,7 @@ def the_augmentation_vector_reaches_the_network(trial: Trial) -> None:
 
 
 def guidance_is_taught_where_it_is_offered(trial: Trial) -> None:
-    """With `has_null_label` the network is shown the null label in training, and without it never; and every class."""
+    """With `has_null_label` the network gets the null label in training, without it never; and every class."""
     built = trial.build()
     null = built.method.problem.null_label
     seen: set[int] = set()

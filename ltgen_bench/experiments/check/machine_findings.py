@@ -1,4 +1,4 @@
-"""What there is to compute with: versions, device, memory and disk."""
+"""Checks of versions, device, memory and disk."""
 
 import shutil
 import tempfile
@@ -18,7 +18,7 @@ MEMORY_GB, DISK_GB = 1.0, 1.0  # for the digits; 50,000 images of 2048 features 
 
 
 def installed(machine: Machine) -> Iterator[Finding]:
-    """Whether every required package is there in a version that is known to do."""
+    """Check that every required package is installed in a supported version."""
     yield note("versions", ", ".join(f"{name} {number}" for name, number in versions().items()))
     wrong = []
     for line in requires("ltgen-bench") or []:
@@ -36,7 +36,7 @@ def installed(machine: Machine) -> Iterator[Finding]:
 
 
 def arithmetic(machine: Machine) -> Iterator[Finding]:
-    """Whether a convolution on the device is float32 to its last digits, and not a shorter format in its place."""
+    """Check that a convolution on the device is computed in float32, not in a shorter format."""
     device = torch.device(machine.device)
     facts = hardware(device)
     yield note("device", f"{facts['device']}: {facts['device_name']}, {facts['threads']} threads")

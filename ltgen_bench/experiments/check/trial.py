@@ -53,7 +53,7 @@ def tiny_dataset(counts: tuple[int, ...] = COUNTS) -> LongTailDataset:
 
 @dataclass(frozen=True)
 class Call:
-    """What the network was given once."""
+    """Arguments of one call of the network."""
 
     x_t: Tensor
     t: Tensor
@@ -145,7 +145,7 @@ class Built:
             return self.method.loss(self.net, batch, draws)
 
     def parameters(self) -> dict[str, nn.Parameter]:
-        """Everything that is trained, by name."""
+        """All trained parameters, by name."""
         modules = (("net", self.net), ("extra", self.extra))
         return {f"{prefix}.{name}": parameter for prefix, module in modules
                 for name, parameter in module.named_parameters() if parameter.requires_grad}
@@ -209,7 +209,7 @@ class Trial:
 
 
 def sentence(error: BaseException) -> str:
-    """What an exception of a method says to its author: kind, first line, and where it arose."""
+    """Return an exception of a method as a sentence: type, first line, and where it was raised."""
     if isinstance(error, SystemExit):
         return f"{failure(error)} ({place(traceback.extract_tb(error.__traceback__))})"
     words = str(error).strip().splitlines() or ["no reason given"]

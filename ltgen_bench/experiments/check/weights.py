@@ -18,7 +18,7 @@ from ltgen_bench.experiments.check.finding import Finding, Machine, at_most, not
 
 
 def weights_at_hand(machine: Machine) -> Iterator[Finding]:
-    """Where the weights of the extractors lie that are not given, or how to bring them to a machine without network."""
+    """Check the weights files in the cache, and say how to bring missing ones to a machine without network."""
     for name, file in PUBLISHED.items():
         if name in machine.weights:
             continue
@@ -33,13 +33,13 @@ def weights_at_hand(machine: Machine) -> Iterator[Finding]:
 
 
 def _place(file: WeightsFile, cache: Path) -> Path | None:
-    """Where the evaluation would look for a file: in the cache, and where torch.hub keeps its own."""
+    """Return the path where the evaluation would find a file: in the cache, or torch.hub's folder."""
     places = (cache / "features" / file.file_name, Path(torch.hub.get_dir()) / "checkpoints" / file.file_name)
     return next((place for place in places if place.is_file()), None)
 
 
 def given_weights(machine: Machine) -> Iterator[Finding]:
-    """Every given file in turn."""
+    """Check the given weights files."""
     for name, path in machine.weights.items():
         try:
             yield from _file(machine, name, path)

@@ -1,4 +1,4 @@
-"""How fast training, sampling and evaluation are on this machine, and how much memory they take.
+"""Speed and memory of training, sampling and evaluation on this machine.
 
 STAGES has the stages by name. A stage makes its measurements, each in a process of its own, and returns rows.
 """

@@ -1,4 +1,4 @@
-"""How much is measured, and under which conditions."""
+"""Sizes and conditions of the measurements."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ NETWORK = "ddpm"  # 35.7 M parameters
 
 @dataclass(frozen=True)
 class Conditions:
-    """What the stages share. An empty `methods` leaves the choice to the stage, an absent `batch` too."""
+    """Conditions of all stages. An empty `methods` leaves the choice to the stage, an absent `batch` too."""
 
     sizes: Sizes
     threads: int

@@ -21,7 +21,7 @@ class Costs:
 
 
 def shipped_costs(path: Path | None = None) -> Costs:
-    """What ships with the package: `results/method-cost.csv`, as `ltgen-bench speed --stage methods --csv` wrote it."""
+    """Read the shipped `results/method-cost.csv`, written by `ltgen-bench speed --stage methods --csv`."""
     path = path or shipped_folder("results") / "method-cost.csv"
     with path.open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
@@ -29,7 +29,7 @@ def shipped_costs(path: Path | None = None) -> Costs:
 
 
 def costs_of(rows: Iterable[SpeedRow], machine: Mapping[str, object]) -> Costs:
-    """What the stage `methods` has just measured on `machine`."""
+    """Return the costs that the stage `methods` measured on `machine`."""
     rows = list(rows)
     return _costs({row.what: row.ratio for row in rows}, rows[0].size, machine)
 

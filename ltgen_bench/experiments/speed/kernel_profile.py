@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: the kernels that took most of it."""
+"""Profile of a training step: the kernels that took most of its time."""
 
 import csv
 import io

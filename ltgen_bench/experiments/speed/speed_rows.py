@@ -29,7 +29,7 @@ class SpeedRow:
 
     @property
     def ratio(self) -> float:
-        """How many times as fast or as small as the reference; NaN without one."""
+        """Ratio to the reference, above 1 for faster or smaller; NaN without one."""
         return self.value / self.reference if self.unit in MORE_IS_BETTER else self.reference / max(self.value, 1e-9)
 
 
