@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ltgen_bench.core.plain_text import printable
@@ -12,7 +13,7 @@ from ltgen_bench.core.words import count, listed
 from ltgen_bench.evaluation.measure import NO_CLASSES
 from ltgen_bench.evaluation.trivial_samples import TRIVIAL
 from ltgen_bench.records.statistics import FEW_SEEDS, MIN_SEEDS, ONE_SEED
-from ltgen_bench.report.baselines import baseline_notes
+from ltgen_bench.report.baselines import BASELINES, baseline_notes
 from ltgen_bench.report.columns import measurement_name
 from ltgen_bench.report.entries import Block, Key, difference, each, select
 from ltgen_bench.report.numbers import FEW, MISSING, facts, is_known
@@ -59,7 +60,7 @@ def same_name_notes(block: Block) -> list[str]:
     for key in block.keys:
         named.setdefault(measurement_name(key), []).append(key[3])
     differing = {name: difference(ids, block.described) for name, ids in named.items() if len(ids) > 1}
-    return [f"{name}, protocols {' and '.join(named[name])}: {words}." for name, words in differing.items() if words]
+    return [f"{name}: protocols {' and '.join(named[name])} differ in {words}." for name, words in differing.items() if words]
 
 
 def verdict_notes(block: Block, *, best: bool = True) -> list[str]:
@@ -130,7 +131,8 @@ def value_notes(block: Block, scope: str = "all") -> list[str]:
 def few_notes(rows: pd.DataFrame) -> list[str]:
     """One sentence on all values of too few images, and one on those that are not there for that reason; perhaps none."""
     notes = []
-    few = rows[rows["few"] != ""]
+    few_real = [(rows[kind.score].notna() & (rows[kind.n] < rows["wanted"])).fillna(False) for kind in BASELINES]
+    few = rows[(rows["few"] != "") | np.logical_or.reduce(few_real).astype(bool)]
     if len(few):
         wanted: dict[str, list[str]] = {}
         for metric, own in few.groupby("metric", sort=False):

@@ -1,6 +1,6 @@
 """The plots of a report. Functions `..._data` compute what is drawn, `draw_...` draw a frame into an `ax`.
 
-A metric says by `plots` and `plotted_against` which plots it appears in.
+A metric says by `plots` and `plotted_against` which plots it appears in; one that is measured by class alone has a plot by class.
 """
 
 import textwrap
@@ -159,7 +159,8 @@ def save_plots(block: Block, folder: Path, prefix: str = "", progress: Progress 
             made[title] = path
 
     for key in measurements(block.rows, "class"):
-        if "classes" in METRICS[key[0]].plots and key[2] != "real-lt":
+        metric = METRICS[key[0]]
+        if ("classes" in metric.plots or "group" not in metric.scopes) and key[2] != "real-lt":
             words = TRAINED_ON.get(key[2], key[2])
             title = f"{facts(key[0]).title} by class"
             title += f", trained on {words}" if words else f" ({_features(block, key)})"

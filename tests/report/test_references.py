@@ -57,7 +57,7 @@ def test_references_stand_below_the_entries_and_above_the_floors_and_nothing_of_
     assert [cell.text for cell in table.rows[2].cells[1:5]] == ["–", "–", "–", "0"]  # noqa: RUF001
     assert "reference, never ranked: copy-train: training" in " ".join(
         table.notes)
-    assert any("StyleGAN2: images from elsewhere" in note for note in table.notes)
+    assert any("StyleGAN2: external samples" in note for note in table.notes)
     assert not any("also differ" in note for note in table.notes), "what is not known is no difference"
 
 

@@ -76,7 +76,7 @@ def test_two_references_are_two_columns_and_a_note_tells_them_apart(tmp_path):
     assert {head.subtitle for head in table.heads if head.title == "FID ↓"} == {f"classifier · {train}", f"classifier · {test}"}
     sets = {train: "the balanced training set", test: "the held-out test set"}
     first, second = sorted(sets)
-    assert f"FID ↓ (classifier) {first} and {second}: they differ in reference: {sets[first]} against {sets[second]}." in (
+    assert f"FID ↓ (classifier): protocols {first} and {second} differ in reference: {sets[first]} against {sets[second]}." in (
         table.notes
     )
     names = {group_table(block, key).name for key in measurements(block.rows, "few@thirds") if key[0] == "fid"}
