@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from ltgen_bench.config.schema import ProcessConfig
 from ltgen_bench.core.words import count, file_name, listed
 from ltgen_bench.evaluation.protocol import REFERENCES
 from ltgen_bench.records.published_protocol import LOOSE
@@ -171,6 +172,8 @@ def _differences(row: Any, key: Key, scope: str, ours: Any, block: Block) -> Ite
         yield "k", False  # no row of a paper says it in a column
     omega = f"{ours.omega:g}" if is_known(ours.omega) else UNKNOWN
     yield _against("omega", "" if pd.isna(row.omega) else f"{row.omega:g}", omega)
+    if ours.process not in ("", ProcessConfig().name):
+        yield f"ours under process {ours.process}", True  # what papers of this field print is of DDPM
     steps = "" if pd.isna(row.sampler_steps) else f" {row.sampler_steps}"
     yield _against("sampler", f"{row.sampler_name}{steps}", f"{ours.sampler} {ours.steps}" if is_known(ours.sampler) else UNKNOWN)
     if pd.isna(row.train_steps):

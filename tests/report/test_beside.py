@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 from synthetic_runs import CIFAR, write_run
@@ -26,7 +27,11 @@ def block_in(folder):
 
 
 def tables_of(folder, frame=None):
-    return {table.name: table for table in published_tables(block_in(folder), published() if frame is None else frame)}
+    return tables_of_block(block_in(folder), frame)
+
+
+def tables_of_block(block, frame=None):
+    return {table.name: table for table in published_tables(block, published() if frame is None else frame)}
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +96,14 @@ def test_the_differences_stand_in_words_papers_value_first(made):
         "stated"
     )
     assert "reference" not in told["igdml"]  # it states ours
+
+
+def test_that_ours_is_a_flow_is_a_difference(cifar):
+    block = block_in(cifar)
+    flow = tables_of_block(replace(block, rows=block.rows.assign(process="flow")))
+    told = [words for _, _, _, words, _ in lines_of(flow["published-fid-inception-all"], "cbdm")]
+    assert told
+    assert all("ours under process flow" in words for words in told)
 
 
 def test_recall_says_that_k_is_not_stated_and_a_classifiers_features_are_named(made):
