@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
-from telling import Telling
 
 from ltgen_bench.cli import cli
 from ltgen_bench.config.schema import DataConfig
@@ -28,8 +27,6 @@ from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.training.checkpoint import load_checkpoint, write_tensors
 from ltgen_bench.training.loop import Snapshots, train
 from ltgen_bench.training.trainer import Trainer
-
-CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +121,7 @@ class TestWhatIsThere:
         assert guided["value"].tolist() != pytest.approx(curve["value"].tolist())
         pd.testing.assert_frame_equal(load_curve(plan.scores.folder / "curve.csv"), curve)
 
-    def test_more_positions_train_up_to_the_last_that_is_missing(self, halved, plan_in, tmp_path, monkeypatch):
+    def test_more_positions_train_up_to_the_last_that_is_missing(self, halved, plan_in, tmp_path, monkeypatch, told):
         plan, curve = halved
         copied = plan_in(shutil.copytree(plan.runs, tmp_path / "copy"))
         seen, step = [], Trainer.step
@@ -135,15 +132,14 @@ class TestWhatIsThere:
             return loss
 
         monkeypatch.setattr(Trainer, "step", counting)
-        telling = Telling()
-        _, more = carry_out_curve(copied, 64, RunContext(progress=telling))
+        _, more = carry_out_curve(copied, 64, RunContext(progress=told))
         assert sorted(set(more["images"])) == [64, 128, 192, 200]
         assert seen[-1] == 192
-        assert any("run is past 3 positions" in message for message in telling.said)
+        assert any("run is past 3 positions" in message for message in told.messages)
         assert more[more["images"] == 200]["value"].tolist() == curve[curve["images"] == 200]["value"].tolist()
 
 
-def test_damaged_weights_of_a_position_are_trained_again_with_the_same_bits(halved, tmp_path):
+def test_damaged_weights_of_a_position_are_trained_again_with_the_same_bits(halved, tmp_path, told):
     plan, curve = halved
     copied = make_plan(plan.config, plan.dataset, shutil.copytree(plan.runs, tmp_path / "copy"), RunContext())
     [weights] = copied.folder.path.glob("curve/*/weights.safetensors")
@@ -153,9 +149,8 @@ def test_damaged_weights_of_a_position_are_trained_again_with_the_same_bits(halv
     weights.write_bytes(data)
     for name in ("samples", "scores"):
         shutil.rmtree(weights.parent / name)
-    telling = Telling()
-    _, again = carry_out_curve(copied, 112, RunContext(progress=telling))
-    assert "weights.safetensors is damaged" in "".join(telling.said)
+    _, again = carry_out_curve(copied, 112, RunContext(progress=told))
+    assert "weights.safetensors is damaged" in "".join(told.messages)
     assert again["value"].tolist() == pytest.approx(curve["value"].tolist(), abs=0, nan_ok=True)
     after = load_checkpoint(weights)[0]
     assert before.keys() == after.keys()

@@ -6,9 +6,7 @@ import subprocess
 import sys
 
 import pytest
-import torch
 from click.testing import CliRunner
-from telling import Telling
 
 from ltgen_bench.cli import cli
 from ltgen_bench.config.schema import DataConfig
@@ -17,7 +15,6 @@ from ltgen_bench.data.load import load_dataset
 from ltgen_bench.experiments.grid import carry_out_grid, make_grid
 from ltgen_bench.runtime.context import RunContext
 
-CPU = torch.device("cpu")
 SMALL = ["--threads", "1", "--budget-images", "96", "--images-per-class", "12", "--steps", "3", "--sampler", "dpm-solver++"]
 SMALL += [word for value in ("network.channels=[8,16]", "train.warmup_images=32", "train.ema_halflife_images=32",
                              "evaluate.downstream=false", 'evaluate.metrics=["fid"]') for word in ("--set", value)]
@@ -55,21 +52,20 @@ class TestTheGrid:
         assert all(cell.known for cell in again)
         assert [cell.runs[0].record for cell in again] == [cell.runs[0].record for cell in made]
 
-    def test_one_that_fails_is_said_and_the_others_go_on(self, small, digits, tmp_path, monkeypatch):
+    def test_one_that_fails_is_said_and_the_others_go_on(self, small, digits, tmp_path, monkeypatch, told):
         from ltgen_bench.methods.ddpm import DDPM
 
         def broken(self, net, batch, draws):
             raise KeyError("oops")
 
         monkeypatch.setattr(DDPM, "loss", broken)
-        progress = Telling()
         cells = make_grid({"ddpm": small("ddpm", 0.0, (0,)), "cfg": small("cfg", 1.0, (0,))}, lambda data: digits, tmp_path,
                           RunContext())
-        broke, whole = carry_out_grid(cells, RunContext(progress=progress), told=lambda error: f"it is {error!r}")
+        broke, whole = carry_out_grid(cells, RunContext(progress=told), told=lambda error: f"it is {error!r}")
         assert broke.error == "it is KeyError('oops')"
         assert not broke.runs
         assert whole.runs[0].record.method == "cfg"
-        assert progress.said[1] == "ddpm, seed 0 failed: it is KeyError('oops')"
+        assert told.messages[1] == "ddpm, seed 0 failed: it is KeyError('oops')"
 
     def test_one_that_cannot_run_keeps_its_reason(self, small, digits, tmp_path):
         cells = make_grid({"ddpm": small("ddpm", 1.0, (0,)), "cfg": small("cfg", 1.0, (0,))}, lambda data: digits, tmp_path,
@@ -92,7 +88,7 @@ class TestTheGrid:
         assert str(caught.value) == "no such data"
         assert len(asked) == 1
 
-    def test_what_another_command_is_making_is_waited_for(self, small, digits, tmp_path, monkeypatch):
+    def test_what_another_command_is_making_is_waited_for(self, small, digits, tmp_path, monkeypatch, told):
         """The other command ends while the grid sleeps; until then the grid made everything else."""
         cells = make_grid({"ddpm": small("ddpm", 0.0)}, lambda data: digits, tmp_path, RunContext())
         other = cells[0].plans[0].folder.lock()
@@ -104,11 +100,10 @@ class TestTheGrid:
             other.__exit__(None, None, None)
 
         monkeypatch.setattr("ltgen_bench.experiments.grid.time.sleep", wake)
-        progress = Telling()
-        made = carry_out_grid(cells, RunContext(progress=progress), shared=True)
+        made = carry_out_grid(cells, RunContext(progress=told), shared=True)
         assert slept == [[False, True]]
         assert all(cell.runs for cell in made)
-        starts = [line for line in progress.said if line.startswith("run ")]
+        starts = [line for line in told.messages if line.startswith("run ")]
         assert [line.partition(",")[0] for line in starts] == ["run 2 of 2: ddpm", "run 1 of 2: ddpm"], "told when it begins"
 
     def test_an_interruption_stops_all_of_it(self, small, digits, tmp_path):

@@ -6,7 +6,6 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 
 from ltgen_bench.cli import cli
@@ -18,7 +17,6 @@ from ltgen_bench.experiments.search import carry_out_search, make_search, parse_
 from ltgen_bench.records.run_samples import find_samples
 from ltgen_bench.runtime.context import RunContext
 
-CPU = torch.device("cpu")
 OMEGAS = {"sample.omega": [0.0, 1.0, 4.0]}
 
 

@@ -19,8 +19,6 @@ from ltgen_bench.export.folder_samples import draw, make_drawing
 from ltgen_bench.export.run_export import export, find_trained
 from ltgen_bench.runtime.context import RunContext
 
-CPU = torch.device("cpu")
-
 
 @pytest.fixture(scope="module")
 def plan(tiny_run, tmp_path_factory):

@@ -25,7 +25,6 @@ from ltgen_bench.sampling.chunks import Sampling
 from ltgen_bench.sampling.samplers import SAMPLERS
 from ltgen_bench.training.loop import train
 
-CPU = torch.device("cpu")
 SMALL = SampleConfig(sampler="ddim", steps=2, images_per_class=2, batch_size=7)
 
 

@@ -27,7 +27,6 @@ def change(path, **values):
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
-CPU = torch.device("cpu")
 SMALL = SampleConfig(sampler="ddim", steps=2, images_per_class=2, batch_size=7)
 
 

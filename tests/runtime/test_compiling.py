@@ -5,7 +5,6 @@ import inspect
 import pytest
 import torch
 from short_trainings import CASES, trainer_of
-from telling import Telling
 from torch._dynamo.utils import counters
 
 from ltgen_bench.config.schema import SampleConfig
@@ -149,17 +148,16 @@ def test_sampling_is_that_of_the_network_as_it_stands(name, omega, precision, sh
     assert len(shapes) == 1
 
 
-def test_that_compiling_takes_a_while_is_said_once_a_stage(shapes, tmp_path):
+def test_that_compiling_takes_a_while_is_said_once_a_stage(shapes, tmp_path, told):
     from ltgen_bench.training.loop import train
 
-    telling = Telling()
     config = Trial("cfg", tmp_path).config(batch_size=8, budget_images=16, compile="yes")
     for _ in range(2):  # the second finds all of it done
-        trained = train(config, tiny_dataset(), tmp_path / "run", RunContext(progress=telling))
+        trained = train(config, tiny_dataset(), tmp_path / "run", RunContext(progress=told))
         drawn = SampleConfig(sampler="ddim", steps=4, images_per_class=2, omega=0.5, compile="yes")
         denoiser = trained.method.denoiser(trained.net, guidance_of(drawn, 3, CPU))
-        sample(denoiser, Sampling(drawn, SHAPE, 3), tmp_path / "samples", RunContext(progress=telling))
-    training, sampling = telling.said
+        sample(denoiser, Sampling(drawn, SHAPE, 3), tmp_path / "samples", RunContext(progress=told))
+    training, sampling = told.messages
     assert "first step compiles" in training
     assert "first images compile" in sampling
 

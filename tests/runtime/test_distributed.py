@@ -64,7 +64,7 @@ def test_a_disk_that_is_not_shared_is_told_before_anything_is_done(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_first_goes_then_the_first_of_each_other_machine_then_the_rest(tmp_path):
+def test_the_main_process_goes_first_then_the_first_of_each_other_machine_then_the_rest(tmp_path):
     told(processes(ORDER, 4, tmp_path / "order", local=[0, 1, 0, 1]))
     order = (tmp_path / "order").read_text().split()
     assert order[:4] == ["in0", "out0", "in2", "out2"]

@@ -18,8 +18,6 @@ from ltgen_bench.experiments.plan import make_plan
 from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.training.budgets import UNITS, in_images
 
-CPU = torch.device("cpu")
-
 
 @pytest.fixture
 def of(tiny_run, tiny_dataset, tmp_path):
