@@ -218,12 +218,16 @@ def tiny_run():
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tiny_run, common_folder, one_at_a_time):
-    """A finished tiny run that nothing interrupted, made once and read by all others; do not write into it."""
+def undisturbed(tiny_run, common_folder, one_at_a_time, tmp_path_factory):
+    """A finished tiny run that nothing interrupted, made once and copied for each process; do not write into it."""
+    import shutil
+
     from ltgen_bench.api import run
 
     with one_at_a_time("undisturbed"):
-        return run(tiny_run(), runs=common_folder / "undisturbed", device="cpu", command="ltgen-bench run")
+        run(tiny_run(), runs=common_folder / "undisturbed", device="cpu", command="ltgen-bench run")
+        own = shutil.copytree(common_folder / "undisturbed", tmp_path_factory.mktemp("undisturbed") / "runs")
+    return run(tiny_run(), runs=own, device="cpu", command="ltgen-bench run")
 
 
 @pytest.fixture(scope="session")
