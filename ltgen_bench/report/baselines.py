@@ -44,8 +44,8 @@ BASELINE_NOTE = (
     "reference."
 )
 AT_N_NOTE = (
-    "Where a baseline score is of another number of images n, the rows at its end compare it with the scores measured again at "
-    "that n."
+    "Where a baseline score is of another number of images n, the last rows of the table compare it with the scores measured "
+    "again at that n."
 )
 UNKNOWN_N_NOTE = (
     "Some baseline scores are not shown: an earlier version measured them and did not record their number of images. "

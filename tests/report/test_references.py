@@ -165,7 +165,7 @@ def test_a_csv_and_a_record_from_before_there_were_references_are_of_runs(tmp_pa
 def test_where_the_numbers_come_from_claims_no_training(mixed):
     records = [run.record for run in find_runs(mixed)]
     told = {command: costs[0] for command, costs in run_lines(records)}
-    assert told["ltgen-bench evaluate copy-train --dataset digits-lt"].startswith("seed 0, nothing trained here; evaluate 3 s;")
+    assert told["ltgen-bench evaluate copy-train --dataset digits-lt"].startswith("seed 0, not trained here; evaluate 3 s;")
     assert "bit-exact" not in told["ltgen-bench evaluate copy-train --dataset digits-lt"]
     assert find("copy-train", mixed).kind == "run"
 
