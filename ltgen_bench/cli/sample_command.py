@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--sampler", metavar="NAME", help="Sampler (ltgen-bench list samplers).")
 @click.option("--steps", type=int, metavar="N", help="Sampling steps: network evaluations per image.")
 @click.option("--images-per-class", type=int, metavar="N", help="Images of each class.")
-@batch_option("Images that are drawn at once; auto: as many as are fastest on this machine, found in some seconds.")
+@batch_option("Batch size of sampling; auto: the fastest on this machine, found in some seconds.")
 @click.option("--seed", type=int, metavar="N", help="Seed of the initial noise.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override one value, e.g. sample.labels=uniform.")
 @device_option

@@ -3,6 +3,7 @@
 import hashlib
 
 import numpy as np
+from jaxtyping import UInt8
 
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.words import counted
@@ -44,6 +45,7 @@ def equal_words(dataset_facts: dict[str, int], total: int) -> str:
     return f"{count:,} of {total:,} test images {verb} pixel for pixel, {trained_on:,} of them one that is trained on"
 
 
-def pixel_hashes(images: ImageSet) -> list[bytes]:
+def pixel_hashes(images: ImageSet | UInt8[np.ndarray, "N C H W"]) -> list[bytes]:
     """Return 16 bytes of SHA-256 over the pixels of each image."""
-    return [hashlib.sha256(np.ascontiguousarray(image).data).digest()[:16] for image in images.images]
+    pixels = images.images if isinstance(images, ImageSet) else images
+    return [hashlib.sha256(np.ascontiguousarray(image).data).digest()[:16] for image in pixels]

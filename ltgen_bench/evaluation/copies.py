@@ -6,7 +6,6 @@ unseen real images 0.2 % do so on the digits and 0.5 % on CIFAR-10, where such p
 are mirrored, shifted by a pixel, brighter, in JPEG or under noise of 10 grey levels 98 % and more.
 """
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +14,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from ltgen_bench.data.images import ImageSet
+from ltgen_bench.data.overlap import pixel_hashes
 from ltgen_bench.evaluation.pixels import Pictures, Points, flat, looks
 
 NEAR = 0.25  # of a squared distance: half as far
@@ -60,14 +60,14 @@ def find_copies(generated: ImageSet, train: ImageSet, reference: ImageSet, held_
 
 def _together(reference: ImageSet, train: ImageSet) -> Images:
     """The images of both; those of `train` that are in `reference` too, as they mostly are, once."""
-    there = set(hashes(reference))
-    return np.concatenate([reference.images, train.images[[key not in there for key in hashes(train)]]])
+    there = set(pixel_hashes(reference))
+    return np.concatenate([reference.images, train.images[[key not in there for key in pixel_hashes(train)]]])
 
 
 def copied(generated: ImageSet, originals: ImageSet, others: ImageSet | Images, device: str) -> Copied:
     """Return which of `generated` are copies of `originals` and not of `others`."""
     others = others.images if isinstance(others, ImageSet) else others
-    keys, there, elsewhere = hashes(generated), hashes(originals), set(hashes(others))
+    keys, there, elsewhere = pixel_hashes(generated), pixel_hashes(originals), set(pixel_hashes(others))
     known = set(there) - elsewhere
     equal = np.array([key in known for key in keys], dtype=bool)
     touched = known.intersection(keys)
@@ -133,7 +133,7 @@ def repeated(generated: ImageSet, radius: float, device: str) -> tuple[Mask, Mas
     """
     seen: set[bytes] = set()
     equal = np.zeros(len(generated), dtype=bool)
-    for at, key in enumerate(hashes(generated)):
+    for at, key in enumerate(pixel_hashes(generated)):
         equal[at] = key in seen
         seen.add(key)
     again = equal.copy()
@@ -152,9 +152,3 @@ def _near_earlier(points: Points, limit: float, block: int = 1024) -> Mask:
         distance = sizes[start:start + block, None] + sizes[:start + block] - 2 * rows @ before.T
         near.append((distance <= limit).tril(start - 1).any(dim=1))
     return torch.cat(near).cpu().numpy() if near else np.zeros(0, dtype=bool)
-
-
-def hashes(images: ImageSet | Images) -> list[bytes]:
-    """A key for each image: equal exactly where the pixels are."""
-    pixels = images.images if isinstance(images, ImageSet) else images
-    return [hashlib.sha256(np.ascontiguousarray(image).data).digest()[:16] for image in pixels]

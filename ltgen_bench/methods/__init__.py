@@ -69,9 +69,9 @@ def variant_values(method: str, variant: Any) -> dict[str, Any]:
     return dict(known[variant])
 
 
-def normalised(config: MethodConfig, *, where: str = "the configuration") -> MethodConfig:
+def normalised(config: MethodConfig) -> MethodConfig:
     """`config` with only the settings that differ from the method's defaults: equal methods have equal digests."""
-    settings = method_settings(config, where=where).model_dump(mode="json", exclude_defaults=True)
+    settings = method_settings(config).model_dump(mode="json", exclude_defaults=True)
     return MethodConfig(name=config.name, **settings)
 
 

@@ -15,6 +15,7 @@ ONE_SEED = "One seed: no verdict between methods."
 FEW_SEEDS = "Fewer than three common seeds: no verdict between methods."
 MIN_SEEDS = 3
 LEVEL = 0.05
+CONFIDENCE = 0.95  # of the interval of a mean
 ROUNDING = 4 * np.finfo(np.float64).eps  # relative rounding error of a value
 LARGEST_DENOMINATOR = 1_000_000  # largest density: 100,000 images at k = 10
 
@@ -33,14 +34,14 @@ class Summary:
     high: float
 
 
-def summarise(values: Sequence[float], confidence: float = 0.95) -> Summary:
+def summarise(values: Sequence[float]) -> Summary:
     """Return the `Summary` of one score over training seeds; NaN (not available) is not counted."""
     known = np.asarray([value for value in values if not np.isnan(value)], dtype=np.float64)
     n = len(known)
     if n < 2:
         return Summary(float(known[0]) if n else np.nan, np.nan, n, np.nan, np.nan)
     mean, sd = float(known.mean()), float(known.std(ddof=1))
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * sd / np.sqrt(n)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * sd / np.sqrt(n)
     return Summary(mean, sd, n, mean - half, mean + half)
 
 
@@ -135,9 +136,9 @@ def record_of(pairs: Sequence[Pair], name: str) -> tuple[int, int, int]:
     return verdicts.count("win"), verdicts.count("tie"), verdicts.count("loss")
 
 
-def clear_best(wide: pd.DataFrame, direction: str, level: float = LEVEL) -> str | None:
+def clear_best(wide: pd.DataFrame, direction: str) -> str | None:
     """Return the entry that wins against every other one, or None."""
-    pairs = compare(wide, direction, level)
+    pairs = compare(wide, direction)
     others = len(wide.columns) - 1
     winners = [str(name) for name in wide.columns if others > 0 and record_of(pairs, name)[0] == others]
     return winners[0] if winners else None

@@ -63,7 +63,7 @@ def draw_classes(
     return ax
 
 
-def group_data(block: Block, scope_rule: str = "thirds") -> pd.DataFrame:
+def group_data(block: Block) -> pd.DataFrame:
     """Every measurement with groups: panel (its name), metric, entry, group, value (scaled, mean over seeds), baseline (score of
     one half of the real images against the other), at_n (the value at the n of the baseline, NaN where it is the value's own).
     """
@@ -72,7 +72,7 @@ def group_data(block: Block, scope_rule: str = "thirds") -> pd.DataFrame:
         if "groups" not in METRICS[key[0]].plots or key[2] == "real-lt":
             continue
         for group in GROUPS:
-            part = block.part(key, f"{group}@{scope_rule}").dropna(subset=["value"])
+            part = block.part(key, f"{group}@thirds").dropna(subset=["value"])
             own_n = comparable(part, REAL_HALVES, key[0])
             part = part.assign(baseline=own_n.fillna(measured_again(part, REAL_HALVES)[REAL_HALVES.score]))
             means = part.groupby("entry", sort=False).agg(
@@ -148,13 +148,13 @@ def for_pictures(block: Block) -> Block:
     return replace(block, dataset=picture_text(block.dataset), rows=rows)
 
 
-def save_plots(block: Block, folder: Path, prefix: str = "", progress: Progress = SILENT) -> dict[str, Path]:
+def save_plots(block: Block, folder: Path, progress: Progress = SILENT) -> dict[str, Path]:
     """Draw and write every plot for which `block` has data; title -> file. One that fails is reported and left out."""
     made: dict[str, Path] = {}
     block = for_pictures(block)
 
     def keep(title: str, name: str, figure: Callable[[], Figure]) -> None:
-        path = folder / f"{prefix}{name}.png"
+        path = folder / f"{name}.png"
         if attempt(f"the plot '{title}'", lambda: save(figure(), path), progress.say) is not None:
             made[title] = path
 

@@ -19,6 +19,7 @@ from ltgen_bench.report.pictures import picture_names, picture_text, plain_log_a
 TILE = 36  # pixels that a small image is enlarged to at least
 GAP = 2
 MAX_CLASSES = 100
+SHEET_CLASSES = 10  # of the sheet of all methods
 HIGHEST = 30_000  # pixels of a sheet; matplotlib draws none beyond 65,535
 NAME_LETTERS = 40  # of a class
 LETTER = 8  # pixels of a letter of a class, and about those of a title's
@@ -57,14 +58,13 @@ def methods_sheet(
     class_counts: Sequence[int],
     path: Path,
     footer: str = "",
-    classes: int = 10,
 ) -> Path:
     """Write a PNG with a block of images for each entry (name -> samples), side by side, on the same seeds.
 
     Image j of a class has the same seed in every block: only images whose (label, seed) all entries have are shown.
     """
     order = _shown(class_counts)
-    chosen = [order[place] for place in np.unique(np.linspace(0, len(order) - 1, classes).round().astype(int))]
+    chosen = [order[place] for place in np.unique(np.linspace(0, len(order) - 1, SHEET_CLASSES).round().astype(int))]
     per_class = max(3, min(10, 30 // len(samples)))
     return _save_sheet(list(on_same_seeds(samples).items()), chosen, class_names, class_counts, per_class, path, footer)
 

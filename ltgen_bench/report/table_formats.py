@@ -20,11 +20,11 @@ STYLES = {"baseline": "dim", "baseline-n": "dim", "reference": "dim italic", "pa
 MARKDOWN = re.compile(r"([\\`*_\[\]|~])")
 
 
-def markdown(table: Table, level: int = 3) -> str:
+def markdown(table: Table) -> str:
     """GitHub's Markdown: title, table, notes. Best values are bold, rows below the entries in italics; all text is escaped."""
     table = table.shown
     heads = [_md(head.title) + (f"<br><sub>{_md(head.subtitle)}</sub>" if head.subtitle else "") for head in table.heads]
-    lines = [f"{'#' * level} {_md(table.title)}", ""]
+    lines = [f"### {_md(table.title)}", ""]
     if table.rows:
         lines += [_md_row(heads), _md_row(["---:" if head.number else "---" for head in table.heads])]
     lines += [_md_row([_md_cell(cell, row) for cell in row.cells]) for row in table.rows]

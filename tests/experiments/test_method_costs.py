@@ -1,6 +1,7 @@
 """The cost of methods relative to ddpm: measured, read back with its provenance, and never a figure without one."""
 
 import csv
+from dataclasses import replace
 
 import pytest
 
@@ -53,7 +54,7 @@ class TestStage:
         monkeypatch.setattr(methods, "ROUNDS", {"least": 3, "most": 3})
 
     def test_it_measures_each_method_beside_ddpm(self, told):
-        rows = STAGES["methods"](HERE, told, ["cfg", "cbdm"])
+        rows = STAGES["methods"](replace(HERE, methods=("cfg", "cbdm")), told)
         assert [(found.what, found.against, found.unit) for found in rows] == [
             (name, "ddpm", "images/s") for name in ("cfg", "cbdm")]
         assert all(found.value > 0 and found.reference > 0 for found in rows)
@@ -71,7 +72,7 @@ class TestStage:
 
         monkeypatch.setattr(ConditionalUNet, "forward", counted)
         monkeypatch.setattr("ltgen_bench.training.cost.time.perf_counter", lambda: float(images[0]))
-        [found] = methods.methods_stage(HERE, told, ["cbdm"])
+        [found] = methods.methods_stage(replace(HERE, methods=("cbdm",)), told)
         assert costs_of([found], MACHINE).relative["cbdm"] == pytest.approx(1.9)
 
     def test_what_cannot_train_is_told_and_left_out(self, told, monkeypatch):
@@ -81,5 +82,5 @@ class TestStage:
             return row(name, 1.0, 1.0)
 
         monkeypatch.setattr(methods, "_beside_ddpm", refuse)
-        assert [found.what for found in methods.methods_stage(HERE, told, ["ddpm", "cfg"])] == ["ddpm"]
+        assert [found.what for found in methods.methods_stage(replace(HERE, methods=("ddpm", "cfg")), told)] == ["ddpm"]
         assert told.messages == ["cfg is left out: cfg: not here."]

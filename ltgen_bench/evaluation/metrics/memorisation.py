@@ -51,17 +51,17 @@ def excess_nearness(to_train: Float[np.ndarray, " N"], to_held_out: Float[np.nda
 
 
 def near_copies(distances: Float[np.ndarray, " N"], labels: Int64[np.ndarray, " N"], held_out_distances: Float[np.ndarray, " M"],
-                held_out_labels: Int64[np.ndarray, " M"], rate: float = RATE) -> Bool[np.ndarray, " N"]:
-    """Return which images are as near to a training image as the nearest `rate` of their class's unseen real images.
+                held_out_labels: Int64[np.ndarray, " M"]) -> Bool[np.ndarray, " N"]:
+    """Return which images are as near to a training image as the nearest RATE of their class's unseen real images.
 
     Both distances are those to the nearest training image of the class. The limit is the smallest distance that a share of
-    at least `rate` of the held-out images of the class does not exceed (edge included): of 100 the 5th, of 20 the 1st.
+    at least RATE of the held-out images of the class does not exceed (edge included): of 100 the 5th, of 20 the 1st.
     """
     limits = np.full(int(labels.max(initial=0)) + 1, np.nan)
     for label in np.unique(labels):
         known = held_out_distances[held_out_labels == label]
-        assert len(known) * rate >= 1, "no held-out image is among the nearest: the class has too few"
-        limits[label] = np.quantile(known, rate, method="inverted_cdf")
+        assert len(known) * RATE >= 1, "no held-out image is among the nearest: the class has too few"
+        limits[label] = np.quantile(known, RATE, method="inverted_cdf")
     return np.asarray(distances <= limits[labels])
 
 

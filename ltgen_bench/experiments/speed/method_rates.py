@@ -1,6 +1,6 @@
 """The stage `methods`: what a training image costs under each method, beside DDPM in the same seconds."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,17 +39,17 @@ class RelativeCost:
         return self.base / self.cost
 
 
-def methods_stage(conditions: Conditions, progress: Progress, names: Iterable[str] = ()) -> list[SpeedRow]:
+def methods_stage(conditions: Conditions, progress: Progress) -> list[SpeedRow]:
     """Training images/s of each method under its recipe for the digits, beside `ddpm`'s.
 
-    They are those of `names`, else of `conditions`, else all. A network that a method trains beforehand counts by its share;
+    They are those of `conditions`, else all. A network that a method trains beforehand counts by its share;
     what else it does before, and sampling, are left out. A method that cannot train without something of the user's, as a
     checkpoint, is told and left out.
     """
     dataset = load_dataset(DataConfig(name=DATASET))
     device = torch.device(conditions.device)
     rows = []
-    chosen = list(names or conditions.methods or METHODS)
+    chosen = list(conditions.methods or METHODS)
     with progress.stage("speed", len(chosen), "methods") as stage:
         for name in chosen:
             stage.advance(0, name)
