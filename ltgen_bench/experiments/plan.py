@@ -77,8 +77,8 @@ class Plan:
 
     @property
     def finished(self) -> bool:
-        """Whether this run is finished, with these scores."""
-        return self.scores.exist
+        """Whether this run is finished, with these scores, and they are not outdated."""
+        return self.scores.finished
 
     def is_current(self, context: RunContext) -> bool:
         """Return whether the scores exist, are undamaged and are what would be measured now.

@@ -37,6 +37,14 @@ class ScoreFiles:
         """Whether there is a record, which may be damaged."""
         return self.record.is_file()
 
+    @property
+    def finished(self) -> bool:
+        """Whether there is a readable record that is not outdated, whatever weights files the user gives."""
+        try:
+            return self.exist and not outdated(RunRecord.load(self.record))
+        except BenchError:
+            return False
+
     def read(self) -> tuple[RunRecord, Scores]:
         """Read the record and its scores. Raises as `RunRecord.load` and `read_scores`."""
         record = RunRecord.load(self.record)

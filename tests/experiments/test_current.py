@@ -47,6 +47,7 @@ def test_which_files_the_user_gives_is_not_known_where_runs_are_listed(record_of
 
 def test_scores_from_before_a_metric_or_its_new_revision_are_outdated(undisturbed, monkeypatch):
     record = undisturbed.record
+    assert undisturbed.plan.finished
     assert not outdated(record, {})
     before = {name: revision for name, revision in record.metrics.items() if name != "fid"}
     assert outdated(record.model_copy(update={"metrics": before}), {})
@@ -54,6 +55,7 @@ def test_scores_from_before_a_metric_or_its_new_revision_are_outdated(undisturbe
     monkeypatch.setitem(METRICS._entries, "fid", replace(METRICS["fid"], revision=METRICS["fid"].revision + 1))
     assert outdated(record, {})
     assert {run.state for run in find_runs(undisturbed.plan.runs)} == {"outdated"}
+    assert not undisturbed.plan.finished
 
 
 def test_scores_of_another_weights_file_are_outdated(undisturbed, tmp_path):
