@@ -207,3 +207,38 @@ def test_core_records_and_report_start_without_torch():
               "print([name for name in ('torch', 'diffusers', 'torch_fidelity') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+# what a RunContext holds: a function that takes two of these takes the context instead
+CONTEXT = {"progress", "ranks", "interruption", "extractor_weights", "cache", "command"}
+STAGES = {"train", "sample", "evaluate", "carry_out", "carry_out_curve", "carry_out_grid", "carry_out_search", "rescore",
+          "share_features", "check_extractors", "make_plan", "make_grid"}
+MANY = {"data/catalog.py _from_torchvision", "report/write_report.py report"}  # tables of facts, and the options of a command
+
+
+def parameters(tree):
+    """(function, names of its parameters) of every function but commands, whose parameters are options."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and not any("click" in ast.unparse(one) for one in node.decorator_list):
+            given = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+            yield node, [one.arg for one in given if one.arg not in ("self", "cls")]
+
+
+def test_stages_have_at_most_five_parameters_and_other_functions_seven(trees):
+    wrong = []
+    for path, tree in trees.items():
+        for node, names in parameters(tree):
+            limit = 5 if node.name in STAGES and package_of(path) != "cli" else 7
+            if package_of(path) != "api" and len(names) > limit and f"{name_of(path)} {node.name}" not in MANY:
+                wrong.append(f"{name_of(path)}:{node.lineno} {node.name} has {len(names)}")
+    assert wrong == []
+
+
+def test_what_a_context_holds_is_handed_on_as_a_context(trees):
+    wrong = []
+    for path, tree in trees.items():
+        for node, names in parameters(tree):
+            held = CONTEXT & set(names)
+            if len(held) > 1 and package_of(path) not in ("api", "data"):
+                wrong.append(f"{name_of(path)}:{node.lineno} {node.name} takes {', '.join(sorted(held))}")
+    assert wrong == []
