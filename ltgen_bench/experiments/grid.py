@@ -1,7 +1,7 @@
-"""Several methods, seeds and values as one command that can be stopped and repeated: a grid of ordinary runs.
+"""A grid of runs: several methods, seeds and values in one command that can be stopped and repeated.
 
-A cell is a run, so what is finished is read. A cell that another command is making is left to it and looked at again at
-the end, so several commands may work on one grid at the same time.
+A cell of the grid is a run; finished runs are read. A cell that another command is working on is skipped and checked again at
+the end, so several commands can share one grid.
 """
 
 import time
@@ -20,17 +20,17 @@ from ltgen_bench.experiments.plan import Plan, make_plan
 from ltgen_bench.experiments.recipes import resolved_runs
 from ltgen_bench.runtime.context import RunContext
 
-WAIT_SECONDS = 5.0  # between two looks at cells that other commands are making
+WAIT_SECONDS = 5.0  # between two checks of cells that other commands are working on
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a grid: a plan for each of the evaluation settings of its preset, and the runs that were made.
+    """One run of a grid: a plan for each of the evaluation settings of its preset, and the finished runs of these plans.
 
-    `known` says that it was finished before, `error` why it cannot be made or was not.
+    `known`: all were finished before this command. `error`: why it cannot be carried out, or failed.
     """
 
-    name: str  # what tells it from the cells beside it, but for the seed
+    name: str  # method and searched values, without the seed
     seed: int
     plans: tuple[Plan, ...] = ()
     runs: tuple[Run, ...] = ()
@@ -50,16 +50,15 @@ class Cell:
 
 def make_grid(configs: Mapping[str, Sequence[RunConfig]], load: Callable[[DataConfig], LongTailDataset], runs: Path,
               context: RunContext) -> tuple[Cell, ...]:
-    """A checked cell for each of `configs` (name -> one configuration a seed); `load` reads the data, once for each.
+    """Plan a cell for each of `configs` (name -> one configuration per seed); `load` reads each data set once.
 
-    Budgets in FLOPs or seconds are made into images here, one method after the other, before anything is trained.
-
-    A cell that cannot run keeps its `error`, and the others are there. Where none can run: `UserError`.
+    Budgets in FLOPs or seconds are converted to images here, one method after the other, before anything is trained. A cell
+    that cannot run has an `error`. Raises `UserError` where none can run.
     """
     read = cache(load)
     data = {config.data for seeds in configs.values() for config in seeds}
     if len(data) == 1:
-        read(*data)  # what is wrong with it is told once, and not by every cell
+        read(*data)  # its faults are reported once, and not for every cell
     plan = partial(make_plan, runs=runs, context=replace(context, progress=_Once(context.progress)))
     cells = [_planned(name, config, read, plan) for name, seeds in configs.items() for config in seeds]
     if all(cell.error for cell in cells):
@@ -79,10 +78,11 @@ def _planned(name: str, config: RunConfig, load: Callable[[DataConfig], LongTail
 
 def carry_out_grid(cells: Sequence[Cell], context: RunContext, *, told: Callable[[Exception], str] = str, shared: bool = False,
                    make: Callable[[Plan, RunContext], Run] = carry_out) -> tuple[Cell, ...]:
-    """Make or read every cell. One that fails keeps its `error` (the exception, `told` in words), and the others go on.
+    """Carry out every cell, or read it where it is finished; returns the cells with their runs.
 
-    `make` is `carry_out`, or takes its arguments and makes more. With `shared` every line of progress says whose it is:
-    other commands write to the same terminal. Raises `Interrupted` on Ctrl-C and SIGTERM; what was finished stays whole.
+    A cell that fails has an `error`: the exception in the words of `told`; the others continue. `make` carries out a plan. With
+    `shared`, every line of progress begins with the name of its cell, since other commands write to the same terminal. Raises
+    `Interrupted` on Ctrl-C and SIGTERM; finished stages are kept.
     """
     made = {number: cell for number, cell in enumerate(cells) if cell.error}
     with context.interruption:
@@ -100,23 +100,23 @@ def carry_out_grid(cells: Sequence[Cell], context: RunContext, *, told: Callable
                     continue
                 except Interrupted:
                     raise
-                except Exception as error:  # noqa: BLE001  (a method's own mistakes too: the other cells are none of its)
+                except Exception as error:  # noqa: BLE001  (also errors of a user's method: they do not concern the other cells)
                     context.progress.say(f"{cell.words} failed: {told(error)}")
                     made[number] = replace(cell, error=told(error))
-            if len(open_cells) == len(cells) - len(made):  # all that is left is being made by others
+            if len(open_cells) == len(cells) - len(made):  # other commands work on all cells that are left
                 time.sleep(WAIT_SECONDS)
     return tuple(made[number] for number in range(len(cells)))
 
 
 class _Once:
-    """Progress that says a thing once: what a budget comes to is the same for every seed."""
+    """Progress that drops repeated messages, such as that of a budget, which is the same for every seed."""
 
     def __init__(self, progress: Progress) -> None:
         self.stage, self.say = progress.stage, cache(progress.say)
 
 
 class _Announced:
-    """Progress that says `head` before the first thing it tells: a cell that others are making tells nothing."""
+    """Progress that says `head` before its first message; a cell that another command works on has none."""
 
     def __init__(self, progress: Progress, head: str, name: str) -> None:
         self.progress, self.head, self.name = progress, head, name

@@ -1,8 +1,8 @@
-"""Choosing on one half of the real images and reporting on the other, so that what was searched for does not flatter itself.
+"""Hyper-parameter search: selection on one half of the real images, report on the other, so that the report is unbiased.
 
 Candidates differ in values of the recipe. Each is trained (once for each distinct training), sampled, and scored against
-the half `selection`; the best is scored against the half `report`, and only that is a result. Both are ordinary runs, so
-a repeated search reads what is finished.
+the half `selection`; the best is scored against the half `report`, and only that is a result. All are ordinary runs, so
+a repeated search reads finished ones.
 """
 
 import itertools
@@ -28,9 +28,9 @@ from ltgen_bench.experiments.plan import Plan, make_plan
 from ltgen_bench.experiments.workload import as_preset, worth_training
 from ltgen_bench.runtime.context import RunContext
 
-SEEDS = ("seed", "sample.seed")  # repetitions of one candidate, averaged over; a lucky seed is nothing to choose
+SEEDS = ("seed", "sample.seed")  # repetitions of a candidate: scores are averaged over them
 MEASUREMENT = ("data.", "evaluate.", "sample.images_per_class", "sample.labels", "source", "reported")
-SYNTHETIC = TRAIN_DATA[1]  # downstream metrics choose by the classifier that saw generated images alone
+SYNTHETIC = TRAIN_DATA[1]  # downstream metrics select by the classifier trained on generated images alone
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,11 @@ class Search:
     metric: str
     extractor: str
     candidates: tuple[Candidate, ...]
-    reports: tuple[tuple[Plan, ...], ...]  # for each candidate, the plans that would report it
+    reports: tuple[tuple[Plan, ...], ...]  # for each candidate, its plans against the half `report`
 
     @property
     def words(self) -> str:
-        """`6 candidates of 3 seeds, 6 trainings`: what will take the time."""
+        """`6 candidates of 3 seeds, 6 trainings`."""
         counts = {"candidate": len(self.candidates), "seed": len(self.candidates[0].plans),
                   "training": len({plan.folder for candidate in self.candidates for plan in candidate.plans})}
         candidates, seeds, trainings = (f"{n} {name}{'s' if n > 1 else ''}" for name, n in counts.items())
@@ -90,10 +90,11 @@ def parse_axis(text: str) -> tuple[str, list[Any]]:
 
 def make_search(config: RunConfig, over: Mapping[str, Sequence[Any]], dataset: LongTailDataset, runs: Path,
                 context: RunContext, *, metric: str = "fid", extractor: str | None = None) -> Search:
-    """Every candidate of `config`, whose preset is resolved, as a checked plan. `UserError` where one cannot run.
+    """Plan every candidate of `config`, whose preset is resolved, before anything is trained.
 
-    `metric` of the features of `extractor` (the first of `config` by default) chooses. Keys that change how is measured
-    cannot be searched, since their candidates would not compare.
+    The score by `metric` on the features of `extractor` (default: the first of `config`) selects. Keys that change the
+    measurement cannot be searched, since scores of their candidates are not comparable. Raises `UserError` where a candidate
+    cannot run.
     """
     for key in over:
         if any(key == fixed or (fixed.endswith(".") and key.startswith(fixed)) for fixed in MEASUREMENT):
@@ -141,9 +142,9 @@ def _check_metric(name: str) -> None:
 
 
 def carry_out_search(search: Search, context: RunContext) -> Found:
-    """Train, sample and score every candidate, choose, and score the chosen one against the other half.
+    """Train, sample and score every candidate against the half `selection`, and the best one against the half `report`.
 
-    Of equal means the first is chosen. Raises `UserError` where no candidate has a value.
+    Of equal means the first is selected. Raises `UserError` where no candidate has a value.
     """
     progress, report = context.progress, search.reports[0][0]
     check_extractors(report.dataset, report.config.evaluate, context)

@@ -31,7 +31,7 @@ WORTH_SAYING = 2e12  # operations; below it is about a minute on two CPU cores
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the evaluation: its operations, what it is, and the option that shortens it."""
+    """A part of the evaluation: its operations, its description, and the option that reduces it."""
 
     flops: float
     words: str
@@ -58,7 +58,7 @@ def drawn_images(config: RunConfig, classes: int) -> int:
 
 
 def passes_of_an_image(config: RunConfig) -> int:
-    """Passes of the network that draw one image; guidance asks it twice a step."""
+    """Return the network passes of one generated image: two per step with guidance, else one."""
     steps = len(SAMPLERS[config.sample.sampler].make(config.sample.steps).timesteps)
     return steps * (2 if config.sample.omega > 0 else 1)
 
@@ -86,7 +86,7 @@ def expected_sample(config: RunConfig, dataset_name: str, class_counts: Sequence
 
 
 def as_preset(config: RunConfig, dataset: LongTailDataset) -> RunConfig:
-    """`config` with its `sample.as_preset` carried out: drawn as the preset expects."""
+    """Return `config` with the sampling settings that the preset expects, where `sample.as_preset` asks for them."""
     if not config.sample.as_preset:
         return config
     return config.model_copy(update={"sample": expected_sample(config, dataset.name, dataset.class_counts)})

@@ -42,7 +42,7 @@ class Sampling:
 
     @property
     def size(self) -> int:
-        """Images of a chunk, which are known by now."""
+        """Images per chunk. `chunk_size` must have replaced "auto" before."""
         assert self.config.batch_size != AUTO, "`chunk_size` comes first"
         return self.config.batch_size
 
@@ -53,7 +53,7 @@ class Sampling:
         return [range(start, min(start + size, len(self.labels))) for start in range(0, len(self.labels), size)]
 
     def draw(self, denoiser: Denoiser, numbers: range, device: torch.device) -> UInt8[np.ndarray, "B C H W"]:
-        """The images with these numbers. A short last chunk is padded, so that kernels see one batch size."""
+        """Draw the images with these numbers. A short last chunk is padded, so that the batch size is constant."""
         size = self.size
         padded = [numbers[min(i, len(numbers) - 1)] for i in range(size)] if len(self.labels) >= size else list(numbers)
         seeds = [image_seed(self.config.seed, number) for number in padded]
@@ -68,10 +68,10 @@ class Sampling:
 
 @exact_float32()
 def chunk_size(denoiser: Denoiser, sampling: Sampling, device: torch.device, processes: int = 1) -> int:
-    """Images of a chunk where the settings leave it open ("auto"): as many as this machine draws fastest, found in seconds.
+    """Return the images per chunk for "auto": the batch size with the most images/s on this machine, measured in seconds.
 
-    Each of several `processes` has as many chunks to draw, as far as that goes. What is tried is one evaluation of the network.
-    The same call may find another number; `sample` keeps the first.
+    Several `processes` get equally many chunks where possible. A trial is one evaluation of the network. Repeated calls may
+    differ; `sample` stores the first result.
     """
     config, labels = sampling.config, sampling.labels
     own = generator(derived_seed(config.seed, "batch-size"), device)
@@ -89,7 +89,7 @@ def chunk_size(denoiser: Denoiser, sampling: Sampling, device: torch.device, pro
 
 
 def finished_chunk(file: Path, seeds: Int64[np.ndarray, " B"]) -> SampleSet | None:
-    """The chunk that an earlier call drew; None where there is none, it is damaged, or was cut at other places."""
+    """Read a chunk of an earlier call; None where it is missing, damaged, or has other image numbers."""
     if not file.is_file():
         return None
     try:

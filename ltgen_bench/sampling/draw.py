@@ -1,4 +1,4 @@
-"""Drawing a whole set of images into a folder; an interrupted call goes on at the next chunk."""
+"""sample: a whole set of images, drawn in fixed chunks into a folder; an interrupted call continues at the next chunk."""
 
 import shutil
 from dataclasses import replace
@@ -25,7 +25,7 @@ from ltgen_bench.sampling.solve import guidance_of
 
 
 def check_sampling(config: SampleConfig, image_shape: tuple[int, int, int], num_classes: int) -> None:
-    """A `UserError` for a number of steps that the sampler cannot take, and for more images than the memory holds."""
+    """Raise `UserError` for a number of steps that the sampler cannot take, and for more images than the memory holds."""
     SAMPLERS[config.sampler].make(config.steps)
     needed, there = config.images_per_class * num_classes * prod(image_shape), machine_memory()
     if needed > there:
@@ -89,7 +89,7 @@ def sample(denoiser: Denoiser, sampling: Sampling, folder: Path, context: RunCon
 
 
 def _begun(denoiser: Denoiser, sampling: Sampling, folder: Path, context: RunContext) -> int:
-    """Images of a chunk, after saying in `folder` what is drawn there, and on what; chunks of something else are dropped."""
+    """Write settings and machine to `folder`/sampling.json, delete chunks of other ones; returns the images per chunk."""
     config, progress = sampling.config, context.progress
     about, facts = folder / "sampling.json", {**config.model_dump(mode="json"), **_machine(context.device)}
     # a setting that was added since had its default then
@@ -118,7 +118,7 @@ def _said(about: Path, progress: Progress) -> dict[str, Any]:
 
 
 def _finished_set(whole: Path, progress: Progress) -> SampleSet | None:
-    """The set that an earlier call finished; None where there is none, or a damaged one, which is set aside."""
+    """Read the set that an earlier call finished; None without one. A damaged file is set aside."""
     if not whole.is_file():
         return None
     try:

@@ -14,7 +14,7 @@ WORTH_COMPILING = 2_000_000  # evaluations of the network; fewer may not make up
 
 
 def guidance_of(config: SampleConfig, num_classes: int, device: torch.device) -> Guidance:
-    """What `config` asks of a denoiser: with `compile` "auto" a compiled network on CUDA, where a set is large enough."""
+    """Return omega and whether to compile the network: with `compile` "auto" on CUDA for large sets."""
     passes = 2 if config.omega > 0 else 1
     worth_it = num_classes * config.images_per_class * config.steps * passes >= WORTH_COMPILING
     return Guidance(config.omega, compiled=asks_for_compiling(config.compile, device, worth_it=worth_it))

@@ -1,4 +1,4 @@
-"""Budgets in FLOPs or seconds as a number of training images, found once and kept beside the runs.
+"""Conversion of budgets in FLOPs or seconds to training images, stored beside the runs.
 
 The number decides the training and stands in its digest, so what was found stays: a repeated command continues the same run,
 though another measurement of the pace, or another version of torch, would come to another number.
@@ -24,7 +24,7 @@ from ltgen_bench.training.cost import flops_per_image, pace, probing, timed_imag
 
 @dataclass(frozen=True)
 class Found:
-    """A budget in images, and what it was made from: the cost of one image, when and where it was measured."""
+    """A budget in images, with the cost of one image that it was converted by, and when and where that was measured."""
 
     unit: str  # flops or seconds
     amount: float
@@ -53,7 +53,7 @@ UNITS: dict[str, Callable[[RunConfig, LongTailDataset, torch.device], float]] = 
 
 
 def in_images(config: RunConfig, dataset: LongTailDataset, runs: Path, context: RunContext) -> RunConfig:
-    """`config` with its `budget` as `train.budget_images`: whole steps. As it is where it has none.
+    """Return `config` with its `budget` converted to `train.budget_images` (whole steps); unchanged without a budget.
 
     What was found before for this training is read from `runs`/<data set>/budgets; else the cost is measured on the device of
     `context` and written there. Both a budget in FLOPs and in seconds, or one that does not pay for a step: `UserError`.

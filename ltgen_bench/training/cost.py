@@ -35,7 +35,7 @@ F = TypeVar("F", float, np.ndarray)  # one figure, or several that are measured 
 
 
 class UndecidedError(Exception):
-    """A coin was asked for whose side is not decided yet."""
+    """A random coin (e.g. label drop) was drawn whose outcome is not fixed."""
 
     def __init__(self, name: str, probability: float) -> None:
         super().__init__(name)
@@ -44,19 +44,19 @@ class UndecidedError(Exception):
 
 @dataclass(frozen=True)
 class DecidedDraws(Draws):
-    """Draws whose coins fall as `decided` says; `UndecidedError` for one that is not there."""
+    """Draws with the outcomes of coins fixed by `decided`. Raises `UndecidedError` for any other coin."""
 
     decided: Mapping[str, bool] = field(default_factory=dict)
 
     def coin(self, name: str, probability: float) -> bool:
-        """The side that was decided; a coin that can fall on one side only needs no decision."""
+        """Return the fixed outcome; coins of probability 0 or 1 need none."""
         if 0 < probability < 1 and name not in self.decided:
             raise UndecidedError(name, probability)
         return self.decided[name] if 0 < probability < 1 else probability >= 1
 
 
 def expectation(measure: Callable[[Mapping[str, bool]], F], decided: Mapping[str, bool] = UNDECIDED) -> F:
-    """The mean of `measure(sides of the coins)` over all ways that the coins can fall, by their probabilities."""
+    """Return the expectation of `measure(outcomes)` over all outcomes of the coins, weighted by their probabilities."""
     try:
         return measure(decided)
     except UndecidedError as asked:
@@ -67,25 +67,25 @@ def expectation(measure: Callable[[Mapping[str, bool]], F], decided: Mapping[str
 
 @dataclass(frozen=True)
 class Part:
-    """A part of what a run trains: for each image of the budget it sees `share` images, the first of them at its `start`."""
+    """A part of a training: for each image of the budget it sees `share` images, the first of them at position `start`."""
 
     stepper: Stepper[Any]
     share: float
     start: int
 
     def enter(self, decided: Mapping[str, bool]) -> None:
-        """Go to the first step of this part, with coins that fall so."""
+        """Go to the first step of this part, with these outcomes of coins."""
         self.stepper.images_seen, self.stepper.draws = self.start, partial(DecidedDraws, decided=decided)
 
 
 def parts(trainer: Trainer) -> list[Part]:
-    """The base of a method that fine-tunes, the method itself, and what it trains before."""
+    """Return the parts of a training: the base of a fine-tuning method, the method, and its auxiliary modules."""
     own = [Part(trainer, trainer.base_share, 0), Part(trainer, 1 - trainer.base_share, trainer.restart_at)]
     return [*(part for part in own if part.share), *(Part(stepper, share, 0) for share, stepper in trainer.before)]
 
 
 def an_image(trainer: Trainer, measure: Callable[[Part], F]) -> F:
-    """What one image of the budget costs, if a step of a part costs `measure(part)`."""
+    """Return the cost of one image of the budget, where a step of a part costs `measure(part)`."""
 
     def of_part(part: Part) -> F:
         def with_coins(decided: Mapping[str, bool]) -> F:
@@ -99,7 +99,7 @@ def an_image(trainer: Trainer, measure: Callable[[Part], F]) -> F:
 
 @blamed
 def probing(config: RunConfig, dataset: LongTailDataset, device: torch.device, images: int) -> Trainer:
-    """A trainer of `config` whose steps have at most so many images, and never reach the end of a budget."""
+    """Return a trainer of `config` with at most `images` per step and without an end, for measurements."""
     batch = min(images, config.train.batch_size)
     train = config.train.model_copy(update={"batch_size": batch, "budget_images": 10**12})
     config = config.model_copy(update={"train": train})
@@ -112,7 +112,7 @@ def probing(config: RunConfig, dataset: LongTailDataset, device: torch.device, i
 @exact_float32()
 @blamed
 def flops_per_image(config: RunConfig, dataset: LongTailDataset, device: torch.device) -> float:
-    """Floating-point operations of one training image: a whole step of the method, forward and backward.
+    """Return the floating-point operations of one training image: a step of the method, forward and backward.
 
     Matrix products and convolutions, a multiplication and an addition as two, divided by the images of a step of at most
     COUNTED_IMAGES. They follow from the shapes, so every device has the same. Modules that a method trains beforehand are in it
@@ -133,7 +133,7 @@ def flops_per_image(config: RunConfig, dataset: LongTailDataset, device: torch.d
 
 @dataclass(frozen=True)
 class Pace:
-    """Measured seconds of one training image, and how many steps were measured."""
+    """Measured seconds of one training image, and the number of measured steps."""
 
     seconds_per_image: float
     steps: int
@@ -155,7 +155,7 @@ def pace(trainer: Trainer) -> Pace:
 
 
 def forked(device: torch.device) -> AbstractContextManager[None]:
-    """Steps inside leave the caller's random numbers alone."""
+    """Restore the global random generators after the block."""
     return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
@@ -166,7 +166,7 @@ def timed_images(config: RunConfig, device: torch.device) -> int:
 
 @dataclass(frozen=True)
 class Turns:
-    """Seconds of N calls that were made in turn: of the ones that warmed up, and of all later rounds."""
+    """Seconds of N calls made in turn: of W warm-up rounds and of R later rounds."""
 
     warming: Float64[np.ndarray, "W N"]
     rounds: Float64[np.ndarray, "R N"]
@@ -174,7 +174,7 @@ class Turns:
 
 def in_turn(calls: Sequence[Callable[[], object]], device: torch.device, *, warm_up: int = 1, least: int = 3, most: int = 10,
             seconds: float = PROBE_SECONDS / 2) -> Turns:
-    """Make the calls one after another, again and again, so that whatever else the machine does slows all of them.
+    """Time the calls in turn, round after round, so that other load of the machine slows all of them alike.
 
     After `warm_up` rounds come `least` rounds, and up to `most` of them within so many seconds; one is the last, however few
     they are, that ends beyond twice that. Warming up counts as if it took what later rounds take, since it may compile.
@@ -197,7 +197,7 @@ def in_turn(calls: Sequence[Callable[[], object]], device: torch.device, *, warm
 
 
 def seconds_each(call: Callable[[], object], device: torch.device) -> tuple[float, int]:
-    """(seconds of one call after a first one that warms up, number of calls)."""
+    """Return (median seconds of a call after one warm-up call, number of calls)."""
     rounds = in_turn([call], device).rounds
     return float(np.median(rounds)), len(rounds)
 

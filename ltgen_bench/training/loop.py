@@ -1,4 +1,4 @@
-"""The one training loop. Methods give the loss; optimiser, precision, schedules, EMA and checkpoints are here."""
+"""train: the training of any method. Methods give the loss; optimiser, precision, schedules, EMA and checkpoints are shared."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,17 +23,17 @@ from ltgen_bench.training.trainer import Trainer
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished training: the method with its EMA network, ready to be sampled."""
+    """A trained method with its EMA network, ready for sampling."""
 
     method: Method
     net: ConditionalUNet
     images_seen: int
-    seconds: float  # of all steps, those that prepared the method included
+    seconds: float  # of all steps, those of auxiliary modules included
     exact: bool  # whether the same command on the same machine gives these bits again
 
 
 def build_method(config: RunConfig, dataset: LongTailDataset, device: torch.device) -> Method:
-    """The method of `config` for this data set, its settings validated."""
+    """Build the method of `config` for this data set, with validated settings."""
     problem = Problem(dataset.class_counts, dataset.groups, PROCESSES[config.process.name](device), dataset.image_shape)
     return METHODS[config.method.name](method_settings(config.method), problem)
 

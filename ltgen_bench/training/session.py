@@ -1,4 +1,4 @@
-"""The bookkeeping around the steps: going on, stopping, logging and saving."""
+"""Session: a training from its newest checkpoint on, with logging, checkpoints, snapshots and interruption."""
 
 import json
 import time
@@ -31,7 +31,10 @@ ADVICE = ("The last good checkpoint stays; try a lower train.learning_rate or tr
 
 
 class Session:
-    """The bookkeeping around the steps: what is read from the device now and then, logged, and saved."""
+    """One session of a training: restores the newest checkpoint, makes steps, and writes the log, checkpoints and snapshots.
+
+    Losses are read from the device every `sync_every` steps, so that the host rarely waits for it.
+    """
 
     def __init__(self, trainer: Stepper[Any], folder: Path, context: RunContext, run: str, stage: str = "train",
                  before: float = 0.0) -> None:
@@ -57,7 +60,7 @@ class Session:
                 "precision": self.trainer.precision, "processes": self.ranks.size, "exact": device.type == "cpu"}
 
     def complete(self, until: int, snapshots: Mapping[int, Path] = MappingProxyType({})) -> None:
-        """Make the steps that are left up to `until` images seen, and write `snapshots` on the way. Raises as `train` does."""
+        """Train up to `until` images seen, and write the `snapshots` on the way. Raises as `train` does."""
         trainer, budget, interruption = self.trainer, self.trainer.train.budget_images, self.interruption
         if trainer.images_seen >= until:
             return
@@ -83,7 +86,7 @@ class Session:
             self.save()
 
     def _agreed(self, requested: int | None) -> tuple[int | None, bool]:
-        """(the signal to stop at, whether a checkpoint is due): the same on all ranks, and asked where losses are read."""
+        """Return (signal to stop at, whether a checkpoint is due), the same on all ranks; reduced only where losses are read."""
         if self.ranks.size == 1:
             return requested, self.due()
         if self.pending:
@@ -96,10 +99,13 @@ class Session:
         return time.monotonic() - self.saved >= self.interval
 
     def go_on(self) -> None:
-        """Take up the newest checkpoint, say where that is, and cut the log back to it."""
+        """Restore the newest checkpoint, and remove later lines from the log.
+
+        Raises `UserError` for a checkpoint of another training, and where processes see different checkpoints.
+        """
         look = partial(load_newest, self.folder, self.progress, self._fault, aside=self.ranks.is_main)
         found = look() if self.ranks.is_main else None
-        self.ranks.all_gather("looked")  # the others look when the first one has set aside what is damaged
+        self.ranks.all_gather("looked")  # the others read after the main process has set damaged files aside
         found = found if self.ranks.is_main else look()
         seen = 0 if found is None else int(found[1]["images_seen"])
         positions = self.ranks.all_gather(seen)
@@ -153,7 +159,7 @@ class Session:
         write_text(log, "".join(line + "\n" for line in kept))
 
     def record(self, loss: Loss, stage: Stage) -> None:
-        """Note a step; every `sync_every` steps read the losses, stop if one is not finite, and show and log them."""
+        """Collect the loss of a step; every `sync_every` steps read the losses, check that they are finite, show and log them."""
         self.pending.append(loss)
         if len(self.pending) >= self.sync_every or self.trainer.images_seen >= self.trainer.train.budget_images:
             self.read_losses()
@@ -163,7 +169,7 @@ class Session:
             self._log_if_due()
 
     def read_losses(self) -> None:
-        """Bring the pending losses to the CPU. Raises `MachineError` at the first that is not finite."""
+        """Copy the pending losses to the CPU. Raises `MachineError` for the first that is not finite."""
         batch, first = self.trainer.train.batch_size, self.read_until
         for number, values in enumerate(self._values()):
             if not all(map(_finite, values.values())):
@@ -176,7 +182,7 @@ class Session:
         self.read_until = self.trainer.images_seen
 
     def _values(self) -> list[dict[str, float]]:
-        """The pending losses and their terms of all ranks, by name; this waits for the device, and for the ranks."""
+        """Return the pending losses and their terms by name, summed over ranks; waits for the device and for all ranks."""
         named = [{"loss": loss.total, **loss.terms} for loss in self.pending]
         if not named:
             return []
@@ -201,7 +207,7 @@ class Session:
         self.clock, self.logged, self.next_log = now, seen, (seen // self.log_every + 1) * self.log_every
 
     def elapsed(self) -> float:
-        """Seconds of training so far, earlier sessions included."""
+        """Return the seconds of training so far, earlier sessions included."""
         return self.seconds + time.monotonic() - self.resumed
 
     def write_snapshot(self, snapshots: Mapping[int, Path]) -> None:
@@ -212,7 +218,7 @@ class Session:
                           {**self.info, "images_seen": trainer.images_seen, "seconds": self.before + self.elapsed()})
 
     def save(self) -> None:
-        """Write a checkpoint, after making sure that every loss up to here and the weights are finite."""
+        """Write a checkpoint. Raises `MachineError` where a loss or a weight is not finite."""
         self.read_losses()
         if not all(torch.stack([p.isfinite().all() for p in self.trainer.parameters]).tolist()):
             raise MachineError(f"the weights are not finite after {self.trainer.images_seen:,} images seen, though the "
@@ -221,13 +227,13 @@ class Session:
         begin = time.monotonic()
         if self.ranks.is_main:
             self.trainer.save(self.folder, {**self.info, "seconds": self.seconds})
-        self.ranks.barrier()  # the others, once they stop, would have torchrun end the first one in the middle of writing
+        self.ranks.barrier()  # when another process ends, torchrun ends the main process, which must not be writing then
         self.saved = time.monotonic()
         self.interval = max(CHECKPOINT_SECONDS, 20 * (self.saved - begin))
 
 
 def refuse_too_many(ranks: Ranks, train: TrainConfig, images_seen: int = 0) -> None:
-    """A `UserError` where a step from here on has fewer images than there are processes."""
+    """Raise `UserError` where a later step has fewer images than there are processes."""
     left = (train.budget_images - images_seen) % train.batch_size
     for images, which in ((train.batch_size, "train.batch_size"), (left, "what train.budget_images leaves to the last step")):
         if 0 < images < ranks.size:
@@ -236,7 +242,7 @@ def refuse_too_many(ranks: Ranks, train: TrainConfig, images_seen: int = 0) -> N
 
 
 def refuse_unlike(ranks: Ranks, precision: str) -> None:
-    """A `UserError` where processes would calculate in other precisions."""
+    """Raise `UserError` where the precision differs between processes."""
     found = sorted(set(ranks.all_gather(precision)))
     if len(found) > 1:
         raise UserError(f"train.precision: auto is {' and '.join(found)} on the devices of this run; say which, for example "
@@ -248,7 +254,7 @@ def _finite(value: float) -> bool:
 
 
 def _logged(line: str) -> int | None:
-    """The position that a line of the log is of; None for what is no such line."""
+    """Return the position (images seen) of a line of the log; None where the line is damaged."""
     try:
         values = json.loads(line)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The step: optimiser, precision, learning rate and average of the weights, the same for everything that is trained."""
+"""The training step: optimiser, precision, learning rate and EMA, the same for every method and auxiliary module."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ N = TypeVar("N", bound=nn.Module)
 
 
 def resolve_precision(setting: str, device: torch.device) -> str:
-    """`auto` is bf16 where the device multiplies matrices in it natively, and float32 elsewhere."""
+    """Return the precision of a setting: `auto` is bf16 on devices with native bf16 matrix products, else float32."""
     if setting != "auto":
         return setting
     if device.type == "cuda":
@@ -39,14 +39,14 @@ def resolve_precision(setting: str, device: torch.device) -> str:
 
 
 class _LossOf(nn.Module):
-    """A stepper's loss as the forward pass of all its modules: what DistributedDataParallel can wrap, whatever a method does."""
+    """A module whose forward pass is the loss of a stepper, so that DistributedDataParallel can wrap it."""
 
     def __init__(self, net: nn.Module, extra: nn.ModuleDict, loss: "Callable[[Batch, Draws], Loss]") -> None:
         super().__init__()
         self.net, self.extra, self.loss = net, extra, loss
 
     def forward(self, batch: Batch, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
-        """(total, terms)"""
+        """Return (total, terms) of the loss."""
         found = self.loss(batch, draws)
         return found.total, found.terms
 
@@ -81,19 +81,19 @@ class Stepper(ABC, Generic[N]):
 
     @abstractmethod
     def batch(self, draws: Draws) -> Batch:
-        """The images of a step."""
+        """Return the training images of a step."""
 
     @abstractmethod
     def loss(self, batch: Batch, draws: Draws) -> Loss:
         """Return the loss of a step."""
 
     def learning_rate(self, images_seen: int) -> float:
-        """Linear from 0 over the warm-up, then constant; of the step that ends at `images_seen`."""
+        """Return the learning rate of the step that ends at `images_seen`: linear from 0 over the warm-up, then constant."""
         warmup, since = self.train.warmup_images, images_seen - self.restart_at if images_seen > self.restart_at else images_seen
         return self.train.learning_rate * (min(1.0, since / warmup) if warmup else 1.0)
 
     def step(self) -> Loss:
-        """One optimiser step; the loss comes back detached. It reads nothing back from the device."""
+        """Make one optimiser step; returns its detached loss. Does not wait for the device."""
         if self.images_seen == self.restart_at > 0:
             self._restart()
         images = min(self.train.batch_size, self.train.budget_images - self.images_seen)
@@ -112,7 +112,7 @@ class Stepper(ABC, Generic[N]):
         return loss
 
     def _differentiated(self, images: int) -> Loss:
-        """The gradients of this step's loss, in the parameters. Its own share of the loss comes back, without the graph."""
+        """Compute the gradients of this step into the parameters; returns this rank's share of the loss, detached."""
         found: list[Loss] = []
         slices = self._slices(images)
         for number, pieces in enumerate(slices):
@@ -141,26 +141,26 @@ class Stepper(ABC, Generic[N]):
         return list(zip(*cuts, strict=True))
 
     def _restart(self) -> None:
-        """The averaged weights become the weights, and the optimiser forgets. Where it was done before it changes nothing."""
+        """Copy the averaged weights into the weights, and reset the optimiser. Repeated, it changes nothing."""
         with torch.no_grad():
             torch._foreach_copy_(list(self.net.parameters()), list(self.ema.net.parameters()))
         self.optimizer.state.clear()
 
     def save(self, folder: Path, info: dict[str, Any]) -> None:
-        """Write a checkpoint at the present position."""
+        """Write a checkpoint at the current position."""
         save_checkpoint(folder, state_tensors(self.net, self.ema, self.extra, self.optimizer),
                         {**info, "images_seen": self.images_seen})
 
 
 def _summed(losses: Sequence[Loss]) -> Loss:
-    """The sum of each term over `losses`, of which some may lack some."""
+    """Return the sum of each term over `losses`; a loss may lack a term."""
     names = dict.fromkeys(name for loss in losses for name in loss.terms)
     terms = {name: torch.stack([loss.terms[name] for loss in losses if name in loss.terms]).sum() for name in names}
     return Loss(torch.stack([loss.total for loss in losses]).sum(), terms)
 
 
 class Trainer(Stepper[ConditionalUNet]):
-    """Of a method's network: its first weights, and the part of the budget that trains the base of a fine-tuning method."""
+    """The stepper of a method's network: its initial weights, and for fine-tuning the switch from the base to the method."""
 
     def __init__(self, config: RunConfig, dataset: LongTailDataset, method: Method, device: torch.device,
                  ranks: Ranks = SINGLE_PROCESS) -> None:
@@ -185,7 +185,7 @@ class Trainer(Stepper[ConditionalUNet]):
         self.before: Sequence[tuple[float, Stepper[Any]]] = ()  # in a probe what the method trains first, and its share of images
 
     def batch(self, draws: Draws) -> Batch:
-        """Augmented images in the order of the method whose turn it is, after its own change of them."""
+        """Return augmented images in the order of the current method (base or method), after its `transform_batch`."""
         self.images.order = self.orders[self.images_seen >= self.restart_at]
         return transformed(self._in_turn, self.images.batch(draws), draws)
 
@@ -199,9 +199,9 @@ class Trainer(Stepper[ConditionalUNet]):
 
 
 def _start_from(net: ConditionalUNet, path: Path, budget: int) -> int:
-    """Give `net` the averaged weights of the checkpoint `path`; how many images they have seen, which are of the budget too.
+    """Load the averaged weights of the checkpoint `path` into `net`; returns their images seen, which count towards the budget.
 
-    A file that is missing, broken or of another network, or has seen the whole budget, is a `UserError`.
+    Raises `UserError` for a file that is missing, damaged, of another network, or has seen the whole budget.
     """
     if not path.is_file():
         raise UserError(f"there is no checkpoint {path} to start from.")
