@@ -220,7 +220,7 @@ def test_the_command_writes_and_shows_it(tmp_path, tiny_run):
     recipe.write_text(tiny_run(**{"evaluate.downstream": False, "evaluate.metrics": ["fid"]}).to_toml())
     arguments = ["run", "--recipe", str(recipe), "--runs", str(tmp_path / "runs"), "--threads", "1"]
     done = CliRunner().invoke(cli, [*arguments, "--evaluate-every", "100"], catch_exceptions=False)
-    assert "along the training" in done.stdout
+    assert "during training" in done.stdout
     assert re.search(r"^ +112 +\S+e9 ", done.stdout, re.MULTILINE)
     (file,) = (tmp_path / "runs").glob("digits-lt/*/curve.csv")
     assert set(load_curve(file)["images"]) == {112, 200}
