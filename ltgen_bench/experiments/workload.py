@@ -21,7 +21,7 @@ from ltgen_bench.evaluation.extractors import EXTRACTORS
 from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.evaluation.presets import PRESETS
 from ltgen_bench.methods import METHODS
-from ltgen_bench.sampling.samplers import SAMPLERS
+from ltgen_bench.sampling.samplers import SAMPLERS, fast_sampling
 
 BACKWARD = 3.0  # a pass forward and backward, in passes forward
 USUAL_PASSES = 50  # of an image that is drawn: 25 guided steps
@@ -145,7 +145,8 @@ def long_stages(config: RunConfig, dataset: LongTailDataset) -> list[str]:
         fewer = worth_training(config.model_copy(update={"sample": config.sample.model_copy(update={"share": 1.0})}),
                                dataset.num_classes).sample.images_per_class
         cures = [f"--images-per-class {fewer}"] if fewer < config.sample.images_per_class else []
-        cures += ["--sampler dpm-solver++ --steps 25"] if config.sample.steps > 50 else []
+        sampler, steps = fast_sampling(config.process.name)
+        cures += [f"--sampler {sampler} --steps {steps}"] if config.sample.steps > 2 * steps else []
         shorter = ", or ".join(cures) or "--steps, or --images-per-class"
         found.append(f"note: sampling takes about {_times(load.sample / load.train)} as long as the training: {images:,} images "
                      f"in {config.sample.steps:,} steps each. Shorter: {shorter}.")

@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from ltgen_bench.cli import cli
 from ltgen_bench.config.recipe_files import recipe_path
-from ltgen_bench.config.schema import EvaluateConfig, RunConfig, SampleConfig
+from ltgen_bench.config.schema import EvaluateConfig, ProcessConfig, RunConfig, SampleConfig
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.evaluation.presets import planned_departures
 from ltgen_bench.experiments.command_lines import as_command
@@ -87,6 +87,9 @@ class TestLongStages:
         assert load.sample / load.train == pytest.approx(10_000 * 2000 / 60_000)
         assert "sampling takes about 330 times as long" in sampling
         assert "--images-per-class 600, or --sampler dpm-solver++ --steps 25" in sampling
+        flow = config.model_copy(update={"process": ProcessConfig(name="flow"), "sample": config.sample.model_copy(
+            update={"sampler": "euler"})})
+        assert "or --sampler heun --steps 25" in long_stages(flow, data)[0], "one that draws from a flow"
         assert "images through inception" in evaluation
         assert "--images-per-class" in evaluation
 
@@ -124,6 +127,12 @@ class TestPresets:
         assert sample.images_per_class == 16_667, "a third of 50,000"
         assert not sample.as_preset
         assert sample == expected_sample(plan.config, "tiny", self.COUNTS)
+
+    def test_a_preset_that_expects_a_sampler_of_ddpm_is_no_sampling_of_a_flow(self, tiny_run, make_dataset, tmp_path):
+        config = tiny_run(**{"evaluate.preset": "oc-paper", "sample.as_preset": True, "process.name": "flow",
+                             "sample.sampler": "heun"})
+        with pytest.raises(UserError, match=r"ddim is a sampler of process ddpm.* take heun or euler"):
+            make_plan(resolved_run(config, "one is needed"), make_dataset(self.COUNTS), tmp_path, RunContext())
 
     def test_it_needs_a_preset(self, tiny_run):
         with pytest.raises(UserError, match="--preset"):
