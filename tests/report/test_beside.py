@@ -231,7 +231,7 @@ def test_where_no_paper_has_such_rows_the_report_says_so(one_seed, tmp_path, mon
 def test_the_page_shows_papers_beneath_ours_and_lets_nobody_sort_them(cifar, tmp_path, monkeypatch):
     monkeypatch.setattr("ltgen_bench.report.write_report.save_plots", lambda *_, **__: {})
     text = report(cifar, tmp_path / "out", compare_published=True).index.read_text()
-    part = text[text.index("FID ↓ (inception), all classes, papers&#39; rows beneath ours"):]
+    part = text[text.index("FID ↓ (inception), all classes, papers&#39; rows below ours"):]
     part = part[: part.index("</table>")]
     assert 'class="sortable"' not in part
     assert "<button" not in part

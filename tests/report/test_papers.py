@@ -7,6 +7,7 @@ from ltgen_bench.core.words import distinct_name
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.records.published import read_leaderboard
 from ltgen_bench.records.score_files import ScoreFiles
+from ltgen_bench.report import write_report
 from ltgen_bench.report.papers import papers_tables
 from ltgen_bench.report.write_report import report
 

@@ -167,7 +167,7 @@ def test_a_run_says_shared_fields_once_and_then_what_is_special(runs_dir):
     assert text.count("0123456789abcdef") == text.count("omega fixed for all methods") == 1
     assert len(re.findall(r"k +3$", text, re.MULTILINE)) == 4
     assert all(one in text for one in found.ids.values())
-    assert "protocol: k 3 where standard" in text
+    assert "k 3 where standard" in text
     assert re.search(r"^also here +[0-9a-f]{8} of 2026-01-02$", text, re.MULTILINE)
 
 
