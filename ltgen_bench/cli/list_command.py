@@ -114,9 +114,10 @@ def datasets() -> None:
 @debug_option
 def metrics() -> None:
     """List the metrics, and the extractors of their features."""
-    from ltgen_bench.evaluation.describe_metrics import FEW, describe_extractors, describe_metrics
+    from ltgen_bench.evaluation.describe_metrics import SMALL_SAMPLE_MARK, describe_extractors, describe_metrics
 
-    rows = [(m["name"], f"{m['title']} {m['better']}  {m['summary']}; {FEW} at values of fewer than {m['enough']}", m["source"])
+    rows = [(m["name"], f"{m['title']} {m['better']}  {m['summary']}; {SMALL_SAMPLE_MARK} at values of fewer than {m['enough']}",
+             m["source"])
             for m in describe_metrics()]
     listing(rows + [(e["name"], f"extractor: {e['summary']}", e["source"]) for e in describe_extractors()],
              ("metric", "what it says", "source"))

@@ -1,6 +1,6 @@
 """Detection of generated images that are copies of held-out images, of training images, or of one another.
 
-An image is a copy of another if it has its very pixels, or lies as near to it as no honest image does: at most half as far as
+An image is a copy of another if it has its very pixels, or is nearer to it than images that are no copies: at most half as far as
 that one's own nearest neighbour, and at most half as far as the nearest image that it could have been made from otherwise. Of
 unseen real images 0.2 % do so on the digits and 0.5 % on CIFAR-10, where such pairs are in the data themselves; of copies that
 are mirrored, shifted by a pixel, brighter, in JPEG or under noise of 10 grey levels 98 % and more.
@@ -91,8 +91,8 @@ def _near(images: Images, originals: Images, others: Images, device: str) -> tup
     chosen = torch.nonzero((closeness <= NEAR) & ~flat(looks(images, device))).flatten()
     numbers = chosen.cpu().numpy()
     otherwise = Pictures(others, device).nearest(images[numbers])
-    kept = distance[chosen].amin(dim=1) <= NEAR * otherwise
-    return numbers[kept.cpu().numpy()], which[chosen, at[chosen]][kept].cpu().numpy()
+    copies = distance[chosen].amin(dim=1) <= NEAR * otherwise
+    return numbers[copies.cpu().numpy()], which[chosen, at[chosen]][copies].cpu().numpy()
 
 
 def _radius(pictures: Pictures) -> Float[Tensor, " M"]:

@@ -3,7 +3,7 @@
 from ltgen_bench.evaluation.extractors import EXTRACTORS
 from ltgen_bench.evaluation.metrics import METRICS
 
-FEW = "°"  # stands at a value of too few images
+SMALL_SAMPLE_MARK = "°"  # at a value of too few images
 ARROWS = {"lower": "↓", "higher": "↑", "": ""}
 
 

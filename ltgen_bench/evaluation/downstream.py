@@ -1,7 +1,7 @@
 """Downstream classifiers: trained on generated and real images, tested on real test images.
 
 Three trainings of equally many optimiser steps: the long-tailed real set, the generated set, and the plain union of
-both. The predictions of each are kept as soon as it is trained, so an interrupted evaluation repeats none of them.
+both. The predictions of each are cached as soon as it is trained, so an interrupted evaluation repeats none of them.
 """
 
 import hashlib
@@ -55,7 +55,7 @@ class DownstreamImages:
 def downstream_predictions(images: DownstreamImages, recipe: ClassifierRecipe, folders: Mapping[str, Path | None],
                            context: RunContext) -> dict[str, Predictions]:
     """Predicted labels of the test images (int64, in their order) by the classifier of each training set in `folders`, which says
-    where its predictions are kept; None: nowhere.
+    where its predictions are cached; None: nowhere.
     """
     device, test = str(context.device), images.test
     sets = {name: part for name, part in images.training_sets.items() if name in folders}
@@ -75,7 +75,7 @@ def downstream_predictions(images: DownstreamImages, recipe: ClassifierRecipe, f
 
 def downstream_scores(images: DownstreamImages, scopes: Sequence[Scope], recipe: ClassifierRecipe, work: Path | None,
                       context: RunContext) -> list[dict[str, Any]]:
-    """The rows of `downstream_rows`. Predictions of the real training set, the same for every method, are kept beside the
+    """The rows of `downstream_rows`. Predictions of the real training set, the same for every method, are cached with the
     features, the others in `work`. Classifiers whose every score would be withheld are not trained, nor are any without test
     images."""
     folders = {"real-lt": context.features} if withheld(images.asked) else {
@@ -140,15 +140,15 @@ def downstream_rows(predictions: Mapping[str, Predictions | None], labels: Int64
             among = int(asked[inside].sum()) if name != "real-lt" else 0
             of_them = f"({among:,} of {inside.sum():,} test images)"
             if among and (withheld(asked) or withheld(asked[inside])):
-                rows.append({**row, "note": f"not available: the classifier would train on what it is asked {of_them}"})
+                rows.append({**row, "note": f"not available: the classifier would train on test images {of_them}"})
             elif predicted is None and withheld(asked) and name != "real-lt" and inside.any():
-                rows.append({**row, "note": "not available: the classifier would train on what it is asked of other classes"})
+                rows.append({**row, "note": "not available: the classifier would train on test images of other classes"})
             elif predicted is None:
                 rows.append({**row, "note": NO_HELD_OUT if scope.classes else NO_CLASSES})
             elif inside.any():
                 right = float((predicted[inside] == labels[inside]).mean())
                 counts = {"real test": int(inside.sum()), **({} if name == "real-lt" else {"generated": n_synthetic})}
-                told = {"note": f"the classifier trains on some of what it is asked {of_them}"} if among else {}
+                told = {"note": f"the classifier trains on some of the test images {of_them}"} if among else {}
                 rows.append({**row, "value": right, "n_real": counts["real test"], "wanted": OF_A_SHARE,
                              "few": too_few(counts, OF_A_SHARE), **told})
             else:

@@ -92,7 +92,7 @@ def _scores(dataset: LongTailDataset, comparison: "_Comparison", context: RunCon
     protocols: dict[str, dict[str, Any]] = {}
     weights: dict[str, str] = {}
     confusions: dict[str, list[list[float]]] = {}
-    contradictions: dict[bool, str] = {}  # a classifier of the classes is the better judge
+    contradictions: dict[bool, str] = {}  # by whether a classifier of the classes says so, which is preferred
     measured = [Configured(metric, metric.settings_of(config).fitted(len(generated), len(sets.real)))
                 for metric in metrics if not metric.is_downstream]
     for name in config.extractors if measured else ():

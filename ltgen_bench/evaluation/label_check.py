@@ -1,8 +1,8 @@
 """Detection of labels of generated images that contradict the overall scores.
 
-Overall scores are good where the images lie among the real ones, whatever their labels. So two shares are compared, both as
-parts of what held-out real images have: of images that lie within a ball of real ones (precision, k = 5), and of images that
-are seen as their class. On the digits honest models have the second above the first at every stage (0.02 and 0.11 after 512
+Scores over all classes do not depend on labels. So two shares are compared, each relative to that of held-out real images:
+precision (k = 5), and the share of images that are classified as their label. On the digits trained models have the second
+above the first at every stage (0.02 and 0.11 after 512
 training images, 0.22 and 0.36 after 3,000, 0.50 and 0.69 after 8,000, 0.79 and 0.94 after 20,800); shuffled labels have 0.79
 and 0.10.
 """
@@ -20,7 +20,7 @@ BEGIN = "Overall scores do not see the label"
 K, MOST, LEAST = 5, 2000, 20  # neighbours; images that are compared at most and at least
 GOOD = 0.3  # of real images' precision: below, the overall scores say themselves that something is wrong
 GAP, CLASS_GAP = 0.15, 0.3  # between shares, plus one and one and a half deviations of the number of images
-JUDGE = 0.5  # share of real images seen as their class, from which on the eye is a judge
+RELIABLE = 0.5  # share of real images classified correctly, from which on the classifier is good enough to tell
 NAMED = 5  # classes
 
 
@@ -39,10 +39,10 @@ def label_contradiction(generated: FeatureSet, real: FeatureSet, held_out: Featu
     among = _precision(generated, real, count) / max(_precision(held_out, real, count), 1e-9)
     of_real, of_generated = (_seen(side, real, len(names), class_logits) for side in (held_out, generated))
     able, share = (float((seen == side.labels).mean()) for seen, side in ((of_real, held_out), (of_generated, generated)))
-    if among < GOOD or able < JUDGE:
+    if among < GOOD or able < RELIABLE:
         return ""
-    eye = "label accuracy" if class_logits else "nearest to the mean of their own class are"
-    said = f"{BEGIN}: {eye} {share:.3f}, of real images {able:.3f}"
+    kind = "label accuracy" if class_logits else "nearest to the mean of their own class are"
+    said = f"{BEGIN}: {kind} {share:.3f}, of real images {able:.3f}"
     if share / able < min(among, 1.0) - GAP - 1 / np.sqrt(len(generated)):
         return f"{said}."
     taken = _taken_for_others(_shares(of_generated, generated.labels, len(names)), _shares(of_real, held_out.labels, len(names)),
@@ -82,5 +82,5 @@ def _taken_for_others(made: Float64[np.ndarray, "K K"], real: Float64[np.ndarray
     others = made - np.diag(np.diag(made))
     which, most = others.argmax(axis=1), others.max(axis=1)
     limits = CLASS_GAP + 1.5 / np.sqrt(np.maximum(counts, 1))
-    far: Bool[np.ndarray, " K"] = (most - np.diag(made) > limits) & (np.diag(real) >= JUDGE)
+    far: Bool[np.ndarray, " K"] = (most - np.diag(made) > limits) & (np.diag(real) >= RELIABLE)
     return [(int(label), int(which[label]), float(most[label])) for label in np.flatnonzero(far)]

@@ -1,7 +1,7 @@
 """Protocols: how one metric was measured. Two numbers compare only if their protocols are equal.
 
-The protocol says how was measured, never what is judged: method, sampler, steps, omega, budget and seeds belong to the
-entry. A field that plays no part in a metric is absent from its protocol, so another k gives new ids to the metrics of
+The protocol says how a score was measured, never what was evaluated: method, sampler, steps, omega, budget and seeds belong to
+the entry. A field that plays no part in a metric is absent from its protocol, so another k gives new ids to the metrics of
 nearest neighbours and to no others.
 """
 

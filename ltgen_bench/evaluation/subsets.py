@@ -39,8 +39,8 @@ def stratified_take(labels: Int64[np.ndarray, " N"], count: int, rng: np.random.
 def of_each_class(images: ImageSet, count: int, rng: np.random.Generator) -> ImageSet:
     """Draw at most `count` images of every class without replacement, in canonical order; smaller classes are complete."""
     images = canonical(images)
-    kept = [rng.permutation(np.flatnonzero(images.labels == label))[:count] for label in np.unique(images.labels)]
-    return images.take(np.sort(np.concatenate([np.empty(0, np.int64), *kept])))
+    chosen = [rng.permutation(np.flatnonzero(images.labels == label))[:count] for label in np.unique(images.labels)]
+    return images.take(np.sort(np.concatenate([np.empty(0, np.int64), *chosen])))
 
 
 def shares(total: int, num_classes: int) -> list[int]:
@@ -51,11 +51,11 @@ def shares(total: int, num_classes: int) -> list[int]:
 
 def at_most(images: ImageSet, quota: Sequence[int], rng: np.random.Generator) -> ImageSet:
     """`quota[c]` images of each class c without replacement, in the order they came in; smaller classes whole."""
-    kept = [np.empty(0, np.int64)]
+    chosen = [np.empty(0, np.int64)]
     for label, wanted in enumerate(quota):
         members = np.flatnonzero(images.labels == label)
-        kept.append(rng.choice(members, size=min(wanted, len(members)), replace=False))
-    return images.take(np.sort(np.concatenate(kept)))
+        chosen.append(rng.choice(members, size=min(wanted, len(members)), replace=False))
+    return images.take(np.sort(np.concatenate(chosen)))
 
 
 def stratified_halves(labels: Int64[np.ndarray, " N"],

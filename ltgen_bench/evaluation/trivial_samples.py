@@ -1,7 +1,7 @@
 """Samples that no model made: real images, and generators so plain that every metric should see through them.
 
 They stand in tables as reference rows, which are never ranked. A metric under which `copy-train` or `one-per-class` looks
-good does not see what they do; one that a model cannot lift above `class-gaussian` has told nothing of that model.
+good does not measure copying or collapse; a score that a model has no better than `class-gaussian` says nothing of that model.
 """
 
 from collections.abc import Callable, Iterator

@@ -16,7 +16,7 @@ from ltgen_bench.records.statistics import FEW_SEEDS, MIN_SEEDS, ONE_SEED
 from ltgen_bench.report.baselines import BASELINES, baseline_notes
 from ltgen_bench.report.columns import measurement_name
 from ltgen_bench.report.entries import Block, Key, difference, each, select
-from ltgen_bench.report.numbers import FEW, MISSING, facts, is_known
+from ltgen_bench.report.numbers import MISSING, SMALL_SAMPLE_MARK, facts, is_known
 
 BEST = (
     "The best value (bold, *) wins against every other row in a paired t test over common training seeds (5 %, Holm's "
@@ -139,7 +139,8 @@ def few_notes(rows: pd.DataFrame) -> list[str]:
             ends = dict.fromkeys(f"{int(n):,}" for n in (own["wanted"].min(), own["wanted"].max()))
             wanted.setdefault(" to ".join(ends), []).append(facts(str(metric)).title)
         words = "; ".join(f"{listed(names)} from {number}" for number, names in wanted.items())
-        notes.append(f"{FEW}: of too few images to say much. Enough images: {words} (reasons: ltgen-bench list metrics).")
+        notes.append(f"{SMALL_SAMPLE_MARK}: of too few images to say much. Enough images: {words} (reasons: ltgen-bench list "
+                     "metrics).")
     lacking = rows[rows["note"].str.startswith(TOO_FEW)]
     if len(lacking):
         needs: dict[str, dict[str, None]] = {}

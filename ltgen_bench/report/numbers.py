@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from ltgen_bench.evaluation.describe_metrics import FEW, arrow
+from ltgen_bench.evaluation.describe_metrics import SMALL_SAMPLE_MARK, arrow
 from ltgen_bench.evaluation.metrics import METRICS
 
 MISSING = "–"  # noqa: RUF001  (an en dash is meant)
@@ -67,7 +67,7 @@ def show(metric: str, value: float, spread: float = math.nan) -> str:
 
 def marked(text: str, few: bool) -> str:
     """A number as text, with the mark of too few images where it is of such."""
-    return f"{text}{FEW}" if few and text not in ("", MISSING) else text
+    return f"{text}{SMALL_SAMPLE_MARK}" if few and text not in ("", MISSING) else text
 
 
 def metric_order(metric: str) -> int:

@@ -1,4 +1,4 @@
-"""How many images an extractor looks at at once: its own number, the one asked for, or one that is found once."""
+"""The batch size of an extractor: its own, the one asked for, or the fastest, which is measured once."""
 
 import json
 from dataclasses import replace
@@ -11,6 +11,7 @@ from support.extracting import context_of
 from ltgen_bench.config.schema import EvaluateConfig, SampleConfig
 from ltgen_bench.evaluation.evaluator import Origin, evaluate
 from ltgen_bench.evaluation.features import extractor_batch as sizing
+from ltgen_bench.evaluation.features.extractor_batch import with_batch_size
 from ltgen_bench.evaluation.features.feature_cache import cached_features
 from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.runtime.distributed import Ranks
@@ -59,7 +60,7 @@ def test_a_number_that_was_found_is_kept_and_finds_the_features_again(counting_e
     searches = finding(8)
     assert looking(counting_extractor, "auto", pixels, tmp_path, told)[0] == 8
     assert searches == [2048]
-    assert told.messages == ["counting looks at 8 images at once, which is fastest here"]
+    assert told.messages == ["counting: batch size 8, which is fastest here"]
     folders = sorted(tmp_path.iterdir())
     assert looking(counting_extractor, "auto", pixels, tmp_path, told)[0] == 8
     other = 255 - pixels

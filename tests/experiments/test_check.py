@@ -139,7 +139,7 @@ class TestShippedFeatures:
         assert failed(evaluator_findings.shipped_features(here)) == ["weights of the digits classifier"]
 
     def test_the_reference_can_be_made_again(self, monkeypatch, tmp_path, whole):
-        monkeypatch.setattr(features_reference, "FEW", 1)
+        monkeypatch.setattr(features_reference, "SLOW_IMAGES", 1)
         features_reference.store(tmp_path / "again.safetensors", whole)
         again, shipped = read_reference(tmp_path / "again.safetensors"), read_reference()
         assert again.content == shipped.content
@@ -200,7 +200,7 @@ def whole(tmp_path_factory):
 class TestGivenWeights:
     @pytest.fixture(autouse=True)
     def one_image(self, monkeypatch):
-        monkeypatch.setattr(weights, "FEW", 1)
+        monkeypatch.setattr(weights, "SLOW_IMAGES", 1)
 
     def test_weights_that_are_not_the_published_ones_fail_by_their_checksum(self, here, whole):
         found = {finding.name: finding for finding in weights.given_weights(replace(here, weights={"inception": whole}))}
@@ -212,7 +212,7 @@ class TestGivenWeights:
         from ltgen_bench.evaluation.extractors.inception import inception
 
         extractor = inception(here.dataset, RunContext(extractor_weights={"inception": whole}), None)
-        seen = extractor(reference_images(here.dataset).images[:weights.FEW]).features
+        seen = extractor(reference_images(here.dataset).images[:weights.SLOW_IMAGES]).features
         reference = read_reference()
         given = replace(here, weights={"inception": whole})
         for features, expected in ((seen, []), (seen * np.float32(1.001), ["inception, stored features"])):

@@ -59,7 +59,7 @@ def network_for(image_shape: tuple[int, int, int]) -> str:
 
 
 def extractor_recipe(image_shape: tuple[int, int, int], flip: bool, steps: int | None = None) -> ClassifierRecipe:
-    """The classifier whose features judge samples: trained once for a data set, on its balanced real reference.
+    """The classifier that the extractor `classifier` is: trained once for a data set, on its balanced real reference.
 
     Where `steps` is None it is 600 for the small CNN and 2,000 for ResNet-32, 5 passes over CIFAR; `fitted_to` takes fewer for
     few images.

@@ -31,11 +31,11 @@ class Extractor(Protocol):
     logits_id: str  # enters the protocol of metrics on logits
     sha256: str  # of the weights as they are; for the record
     resize: str  # what happens to an image on its way in, in words
-    precision: str  # of its arithmetic: float32; enters the key of kept features
+    precision: str  # of its arithmetic: float32; enters the key of cached features
     feature_dim: int
     has_logits: bool
     class_logits: bool  # whether logit c belongs to class c of the data set
-    batch_size: int  # images that are looked at at once; enters the key of kept features
+    batch_size: int  # enters the key of cached features
 
     def __call__(self, images: UInt8[np.ndarray, "N C H W"]) -> Features: ...
 

@@ -1,7 +1,7 @@
 """The extractor `classifier`: a small network trained on the balanced real reference of the data set.
 
 For the digits its weights ship with the package, so its id is the same on every machine. Elsewhere they are trained
-once and kept in the cache folder. Another machine, or another kind of device, trains to other weights, which see other features:
+once and cached. Another machine, or another kind of device, trains to other weights, which give other features:
 the id names the recipe, the images and what came out of them.
 """
 
@@ -64,7 +64,7 @@ class DomainClassifier:
 
 
 def domain_classifier(dataset: LongTailDataset, context: RunContext, steps: int | None) -> DomainClassifier:
-    """The classifier of `dataset`'s reference: the shipped one, one kept in the cache, or one trained now."""
+    """The classifier of `dataset`'s reference: the shipped one, a cached one, or one trained now."""
     weights, device = context.extractor_weights.get("classifier"), str(context.device)
     if weights is not None:
         raise UserError(f"--extractor-weights classifier={weights}: the classifier is trained on the data set itself "
@@ -109,7 +109,7 @@ def _trained_once(path: Path, reference: ImageSet, recipe: ClassifierRecipe, num
         try:
             return _read(path, facts, shapes)
         except DamagedError:
-            pass  # looked at again by whoever may set it aside
+            pass  # read again below, under the lock
     progress = context.progress
     with file_lock(path, progress.say):
         if path.is_file():

@@ -1,1 +1,1 @@
-"""Features of image sets: made once, kept under a digest of their content."""
+"""Features of image sets: computed once, cached by content."""

@@ -1,7 +1,7 @@
 """Batch size of an extractor: its default, a given number, or the fastest of this machine.
 
-The number is part of the key of kept features, since it changes their last bits. So one that was found is kept beside them,
-and a later evaluation on such a machine finds number and features again. No protocol depends on it.
+The batch size changes the last bits of features, so it is part of their key in the cache. The fastest one is cached too, so
+that a later evaluation on such a machine finds the same features. No protocol depends on it.
 """
 
 import copy
@@ -27,7 +27,8 @@ def with_batch_size(extractor: Extractor, asked: int | Literal["auto"] | None, i
     """`extractor` with the batch size that is `asked`; its own for None.
 
     For "auto" it is the batch size that was found on such a machine before (a file in the cache), or the extractor's own where
-    the cache has all features of `images` by that; else it is found now, in a few seconds, and kept. The main process decides.
+    the cache has all features of `images` by that; else it is measured now, in a few seconds, and cached. The main process
+    decides.
     """
     if asked != AUTO:
         return extractor if asked is None else _with(extractor, asked)
@@ -58,7 +59,7 @@ def _found(extractor: Extractor, images: UInt8[np.ndarray, "N C H W"], context: 
     # more than the images of one block never go through together; a power of two cuts a block into whole batches
     size = fastest_size(lambda count: _with(extractor, count)(np.resize(seen, (count, *images.shape[1:]))), place, largest=BLOCK)
     write_text(note, json.dumps({**about, "batch_size": size}) + "\n")
-    context.progress.say(f"{extractor.name} looks at {size:,} images at once, which is fastest here")
+    context.progress.say(f"{extractor.name}: batch size {size:,}, which is fastest here")
     return size
 
 

@@ -1,7 +1,7 @@
-"""Features kept by content: an image goes through an extractor once, whatever its file was called.
+"""Features cached by content: an image set goes through an extractor once, whatever its files are called.
 
-The key holds who looks and what is seen: one changed pixel is another key, a renamed folder is not. An interrupted pass over
-a large set goes on where it stood.
+The key is a digest of the pixels and of the extractor (name, weights, resizing, precision, batch size). An interrupted
+extraction continues with the blocks that are missing.
 """
 
 import hashlib
@@ -22,10 +22,10 @@ from ltgen_bench.runtime.distributed import Ranks
 
 
 def cached_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, context: RunContext, stage: Stage) -> Features:
-    """Features of `images` in their order, from the cache where they are known; `stage` advances by images.
+    """Features of `images` in their order, from the cache where they are there; `stage` advances by images.
 
-    The arrays are mapped from their file; what is written into them stays in this process. Two commands that need the
-    same features make them once. Raises `MachineError` when a feature is not finite, naming the extractor.
+    The arrays are memory-mapped copy-on-write. Two commands that need the same features compute them once. Raises
+    `MachineError` for features that are not finite.
     """
     file = ensure_features(images, extractor, context, stage)
     file.mark_used()
@@ -33,7 +33,7 @@ def cached_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, 
 
 
 def ensure_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, context: RunContext, stage: Stage) -> FeatureFile:
-    """The file of these features, whole; each process computes those of a part of the images, and the main process writes."""
+    """The complete file of these features; each process computes those of a part of the images, and the main process writes."""
     ranks, progress = context.ranks, context.progress
     file = feature_file(images, extractor, context.features)
     if not ranks.broadcast(bool(ranks.is_main and file.missing())):
@@ -50,14 +50,14 @@ def ensure_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, 
 
 
 def feature_file(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, folder: Path) -> FeatureFile:
-    """The file in `folder` for these features, whole, in parts or not there."""
+    """The file for these features in `folder`; it may be missing or incomplete."""
     about = about_features(images, extractor)
     return FeatureFile(FEATURES.path(folder, extractor.name, about.key), about, feature_dim=extractor.feature_dim,
                        has_logits=extractor.has_logits)
 
 
 def about_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor) -> About:
-    """Who looks (name, weights, resize rule, precision, batch size) at what (shape and pixels), and the key of it all."""
+    """The extractor and the images of a set of features, with the digest that is their key."""
     who = (extractor.name, extractor.weights_id, extractor.logits_id, extractor.sha256, extractor.resize, extractor.precision,
            extractor.batch_size, images.shape)
     digest = hashlib.sha256(repr(who).encode())

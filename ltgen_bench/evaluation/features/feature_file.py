@@ -1,8 +1,8 @@
-"""The features of one image set on the disk: arrays that can be mapped, and a note of the blocks in them that are whole.
+"""The cached features of one image set: memory-mapped arrays, and a JSON file with the checksum of each finished block.
 
-A block is on the disk before the note says so, and the note is replaced as a whole, with a checksum of every block. So what
-a kill at any moment leaves is noted and right, or is not noted; and what is noted but no longer right is found and made
-again. An array is never shortened in place: whoever has it mapped keeps what was mapped.
+A block is written before its checksum, and the JSON file is replaced atomically. So after a kill at any moment a block with a
+checksum is complete, unless it was damaged later, which `missing` detects. An array is never shortened in place, so that
+processes that have it mapped keep valid data.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ import numpy as np
 from ltgen_bench.core.files import write_at, write_atomically, write_text
 from ltgen_bench.evaluation.extractors import Features
 
-BLOCK = 2048  # images that are made and noted together
+BLOCK = 2048  # images of a block, which has one checksum
 NOTE = "note.json"
 
 
@@ -39,7 +39,7 @@ class About:
 class FeatureFile:
     """The folder `folder` with `features.npy`, `logits.npy` where the extractor has a head, and `note.json`.
 
-    `feature_dim` and `has_logits` are what the arrays must fit.
+    The arrays must have `feature_dim` columns, and logits where `has_logits`.
     """
 
     def __init__(self, folder: Path, about: About, *, feature_dim: int, has_logits: bool) -> None:
@@ -47,15 +47,15 @@ class FeatureFile:
         self.about = about
         self.feature_dim = feature_dim
         self.names = ("features", "logits") if has_logits else ("features",)
-        self._checksums: list[str | None] | None = None  # of every block; None: the arrays must be laid out first
+        self._checksums: list[str | None] | None = None  # of every block; None: the arrays must be created first
 
     @property
     def count(self) -> int:
-        """Images in all."""
+        """Number of images."""
         return self.about.images[0]
 
     def missing(self, say: Callable[[str], object] = lambda message: None) -> list[slice]:
-        """The blocks of images that are not there, or no longer what was written; `say` hears about the latter."""
+        """The blocks of images whose features are missing or damaged; `say` is called with a sentence on damaged ones."""
         blocks = [slice(start, min(start + BLOCK, self.count)) for start in range(0, self.count, BLOCK)]
         self._checksums = None
         if not (self.folder / NOTE).is_file():
@@ -66,15 +66,15 @@ class FeatureFile:
             say(f"the cached features {self.folder.name} cannot be used ({error}); making them again")
             return blocks
         self._checksums = checksums
-        right = [noted is not None and noted == _checksum(found, block)
-                 for noted, block in zip(checksums, blocks, strict=True)]
-        damaged = sum(noted is not None and not whole for noted, whole in zip(checksums, right, strict=True))
+        right = [checksum is not None and checksum == _checksum(found, block)
+                 for checksum, block in zip(checksums, blocks, strict=True)]
+        damaged = sum(checksum is not None and not whole for checksum, whole in zip(checksums, right, strict=True))
         if damaged:
             say(f"the cached features {self.folder.name} are damaged in {damaged} of {len(blocks)} blocks; making them again")
         return [block for block, whole in zip(blocks, right, strict=True) if not whole]
 
     def _stored_checksums(self, blocks: int) -> list[str | None]:
-        """The checksums of the note, where it belongs to these images, this extractor and blocks of this size."""
+        """The stored checksums. Raises `ValueError` where they are of other images, another extractor or other blocks."""
         note = json.loads((self.folder / NOTE).read_text(encoding="utf-8"))
         checksums = note["checksums"]
         if note["key"] != self.about.key or note["block"] != BLOCK or len(checksums) != blocks:
@@ -82,10 +82,10 @@ class FeatureFile:
         return list(checksums)
 
     def write(self, block: slice, found: Features) -> None:
-        """Put the features of one block of `missing()` into their place, and note that they are whole."""
+        """Write the features of one block of `missing()`, and then its checksum."""
         if self._checksums is None:
-            self._lay_out(found)
-        assert self._checksums is not None, "laid out just above"
+            self._create_arrays(found)
+        assert self._checksums is not None, "created just above"
         for name in self.names:
             values = np.ascontiguousarray(getattr(found, name))
             offset = self._mapped(name).offset + block.start * values[0].nbytes
@@ -93,8 +93,8 @@ class FeatureFile:
         self._checksums[block.start // BLOCK] = _checksum(found, slice(None))
         self._write_note()
 
-    def _lay_out(self, found: Features) -> None:
-        """New arrays without content, as wide as `found`, and a note that says so."""
+    def _create_arrays(self, found: Features) -> None:
+        """Create arrays without content, as wide as `found`, and a JSON file without checksums."""
         for name in self.names:
             shape = self.count, getattr(found, name).shape[1]
             write_atomically(self.folder / f"{name}.npy", lambda part, shape=shape: np.lib.format.open_memmap(  # type: ignore[misc]
@@ -107,10 +107,9 @@ class FeatureFile:
         write_text(self.folder / NOTE, json.dumps(note) + "\n")
 
     def read(self) -> Features:
-        """The arrays, mapped into memory: a page comes from the disk when it is looked at.
+        """The arrays, memory-mapped copy-on-write, so that changes stay in this process.
 
-        What is written into them stays in this process. Raises `ValueError` or `OSError` where they are not what they must
-        be; their content is `missing`'s affair.
+        Raises `ValueError` or `OSError` for arrays of another shape or type. Their content is checked by `missing`.
         """
         mapped = [self._mapped(name) for name in self.names]
         for array in mapped:
@@ -125,8 +124,8 @@ class FeatureFile:
         return np.lib.format.open_memmap(self.folder / f"{name}.npy", mode="c")
 
     def mark_used(self) -> None:
-        """Note the time, for who wants to clear what was not used for long."""
-        with suppress(OSError):  # of a cache that may only be read nobody clears anything
+        """Set the time of the last use, by which `ltgen-bench cache clear` chooses."""
+        with suppress(OSError):  # a read-only cache is not cleared
             os.utime(self.folder / NOTE)
 
 

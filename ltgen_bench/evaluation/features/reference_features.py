@@ -1,6 +1,6 @@
 """Features of a few shipped images as they were when they were stored, to hold a machine against.
 
-Processors differ in the last bits of float32, so that features are kept and not a hash of them. The images are the first of
+Processors differ in the last bits of float32, so that features are stored and not a hash of them. The images are the first of
 each class of the digits' test set, in canonical order; scikit-learn ships them. The features of Inception belong to the
 tensors of 2015-12-05, in whatever file they come.
 
@@ -27,7 +27,7 @@ from ltgen_bench.runtime.context import RunContext
 
 FILE = Path(__file__).parents[1] / "extractors" / "weights" / "digits_features.safetensors"
 DATASET = "digits-lt"
-FEW = 4  # images for networks that take seconds
+SLOW_IMAGES = 4  # images for networks that take seconds
 TOLERANCE = 1e-4  # of the largest feature
 
 
@@ -71,7 +71,7 @@ def store(path: Path, inception: Path) -> None:
     classifier, network = build("classifier", None), build("inception", inception)
     seen = classifier(images.images)
     assert seen.logits is not None, "a classifier has logits"
-    arrays = {"classifier": seen.features, "logits": seen.logits, "inception": network(images.images[:FEW]).features}
+    arrays = {"classifier": seen.features, "logits": seen.logits, "inception": network(images.images[:SLOW_IMAGES]).features}
     facts = {"content": images.content_hash(), "weights": {found.name: found.weights_id for found in (classifier, network)}}
     # One entry, since several are written in any order: equal features shall be equal files.
     write_atomically(path, lambda part: save_file(arrays, part, metadata={"facts": json.dumps(facts, sort_keys=True)}))

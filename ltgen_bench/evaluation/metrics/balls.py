@@ -2,7 +2,7 @@
 speed where features are wide.
 
 A product of wide features in float32 settles every pair but those that its rounding could turn round; of 10,000 by 10,000
-images these are some ten, and they are looked at again in float64. All of it happens on one device: no matrix of distances
+images these are some ten, and they are computed again in float64. All of it happens on one device: no matrix of distances
 leaves a GPU.
 """
 
@@ -128,12 +128,12 @@ def squared_reach(points: Points, k: int, block: int) -> Float[Tensor, " N"]:
     return nearest.amax(dim=1)
 
 
-def _smallest(kept: Float[Tensor, "n K"], more: Float[Tensor, "n m"]) -> Float[Tensor, "n K"]:
+def _smallest(smallest: Float[Tensor, "n K"], more: Float[Tensor, "n m"]) -> Float[Tensor, "n K"]:
     """The K smallest numbers of each row of both, in any order."""
-    width = kept.shape[1]
+    width = smallest.shape[1]
     if more.shape[1] > width:
         more = more.topk(width, dim=1, largest=False, sorted=False).values
-    return torch.cat([kept, more], dim=1).topk(width, dim=1, largest=False, sorted=False).values
+    return torch.cat([smallest, more], dim=1).topk(width, dim=1, largest=False, sorted=False).values
 
 
 def squared_distances(first: Points, second: Points) -> Float[Tensor, "M N"]:

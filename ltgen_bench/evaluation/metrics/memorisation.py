@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Float64, Int64
 
 from ltgen_bench.evaluation.metrics.metric import HELD_OUT, OTHER_CLASS, FeatureSet, Metric, Result
 
-RATE = 0.05  # share of held-out images that count as near copies; what an honest generator is expected to have
+RATE = 0.05  # share of held-out images that count as near copies; expected of a generator that copies nothing
 HELD_OUT_NEEDED = round(1 / RATE)  # in each class; fewer have no such quantile
 BLOCK = 1024  # rows of a distance matrix held at a time
 WIDE = 512  # features wider than this meet in float32, as they come

@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage: who lies in whose k-nearest-neighbour balls.
+"""Precision, recall, density and coverage, from k-nearest-neighbour balls.
 
 Precision and recall: Kynkaanniemi et al. 2019, arXiv:1904.06991. Density and coverage: Naeem et al. 2020,
 arXiv:2002.09797. Whether the edge belongs to a ball is a setting: `<=` as in torch-fidelity (the default), `<` as in

@@ -13,7 +13,7 @@ from ltgen_bench.evaluation.extractors.fidelity import inception_network
 from ltgen_bench.evaluation.extractors.inception import read_weights
 from ltgen_bench.evaluation.extractors.pretrained import as_rgb
 from ltgen_bench.evaluation.extractors.published_weights import PUBLISHED, WeightsFile
-from ltgen_bench.evaluation.features.reference_features import FEW, TOLERANCE, read_reference, reference_images
+from ltgen_bench.evaluation.features.reference_features import SLOW_IMAGES, TOLERANCE, read_reference, reference_images
 from ltgen_bench.experiments.check.finding import Finding, Machine, at_most, note
 
 
@@ -49,7 +49,7 @@ def given_weights(machine: Machine) -> Iterator[Finding]:
 
 def _file(machine: Machine, name: str, path: Path) -> Iterator[Finding]:
     extractor = EXTRACTORS[name].build(machine.dataset, machine.context, None)
-    reference, images = read_reference(), reference_images(machine.dataset).images[:FEW]
+    reference, images = read_reference(), reference_images(machine.dataset).images[:SLOW_IMAGES]
     known = extractor.weights_id == reference.weights.get(name)
     digest = file_sha256(path)
     right = digest.startswith(PUBLISHED[name].sha256)
