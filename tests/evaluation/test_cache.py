@@ -114,7 +114,7 @@ def test_a_damaged_entry_is_said_and_made_again(images, counting_extractor, tmp_
     np.testing.assert_array_equal(second.features, expected[0])
     np.testing.assert_array_equal(second.logits, expected[1])
     harmless = name == "note.json" and counting_extractor.seen == 30  # a word for people, or the last line's end
-    assert harmless or "computing them again" in told.messages[0]
+    assert harmless or "making them again" in told.messages[0]
     seen, messages = counting_extractor.seen, len(told.messages)
     extract(images, counting_extractor, tmp_path, told)
     assert (counting_extractor.seen, len(told.messages)) == (seen, messages)
@@ -141,7 +141,7 @@ def test_a_file_cut_short_is_made_again(images, counting_extractor, tmp_path, to
     path.write_bytes(path.read_bytes()[:cut])
     np.testing.assert_array_equal(extract(images, counting_extractor, tmp_path, told).features, first)
     assert counting_extractor.seen == 60
-    assert "computing them again" in told.messages[0]
+    assert "making them again" in told.messages[0]
 
 
 def test_features_under_another_sets_name_are_not_taken(images, counting_extractor, tmp_path, told):
