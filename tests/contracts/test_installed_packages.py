@@ -13,6 +13,7 @@ from ltgen_bench.data.catalog import DATASETS
 from ltgen_bench.evaluation.extractors import EXTRACTORS
 from ltgen_bench.evaluation.metrics import METRICS, default_metrics
 from ltgen_bench.methods import METHODS
+from ltgen_bench.report import plots
 from ltgen_bench.sampling.samplers import SAMPLERS
 
 REGISTRIES = (METHODS, METRICS, EXTRACTORS, DATASETS, SAMPLERS)
@@ -54,7 +55,7 @@ RUN = ("run", "--method", "cfg", "--dataset", "bars", "--sampler", "even", "--st
        "--set", "train.batch_size=16", "--set", "network.channels=[8,16]", "--set", "evaluate.metrics=['gap','kid']")
 
 
-def test_a_package_brings_one_of_each_and_its_names_stand_everywhere(installed, program, tmp_path):
+def test_a_package_brings_one_of_each_and_its_names_stand_everywhere(installed, program, tmp_path, monkeypatch):
     installed()
     for listing, name in (("metrics", "gap"), ("metrics", "rows"), ("datasets", "bars"), ("samplers", "even")):
         assert f"\n{name}\t" in program("list", listing).stdout
@@ -77,12 +78,16 @@ def test_a_package_brings_one_of_each_and_its_names_stand_everywhere(installed, 
     assert "no resize" in shown
     assert "power of the gap: " in program("protocol", "diff", one, other).stdout
 
+    panels, draw = set(), plots.draw_groups
+    monkeypatch.setattr(plots, "draw_groups", lambda data, *more, **colors: panels.update(data["panel"]) or draw(
+        data, *more, **colors))
     reported = program("report", "--out", "report")
     assert reported.returncode == 0, reported.stderr
     texts = "\n".join(path.read_text() for path in (tmp_path / "report").rglob("*.md"))
     for name in ("orchard gap", "bars-lt", "rows", one, other):
         assert name in texts
-    assert list((tmp_path / "report").rglob("*groups*.png")), "the metric has values of groups, which are drawn"
+    assert list((tmp_path / "report").rglob("*groups*.png"))
+    assert any("orchard gap" in panel for panel in panels), "the metric has values of groups, which are plotted"
 
 
 def test_an_unknown_setting_of_it_is_a_sentence(installed, program):
