@@ -16,8 +16,8 @@ from ltgen_bench.methods import METHODS
 from ltgen_bench.records.results_csv import measured_csv, read_measured, runs_path
 from ltgen_bench.records.run_record import RunRecord
 from ltgen_bench.records.store import find_runs, rows
-from ltgen_bench.report.columns import verdict_notes
 from ltgen_bench.report.entries import blocks
+from ltgen_bench.report.notes import verdict_notes
 
 FLOW = {"process.name": "flow", "sample.sampler": "heun", "sample.steps": 3}
 
