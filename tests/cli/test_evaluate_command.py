@@ -46,7 +46,7 @@ def ask(runs, monkeypatch):
 
 @pytest.fixture
 def nothing_is_made(monkeypatch):
-    for name in ("training.loop.Trainer.step", "diffusion.sampling.Sampling.draw", "evaluation.downstream.train_classifier"):
+    for name in ("training.loop.Trainer.step", "sampling.chunks.Sampling.draw", "evaluation.downstream.train_classifier"):
         monkeypatch.setattr(f"ltgen_bench.{name}", None)
 
 

@@ -260,11 +260,11 @@ class TestOut:
         draw(drawing, tmp_path / "whole.npz", RunContext())
         usual, drawn = Sampling.draw, []
 
-        def third_fails(self, denoiser, numbers):
+        def third_fails(self, denoiser, numbers, device):
             drawn.append(numbers)
             if len(drawn) == 3:
                 raise KeyboardInterrupt
-            return usual(self, denoiser, numbers)
+            return usual(self, denoiser, numbers, device)
 
         monkeypatch.setattr(Sampling, "draw", third_fails)
         with pytest.raises(KeyboardInterrupt):
