@@ -13,6 +13,13 @@ import torch
 FIGURES = []  # lines of the summary
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """One benchmark at a time, whatever the options of the tests say: several would slow each other."""
+    if "benchmark" in config.option.markexpr:
+        config.option.numprocesses, config.option.dist = 0, "no"
+
+
 def pytest_ignore_collect(collection_path, config):
     """Whether a file of this folder is left out (None: pytest decides)."""
     return None if "benchmark" in config.option.markexpr or collection_path.is_dir() else True
