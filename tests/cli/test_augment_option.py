@@ -38,7 +38,7 @@ def test_they_are_two_rows_of_one_table_and_can_be_kept_apart(both):
     assert block.entries == ["cbdm", "cbdm (augment=ada)"]
     assert dict(zip(table["label"], table["augment"], strict=True)) == {"cbdm": "flip", "cbdm (augment=ada)": "ada"}
     assert any("also differ in augmentation (ada" in note for note in verdict_notes(block))
-    assert [one.alike for one in blocks(table, ["augment"])] == [("augmentation ada",), ("augmentation flip",)]
+    assert [one.equal_in for one in blocks(table, ["augment"])] == [("augmentation ada",), ("augmentation flip",)]
 
 
 def test_records_and_tables_from_before_mirrored_their_images(both, tmp_path):

@@ -99,5 +99,7 @@ class TestList:
         assert [line[0] for line in lines] == list(METHODS)
         for name, idea, source, passes, cost, evidence in lines:
             kind = METHODS[name]
-            assert (idea, source, passes, evidence) == (kind.summary, kind.source, kind.extra_forwards, kind.evidence)
+            assert (source, passes, evidence) == (kind.source, kind.extra_forwards, kind.evidence)
+            assert idea.startswith(kind.summary)
+            assert (idea == kind.summary) == (kind.needs_process is None), "else the process is named behind it"
             assert cost == (f"{costs[name]:.2f}" if name in costs else "")

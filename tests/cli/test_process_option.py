@@ -37,7 +37,7 @@ def test_record_row_and_run_folder_say_it(both):
     assert (flow.record.entry.process, flow.record.label) == ("flow", "cbdm (process=flow)")
     assert flow.record.settings == {}, "it is none of the method's settings"
     assert flow.record.config["process"] == {"name": "flow"}
-    assert read_toml(flow.plan.folder / "config.toml")["process"] == {"name": "flow"}
+    assert read_toml(flow.plan.folder.config)["process"] == {"name": "flow"}
 
 
 def test_they_are_two_rows_of_one_table_and_can_be_kept_apart(both):
@@ -47,17 +47,17 @@ def test_they_are_two_rows_of_one_table_and_can_be_kept_apart(both):
     assert block.entries == ["cbdm", "cbdm (process=flow)"]
     assert dict(zip(table["label"], table["process"], strict=True)) == {"cbdm": "ddpm", "cbdm (process=flow)": "flow"}
     assert any("process (ddpm and flow)" in note for note in verdict_notes(block))
-    assert [one.alike for one in blocks(table, ["process"])] == [("process ddpm",), ("process flow",)]
+    assert [one.equal_in for one in blocks(table, ["process"])] == [("process ddpm",), ("process flow",)]
 
 
 def test_records_and_tables_from_before_are_of_ddpm(both, tmp_path):
     runs, _ = both
     plain = next(stored for stored in find_runs(runs) if stored.record.entry.process == "ddpm")
-    old = json.loads((plain.score_folder / "record.json").read_text())
+    old = json.loads(plain.files.record.read_text())
     del old["entry"]["process"], old["sha256"]
     (tmp_path / "record.json").write_text(json.dumps(old))
-    assert RunRecord.load(tmp_path).entry.process is None
-    (plain.score_folder / "record.json").write_text(json.dumps(old))
+    assert RunRecord.load(tmp_path / "record.json").entry.process is None
+    plain.files.record.write_text(json.dumps(old))
     table = rows(find_runs(runs), runs)
     assert set(table.loc[table["label"] == "cbdm", "process"]) == {"ddpm"}
     file = measured_csv(table, tmp_path / "results.csv")

@@ -244,7 +244,7 @@ class TestCommand:
         assert done.exit_code == 2
         assert "FAILED its loss is finite in float32\n       terms is empty; name at least one part" in done.output
         assert "1 of 4 requirements FAILED" in done.output
-        assert "19 need a loss" in done.output
+        assert "the other 20 need a loss" in done.output
 
     def test_as_json_and_with_another_setting(self, run, tmp_path):
         broken = WHOLE.replace(RETURN, "        mse = mse / (self.settings.power < 3)\n" + RETURN)

@@ -9,7 +9,7 @@ from ltgen_bench.runtime.context import RunContext
 
 
 def test_the_estimate_grows_with_budget_and_images(tiny_run, tiny_dataset, tmp_path, monkeypatch):
-    for place in ("probe", "training.cost"):
+    for place in ("experiments.speed_probe", "training.cost"):
         monkeypatch.setattr(f"ltgen_bench.{place}.seconds_each", lambda call, device: (0.5 if call() is not None else 0.0, 3))
     cpu = torch.device("cpu")
 

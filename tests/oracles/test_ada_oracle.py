@@ -12,7 +12,6 @@ from torch.nn.functional import grid_sample
 
 from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.methods.base import Batch
-from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.training.augmentation import AUGMENTATIONS
 from ltgen_bench.training.augmentation.ada import Parameters, draw
 from ltgen_bench.training.augmentation.warp import warp
@@ -108,7 +107,7 @@ def test_a_batch_is_what_its_draws_say_with_the_vector_that_tells_it():
     batch = Batch(images, torch.arange(40) % 3)
     draws = Draws(5, 80, 40, CPU)
     found = AUGMENTATIONS["ada"].transform(batch, draws, False)
-    numbers = numbers_of(draw(draws, context=RunContext()))
+    numbers = numbers_of(draw(draws))
     assert (numbers != 0).any(0).all(), "each element is on somewhere"
     for image, a, result, vector in zip(images.numpy(), numbers, found.x_0.numpy(), found.augment.numpy(), strict=True):
         assert np.allclose(result, slow_ada(image, a), atol=2e-5)

@@ -110,7 +110,7 @@ class Waits(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def place(frames: "traceback.StackSummary") -> str:
     """`my_method.py, line 12`: the innermost frame in a method, or where there is none the innermost of all."""
     others = ("torch", "diffusers", "pydantic", "beartype", "jaxtyping",
-              *(f"ltgen_bench/{package}" for package in ("check", "training", "diffusion")))
+              *(f"ltgen_bench/{package}" for package in ("experiments", "training", "diffusion")))
     own = [frame for frame in frames if not any(f"/{package}/" in frame.filename.replace("\\", "/") for package in others)
            and not frame.filename.startswith("<")]
     frame = (own or list(frames))[-1]
