@@ -131,7 +131,7 @@ def value_notes(block: Block, scope: str = "all") -> list[str]:
 def few_notes(rows: pd.DataFrame) -> list[str]:
     """One sentence on all values of too few images, and one on those that are not there for that reason; perhaps none."""
     notes = []
-    few_real = [(rows[kind.score].notna() & (rows[kind.n] < rows["wanted"])).fillna(False) for kind in BASELINES]
+    few_real = [(rows[kind.score].notna() & (rows[kind.n].astype("Int64") < rows["wanted"])).fillna(False) for kind in BASELINES]
     few = rows[(rows["few"] != "") | np.logical_or.reduce(few_real).astype(bool)]
     if len(few):
         wanted: dict[str, list[str]] = {}

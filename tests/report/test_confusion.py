@@ -50,7 +50,7 @@ def test_runs_that_kept_none_are_left_out_and_without_any_nothing_is_drawn(one_s
 
 def test_the_report_shows_it_among_its_plots(confused, tmp_path):
     made = report(confused[0], tmp_path / "out")
-    file = made.sections[0].plots["classes as the classifier sees them"]
+    file = made.sections[0].plots["confusion matrix of the classifier"]
     assert file.name == "confusion-classifier.png"
     with Image.open(file) as image:
         assert image.width > image.height > 300  # two panels beside each other

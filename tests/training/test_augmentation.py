@@ -112,7 +112,7 @@ class TestElements:
 
 @pytest.fixture(scope="module")
 def drawn():
-    return {one.name: getattr(draw(Draws(0, 0, MANY, CPU), context=RunContext()), one.name).numpy() for one in fields(Parameters)}
+    return {one.name: getattr(draw(Draws(0, 0, MANY, CPU)), one.name).numpy() for one in fields(Parameters)}
 
 
 class TestDraws:
@@ -155,7 +155,7 @@ class TestDraws:
                 names.append(name)
                 return super()._generator(name, device)
 
-        draw(Noting(0, 0, 4, CPU), context=RunContext())
+        draw(Noting(0, 0, 4, CPU))
         assert len(names) == len(set(names)) == 13
         assert all(name.startswith("ada-") for name in names)
 
