@@ -30,6 +30,7 @@ from ltgen_bench.evaluation.features import feature_file as features_file
 from ltgen_bench.evaluation.features.feature_cache import cached_features
 from ltgen_bench.evaluation.extractors import Features
 from ltgen_bench.core.progress import SILENT
+from ltgen_bench.runtime.context import RunContext
 
 class Slow:
     name, resize, precision, has_logits, class_logits, batch_size, feature_dim = "slow", "none", "float32", True, True, 8, 16
@@ -43,7 +44,7 @@ class Slow:
 features_file.BLOCK = 8
 images = np.random.default_rng(0).integers(0, 256, (160, 1, 8, 8), dtype=np.uint8)
 with SILENT.stage("features", 160, "images") as stage:
-    found = cached_features(images, Slow(), Path(sys.argv[1]), SILENT, stage)
+    found = cached_features(images, Slow(), RunContext(cache=Path(sys.argv[1])), stage)
 assert np.array_equal(found.features, images.reshape(160, -1)[:, :16])
 assert np.array_equal(found.logits, images.reshape(160, -1)[:, :3])
 print("right", flush=True)
