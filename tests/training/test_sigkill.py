@@ -28,6 +28,7 @@ from ltgen_bench.data.images import ImageSet
 from ltgen_bench.core.errors import Interrupted
 from ltgen_bench.core.files import only_writer
 from ltgen_bench.core.interruption import Interruption
+from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.training import loop, session
 
 session.CHECKPOINT_SECONDS = 0.0
@@ -46,7 +47,7 @@ def attempt(folder):
     if child == 0:
         loop.Session.due = lambda session: True  # a checkpoint a step: the kill often falls into the writing
         with only_writer(folder):
-            loop.train(config, dataset, folder)
+            loop.train(config, dataset, folder, RunContext())
         os._exit(0)
     return child
 
@@ -74,7 +75,7 @@ if (child := os.fork()) == 0:
     loop.Session.record = lambda self, *a: (record(self, *a), os.write(tell, b"."))
     try:
         with Interruption() as interruption:
-            loop.train(config, dataset, Path(sys.argv[4]), interruption=interruption)
+            loop.train(config, dataset, Path(sys.argv[4]), RunContext(interruption=interruption))
     except Interrupted as error:
         print(error, flush=True)
         os._exit(error.exit_code)
