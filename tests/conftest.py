@@ -315,3 +315,16 @@ def program(tmp_path, monkeypatch):
         return SimpleNamespace(returncode=ended.value.code, stdout=out.getvalue(), stderr=err.getvalue())
 
     return call
+
+
+@pytest.fixture
+def refused(program):
+    """`refused("run", "--seed", "x")`: what the program says of a user's mistake: on stderr alone, with exit code 2."""
+    def call(*arguments):
+        answer = program(*arguments)
+        assert answer.returncode == 2, answer.stderr
+        assert "Traceback" not in answer.stderr
+        assert answer.stdout == ""
+        return answer.stderr
+
+    return call
