@@ -14,7 +14,6 @@ from ltgen_bench.report.numbers import MISSING, facts, is_known, marked
 from ltgen_bench.report.table import Cell, Head, Row
 
 TRAINED_ON = {"real-lt": "real-lt", "synthetic": "synthetic", "real-lt+synthetic": "both"}
-GROUPS = ("many", "medium", "few")
 ENTRY_FACTS: dict[str, Callable[[Any], str]] = {  # title of a column -> its cell, of the first row of an entry
     "sampler": lambda row: f"{row.sampler} {row.steps}" if is_known(row.sampler) else MISSING,
     "omega": lambda row: f"{row.omega:g}" if is_known(row.omega) else MISSING,

@@ -17,9 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from ltgen_bench.core.progress import SILENT, Progress
+from ltgen_bench.data.groups import GROUPS
 from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.report.baselines import REAL_HALVES, comparable, measured_again
-from ltgen_bench.report.columns import GROUPS, TRAINED_ON, distinguishing_id, measurement_name, name_in
+from ltgen_bench.report.columns import TRAINED_ON, distinguishing_id, measurement_name, name_in
 from ltgen_bench.report.entries import Block, Key, measurements
 from ltgen_bench.report.numbers import facts
 from ltgen_bench.report.pictures import attempt, canvas, picture_names, picture_text, plain_style, save

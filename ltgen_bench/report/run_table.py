@@ -8,6 +8,7 @@ import pandas as pd
 
 from ltgen_bench.core.plain_text import printable
 from ltgen_bench.core.words import listed
+from ltgen_bench.data.groups import GROUPS
 from ltgen_bench.data.source_kinds import option_words
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.evaluation.trivial_samples import TRIVIAL
@@ -24,7 +25,7 @@ from ltgen_bench.report.baselines import (
     measured_again,
     number_of_images,
 )
-from ltgen_bench.report.columns import GROUPS, TRAINED_ON
+from ltgen_bench.report.columns import TRAINED_ON
 from ltgen_bench.report.entries import Key, measurements, select
 from ltgen_bench.report.notes import CLASSIFIER, few_notes, missing, row_notes
 from ltgen_bench.report.numbers import facts, marked, show

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from ltgen_bench.core.words import listed
+from ltgen_bench.data.groups import GROUPS
 from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.records.statistics import compare, record_of
 from ltgen_bench.report.baselines import (
@@ -19,7 +20,6 @@ from ltgen_bench.report.baselines import (
     score_at_n_cell,
 )
 from ltgen_bench.report.columns import (
-    GROUPS,
     TRAINED_ON,
     csv_key,
     distances,

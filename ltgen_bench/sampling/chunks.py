@@ -56,10 +56,9 @@ class Sampling:
         """Draw the images with these numbers. A short last chunk is padded, so that the batch size is constant."""
         size = self.size
         padded = [numbers[min(i, len(numbers) - 1)] for i in range(size)] if len(self.labels) >= size else list(numbers)
-        seeds = [image_seed(self.config.seed, number) for number in padded]
         labels = torch.from_numpy(self.labels[padded]).to(device)
         with torch.inference_mode(), autocast(self.config, device):
-            x_0 = solve(denoiser, labels, seeds, self.image_shape, self.config, device)
+            x_0 = solve(denoiser, labels, self.seeds[padded].tolist(), self.image_shape, self.config, device)
         if not torch.isfinite(x_0).all():
             raise MachineError("the sampler produced values that are not finite; the training may have diverged. Look "
                                "at the loss curve, or lower omega.")
