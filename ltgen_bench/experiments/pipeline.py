@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
-from ltgen_bench.data.images import SampleSet
 from ltgen_bench.evaluation.evaluator import Origin, evaluate
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.experiments.plan import Plan, check_before_training, check_processes
@@ -12,7 +11,7 @@ from ltgen_bench.experiments.record_assembly import Measurement, assemble_record
 from ltgen_bench.methods.blame import blamed
 from ltgen_bench.records.run_record import RunRecord
 from ltgen_bench.report.pictures import attempt
-from ltgen_bench.report.sheets import loss_curve, sample_sheet
+from ltgen_bench.report.sheets import draw_sample_sheet, loss_curve
 from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.sampling.draw import sample
 from ltgen_bench.sampling.solve import guidance_of
@@ -55,7 +54,8 @@ def carry_out(plan: Plan, context: RunContext, snapshots: Snapshots = NO_SNAPSHO
             guidance = guidance_of(config.sample, dataset.num_classes, context.device)
             denoiser = trained.method.denoiser(trained.net, guidance)
             samples = sample(denoiser, plan.sampling, plan.samples.folder, context)
-            context.on_main(partial(draw_sample_sheet, plan, samples, context))
+            context.on_main(partial(draw_sample_sheet, samples, dataset.class_names, dataset.class_counts, plan.samples.sheet,
+                                    context.progress.say))
 
         with context.timed(plan.scores.cost):
             origin = Origin(config.sample, plan.samples.downstream)
@@ -74,9 +74,3 @@ def read_run(plan: Plan) -> Run:
 def draw_loss_curve(plan: Plan, context: RunContext) -> None:
     """Draw the loss of a training over images seen, beside its log."""
     attempt("the loss curve", partial(loss_curve, plan.folder.log, plan.folder.loss_picture), context.progress.say)
-
-
-def draw_sample_sheet(plan: Plan, samples: SampleSet, context: RunContext) -> None:
-    """Draw a sheet with some samples of each class, beside the samples."""
-    draw = partial(sample_sheet, samples.images, samples.labels, plan.dataset.class_names, plan.dataset.class_counts)
-    attempt("the sheet of samples", partial(draw, plan.samples.sheet), context.progress.say)

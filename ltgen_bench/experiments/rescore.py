@@ -23,8 +23,7 @@ from ltgen_bench.records.run_record import Entry, RunRecord
 from ltgen_bench.records.run_samples import RunSamples
 from ltgen_bench.records.score_files import ScoreFiles
 from ltgen_bench.records.store import stored_in
-from ltgen_bench.report.pictures import attempt
-from ltgen_bench.report.sheets import sample_sheet
+from ltgen_bench.report.sheets import draw_sample_sheet
 from ltgen_bench.runtime.context import RunContext
 
 
@@ -62,8 +61,8 @@ class ExternalSamples:
         An earlier version had the name of the data set in the digest: its scores are taken where their record has these data.
         """
         earlier = folder.scores(self.score_digest(settings, self.sample_digest))
-        if any(one.files is not None and one.files.folder == earlier.folder and one.record is not None
-               and one.record.fingerprint == dataset.fingerprint for one in stored_in(folder)):
+        record = earlier.readable_record()
+        if record is not None and record.fingerprint == dataset.fingerprint:
             return earlier
         compared = digest({"samples": self.sample_digest, "data": dataset.fingerprint})
         return folder.scores(self.score_digest(settings, compared))
@@ -160,7 +159,6 @@ def _measured(samples: _Stored, settings: EvaluateConfig, files: ScoreFiles, dat
             images = samples.load()
             scores = evaluate(images, dataset, settings, context, Origin(samples.sampling, samples.files.downstream))
         if not samples.files.sheet.is_file():
-            attempt("the sheet of samples", partial(sample_sheet, images.images, images.labels, dataset.class_names,
-                                                    dataset.class_counts, samples.files.sheet), context.progress.say)
+            draw_sample_sheet(images, dataset.class_names, dataset.class_counts, samples.files.sheet, context.progress.say)
         record = assemble_record(samples.facts, Measurement(scores, settings, files, started), context)
         return samples.folder.keep(record, scores), scores

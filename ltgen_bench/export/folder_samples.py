@@ -3,7 +3,6 @@
 import json
 import shutil
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,7 @@ from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import SampleSet
 from ltgen_bench.diffusion.guidance import guided
 from ltgen_bench.export.diffusers_folder import StoredNetwork
-from ltgen_bench.report.pictures import attempt
-from ltgen_bench.report.sheets import sample_sheet
+from ltgen_bench.report.sheets import draw_sample_sheet
 from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.sampling.chunks import Sampling
 from ltgen_bench.sampling.draw import sample
@@ -136,8 +134,7 @@ def draw(drawing: Drawing, out: Path, context: RunContext) -> None:
     denoiser = guided(net, guidance_of(drawing.config, len(drawing.class_names), context.device), drawing.network.net.rows - 1)
     with only_writer(work), context.interruption:
         samples = sample(denoiser, Sampling(drawing.config, drawing.image_shape, len(drawing.class_names)), work, context)
-        attempt("the sheet of samples", partial(sample_sheet, samples.images, samples.labels, drawing.class_names,
-                                                drawing.class_counts, sheet_of(out)), context.progress.say)
+        draw_sample_sheet(samples, drawing.class_names, drawing.class_counts, sheet_of(out), context.progress.say)
         _save(samples, drawing.facts, json.dumps(read_checked_json(work / "sampling.json"), indent=1), out)
     shutil.rmtree(work)
 

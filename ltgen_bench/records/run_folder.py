@@ -22,7 +22,7 @@ from typing import Any, Literal
 import tomli_w
 
 from ltgen_bench.config.recipe_files import parse_toml, read_toml
-from ltgen_bench.core.errors import BenchError, DamagedError, MachineError, UserError
+from ltgen_bench.core.errors import DamagedError, MachineError, UserError
 from ltgen_bench.core.files import only_writer, read_checked_json, set_aside, write_checked_json, write_text
 from ltgen_bench.core.validation import dotted
 from ltgen_bench.core.words import file_name
@@ -251,12 +251,8 @@ class RunFolder:
         Scores of the end of training are copied into the run folder too. There, scores against one half of the real images
         do not replace scores against all of them.
         """
-        if self.snapshot is None and (record.half is None or not self._has_scores_of_all()):
-            self.newest.write(record, scores)
+        if self.snapshot is None:
+            newest = None if record.half is None else self.newest.readable_record()  # a damaged one is replaced
+            if newest is None or newest.half is not None:
+                self.newest.write(record, scores)
         return self.scores(record.score_digest).write(record, scores)
-
-    def _has_scores_of_all(self) -> bool:
-        try:
-            return RunRecord.load(self.newest.record).half is None
-        except BenchError:  # none, or a damaged one, which is replaced
-            return False

@@ -37,13 +37,18 @@ class ScoreFiles:
         """Whether there is a record, which may be damaged."""
         return self.record.is_file()
 
+    def readable_record(self) -> RunRecord | None:
+        """Return the record; None where there is none, or it is damaged or of a newer version."""
+        try:
+            return RunRecord.load(self.record)
+        except BenchError:
+            return None
+
     @property
     def finished(self) -> bool:
         """Whether there is a readable record that is not outdated, whatever weights files the user gives."""
-        try:
-            return self.exist and not outdated(RunRecord.load(self.record))
-        except BenchError:
-            return False
+        record = self.readable_record()
+        return record is not None and not outdated(record)
 
     def read(self) -> tuple[RunRecord, Scores]:
         """Read the record and its scores. Raises as `RunRecord.load` and `read_scores`."""

@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 from ltgen_bench.core.plain_text import printable
 from ltgen_bench.core.words import count
 from ltgen_bench.data.images import ImageSet, SampleSet
-from ltgen_bench.report.pictures import picture_names, picture_text, plain_log_axis, plain_style, save
+from ltgen_bench.report.pictures import attempt, picture_names, picture_text, plain_log_axis, plain_style, save
 
 TILE = 36  # pixels that a small image is enlarged to at least
 GAP = 2
@@ -34,6 +35,12 @@ NOT_LOSSES = {
     "time",
     "ema_decay",
 }
+
+
+def draw_sample_sheet(samples: ImageSet, class_names: Sequence[str], class_counts: Sequence[int], path: Path,
+                      say: Callable[[str], object]) -> None:
+    """Write the `sample_sheet` of `samples`; where it cannot be drawn, `say` is told, and there is none."""
+    attempt("the sheet of samples", partial(sample_sheet, samples.images, samples.labels, class_names, class_counts, path), say)
 
 
 def sample_sheet(

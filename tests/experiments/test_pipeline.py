@@ -270,7 +270,7 @@ def test_a_picture_that_cannot_be_drawn_takes_no_run_down_also_when_it_is_repeat
     def broken(*_):
         raise ValueError("ParseFatalException")
 
-    monkeypatch.setattr("ltgen_bench.experiments.pipeline.sample_sheet", broken)
+    monkeypatch.setattr("ltgen_bench.report.sheets.sample_sheet", broken)
     monkeypatch.setattr("ltgen_bench.experiments.pipeline.loss_curve", broken)
     config = tiny_run(**{"evaluate.downstream": False, "evaluate.metrics": ["fid"]})
     made = run(config, runs=tmp_path, device="cpu", progress=told)
