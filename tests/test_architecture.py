@@ -13,8 +13,8 @@ PACKAGE = Path(ltgen_bench.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A package imports only itself and packages before it.
-ORDER = ("core", "config", "runtime", "data", "diffusion", "sampling", "methods", "training", "evaluation", "records", "statistics",
-         "report", "experiments", "export", "cli")
+ORDER = ("core", "config", "runtime", "data", "diffusion", "sampling", "methods", "training", "evaluation", "records",
+         "statistics", "report", "experiments", "export", "cli")
 LEVEL = {package: level for level, package in enumerate(ORDER)}
 AT_THE_TOP = {"__init__", "__main__", "api"}  # the only modules outside packages; they may import all
 # the loop forks the generator around
