@@ -30,6 +30,7 @@ from ltgen_bench.cli.run_command import run
 from ltgen_bench.cli.runs_command import runs
 from ltgen_bench.cli.sample_command import sample
 from ltgen_bench.cli.search_command import search
+from ltgen_bench.cli.suite_command import suite
 from ltgen_bench.cli.torchrun_output import ErrorOutput, check_shared
 from ltgen_bench.cli.common import Commands, unforeseen
 from ltgen_bench.cli.terminal_encoding import any_text
@@ -55,8 +56,8 @@ def cli(context: click.Context) -> None:
     check_shared(context.invoked_subcommand)
 
 
-for _command in (run, grid, evaluate, search, report, protocol, data, list_, method, cite, runs, export, sample, check, speed,
-                 cache):
+for _command in (run, grid, suite, evaluate, search, report, protocol, data, list_, method, cite, runs, export, sample, check,
+                 speed, cache):
     cli.add_command(_command)
 
 

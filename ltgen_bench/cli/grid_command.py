@@ -2,34 +2,22 @@
 
 import itertools
 import json
-import os
-import signal
-import subprocess
-import sys
-import threading
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ltgen_bench import __version__
-from ltgen_bench.cli.common import device_words, resumable, terminal_context, unforeseen
-from ltgen_bench.cli.options import FILE, debug_option, names_of, runs_option, weights_files, whole_number
-from ltgen_bench.cli.run_notes import planned_notes, recipe_note, warnings_of
+from ltgen_bench.cli.many_runs import announce, carry_out_many, end, is_helper, jobs_options, seeds_of, shared_context
+from ltgen_bench.cli.options import FILE, debug_option, names_of, runs_option, weights_files
 from ltgen_bench.cli.run_options import add_run_options, config_of, run_function
-from ltgen_bench.core.errors import BenchError, Interrupted, MachineError, UserError
+from ltgen_bench.core.errors import UserError
 
 if TYPE_CHECKING:
     from ltgen_bench.config.schema import RunConfig
     from ltgen_bench.experiments.grid import Cell
     from ltgen_bench.report.table import Table
-    from ltgen_bench.runtime.context import RunContext
 
-HELPER = "LTGEN_BENCH_GRID_HELPER"  # in the environment of a process that another grid command started
 LEFT_OUT = ("method", "seed")  # options of `run` that this command words otherwise
 
 
@@ -38,9 +26,7 @@ LEFT_OUT = ("method", "seed")  # options of `run` that this command words otherw
 @click.option("--seeds", default="0", show_default=True, metavar="N,...", help="Training seeds of each method.")
 @click.option("--over", "axes", multiple=True, metavar="KEY=VALUE,...", help="Values of a setting, each with every method.")
 @click.option("--method-file", type=FILE, metavar="FILE", help="Python file with a method of your own, in addition to --methods.")
-@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at the same time.")
-@click.option("--threads", type=click.IntRange(min=1), metavar="N",
-              help="CPU threads of each run.  [default: torch's number, divided by --jobs]")
+@jobs_options
 @runs_option
 @click.option("--dry-run", is_flag=True, help="List the runs and which of them are finished, without running them.")
 @click.option("--json", "as_json", is_flag=True, help="Print only records and failures, as JSON.")
@@ -68,36 +54,25 @@ def grid(methods: str | None, seeds: str, axes: tuple[str, ...], method_file: Pa
     weights = weights_files(extractor_weights)
     for config in itertools.chain(*configs.values()):
         check_names(config)  # before torch is imported
-    from rich.console import Console
-
-    helper, shared = HELPER in os.environ, jobs > 1
-    # lines instead of bars where several commands write to one terminal
-    console = Console(stderr=True, force_terminal=False if shared else None)
-    import torch
+    context = shared_context(device, jobs, threads, weights)
 
     from ltgen_bench.data.load import load_dataset
     from ltgen_bench.evaluation.evaluator import check_weights
-    from ltgen_bench.experiments.grid import carry_out_grid, make_grid
+    from ltgen_bench.experiments.grid import make_grid
 
-    threads = threads or (max(1, torch.get_num_threads() // jobs) if shared else None)
-    context = terminal_context(device, threads, weights, console)
     cells = make_grid(configs, lambda data: load_dataset(data, data_root=data_root, progress=context.progress), runs, context)
     check_weights([plan.config.evaluate for cell in cells for plan in cell.plans], weights)
-    make = partial(carry_out_grid, cells, context, told=_told, shared=shared, make=run_function(evaluate_every))
     if dry_run:
         _dry_run(cells)
         return
-    if helper:
-        _help(make)
-        return
-    _header(cells, jobs, context)
+    if not is_helper():
+        announce(cells, jobs, context)
     open_cells = [cell for cell in cells if evaluate_every or not cell.finished]
-    with resumable(), helpers(min(jobs, len(open_cells)) - 1):
-        made = make()
+    made = carry_out_many(cells, jobs, context, run_function(evaluate_every), len(open_cells))
+    if is_helper():
+        return
     _show(made, as_json)
-    failed = [f"  {cell.words}: {cell.error}" for cell in made if cell.error]
-    if failed:
-        raise MachineError("\n".join([f"{len(failed)} of {len(made)} runs failed", *failed]))
+    end(made)
 
 
 def configs_of(methods: str | None, seeds: str, axes: tuple[str, ...], method_file: Path | None,
@@ -113,7 +88,7 @@ def configs_of(methods: str | None, seeds: str, axes: tuple[str, ...], method_fi
     if methods is None and not own:
         raise UserError(f"--methods: name what is to be trained, as in --methods ddpm,cbdm, or all; known: {', '.join(known)}.")
     wanted = [*(known if methods == "all" else names_of(methods) or []), *own]
-    values = list(dict.fromkeys(_seeds(seeds)))
+    values = seeds_of(seeds)
     points: list[dict[str, Any]] = [{}]
     if axes:
         from ltgen_bench.experiments.search import parse_axis
@@ -129,56 +104,6 @@ def configs_of(methods: str | None, seeds: str, axes: tuple[str, ...], method_fi
             continue
         configs[words] = [config.model_copy(update={"seed": seed}) for seed in values]
     return configs
-
-
-def _seeds(text: str) -> list[int]:
-    parts = names_of(text) or []
-    if not parts or not all(0 <= whole_number(part) < 2**31 for part in parts):
-        raise UserError(f"--seeds {text:.40}: whole numbers from 0, with commas, as in --seeds 0,1,2")
-    return list(map(int, parts))
-
-
-@contextmanager
-def helpers(number: int) -> Iterator[None]:
-    """Start so many further processes of this command, which skip runs that another process is making.
-
-    Each ends when its standard input is closed, so that none outlives this process.
-    """
-    command = [sys.executable, "-m", "ltgen_bench", *sys.argv[1:]]
-    started = [subprocess.Popen(command, env={**os.environ, HELPER: "1"}, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-                                start_new_session=True) for _ in range(number)]  # Ctrl-C comes to this process alone
-    try:
-        yield
-    finally:
-        for process in started:
-            process.communicate()
-
-
-def _help(make: "Callable[[], tuple[Cell, ...]]") -> None:
-    """Make runs in a process started by `helpers`; only the process that started it reports at the end."""
-    def end_with_it() -> None:
-        sys.stdin.read()  # until the other process is gone
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=end_with_it, daemon=True).start()
-    with suppress(Interrupted):
-        make()
-
-
-def _told(error: Exception) -> str:
-    if "--debug" in sys.argv[1:]:
-        traceback.print_exc()
-    return str(error) if isinstance(error, BenchError) else unforeseen(error)[0]
-
-
-def _header(cells: "Sequence[Cell]", jobs: int, context: "RunContext") -> None:
-    progress, done = context.progress, sum(cell.finished for cell in cells)
-    progress.say(f"ltgen-bench {__version__}  {len(cells)} runs, {done} of them finished  {device_words(context.device)}"
-                 f"{f', {jobs} at a time' if jobs > 1 else ''}")
-    notes = [line for cell in cells for plan in cell.plans
-             for line in (*recipe_note(plan.config), *planned_notes(plan), *warnings_of(plan.config))]
-    for line in dict.fromkeys([*notes, *(f"{cell.words} cannot be made: {cell.error}" for cell in cells if cell.error)]):
-        progress.say(line)
 
 
 def _dry_run(cells: "Sequence[Cell]") -> None:

@@ -147,10 +147,3 @@ def check_preset(name: str | None) -> str | None:
     from ltgen_bench.evaluation.presets import PRESETS
 
     return None if name is None else PRESETS.check(name)
-
-
-def without_recipe_settings(preset: str | None) -> dict[str, None]:
-    """Return overrides that take away what a recipe says where a preset asked for on the command line decides."""
-    from ltgen_bench.evaluation.preset import PRESET_FIELDS
-
-    return {} if preset is None else {f"evaluate.{name}": None for name in (*PRESET_FIELDS, "reference_per_class")}

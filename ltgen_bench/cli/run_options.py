@@ -17,7 +17,6 @@ from ltgen_bench.cli.options import (
     preset_option,
     threads_option,
     weights_option,
-    without_recipe_settings,
 )
 from ltgen_bench.core.errors import UserError
 
@@ -88,6 +87,7 @@ def config_of(method: str | None, dataset: str | None, recipe: Path | None, meth
 def overrides_of(settings: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
     """Return dotted keys -> values of the options that were given and of --set, which takes precedence."""
     from ltgen_bench.config.recipe_files import parse_setting
+    from ltgen_bench.experiments.recipes import without_recipe_settings
 
     data = {f"data.{key}": value for key, value in data_values(options).items()}
     preset = check_preset(options["preset"])

@@ -14,12 +14,25 @@ M = TypeVar("M", bound=BaseModel)
 def validate(model: type[M], values: Mapping[str, Any], *, where: str, prefix: str = "") -> M:
     """Return `values` as an instance of `model`. Raises one `UserError` that lists all faults; `where` names their source."""
     try:
-        # through JSON, whose strict mode reads a list where a tuple is meant
-        return model.model_validate_json(json.dumps(values, default=str))
-    except ValidationError as error:
-        problems = [prefix + problem for problem in _explain_all(model, [dict(fault) for fault in error.errors()])]
+        return _validated(model, values)
+    except ValidationError:
+        problems = problems_of(model, values, prefix)
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise UserError(f"{where} has {count}", problems) from None
+
+
+def problems_of(model: type[BaseModel], values: Any, prefix: str = "") -> list[str]:
+    """Return one sentence, after `prefix`, for each fault of `values` as an instance of `model`."""
+    try:
+        _validated(model, values)
+    except ValidationError as error:
+        return [prefix + problem for problem in _explain_all(model, [dict(fault) for fault in error.errors()])]
+    return []
+
+
+def _validated(model: type[M], values: Any) -> M:
+    # through JSON, whose strict mode reads a list where a tuple is meant
+    return model.model_validate_json(json.dumps(values, default=str))
 
 
 def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -64,6 +77,8 @@ def _explain(model: type[BaseModel], path: tuple[str, ...], faults: list[dict[st
     if kind == "extra_forbidden":
         known = list(_field_model(model, path[:-1]).model_fields)
         return f"{key}: unknown setting.{did_you_mean(path[-1], known)} Known: {', '.join(known)}."
+    if kind == "value_error":  # of a validator of ours, which says the whole sentence
+        return f"{key}: {faults[0]['ctx']['error']}"
     if kind == "missing":
         return f"{key}: is needed and not given."
     if kind == "string_pattern_mismatch":  # what is allowed stands in the field's own description

@@ -14,6 +14,7 @@ from pathlib import Path
 from ltgen_bench.config.schema import DataConfig, RunConfig
 from ltgen_bench.core.errors import BusyError, Interrupted, UserError
 from ltgen_bench.core.progress import Progress, Stage
+from ltgen_bench.core.words import some
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.experiments.pipeline import Run, carry_out
 from ltgen_bench.experiments.plan import Plan, make_plan
@@ -62,8 +63,17 @@ def make_grid(configs: Mapping[str, Sequence[RunConfig]], load: Callable[[DataCo
     plan = partial(make_plan, runs=runs, context=replace(context, progress=_Once(context.progress)))
     cells = [_planned(name, config, read, plan) for name, seeds in configs.items() for config in seeds]
     if all(cell.error for cell in cells):
-        raise UserError("none of these runs is possible", [f"{cell.words}: {cell.error}" for cell in cells])
+        raise UserError("none of these runs is possible", faults(cells))
     return tuple(cells)
+
+
+def faults(cells: Sequence[Cell]) -> list[str]:
+    """Return each error of `cells`, after the runs that have it: `ddpm, seed 0 and 2 more: unknown ...`."""
+    runs: dict[str, list[str]] = {}
+    for cell in cells:
+        if cell.error:
+            runs.setdefault(cell.error, []).append(cell.words)
+    return [f"{some(words, 3)}: {error}" for error, words in runs.items()]
 
 
 def _planned(name: str, config: RunConfig, load: Callable[[DataConfig], LongTailDataset],
@@ -101,8 +111,10 @@ def carry_out_grid(cells: Sequence[Cell], context: RunContext, *, told: Callable
                 except Interrupted:
                     raise
                 except Exception as error:  # noqa: BLE001  (also errors of a user's method: they do not concern the other cells)
-                    context.progress.say(f"{cell.words} failed: {told(error)}")
-                    made[number] = replace(cell, error=told(error))
+                    why = told(error)
+                    context.progress.say(f"{cell.words} failed: {why}")
+                    cell.plans[0].folder.note_failure(why)
+                    made[number] = replace(cell, error=why)
             if len(open_cells) == len(cells) - len(made):  # other commands work on all cells that are left
                 time.sleep(WAIT_SECONDS)
     return tuple(made[number] for number in range(len(cells)))

@@ -22,6 +22,7 @@ from ltgen_bench.data.plain_files import read_plain
 from ltgen_bench.diffusion import DEFAULT_PROCESS, PROCESSES
 from ltgen_bench.evaluation.extractors import EXTRACTORS
 from ltgen_bench.evaluation.metrics import METRICS
+from ltgen_bench.evaluation.preset import PRESET_FIELDS
 from ltgen_bench.evaluation.presets import resolved
 from ltgen_bench.methods import METHODS, runs_under, variant_values
 from ltgen_bench.sampling.samplers import SAMPLERS, check_sampler, samplers_of
@@ -29,12 +30,13 @@ from ltgen_bench.training.augmentation import AUGMENTATIONS
 
 DEFAULT_METHOD, DEFAULT_DATASET = "cbdm", "digits-lt"
 FAST = {"sampler": "dpm-solver++", "steps": 25}
+SUITES = "suites"  # folder of baselines/ that holds no recipes
 SMALL_IMAGE = 16  # pixels; up to here the recipes of the digits fit
 
 
 def shipped_recipes() -> list[Path]:
     """Return all recipes of `baselines/`, by data set and method."""
-    return sorted(shipped_folder("baselines").glob("*/*.toml"))
+    return sorted(path for path in shipped_folder("baselines").glob("*/*.toml") if path.parent.name != SUITES)
 
 
 def resolve_recipe(*, recipe: Path | None, method: str | None, dataset: str | None,
@@ -71,6 +73,11 @@ def resolve_recipe(*, recipe: Path | None, method: str | None, dataset: str | No
         of_variant = {f"method.{key}": value for key, value in variant_values(named, overrides["method.variant"]).items()}
         overrides = {**of_variant, **{key: value for key, value in overrides.items() if key != "method.variant"}}
     return RunConfig.from_values(values, overrides=_one_budget(overrides), where=where)
+
+
+def without_recipe_settings(preset: str | None) -> dict[str, None]:
+    """Return overrides that take away what a recipe says where a preset that the user asks for decides."""
+    return {} if preset is None else {f"evaluate.{name}": None for name in (*PRESET_FIELDS, "reference_per_class")}
 
 
 def stand_in(method: str) -> str:

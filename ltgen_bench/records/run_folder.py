@@ -6,6 +6,7 @@
         samples/<sample digest>/      samples.npz, samples.png, cost.json, downstream/
         scores/<score digest>/        scores.csv, scores.protocols.json, cost.json, curve.csv and, last, record.json
         scores.csv, record.json, ...  copies of the newest scores against all real images
+        failure.json                  why a grid or a suite could not finish it, until it is finished
         curve/<images>/               a snapshot: weights.safetensors, samples/ and scores/ as above
         curve/train/<images>/         a second training up to that position, for snapshots that are missing; deleted at its end
 
@@ -22,7 +23,7 @@ from typing import Any, Literal
 import tomli_w
 
 from ltgen_bench.config.recipe_files import parse_toml, read_toml
-from ltgen_bench.core.errors import DamagedError, MachineError, UserError
+from ltgen_bench.core.errors import BenchError, BusyError, DamagedError, MachineError, UserError
 from ltgen_bench.core.files import only_writer, read_checked_json, set_aside, write_checked_json, write_text
 from ltgen_bench.core.validation import dotted
 from ltgen_bench.core.words import file_name
@@ -187,6 +188,35 @@ class RunFolder:
         """Lock the folder for this command. Raises `BusyError` where another one does."""
         return only_writer(self.path)
 
+    @property
+    def busy(self) -> bool:
+        """Whether another command holds the lock."""
+        if not self.path.is_dir():
+            return False
+        try:
+            with self.lock():
+                return False
+        except BusyError:
+            return True
+
+    @property
+    def failure(self) -> Path:
+        return self.path / "failure.json"
+
+    def note_failure(self, why: str) -> None:
+        """Keep the reason why the run could not be finished. On a full disk nothing is kept."""
+        with suppress(MachineError):
+            write_checked_json(self.failure, {"error": why})
+
+    def why_failed(self) -> str:
+        """Return the reason of the last failure of the run, if it was not finished since; empty without."""
+        if not self.failure.is_file():
+            return ""
+        try:
+            return str(read_checked_json(self.failure)["error"])
+        except (BenchError, KeyError):
+            return f"not known, since {self.failure} is damaged"
+
     def remove(self) -> None:
         """Delete the folder with everything in it. Raises `BusyError` while it is being written.
 
@@ -255,4 +285,6 @@ class RunFolder:
             newest = None if record.half is None else self.newest.readable_record()  # a damaged one is replaced
             if newest is None or newest.half is not None:
                 self.newest.write(record, scores)
-        return self.scores(record.score_digest).write(record, scores)
+        kept = self.scores(record.score_digest).write(record, scores)
+        self.failure.unlink(missing_ok=True)
+        return kept

@@ -1,0 +1,248 @@
+"""`ltgen-bench suite ...`: list, show and run suites of tasks, and the state of their runs."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ltgen_bench.cli.common import Commands, listing
+from ltgen_bench.cli.many_runs import announce, carry_out_many, end, is_helper, jobs_options, seeds_of, shared_context
+from ltgen_bench.cli.options import (
+    FILE,
+    FOLDER,
+    debug_option,
+    device_option,
+    names_of,
+    runs_option,
+    weights_files,
+    weights_option,
+)
+from ltgen_bench.core.words import counted, some
+
+if TYPE_CHECKING:
+    from ltgen_bench.experiments.pipeline import Run
+    from ltgen_bench.experiments.plan import Plan
+    from ltgen_bench.experiments.suite import SuiteCell
+    from ltgen_bench.experiments.suite_file import Suite
+    from ltgen_bench.runtime.context import RunContext
+
+Selected = tuple["Suite", list[str], list[int]]
+
+
+def _selection(command: Callable) -> Callable:
+    """Add the options that say which runs of a suite are meant, and where they and the data lie."""
+    for option in (
+            click.option("--data-root", type=FOLDER, default=Path("data"), show_default=True, help="Folder of the data sets."),
+            runs_option,
+            click.option("--method-file", type=FILE, metavar="FILE", help="Python file with a method of your own, in addition."),
+            click.option("--seeds", metavar="N,...", help="Training seeds.  [default: the suite's]"),
+            click.option("--methods", metavar="NAME,...", help="Methods.  [default: the suite's]")):
+        command = option(command)
+    return command
+
+
+@click.group(cls=Commands)
+def suite() -> None:
+    """List, show and run suites: several tasks, for all methods and seeds.
+
+    \b
+    ltgen-bench suite run smoke          every stage and method in five minutes
+    ltgen-bench suite status digits      what is done, failed and missing, and the time left
+    """
+
+
+@suite.command(name="list")
+@debug_option
+def suite_list() -> None:
+    """List the suites that ship with the package."""
+    from ltgen_bench.experiments.suite_file import read_suite, shipped_suites
+
+    found = [read_suite(path) for path in shipped_suites().values()]
+    listing([(one.name, one.title, _size(one)) for one in found], ("suite", "tasks", "size"))
+
+
+@suite.command(name="show")
+@click.argument("name")
+@debug_option
+def suite_show(name: str) -> None:
+    """Show a suite: tasks, methods, seeds, headline metrics and digest. NAME is that of a list, or a TOML file."""
+    from rich.console import Console
+
+    from ltgen_bench.experiments.suite_file import find_suite
+    from ltgen_bench.report.table import Cell, Head, Row, Table
+    from ltgen_bench.report.table_formats import terminal
+
+    found, out = find_suite(name), Console()
+    click.echo(f"{found.name}, version {found.version}, digest {found.digest}: {found.title}")
+    click.echo(f"file      {found.path}")
+    click.echo(f"size      {_size(found)}")
+    for word, values in (("methods", found.methods), ("seeds", found.seeds), ("headline", found.metrics)):
+        click.echo(f"{word:<9} {', '.join(map(str, values))}")
+    click.echo(f"baseline  {found.baseline}")
+    heads = [Head(title, title, number=False) for title in ("task", "data", "network", "process", "budget", "sampling",
+                                                            "measured with")]
+    rows = []
+    for task in found.tasks:
+        config = found.config(task, found.baseline)
+        sample, evaluate, budget = config.sample, config.evaluate, config.budget
+        order = "" if config.data.class_order is None else f", class order {config.data.class_order}"
+        most = [f"{amount:g} {unit}" for unit, amount in (budget.model_dump(exclude_none=True) if budget else {}).items()]
+        rows.append(Row(tuple(map(Cell, (
+            task, f"{config.data.name}{order}", config.network.preset, config.process.name,
+            *(most or [f"{config.train.budget_images:,} images"]),
+            f"{sample.images_per_class:,} a class, {sample.sampler} {sample.steps}",
+            evaluate.preset or ", ".join(evaluate.extractors))))))
+    click.echo(terminal(Table("suite", "", tuple(heads), tuple(rows)), out.width, out.is_terminal and not out.no_color))
+
+
+@suite.command(name="run")
+@click.argument("name")
+@_selection
+@jobs_options
+@device_option
+@weights_option
+@click.option("--dry-run", is_flag=True, help="Show the state of the runs and the time they will take, without running them.")
+@debug_option
+def suite_run(name: str, methods: str | None, seeds: str | None, method_file: Path | None, runs: Path, data_root: Path,
+              jobs: int, threads: int | None, device: str | None, extractor_weights: tuple[str, ...], dry_run: bool) -> None:
+    """Run every task with every method and seed.
+
+    Repeating the command continues where it stopped; finished runs are not repeated, and failed ones are tried again. Where a
+    run fails, the others continue, and the exit code is 1. The same command in another terminal, or --jobs, shares the work.
+
+    \b
+    ltgen-bench suite run digits --jobs 2 --threads 1
+    ltgen-bench suite run digits --methods cfg --method-file mine.py
+    """
+    chosen = _selected(name, methods, seeds, method_file)
+    context = shared_context(device, jobs, threads, weights_files(extractor_weights))
+    from ltgen_bench.evaluation.evaluator import check_weights
+    from ltgen_bench.experiments.pipeline import carry_out
+    from ltgen_bench.experiments.suite_time import Times
+
+    cells = _cells(chosen, runs, data_root, context)
+    possible = [one.cell for one in cells if not one.impossible]
+    check_weights([plan.config.evaluate for cell in possible for plan in cell.plans], context.extractor_weights)
+    open_cells = [cell for cell in possible if not cell.finished]
+    if is_helper():
+        carry_out_many(possible, jobs, context, carry_out, len(open_cells))
+        return
+    at_once = min(jobs, max(1, len(open_cells)))
+    times = Times(cells)
+    announce(possible, jobs, context)
+    for sentence in _impossible(cells):
+        context.progress.say(sentence)
+    times.measure(context)
+    context.progress.say(f"{_title(chosen[0])}: {times.left().words(at_once)}")
+    if dry_run:
+        _show(chosen, cells)
+        return
+
+    def make(plan: "Plan", own: "RunContext") -> "Run":
+        known = plan.finished
+        result = carry_out(plan, own)
+        if not known:
+            own.progress.say(times.left().words(at_once))
+        return result
+
+    made = carry_out_many(possible, jobs, context, make, len(open_cells))
+    _show(chosen, cells)
+    end(made)
+
+
+@suite.command(name="status")
+@click.argument("name")
+@_selection
+@click.option("--json", "as_json", is_flag=True, help="Print the state of every run, as JSON.")
+@debug_option
+def suite_status(name: str, methods: str | None, seeds: str | None, method_file: Path | None, runs: Path, data_root: Path,
+                 as_json: bool) -> None:
+    """Show which runs of a suite are done, running, failed or missing, and the time left."""
+    chosen = _selected(name, methods, seeds, method_file)
+    context = shared_context("cpu", 1, None, {})
+    from ltgen_bench.experiments.suite import other_runs
+    from ltgen_bench.experiments.suite_time import Times
+
+    cells = _cells(chosen, runs, data_root, context)
+    states = [one.state for one in cells]
+    others, left = [run.name for run in other_runs(cells, runs)], Times(cells).left()
+    if as_json:
+        found = chosen[0]
+        click.echo(json.dumps({
+            "suite": found.name, "version": found.version, "digest": found.digest, "seconds_left": left.seconds,
+            "runs": [{"task": one.task, "method": one.method, "seed": one.cell.seed, "state": state, "why": why,
+                      "folder": str(one.cell.plans[0].folder) if one.cell.plans else None}
+                     for one, (state, why) in zip(cells, states, strict=True)],
+            "others": others}, indent=1, ensure_ascii=False))
+        return
+    _show(chosen, cells)
+    running = Counter(state for state, _ in states)["running"]
+    click.echo(f" {left.words(max(1, running))}")
+    if others:
+        click.echo(f" left out, since of other settings or another version of the suite: {some(dict.fromkeys(others), 3)}")
+
+
+def _selected(name: str, methods: str | None, seeds: str | None, method_file: Path | None) -> Selected:
+    """Return the suite, and the methods and seeds that are meant. Raises `UserError` for unknown names."""
+    from ltgen_bench.experiments.suite_file import find_suite
+    from ltgen_bench.methods import METHODS, add_method_file
+
+    own = [] if method_file is None else [add_method_file(method_file)]
+    found = find_suite(name)
+    chosen = [METHODS.check(method) for method in names_of(methods) or found.methods]
+    return found, list(dict.fromkeys([*chosen, *own])), list(found.seeds) if seeds is None else seeds_of(seeds)
+
+
+def _cells(chosen: Selected, runs: Path, data_root: Path, context: "RunContext") -> "tuple[SuiteCell, ...]":
+    from ltgen_bench.data.load import load_dataset
+    from ltgen_bench.experiments.suite import make_suite
+
+    return make_suite(*chosen, lambda data: load_dataset(data, data_root=data_root, progress=context.progress), runs, context)
+
+
+def _size(found: "Suite") -> str:
+    tasks, methods, seeds = len(found.tasks), len(found.methods), len(found.seeds)
+    return (f"{counted(tasks, 'task')}, {counted(methods, 'method')}, {counted(seeds, 'seed')}: "
+            f"{counted(tasks * methods * seeds, 'run')}")
+
+
+def _title(found: "Suite") -> str:
+    return f"suite {found.name}, version {found.version}, digest {found.digest}"
+
+
+def _impossible(cells: "Sequence[SuiteCell]") -> list[str]:
+    """Return, for each method that cannot run on a task, why."""
+    return list(dict.fromkeys(f"not possible: {one.method} on {one.task}: {one.cell.error}" for one in cells if one.impossible))
+
+
+def _show(chosen: Selected, cells: "Sequence[SuiteCell]") -> None:
+    """Print the state of the runs: a row a method, a column a task; then why runs failed."""
+    from rich.console import Console
+
+    from ltgen_bench.report.table import Cell, Head, Row, Table
+    from ltgen_bench.report.table_formats import terminal
+
+    found, methods, _ = chosen
+    heads = [Head("", "method", number=False), *(Head(task, task, number=False) for task in found.tasks)]
+    states = [(one, *one.state) for one in cells]
+    rows = []
+    for method in methods:
+        words = []
+        for task in found.tasks:
+            count = Counter(state for one, state, _ in states if (one.task, one.method) == (task, method))
+            total = sum(count.values())
+            rest = [f"{number} {state}" for state, number in count.items() if state in ("running", "failed")]
+            words.append("not possible" if count["impossible"] else ", ".join([f"{count['done']} of {total}", *rest]))
+        rows.append(Row(tuple(map(Cell, (method, *words)))))
+    notes = [f"{_title(found)}: finished runs of all seeds.", *_impossible(cells)]
+    why: dict[str, list[str]] = {}
+    for one, state, reason in states:
+        if state == "failed":
+            why.setdefault(reason, []).append(one.cell.words)
+    notes += [f"failed: {some(words, 3)}: {reason}" for reason, words in why.items()]
+    out = Console()
+    click.echo(terminal(Table("suite", "", tuple(heads), tuple(rows), tuple(notes)), out.width,
+                        out.is_terminal and not out.no_color))
