@@ -222,6 +222,7 @@ def _show(chosen: Selected, cells: "Sequence[SuiteCell]") -> None:
     """Print the state of the runs: a row a method, a column a task; then why runs failed."""
     from rich.console import Console
 
+    from ltgen_bench.experiments.grid import first
     from ltgen_bench.report.table import Cell, Head, Row, Table
     from ltgen_bench.report.table_formats import terminal
 
@@ -242,7 +243,7 @@ def _show(chosen: Selected, cells: "Sequence[SuiteCell]") -> None:
     for one, state, reason in states:
         if state == "failed":
             why.setdefault(reason, []).append(one.cell.words)
-    notes += [f"failed: {some(words, 3)}: {reason}" for reason, words in why.items()]
+    notes += [f"failed: {first(words)}: {reason}" for reason, words in why.items()]
     out = Console()
     click.echo(terminal(Table("suite", "", tuple(heads), tuple(rows), tuple(notes)), out.width,
                         out.is_terminal and not out.no_color))

@@ -14,7 +14,6 @@ from pathlib import Path
 from ltgen_bench.config.schema import DataConfig, RunConfig
 from ltgen_bench.core.errors import BusyError, Interrupted, UserError
 from ltgen_bench.core.progress import Progress, Stage
-from ltgen_bench.core.words import some
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.experiments.pipeline import Run, carry_out
 from ltgen_bench.experiments.plan import Plan, make_plan
@@ -73,7 +72,12 @@ def faults(cells: Sequence[Cell]) -> list[str]:
     for cell in cells:
         if cell.error:
             runs.setdefault(cell.error, []).append(cell.words)
-    return [f"{some(words, 3)}: {error}" for error, words in runs.items()]
+    return [f"{first(words)}: {error}" for error, words in runs.items()]
+
+
+def first(words: Sequence[str]) -> str:
+    """Return `ddpm, seed 0 and 2 more` for the runs with these names."""
+    return words[0] + (f" and {len(words) - 1} more" if len(words) > 1 else "")
 
 
 def _planned(name: str, config: RunConfig, load: Callable[[DataConfig], LongTailDataset],

@@ -72,7 +72,7 @@ class TestTheGrid:
                           RunContext())
         assert "null label, and ddpm trains" in cells[0].error
         assert not cells[1].error
-        with pytest.raises(UserError, match=r"seed 0: sample.omega: 1 needs"):
+        with pytest.raises(UserError, match=r"seed 0 and 1 more: sample.omega: 1 needs"):
             make_grid({"ddpm": small("ddpm", 1.0)}, lambda data: digits, tmp_path, RunContext())
         assert not list(tmp_path.iterdir()), "a plan writes nothing"
 
