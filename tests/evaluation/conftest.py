@@ -25,7 +25,6 @@ def use_quick_recipes():
 
     from ltgen_bench.evaluation import evaluator as evaluate
     from ltgen_bench.evaluation.classifiers import classifier_recipe as recipes
-    from ltgen_bench.evaluation.extractors import digits_weights
     from ltgen_bench.evaluation.extractors import domain_classifier as domain
 
     def quick_extractor(image_shape, flip, steps=None):
@@ -37,7 +36,6 @@ def use_quick_recipes():
 
     def use(patch):
         patch.setattr(domain, "extractor_recipe", quick_extractor)
-        patch.setattr(digits_weights, "extractor_recipe", quick_extractor)
         patch.setattr(evaluate, "downstream_recipe", quick_downstream)
 
     return use

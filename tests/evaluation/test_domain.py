@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from support import shipped_files
 from support.extracting import context_of
 
 from ltgen_bench.config.schema import DataConfig, EvaluateConfig
@@ -15,7 +16,6 @@ from ltgen_bench.data import load_dataset
 from ltgen_bench.evaluation.evaluator import evaluate
 from ltgen_bench.evaluation.extractors import Extractor
 from ltgen_bench.evaluation.extractors import domain_classifier as domain
-from ltgen_bench.evaluation.extractors.digits_weights import make
 from ltgen_bench.evaluation.extractors.domain_classifier import SHIPPED, domain_classifier, stored_facts
 from ltgen_bench.evaluation.metrics.accuracy import label_accuracy
 from ltgen_bench.runtime.context import RunContext
@@ -54,9 +54,10 @@ def test_the_shipped_file_is_small(digits):
     assert SHIPPED.stat().st_size < 500_000
 
 
-def test_making_weights_again_gives_the_same_file(tiny_dataset, tmp_path, quick_recipes):
+def test_making_weights_again_gives_the_same_file(tiny_dataset, tmp_path, quick_recipes, monkeypatch):
+    monkeypatch.setattr(shipped_files, "extractor_recipe", domain.extractor_recipe)  # the quick one
     paths = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
-    accuracies = [make(tiny_dataset, path) for path in paths]
+    accuracies = [shipped_files.make_weights(tiny_dataset, path) for path in paths]
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert accuracies[0] == accuracies[1] == stored_facts(paths[0])["accuracy_test"]
 

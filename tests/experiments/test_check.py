@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from support.shipped_files import make_features
 
 import ltgen_bench.experiments.check as self_check
 from ltgen_bench.cli import cli
@@ -19,7 +20,6 @@ from ltgen_bench.config.schema import DataConfig
 from ltgen_bench.data import load_dataset
 from ltgen_bench.evaluation.extractors import domain_classifier as domain
 from ltgen_bench.evaluation.extractors.published_weights import PUBLISHED
-from ltgen_bench.evaluation.features import reference_features as features_reference
 from ltgen_bench.evaluation.features.reference_features import read_reference, reference_images
 from ltgen_bench.evaluation.metrics import balls, fid
 from ltgen_bench.experiments.check import evaluator_findings, run_checks, weights
@@ -138,9 +138,8 @@ class TestShippedFeatures:
         monkeypatch.setattr(evaluator_findings, "read_reference", lambda: replace(reference, weights={"classifier": "shipped-0"}))
         assert failed(evaluator_findings.shipped_features(here)) == ["weights of the digits classifier"]
 
-    def test_the_reference_can_be_made_again(self, monkeypatch, tmp_path, whole):
-        monkeypatch.setattr(features_reference, "SLOW_IMAGES", 1)
-        features_reference.store(tmp_path / "again.safetensors", whole)
+    def test_the_reference_can_be_made_again(self, tmp_path, whole):
+        make_features(tmp_path / "again.safetensors", whole, slow_images=1)
         again, shipped = read_reference(tmp_path / "again.safetensors"), read_reference()
         assert again.content == shipped.content
         assert again.weights["classifier"] == shipped.weights["classifier"]

@@ -4,26 +4,19 @@ Processors differ in the last bits of float32, so that features are stored and n
 each class of the digits' test set, in canonical order; scikit-learn ships them. The features of Inception belong to the
 tensors of 2015-12-05, in whatever file they come.
 
-`python -m ltgen_bench.evaluation.features.reference_features INCEPTION.pth` makes the file again, after new weights of
-the classifier.
+`tests/support/shipped_files.py` makes the file again, after new weights of the classifier.
 """
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
 import numpy as np
 from jaxtyping import Float32
-from safetensors.numpy import load_file, safe_open, save_file
+from safetensors.numpy import load_file, safe_open
 
-from ltgen_bench.config.schema import DataConfig
-from ltgen_bench.core.files import write_atomically
-from ltgen_bench.data import ImageSet, LongTailDataset, load_dataset
-from ltgen_bench.evaluation.extractors import EXTRACTORS, Extractor
+from ltgen_bench.data import ImageSet, LongTailDataset
 from ltgen_bench.evaluation.subsets import canonical
-from ltgen_bench.runtime.context import RunContext
 
 FILE = Path(__file__).parents[1] / "extractors" / "weights" / "digits_features.safetensors"
 DATASET = "digits-lt"
@@ -57,31 +50,3 @@ def reference_images(dataset: LongTailDataset) -> ImageSet:
     images = canonical(dataset.test)
     first = [np.flatnonzero(images.labels == label)[:2] for label in range(dataset.num_classes)]
     return images.take(np.concatenate(first))
-
-
-def store(path: Path, inception: Path) -> None:
-    """Look at the images with the shipped classifier and with Inception from a file, and keep what they see."""
-    dataset = load_dataset(DataConfig(name=DATASET))
-    images = reference_images(dataset)
-
-    def build(name: str, weights: Path | None) -> Extractor:
-        given = {} if weights is None else {name: weights}
-        return EXTRACTORS[name].build(dataset, RunContext(extractor_weights=given), None)
-
-    classifier, network = build("classifier", None), build("inception", inception)
-    seen = classifier(images.images)
-    assert seen.logits is not None, "a classifier has logits"
-    arrays = {"classifier": seen.features, "logits": seen.logits, "inception": network(images.images[:SLOW_IMAGES]).features}
-    facts = {"content": images.content_hash(), "weights": {found.name: found.weights_id for found in (classifier, network)}}
-    # One entry, since several are written in any order: equal features shall be equal files.
-    write_atomically(path, lambda part: save_file(arrays, part, metadata={"facts": json.dumps(facts, sort_keys=True)}))
-
-
-def main() -> None:
-    """Write the shipped file anew."""
-    store(FILE, Path(sys.argv[1]))
-    click.echo(f"wrote {FILE}")
-
-
-if __name__ == "__main__":
-    main()
