@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 from ltgen_bench.config.schema import EvaluateConfig, SampleConfig
 from ltgen_bench.core.errors import UserError
-from ltgen_bench.evaluation.extractors import EXTRACTORS
 from ltgen_bench.evaluation.metrics import METRICS, default_metrics
 from ltgen_bench.evaluation.protocol import AS_TRAINED, BALANCED, REFERENCES, UNIFORM
 
@@ -42,25 +41,6 @@ class Preset:
     sample_dtype: str = EIGHT_BITS
     sampling: str = ""  # in words, beyond the values above
     remarks: tuple[str, ...] = ()  # where our measurement differs whatever the samples
-
-    @property
-    def unsupported(self) -> list[str]:
-        """Settings of the source that this version cannot measure, in words."""
-        words = []
-        for one in self.settings:
-            known = [name for name in one.metrics or () if name in METRICS]
-            words += [name for name in one.metrics or () if name not in METRICS]
-            words += [f"{name} on {extractor} features" for extractor in one.extractors if extractor not in EXTRACTORS
-                      for name in known]
-        return list(dict.fromkeys(words))
-
-    @property
-    def supported(self) -> list[EvaluateConfig]:
-        """The settings without the metrics and extractors that are unsupported; without those of which nothing is left."""
-        cut = [one.model_copy(update={"extractors": tuple(name for name in one.extractors if name in EXTRACTORS),
-                                      "metrics": tuple(name for name in one.metrics or () if name in METRICS)})
-               for one in self.settings]
-        return [one for one in cut if one.extractors and one.metrics]
 
     @property
     def policy(self) -> str:
@@ -104,7 +84,7 @@ class Preset:
         The second measurement of one pair has its reference behind it: `fid:inception@test`.
         """
         found: dict[str, dict[str, Any]] = {}
-        for one in self.supported:
+        for one in self.settings:
             images = {"images": one.images} if isinstance(one.images, int) else {}
             common = {**images, **({"labels": self.policy} if self.policy else {}), "sample_dtype": EIGHT_BITS}
             for extractor in one.extractors:
@@ -124,8 +104,6 @@ class Preset:
         lines += [("sampling", self.sampling_words)]
         if self.omega:
             lines.append(("omega", ", ".join(_omega_words(omega) for omega in self.omega)))
-        if self.unsupported:
-            lines.append(("unsupported", f"{', '.join(self.unsupported)}: not measured by this version"))
         return lines + [("remark", remark) for remark in self.remarks]
 
     @property
@@ -166,7 +144,7 @@ def for_each_k(settings: Sequence[EvaluateConfig], numbers: Sequence[int]) -> li
 
 def uses_k(metrics: Iterable[str]) -> bool:
     """Return whether one of `metrics` has a setting k."""
-    return any("k" in METRICS[name].settings.model_fields for name in metrics if name in METRICS)
+    return any("k" in METRICS[name].settings.model_fields for name in metrics)
 
 
 def _omega_words(omega: Omega) -> str:

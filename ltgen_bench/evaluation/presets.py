@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ltgen_bench.config.schema import EvaluateConfig, SampleConfig
-from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.registry import Registry
 from ltgen_bench.evaluation.extractors import EXTRACTORS
 from ltgen_bench.evaluation.extractors.published_weights import PUBLISHED
@@ -93,8 +92,8 @@ def resolved(config: EvaluateConfig) -> list[EvaluateConfig]:
 
     Without a preset that is `config` alone. Each result is resolved: resolving it again gives itself. Where `config` names
     metrics, each of the preset's settings keeps those of its own, and those that none of them has. Settings of metrics that
-    equal their defaults are left out. Raises `UserError` for an unknown preset, metric or extractor, for values that a metric
-    does not take, and where nothing is left to measure.
+    equal their defaults are left out. Raises `UserError` for an unknown preset, metric or extractor, and for values that a metric
+    does not take.
     """
     for extractor in config.extractors:
         EXTRACTORS.check(extractor)
@@ -107,7 +106,7 @@ def resolved(config: EvaluateConfig) -> list[EvaluateConfig]:
     stated = {name: getattr(config, name) for name in config.model_fields_set - {"metrics"}}
     of_preset = {name for one in preset.settings for name in one.metrics or ()}
     found: list[EvaluateConfig] = []
-    for one in preset.supported:
+    for one in preset.settings:
         metrics = one.metrics or ()
         if config.metrics is not None:
             metrics = tuple(name for name in config.metrics if name in metrics or name not in of_preset)
@@ -115,9 +114,6 @@ def resolved(config: EvaluateConfig) -> list[EvaluateConfig]:
         whole = one.model_copy(update={**own, **stated, "metrics": metrics})
         if metrics and whole not in found:
             found.append(whole)
-    if not found:
-        raise UserError(f"evaluate.metrics: of {', '.join(config.metrics or ())}, {preset.name} measures nothing that this "
-                        f"version can; it lacks {', '.join(preset.unsupported)}.")
     return found
 
 
@@ -171,9 +167,6 @@ def departures(config: EvaluateConfig, labels: Mapping[str, Any], images: int, w
     found += [f"{extractor} weights {sha256[:8]}... where {name} asks for the published file, "
               f"{PUBLISHED[extractor].sha256[:8]}..." for extractor, sha256 in weights.items()
               if extractor in PUBLISHED and not sha256.startswith(PUBLISHED[extractor].sha256)]
-    complete = any(set(one.metrics or ()) <= set(config.metrics or ()) for one in preset.supported)
-    if preset.unsupported and complete:  # else fewer metrics were asked for, and the table shows that
-        found.append(f"{', '.join(preset.unsupported)} not measured by this version")
     return list(dict.fromkeys(found))
 
 

@@ -105,22 +105,6 @@ def test_measurements_are_fields_of_a_protocol_with_the_rules_values(name):
             "reference": "train", "images": 50_000, "labels": "i.i.d. uniform", "sample_dtype": "uint8", "extractor": "inception"}
 
 
-def test_what_is_lacking_is_lacking_until_it_is_registered():
-    preset = replace(PRESETS["cbdm-paper"], settings=(
-        EvaluateConfig(extractors=("inception",), metrics=("fid", "no_such_metric"), images=10),
-        EvaluateConfig(extractors=("no_such_extractor",), metrics=("recall",), images=10)))
-    assert preset.unsupported == ["no_such_metric", "recall on no_such_extractor features"]
-    assert [(rule.extractors, rule.metrics) for rule in preset.supported] == [(("inception",), ("fid",))]
-    METRICS.add("no_such_metric", replace(METRICS["fid"], name="no_such_metric"))
-    EXTRACTORS.add("no_such_extractor", EXTRACTORS["inception"])
-    try:
-        assert preset.unsupported == []
-        assert list(preset.supported) == list(preset.settings)
-    finally:
-        METRICS.remove("no_such_metric")
-        EXTRACTORS.remove("no_such_extractor")
-
-
 class TestRules:
     def test_without_a_preset_a_configuration_is_its_own_rule(self):
         config = EvaluateConfig(k=3)
@@ -156,20 +140,18 @@ class TestRules:
     def test_nothing_to_measure_is_refused(self):
         with pytest.raises(ValueError, match="at least 1 item"):
             EvaluateConfig(metrics=())
-        with pytest.raises(UserError, match="oc-paper measures nothing"):
-            resolved(EvaluateConfig(preset="oc-paper").model_copy(update={"metrics": ()}))
 
 
 class TestDepartures:
     def sentences(self, name, rule=None, *, labels=None, images=None, weights=PUBLISHED_INCEPTION, **config):
         asked = resolved(EvaluateConfig(preset=name, **config))[rule or 0]
-        wanted = labels or wanted_labels(name, PRESETS[name].supported[rule or 0])
+        wanted = labels or wanted_labels(name, PRESETS[name].settings[rule or 0])
         total = images or (sum(COUNTS_OF_TRAIN) if asked.images == "train" else asked.images)
-        return [text for text in departures(asked, wanted, total, weights) if "not measured by this version" not in text]
+        return departures(asked, wanted, total, weights)
 
     @pytest.mark.parametrize("name", list(PRESETS))
     def test_what_is_asked_for_departs_nowhere(self, name):
-        for place, _ in enumerate(PRESETS[name].supported):
+        for place, _ in enumerate(PRESETS[name].settings):
             assert self.sentences(name, place) == []
 
     def test_fewer_images_are_not_that_protocol(self):
@@ -204,18 +186,6 @@ class TestDepartures:
         assert self.sentences("standard", weights={"inception": "ab" * 32}) == [
             "inception weights abababab... where standard asks for the published file, 6726825d..."]
         assert PUBLISHED["inception"].sha256.startswith("6726825d")
-
-    def test_metrics_that_are_lacking_are_said_unless_fewer_were_asked_for(self, monkeypatch):
-        lacking = replace(PRESETS["oc-paper"], settings=(
-            EvaluateConfig(extractors=("inception",), metrics=("fid", "is", "no_such_metric"), images=50_000),))
-        monkeypatch.setitem(PRESETS._entries, "oc-paper", lacking)
-
-        def said(**config):
-            (rule,) = resolved(EvaluateConfig(preset="oc-paper", **config))
-            return departures(rule, wanted_labels("oc-paper", rule), 50_000, PUBLISHED_INCEPTION)
-
-        assert said() == ["no_such_metric not measured by this version"]
-        assert said(metrics=("fid",)) == []
 
     def test_without_a_preset_nothing_departs(self):
         assert departures(EvaluateConfig(), label_fields([1, 2]), 3, {}) == []
