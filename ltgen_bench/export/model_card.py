@@ -3,6 +3,9 @@
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ltgen_bench import __version__
 from ltgen_bench.config.schema import DataConfig, RunConfig
@@ -44,11 +47,31 @@ class Described:
 
 
 def card(one: Described) -> str:
-    """The whole text, in Markdown with the header that model hubs read."""
-    picture = [] if one.sheet is None else [f"![Samples of each class, with its training images]({one.sheet})"]
-    scores = [] if one.record is None or one.scores is None else [_scores(one.record, one.scores)]
-    return "\n\n".join([_header(one), *picture, _table(one), *_remarks(one), _use(one), _classes(one), _again(one), *scores,
-                        _licence(one)]) + "\n"
+    """The whole text, in Markdown with the header that model hubs read: `templates/model_card.md.j2`."""
+    config, facts, sample = one.config, one.facts, one.facts.sample
+    method, augmentation = METHODS[config.method.name], AUGMENTATIONS[config.train.augment]
+    works = [Work(config.method.name, method.summary, method.source, method.cites, method.__module__)]
+    if augmentation.cites:
+        works.append(Work(config.train.augment, augmentation.summary, augmentation.source, augmentation.cites))
+    made = SAMPLERS[sample.sampler].make(sample.steps)
+    fresh = type(made).from_config(made.config)
+    fresh.set_timesteps(made.num_inference_steps)
+    channels, height, width = one.dataset.image_shape
+    scores = None if one.record is None or one.scores is None else terminal(run_table(one.record, one.scores), WIDTH, color=False)
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), undefined=StrictUndefined,
+                              trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False)
+    environment.filters |= {"thousands": "{:,}".format, "short": "{:g}".format,
+                            "cell": lambda value: " ".join(str(value).split()).replace("|", "/")}
+    return environment.get_template("model_card.md.j2").render(
+        one=one, config=config, train=config.train, dataset=one.dataset, facts=facts, sample=sample, method=method,
+        augmentation=augmentation, network=network_shape(config.network), process=PROCESSES[config.process.name],
+        channels=channels, height=height, width=width, version=__version__, embedding=EMBEDDING, facts_file=FACTS,
+        at_the_end=one.images == config.train.budget_images, own_method=method.__module__.startswith(USER_MODULE),
+        scheduler=type(made).__name__, scheduler_steps=made.num_inference_steps,
+        more_times=len(fresh.timesteps) > sample.steps, shown_classes=min(SHOWN, one.dataset.num_classes),
+        evaluate_command=evaluate_command("samples.npz", facts.data, facts.row, facts.seed, sample.labels),
+        scores=None if scores is None else "\n".join(scores.rstrip().splitlines()),
+        data_licence=find_source(facts.data.name).licence, bibtex=bibtex(works).rstrip())
 
 
 def evaluate_command(samples: str, data: DataConfig, name: str, seed: int, labels: str) -> str:
@@ -66,127 +89,3 @@ def data_options(data: DataConfig) -> list[str]:
     for key, value in values.items():
         words += [OPTIONS[key], f"{value:g}" if isinstance(value, float) else str(value)]
     return words
-
-
-def _header(one: Described) -> str:
-    channels, height, width = one.dataset.image_shape
-    colours = "grey" if channels == 1 else "RGB"
-    return "\n".join([
-        "---", "library_name: diffusers", "tags: [diffusion, class-conditional, long-tailed, ltgen-bench]",
-        "# license: name here the terms under which you publish this network", "---", "",
-        f"# {one.config.method.name} on {one.dataset.name}", "",
-        f"A class-conditional diffusion model of {width} x {height} {colours} images, trained on long-tailed (class-imbalanced) "
-        f"data with ltgen-bench {__version__}."])
-
-
-def _table(one: Described) -> str:
-    config, data, facts = one.config, one.dataset, one.facts
-    counts, train, sample = data.class_counts, config.train, facts.sample
-    settings = ", ".join(f"{key} = {value}" for key, value in config.method.settings.items())
-    shape = network_shape(config.network)
-    end = one.images == train.budget_images
-    seen = f"{one.images:,} images" if end else f"{one.images:,} of the run's {train.budget_images:,} images"
-    rows = {
-        "data": f"{data.name}: {len(data.train):,} training images of {data.num_classes} classes, {max(counts):,} of the most "
-                f"frequent and {min(counts):,} of the rarest; fingerprint `{data.fingerprint}`",
-        "method": f"`{config.method.name}`: {METHODS[config.method.name].summary}",
-        "settings": settings,
-        "source": METHODS[config.method.name].source,
-        "training": f"{seen} in batches of {train.batch_size}, learning rate {train.learning_rate:g}, "
-                    f"augmentation `{train.augment}`; these are the averaged weights (half-life {train.ema_halflife_images:,} "
-                    "images)",
-        "network": f"`UNet2DModel` of {one.parameters:,} numbers, channels {', '.join(map(str, shape.channels))}; predicts the "
-                   f"{PROCESSES[config.process.name].predicts}",
-        "sampling": f"{sample.sampler}, {sample.steps} steps, "
-                    + (f"guidance omega = {sample.omega:g}" if facts.null_label else "no guidance"),
-        "run": f"`{facts.name}`: method, digest of the training, seed {facts.seed}",
-        **{f"`{name}`": f"SHA-256 `{checksum}`" for name, checksum in one.checksums.items()}}
-    lines = [f"| {key} | {' '.join(value.split()).replace('|', '/')} |" for key, value in rows.items() if value]
-    return "\n".join(["| | |", "|---|---|", *lines])
-
-
-def _remarks(one: Described) -> list[str]:
-    """Return the limitations of the exported network."""
-    remarks = []
-    if not one.alone:
-        remarks.append(f"**The method `{one.config.method.name}` draws its images by more than this network.** What it adds "
-                       "(guidance by another network, say) is not in this folder: it holds the unguided network. The samples and "
-                       "scores of the method are not those of this network, and are not here.")
-    if not one.facts.null_label:
-        remarks.append("There is no guidance with this network: no prediction for \"no label\" was trained with it, so the last "
-                       f"row of `{EMBEDDING}` means nothing.")
-    if AUGMENTATIONS[one.config.train.augment].condition_dim:
-        remarks.append("In training a condition vector told the network how an image was changed "
-                       f"(`{one.config.train.augment}`). Images are drawn without it, so its layer was left out.")
-    return remarks
-
-
-def _use(one: Described) -> str:
-    channels, height, width = one.dataset.image_shape
-    sample, classes = one.facts.sample, min(SHOWN, one.dataset.num_classes)
-    made = SAMPLERS[sample.sampler].make(sample.steps)
-    scheduler, fresh = type(made).__name__, type(made).from_config(made.config)
-    fresh.set_timesteps(made.num_inference_steps)
-    cut = f"[:{sample.steps}]" if len(fresh.timesteps) > sample.steps else ""
-    guide = one.facts.null_label
-    strength, last = (f", {sample.omega:g}", ', and a last one for "no label"') if guide else ("", "")
-    to_pillow = "images[:, 0]" if channels == 1 else "images.permute(0, 2, 3, 1)"
-    lines = [
-        "import torch",
-        f"from diffusers import {scheduler}, UNet2DModel",
-        "from PIL import Image",
-        "from safetensors.torch import load_file",
-        "",
-        'folder = "."  # where this file lies',
-        "unet = UNet2DModel.from_pretrained(folder)",
-        f"scheduler = {scheduler}.from_pretrained(folder)",
-        f"scheduler.set_timesteps({made.num_inference_steps})",
-        f'rows = load_file(f"{{folder}}/{EMBEDDING}")["weight"]  # one a class{last}',
-        f"labels{', omega' if guide else ''} = torch.arange({classes}){strength}",
-        f"x = torch.randn(len(labels), {channels}, {height}, {width}, generator=torch.Generator().manual_seed(0))",
-        "with torch.inference_mode():",
-        f"    for t in scheduler.timesteps{cut}:",
-        "        predicted = unet(x, t, class_labels=rows[labels]).sample",
-        *(["        null = unet(x, t, class_labels=rows[-1:].expand(len(labels), -1)).sample",
-           "        predicted = predicted + omega * (predicted - null)"] if guide else []),
-        "        x = scheduler.step(predicted, t, x).prev_sample",
-        "images = ((x.clamp(-1, 1) + 1) * 127.5).round().byte()",
-        f'Image.fromarray({to_pillow}.flatten(0, 1).numpy()).save("images.png")']
-    return "\n".join(["## Use", "", "With diffusers, torch, safetensors and Pillow; one image a class, below each other:", "",
-                      "```python", *lines, "```"])
-
-
-def _classes(one: Described) -> str:
-    named = ", ".join(f"{label}: {name} ({count:,})" for label, (name, count)
-                      in enumerate(zip(one.facts.class_names, one.facts.class_counts, strict=True)))
-    return f"Labels, and how many training images each had: {named}."
-
-
-def _again(one: Described) -> str:
-    facts = one.facts
-    file = " --method-file FILE" if METHODS[one.config.method.name].__module__.startswith(USER_MODULE) else ""
-    by_the_way = "" if one.images == one.config.train.budget_images else f" --evaluate-every {one.images}"
-    commands = ["ltgen-bench sample . --out samples.npz",
-                evaluate_command("samples.npz", facts.data, facts.row, facts.seed, facts.sample.labels),
-                f"ltgen-bench run --recipe recipe.toml{file}{by_the_way}"]
-    words = "Draw the images that it was scored by, score them, and train it again:" if one.alone else \
-        "Draw images, score them, and train it again:"
-    return "\n".join([f"In this folder, with ltgen-bench. {words}", "", "```", *commands, "```", "",
-                      f"`{FACTS}` holds how it is sampled there; `recipe.toml` holds every value of its training."])
-
-
-def _scores(record: RunRecord, scores: Scores) -> str:
-    lines = terminal(run_table(record, scores), WIDTH, color=False).rstrip().splitlines()
-    return "\n".join(["## Scores", "", "As measured by ltgen-bench. Only numbers of one protocol compare "
-                      "(`ltgen-bench protocol show ID`).", "", "```", *lines, "```"])
-
-
-def _licence(one: Described) -> str:
-    method, augmentation = METHODS[one.config.method.name], AUGMENTATIONS[one.config.train.augment]
-    works = [Work(one.config.method.name, method.summary, method.source, method.cites, method.__module__),
-             *([Work(one.config.train.augment, augmentation.summary, augmentation.source, augmentation.cites)]
-               if augmentation.cites else [])]
-    return "\n".join(["## Licence and citation", "",
-                      "ltgen-bench is under Apache-2.0, which says nothing of this network: state your terms in the header of "
-                      f"this file. Those of the data: {find_source(one.facts.data.name).licence}. If you use the network, cite "
-                      "what it was trained by:", "", "```bibtex", bibtex(works).rstrip(), "```"])
