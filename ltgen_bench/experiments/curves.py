@@ -23,7 +23,7 @@ from ltgen_bench.experiments.plan import Plan
 from ltgen_bench.experiments.record_assembly import training_flops
 from ltgen_bench.records.curve import Point, curve_table, save_curve
 from ltgen_bench.runtime.context import RunContext
-from ltgen_bench.training.checkpoint import load_checkpoint, load_newest, restore_sampled
+from ltgen_bench.training.checkpoint import load_checkpoint, load_newest, restore
 from ltgen_bench.training.loop import Snapshots, Trained, prepare_method, train
 from ltgen_bench.training.trainer import Trainer
 
@@ -123,7 +123,7 @@ def networks_of(files: Sequence[Path], config: RunConfig, dataset: LongTailDatas
         cure = f"delete {file.parent} and repeat ltgen-bench run with --evaluate-every, which makes it again"
         tensors, info = load_checkpoint(file, cure)
         try:
-            restore_sampled(tensors, trainer.ema, trainer.extra)
+            restore(tensors, trainer.sampled)
         except RuntimeError as error:
             odd = str(error).splitlines()[1].strip()
             raise DamagedError(f"{file} lacks weights of {method.name} ({odd}); {cure}.") from error

@@ -1,12 +1,10 @@
 """CBDM as fine-tuning: a network trained with label drop learns the penalties, with all classes equally often as y'."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
-from torch import nn
 
-from ltgen_bench.diffusion.draws import Draws
-from ltgen_bench.methods.base import Batch, Loss, Method, Problem
+from ltgen_bench.methods.base import Method
 from ltgen_bench.methods.cbdm import CBDM, CBDMSettings
 from ltgen_bench.methods.cfg import CFG
 from ltgen_bench.methods.label_drop import LabelDropSettings
@@ -21,7 +19,7 @@ class CBDMFinetuneSettings(CBDMSettings):
                               "by the loss of cfg; the rest fine-tunes it")
 
 
-class CBDMFinetune(Method):
+class CBDMFinetune(CBDM):
     """The fine-tuning of CBDM (Qin et al., CVPR 2023). The loss is that of `cbdm`, with y' uniform over the classes:
 
         L = mean((h - eps)^2) + mean(w (h - sg[h'])^2) + gamma mean(w (sg[h] - h')^2),   w = tau t / T
@@ -46,15 +44,7 @@ class CBDMFinetune(Method):
     extra_forwards = "1 on 90 % of the steps after base_share"
     Settings = CBDMFinetuneSettings
 
-    def __init__(self, settings: Any, problem: Problem) -> None:
-        super().__init__(settings, problem)
-        self.cbdm = CBDM(settings, problem)
-
     def base(self) -> tuple[Method, float]:
         """`cfg` with the same label drop."""
         drop = LabelDropSettings(label_drop=self.settings.label_drop, label_drop_unit=self.settings.label_drop_unit)
         return CFG(drop, self.problem), self.settings.base_share
-
-    def loss(self, net: nn.Module, batch: Batch, draws: Draws) -> Loss:
-        """That of `cbdm`."""
-        return self.cbdm.loss(net, batch, draws)

@@ -12,7 +12,8 @@ from torch.nn.functional import cross_entropy
 
 from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.diffusion.guidance import Denoiser, Guidance, guided
-from ltgen_bench.methods.base import AuxiliaryTrainer, AuxiliaryTraining, Batch, Loss, Method, Problem, Settings
+from ltgen_bench.methods.base import AuxiliaryTrainer, AuxiliaryTraining, Batch, Loss, Problem, Settings
+from ltgen_bench.methods.ddpm import DDPM
 from ltgen_bench.methods.noisy_classifier import GROUPS, NoisyClassifier, log_probability_gradient
 from ltgen_bench.methods.oriented import alphas_bar
 
@@ -31,7 +32,7 @@ class ClassifierGuidanceSettings(Settings):
     classifier_blocks: int = Field(1, ge=1, le=8, description="its residual blocks a level")
 
 
-class ClassifierGuidance(Method):
+class ClassifierGuidance(DDPM):
     """The network of `ddpm`, guided by a classifier of noisy images that is trained on the same long-tailed data:
 
         eps = eps_theta(x_t, t, y) - omega sqrt(1 - alphas_bar_t) grad_x log p(y | x_t, t),   p = softmax(f(x_t, t))
@@ -65,7 +66,6 @@ class ClassifierGuidance(Method):
     needs_process = ("ddpm", "its guidance is a term of the predicted noise, scaled by DDPM's noise level")
     variants = MappingProxyType({"plain": {"tau": 0.0}})
     extra_forwards = "0, and a smaller classifier before"
-    has_null_label = False
     Settings = ClassifierGuidanceSettings
     classifier: NoisyClassifier
 
@@ -86,12 +86,6 @@ class ClassifierGuidance(Method):
             "classifier", lambda: NoisyClassifier(problem.image_shape, problem.num_classes, settings.classifier_width,
                                                   settings.classifier_blocks), self.classifier_loss,
             AuxiliaryTraining(settings.classifier_share, settings.classifier_batch, settings.classifier_learning_rate))
-
-    def loss(self, net: nn.Module, batch: Batch, draws: Draws) -> Loss:
-        """The loss of `ddpm`, in which the classifier has no part."""
-        x_t, t, target = self.noised(batch, draws)
-        total = (net(x_t, t, batch.labels, batch.augment) - target).square().mean()
-        return Loss(total, {"mse": total.detach()})
 
     def classifier_loss(self, classifier: nn.Module, batch: Batch, draws: Draws) -> Loss:
         """The logit-adjusted cross-entropy of noisy images."""

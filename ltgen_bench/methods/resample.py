@@ -4,11 +4,9 @@ from types import MappingProxyType
 
 from jaxtyping import Float
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.methods import frequency
-from ltgen_bench.methods.base import Batch, Loss, Method
 from ltgen_bench.methods.cfg import CFG
 from ltgen_bench.methods.label_drop import LabelDropSettings
 
@@ -22,7 +20,7 @@ class ResampleSettings(LabelDropSettings):
                        "batch resampling, 0.1 there; 1 is off")
 
 
-class Resample(Method):
+class Resample(CFG):
     """The loss of `cfg` on batches in which class c has the relative frequency r_c, its images uniformly, with replacement:
 
         r_c = n_c^exponent brs^(rank_c / (K - 1))
@@ -53,7 +51,3 @@ class Resample(Method):
             return None
         counts = self.problem.class_counts
         return frequency.power(counts, self.settings.exponent) * frequency.brs(counts, self.settings.brs)
-
-    def loss(self, net: nn.Module, batch: Batch, draws: Draws) -> Loss:
-        """The mean squared error, with null labels where they were dropped."""
-        return CFG(self.settings, self.problem).loss(net, batch, draws)

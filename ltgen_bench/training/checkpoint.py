@@ -12,16 +12,11 @@ from ltgen_bench.core.errors import DamagedError
 from ltgen_bench.core.files import CURE, set_aside
 from ltgen_bench.core.progress import Progress
 from ltgen_bench.runtime.tensors_file import load_checked_tensors, save_checked_tensors
-from ltgen_bench.training.ema import EMA
 
 KEEP = 2
 ADAM = ("step", "exp_avg", "exp_avg_sq")
 Fault = Callable[[Mapping[str, Tensor], Mapping[str, Any]], str]
-
-
-def no_fault(tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> str:
-    """Nothing is wrong with any checkpoint."""
-    return ""
+Modules = Mapping[str, nn.Module]  # what a training changes: the network "net", its average "ema", and the "extra" modules
 
 
 def checkpoint_path(folder: Path, images_seen: int) -> Path:
@@ -52,7 +47,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, 
     save_checked_tensors(path, tensors, {"info": json.dumps(info)})
 
 
-def load_newest(folder: Path, progress: Progress, fault: Fault = no_fault,
+def load_newest(folder: Path, progress: Progress, fault: Fault = lambda tensors, info: "",
                 aside: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """Tensors (on the CPU) and JSON of the newest whole checkpoint, or None where there is none.
 
@@ -89,52 +84,43 @@ def load_checkpoint(path: Path, cure: str = CURE) -> tuple[dict[str, Tensor], di
         raise DamagedError(f"{path} is damaged (it says no position: {error}); {cure}.") from error
 
 
-def state_tensors(net: nn.Module, ema: EMA, extra: nn.ModuleDict,
-                  optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return everything that training needs to continue, under the names net., ema., extra., adam."""
-    tensors = {f"net.{name}": value for name, value in net.state_dict().items()}
-    tensors |= {f"ema.{name}": value for name, value in ema.net.state_dict().items()}
-    tensors |= {f"extra.{name}": value for name, value in extra.state_dict().items()}
-    for name, parameter in named_parameters(net, extra):
-        if parameter in optimizer.state:
-            tensors |= {f"adam.{key}.{name}": optimizer.state[parameter][key] for key in ADAM}
+def state_tensors(modules: Modules, optimizer: torch.optim.Optimizer | None = None) -> dict[str, Tensor]:
+    """Return the tensors of `modules` as `PREFIX.NAME`, and the moments of `optimizer` as `adam.KEY.PREFIX.NAME`.
+
+    All modules and the optimiser are what training needs to continue; "ema" and "extra" are what sampling needs.
+    """
+    tensors = {f"{prefix}.{name}": value for prefix, module in modules.items() for name, value in module.state_dict().items()}
+    if optimizer is not None:
+        tensors |= {f"adam.{key}.{name}": optimizer.state[parameter][key] for name, parameter in named_parameters(modules)
+                    if parameter in optimizer.state for key in ADAM}
     return tensors
 
 
-def sampled_tensors(ema: EMA, extra: nn.ModuleDict) -> dict[str, Tensor]:
-    """Return the averaged network and the modules trained with it, under the names ema. and extra."""
-    tensors = {f"ema.{name}": value for name, value in ema.net.state_dict().items()}
-    return tensors | {f"extra.{name}": value for name, value in extra.state_dict().items()}
-
-
-def restore_sampled(tensors: Mapping[str, Tensor], ema: EMA, extra: nn.ModuleDict) -> None:
-    """Put what `sampled_tensors` gave back. Raises `RuntimeError` where something is missing or does not fit."""
-    ema.net.load_state_dict(with_prefix(tensors, "ema."))
-    extra.load_state_dict(with_prefix(tensors, "extra."))
-
-
-def state_fault(tensors: Mapping[str, Tensor], net: nn.Module, ema: EMA, extra: nn.ModuleDict) -> str:
+def state_fault(tensors: Mapping[str, Tensor], modules: Modules) -> str:
     """Return which tensors of `state_tensors` are missing, of another shape or superfluous; empty where none is.
 
     A parameter that no step has used yet has no moments, and else it has all of them.
     """
-    needed = {f"{prefix}.{name}": tuple(value.shape) for prefix, module in (("net", net), ("ema", ema.net), ("extra", extra))
-              for name, value in module.state_dict().items()}
-    for name, parameter in named_parameters(net, extra):
+    needed = {name: value.shape for name, value in state_tensors(modules).items()}
+    for name, parameter in named_parameters(modules):
         moments = [f"adam.{key}.{name}" for key in ADAM]
         if any(moment in tensors for moment in moments):
-            needed |= {moment: () if moment == moments[0] else tuple(parameter.shape) for moment in moments}
+            needed |= {moment: torch.Size() if moment == moments[0] else parameter.shape for moment in moments}
     odd = [name for name in {**needed, **tensors}
-           if name not in needed or name not in tensors or tuple(tensors[name].shape) != needed[name]]
+           if name not in needed or name not in tensors or tensors[name].shape != needed[name]]
     return f"{len(odd)} tensors are missing, too many or of another shape, such as {odd[0]}" if odd else ""
 
 
-def restore(tensors: dict[str, Tensor], net: nn.Module, ema: EMA, extra: nn.ModuleDict,
-            optimizer: torch.optim.Optimizer) -> None:
-    """Put the state of `state_tensors` back, keeping each tensor's device and memory format."""
-    for prefix, module in (("net.", net), ("ema.", ema.net), ("extra.", extra)):
-        module.load_state_dict(with_prefix(tensors, prefix))
-    for name, parameter in named_parameters(net, extra):
+def restore(tensors: Mapping[str, Tensor], modules: Modules, optimizer: torch.optim.Optimizer | None = None) -> None:
+    """Put the state of `state_tensors` back, keeping each tensor's device and memory format.
+
+    Raises `RuntimeError` where a module's tensor is missing or does not fit.
+    """
+    for prefix, module in modules.items():
+        module.load_state_dict(with_prefix(tensors, f"{prefix}."))
+    if optimizer is None:
+        return
+    for name, parameter in named_parameters(modules):
         state = {}
         for key in ADAM:
             stored = tensors.get(f"adam.{key}.{name}")
@@ -150,7 +136,6 @@ def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def named_parameters(net: nn.Module, extra: nn.ModuleDict) -> list[tuple[str, nn.Parameter]]:
-    """Return all trained parameters with their names in a checkpoint."""
-    modules = (("net", net), ("extra", extra))
-    return [(f"{prefix}.{name}", p) for prefix, module in modules for name, p in module.named_parameters()]
+def named_parameters(modules: Modules) -> list[tuple[str, nn.Parameter]]:
+    """Return all trained parameters, those of "net" and "extra", with their names in a checkpoint."""
+    return [(f"{prefix}.{name}", p) for prefix in ("net", "extra") for name, p in modules[prefix].named_parameters()]

@@ -20,7 +20,7 @@ from ltgen_bench.core.progress import Stage
 from ltgen_bench.methods.base import Loss
 from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.runtime.distributed import Ranks
-from ltgen_bench.training.checkpoint import load_newest, restore, sampled_tensors, state_fault, write_tensors
+from ltgen_bench.training.checkpoint import load_newest, restore, state_fault, state_tensors, write_tensors
 from ltgen_bench.training.trainer import Stepper
 
 CHECKPOINT_SECONDS = 10.0  # at least; longer where writing one takes more than a twentieth of the time between two
@@ -130,7 +130,7 @@ class Session:
             self.info["exact"] = info["exact"] and not changed
         else:
             self.info["exact"] = info["exact"]
-        restore(tensors, self.trainer.net, self.trainer.ema, self.trainer.extra, self.trainer.optimizer)
+        restore(tensors, self.trainer.modules, self.trainer.optimizer)
         self.trainer.images_seen = self.read_until = self.shown = self.logged = seen
         self.seconds = info["seconds"]
         self.next_log = (seen // self.log_every + 1) * self.log_every
@@ -144,7 +144,7 @@ class Session:
         lacking = [key for key in ("seconds", "exact") if key not in info]
         if lacking:
             return f"it does not say {' and '.join(lacking)}"
-        return state_fault(tensors, self.trainer.net, self.trainer.ema, self.trainer.extra)
+        return state_fault(tensors, self.trainer.modules)
 
     def _cut_log(self, images_seen: int) -> None:
         log = self.folder / "log.jsonl"
@@ -214,7 +214,7 @@ class Session:
         """Write the weights that sampling needs to the file that `snapshots` has for this position, unless it is there."""
         path, trainer = snapshots.get(self.trainer.images_seen), self.trainer
         if self.ranks.is_main and path is not None and not path.is_file():
-            write_tensors(path, sampled_tensors(trainer.ema, trainer.extra),
+            write_tensors(path, state_tensors(trainer.sampled),
                           {**self.info, "images_seen": trainer.images_seen, "seconds": self.before + self.elapsed()})
 
     def save(self) -> None:

@@ -66,7 +66,9 @@ class Stepper(ABC, Generic[N]):
         self.net = net.to(device).to(memory_format=layout)
         self.extra = extra.to(device)
         self.ema = EMA(self.net, train.ema_halflife_images, train.ema_rampup)
-        self.parameters = [p for _, p in named_parameters(self.net, self.extra)]
+        self.sampled: dict[str, nn.Module] = {"ema": self.ema.net, "extra": self.extra}  # what images are drawn with
+        self.modules: dict[str, nn.Module] = {"net": self.net, **self.sampled}
+        self.parameters = [p for _, p in named_parameters(self.modules)]
         self.optimizer = torch.optim.Adam(self.parameters, lr=train.learning_rate, fused=True)
         self.graphs = train.compile == "graphs" and device.type == "cuda"
         self.compiled = compiled(self.net, graphs=self.graphs) if asks_for_compiling(train.compile, device) else self.net
@@ -148,8 +150,7 @@ class Stepper(ABC, Generic[N]):
 
     def save(self, folder: Path, info: dict[str, Any]) -> None:
         """Write a checkpoint at the current position."""
-        save_checkpoint(folder, state_tensors(self.net, self.ema, self.extra, self.optimizer),
-                        {**info, "images_seen": self.images_seen})
+        save_checkpoint(folder, state_tensors(self.modules, self.optimizer), {**info, "images_seen": self.images_seen})
 
 
 def _summed(losses: Sequence[Loss]) -> Loss:

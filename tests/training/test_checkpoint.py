@@ -171,6 +171,11 @@ def trained_state(steps, layout=torch.contiguous_format):
     return net, ema, extra, optimizer
 
 
+def stored(net, ema, extra, optimizer):
+    """What the functions of checkpoints take of a state."""
+    return {"net": net, "ema": ema.net, "extra": extra}, optimizer
+
+
 def one_step(net, ema, extra, optimizer, step):
     x = torch.randn(4, 2, 6, 6, generator=torch.Generator().manual_seed(step))
     loss = (net(x).mean() - 1).square() + extra["head"](x[:, :, 0, 0]).square().mean()
@@ -183,14 +188,14 @@ def one_step(net, ema, extra, optimizer, step):
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_the_whole_state_comes_back_bit_for_bit_and_goes_on_alike(tmp_path, layout):
     state = trained_state(3, layout)
-    save_checkpoint(tmp_path, state_tensors(*state), {"images_seen": 12})
+    save_checkpoint(tmp_path, state_tensors(*stored(*state)), {"images_seen": 12})
     fresh = trained_state(0, layout)
     tensors, _ = load_newest(tmp_path, SILENT)
-    restore(tensors, *fresh)
+    restore(tensors, *stored(*fresh))
     for step in (3, 4):
         one_step(*state, step)
         one_step(*fresh, step)
-    expected, found = state_tensors(*state), state_tensors(*fresh)
+    expected, found = state_tensors(*stored(*state)), state_tensors(*stored(*fresh))
     assert expected.keys() == found.keys()
     assert len([name for name in expected if name.startswith("adam.")]) == 3 * 6
     assert all(torch.equal(expected[name], found[name]) for name in expected)
@@ -198,19 +203,19 @@ def test_the_whole_state_comes_back_bit_for_bit_and_goes_on_alike(tmp_path, layo
 
 
 def test_a_state_before_the_first_step_has_no_moments(tmp_path):
-    tensors = state_tensors(*trained_state(0))
+    tensors = state_tensors(*stored(*trained_state(0)))
     assert {name.split(".")[0] for name in tensors} == {"net", "ema", "extra"}
 
 
 def test_a_state_that_lacks_something_is_told_without_a_checksum_too():
-    net, ema, extra, _ = state = trained_state(1)
-    tensors = state_tensors(*state)
-    assert state_fault(tensors, net, ema, extra) == ""
-    assert state_fault(state_tensors(*trained_state(0)), net, ema, extra) == ""
+    modules, optimizer = stored(*trained_state(1))
+    tensors = state_tensors(modules, optimizer)
+    assert state_fault(tensors, modules) == ""
+    assert state_fault(state_tensors(*stored(*trained_state(0))), modules) == ""
     for name in tensors:
-        assert name in state_fault({other: tensors[other] for other in tensors if other != name}, net, ema, extra)
-        assert name in state_fault({**tensors, name: torch.zeros(7, 7)}, net, ema, extra)
-    assert "adam.other" in state_fault({**tensors, "adam.other": torch.zeros(1)}, net, ema, extra)
+        assert name in state_fault({other: tensors[other] for other in tensors if other != name}, modules)
+        assert name in state_fault({**tensors, name: torch.zeros(7, 7)}, modules)
+    assert "adam.other" in state_fault({**tensors, "adam.other": torch.zeros(1)}, modules)
 
 
 def test_names_are_cut_at_their_prefix():
