@@ -45,14 +45,15 @@ def real_images(dataset: LongTailDataset, config: EvaluateConfig) -> tuple[Image
 
 
 def images_to_extract(images_of: ComparedImages, dataset: LongTailDataset, config: EvaluateConfig,
-              with_training: bool) -> tuple[dict[str, ImageSet], Int64[np.ndarray, " N"] | None]:
+              metrics: list[Metric]) -> tuple[dict[str, ImageSet], Int64[np.ndarray, " N"] | None]:
     """Return (images by role, positions of the training images in the reference or None).
 
-    With positions the training images need no features of their own. With `with_training` they have a role, unless only a part
-    of the real images is used: a copied image might be in the other part.
+    With positions the training images need no features of their own. They have a role where one of `metrics` compares with them,
+    unless only a part of the real images is used: a copied image might be in the other part.
     """
     sets, known = images_of._asdict(), None
-    if with_training and len(images_of.held_out) and config.reference_per_class is None:
+    compared = any(metric.against_training is not None for metric in metrics)
+    if compared and len(images_of.held_out) and config.reference_per_class is None:
         train = canonical(dataset.train)
         known = positions(train, images_of.real)
         if known is None:
@@ -63,11 +64,6 @@ def images_to_extract(images_of: ComparedImages, dataset: LongTailDataset, confi
 def computable_metrics(extractor: Extractor, metrics: list[Metric]) -> list[Metric]:
     """The metrics that can be computed from the features and logits of `extractor`."""
     return [metric for metric in metrics if extractor.class_logits or "class logits" not in metric.needs]
-
-
-def need_training_images(metrics: list[Metric]) -> bool:
-    """Whether one of them compares with the training images."""
-    return any(metric.against_training is not None for metric in metrics)
 
 
 def extract_features(extractor: Extractor, sets: Mapping[str, ImageSet], batch_size: int | Literal["auto"] | None,

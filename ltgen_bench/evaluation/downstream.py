@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Int64
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
-from ltgen_bench.core.files import write_atomically
+from ltgen_bench.core.errors import MachineError
 from ltgen_bench.core.progress import Progress
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.evaluation.cached_evaluation import PREDICTIONS
@@ -25,6 +24,7 @@ from ltgen_bench.evaluation.classifiers.classifier_training import predict, trai
 from ltgen_bench.evaluation.measure import NO_CLASSES, NO_HELD_OUT, Scope
 from ltgen_bench.evaluation.metrics.enough import OF_A_SHARE, too_few
 from ltgen_bench.runtime.context import RunContext
+from ltgen_bench.runtime.tensors_file import load_checked_tensors, save_checked_tensors
 
 TRAIN_DATA = ("real-lt", "synthetic", "real-lt+synthetic")
 ASKED = 0.01  # share of the test images that a classifier may have trained on: its accuracy is not more than this too high
@@ -61,7 +61,7 @@ def downstream_predictions(images: DownstreamImages, recipe: ClassifierRecipe, f
     sets = {name: part for name, part in images.training_sets.items() if name in folders}
     paths = {name: PREDICTIONS.path(folder, prediction_key(sets[name], test, recipe, device))
              for name, folder in folders.items() if folder is not None}
-    found = {name: kept for name, path in paths.items() if (kept := _read(path, len(test), context.progress)) is not None}
+    found = {name: kept for name, path in paths.items() if (kept := _read(path, context.progress)) is not None}
     with context.progress.stage("downstream", len(sets) * recipe.steps, "steps", done=len(found) * recipe.steps) as stage:
         for name in (name for name in sets if name not in found):
             stage.advance(0, name)
@@ -69,7 +69,7 @@ def downstream_predictions(images: DownstreamImages, recipe: ClassifierRecipe, f
             net = train_classifier(train.images, train.labels, images.num_classes, recipe, device=device, stage=stage)
             found[name] = predict(net, test.images, device=device)[1].argmax(axis=1)
             if name in paths:
-                _write(paths[name], found[name])
+                save_checked_tensors(paths[name], {"predicted": torch.from_numpy(found[name])}, {})
     return {name: found[name] for name in sets}
 
 
@@ -99,37 +99,25 @@ def prediction_key(train: ImageSet, test: ImageSet, recipe: ClassifierRecipe, de
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def _write(path: Path, predicted: Predictions) -> None:
-    content = hashlib.sha256(predicted.tobytes()).digest()
-    arrays = {"predicted": predicted, "sha256": np.frombuffer(content, np.uint8)}
-    write_atomically(path, lambda part: save_file(arrays, part))
-
-
-def _read(path: Path, count: int, progress: Progress) -> Predictions | None:
+def _read(path: Path, progress: Progress) -> Predictions | None:
     """Return the stored predictions; None where there are none, or they are damaged."""
     if not path.is_file():
         return None
     try:
-        kept = load_file(path)
-        predicted, content = kept["predicted"], kept["sha256"].tobytes()
-    except (SafetensorError, OSError, KeyError) as error:
-        progress.say(f"the stored predictions {path.name} cannot be read ({error}); training that classifier again")
+        return load_checked_tensors(path, "training that classifier again")[0]["predicted"].numpy()
+    except (MachineError, KeyError) as error:
+        progress.say(str(error))
         return None
-    if len(predicted) == count and hashlib.sha256(predicted.tobytes()).digest() == content:
-        return predicted
-    progress.say(f"the stored predictions {path.name} are damaged; training that classifier again")
-    return None
 
 
 def downstream_rows(predictions: Mapping[str, Predictions | None], labels: Int64[np.ndarray, " N"], scopes: Sequence[Scope],
-                    n_synthetic: int, asked: Bool[np.ndarray, " N"] | None = None) -> list[dict[str, Any]]:
+                    n_synthetic: int, asked: Bool[np.ndarray, " N"]) -> list[dict[str, Any]]:
     """Rows downstream_accuracy (all, groups) and downstream_recall (classes); protocols come later.
 
     Predictions of None are those of a classifier that was not trained, since there are no test images to ask it about.
     `n_real` counts the real test images of the scope, `n_generated` the generated images trained on. `asked` says which test
     images are among the generated ones: where they are too many, in all or in a scope, there is no value.
     """
-    asked = np.zeros(len(labels), dtype=bool) if asked is None else asked
     rows = []
     for name, predicted in predictions.items():
         trained_on = {"train_data": name, "n_generated": None if name == "real-lt" else n_synthetic}

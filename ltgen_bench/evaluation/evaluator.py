@@ -19,7 +19,6 @@ from ltgen_bench.evaluation.compared_images import (
     computable_metrics,
     extract_features,
     images_to_extract,
-    need_training_images,
     real_images,
 )
 from ltgen_bench.evaluation.extractors import EXTRACTORS, Extractor
@@ -130,7 +129,7 @@ def _share_features(dataset: LongTailDataset, comparison: "_Comparison", context
         if len(set(context.ranks.all_gather(extractor.sha256))) > 1:
             raise UserError(f"the extractor '{name}' has other weights on other machines of this run; let {CACHE_VARIABLE} name "
                             "a folder that all of them share.")
-        by_role, _ = images_to_extract(sets, real_data, config, need_training_images(computable_metrics(extractor, metrics)))
+        by_role, _ = images_to_extract(sets, real_data, config, computable_metrics(extractor, metrics))
         with context.progress.stage("features", sum(map(len, by_role.values())), "images") as stage:
             for images in by_role.values():
                 if len(images):
@@ -256,7 +255,7 @@ def _extractor_rows(extractor: Extractor, metrics: list[Configured], comparison:
     config, dataset = comparison.config, comparison.real_data
     allowed = computable_metrics(extractor, [metric for metric, _ in metrics])
     possible = [one for one in metrics if one.metric in allowed]
-    sets, known = images_to_extract(comparison.sets, dataset, config, need_training_images(allowed))
+    sets, known = images_to_extract(comparison.sets, dataset, config, allowed)
     found = extract_features(extractor, sets, config.batch_size, context)
     sides = FeatureSets(**found) if known is None else FeatureSets(**found, train=found["real"].take(known))
     seen = None

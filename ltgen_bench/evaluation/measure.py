@@ -51,10 +51,11 @@ class FeatureSets:
 
     def within(self, scope: Scope) -> "FeatureSets":
         """The images of the scope's classes."""
-        cut = [None if side is None else side.take(np.isin(side.labels, scope.classes))
-               for side in (self.generated, self.real, self.held_out, self.train)]
-        assert cut[0] is not None and cut[1] is not None and cut[2] is not None  # noqa: PT018  (for the type checker)
-        return FeatureSets(cut[0], cut[1], cut[2], cut[3])
+        def cut(side: FeatureSet) -> FeatureSet:
+            return side.take(np.isin(side.labels, scope.classes))
+
+        return FeatureSets(cut(self.generated), cut(self.real), cut(self.held_out),
+                           None if self.train is None else cut(self.train))
 
 
 def scopes_of(dataset: LongTailDataset) -> list[Scope]:

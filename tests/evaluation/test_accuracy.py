@@ -18,7 +18,8 @@ def test_downstream_rows_are_scikit_learns_accuracies_and_recalls(tiny_dataset):
     rng = np.random.default_rng(0)
     labels = tiny_dataset.test.labels
     predicted = np.where(rng.random(len(labels)) < 0.7, labels, rng.integers(0, 3, len(labels)))
-    rows = downstream_rows({"synthetic": predicted}, labels, scopes_of(tiny_dataset), n_synthetic=30)
+    rows = downstream_rows({"synthetic": predicted}, labels, scopes_of(tiny_dataset), n_synthetic=30,
+                           asked=np.zeros(len(tiny_dataset.test), dtype=bool))
     by_scope = {row["scope"]: row for row in rows if row["metric"] == "downstream_accuracy"}
     recalls = [row["value"] for row in rows if row["metric"] == "downstream_recall"]
     assert by_scope["all"]["value"] == accuracy_score(labels, predicted)
@@ -32,7 +33,8 @@ def test_downstream_rows_are_scikit_learns_accuracies_and_recalls(tiny_dataset):
 
 def test_real_images_alone_use_no_generated_ones(tiny_dataset):
     predictions = dict.fromkeys(("real-lt", "synthetic", "real-lt+synthetic"), tiny_dataset.test.labels)
-    rows = downstream_rows(predictions, tiny_dataset.test.labels, scopes_of(tiny_dataset), n_synthetic=30)
+    rows = downstream_rows(predictions, tiny_dataset.test.labels, scopes_of(tiny_dataset), n_synthetic=30,
+                           asked=np.zeros(len(tiny_dataset.test), dtype=bool))
     used = {row["train_data"]: row["n_generated"] for row in rows}
     assert used == {"real-lt": None, "synthetic": 30, "real-lt+synthetic": 30}
 

@@ -2,6 +2,7 @@ import hashlib
 import json
 import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,11 +10,11 @@ from extracting import extract
 
 from ltgen_bench.core.errors import MachineError
 from ltgen_bench.evaluation.features import feature_file as features_file
-from ltgen_bench.evaluation.features.feature_cache import about_features
+from ltgen_bench.evaluation.features.feature_file import FeatureFile
 
 
 def key(images, extractor):
-    return about_features(images, extractor).key
+    return FeatureFile(images, extractor, Path()).about["key"]
 
 
 def flip_byte(path, position):

@@ -17,8 +17,7 @@ from ltgen_bench.evaluation.extractors.domain_classifier import DomainClassifier
 from ltgen_bench.evaluation.extractors.inception import Inception
 from ltgen_bench.evaluation.features import feature_cache as cache
 from ltgen_bench.evaluation.features import feature_file as features_file
-from ltgen_bench.evaluation.features.feature_cache import about_features
-from ltgen_bench.evaluation.features.feature_file import BLOCK
+from ltgen_bench.evaluation.features.feature_file import BLOCK, FeatureFile
 from ltgen_bench.runtime.distributed import Ranks
 
 KILLED = """
@@ -70,8 +69,7 @@ def test_killed_without_warning_it_goes_on_and_is_never_wrong(tmp_path):
 
 
 def test_two_commands_that_need_the_same_features_make_them_once(images, counting_extractor, tmp_path, told):
-    about = about_features(images, counting_extractor)
-    folder = tmp_path / f"counting-{about.key[:32]}"
+    folder = FeatureFile(images, counting_extractor, tmp_path).folder
     found = []
     waiting = threading.Thread(target=lambda: found.append(extract(images, counting_extractor, tmp_path, told)))
     with cache_lock(folder, told.messages.append):

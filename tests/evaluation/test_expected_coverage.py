@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ltgen_bench.evaluation.metrics.balls import neighbour_scores
-from ltgen_bench.evaluation.metrics.expected_coverage import expected_coverage
+from ltgen_bench.evaluation.metrics.neighbours import expected_coverage
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])

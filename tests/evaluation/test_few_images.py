@@ -9,8 +9,7 @@ from ltgen_bench.config.schema import EvaluateConfig
 from ltgen_bench.core.progress import SILENT
 from ltgen_bench.evaluation import baseline_scores
 from ltgen_bench.evaluation.classifiers.classifier_recipe import ClassifierRecipe, extractor_recipe, fitted_to
-from ltgen_bench.evaluation.classifiers.classifier_training import predict, train_classifier
-from ltgen_bench.evaluation.classifiers.reduced_images import reduced, seen_size
+from ltgen_bench.evaluation.classifiers.classifier_training import predict, reduced, seen_size, train_classifier
 from ltgen_bench.evaluation.measure import Configured, FeatureSets, Scope, measure
 from ltgen_bench.evaluation.metrics import METRICS, FeatureSet
 from ltgen_bench.evaluation.metrics.fid import frechet_distance

@@ -13,10 +13,9 @@ from ltgen_bench.data.images import SampleSet
 from ltgen_bench.diffusion.draws import generator, image_seed
 from ltgen_bench.diffusion.guidance import Guidance, guided
 from ltgen_bench.runtime.context import RunContext
-from ltgen_bench.sampling.chunks import Sampling
+from ltgen_bench.sampling.chunks import Sampling, labels_of, uniform_labels
 from ltgen_bench.sampling.draw import sample
 from ltgen_bench.sampling.pixel_values import from_uint8, to_uint8
-from ltgen_bench.sampling.sample_labels import labels_of, uniform_labels
 from ltgen_bench.sampling.samplers import SAMPLERS
 from ltgen_bench.sampling.solve import solve
 

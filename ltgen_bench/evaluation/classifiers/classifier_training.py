@@ -13,12 +13,13 @@ from torch.nn import functional
 from ltgen_bench.core.errors import MachineError
 from ltgen_bench.core.progress import Stage
 from ltgen_bench.evaluation.classifiers.classifier_networks import NETWORKS, SmallCNN
-from ltgen_bench.evaluation.classifiers.classifier_recipe import ClassifierRecipe
-from ltgen_bench.evaluation.classifiers.reduced_images import reduced
+from ltgen_bench.evaluation.classifiers.classifier_recipe import LARGE_IMAGE, ClassifierRecipe
 from ltgen_bench.runtime.precision import deterministic_float32
 from ltgen_bench.sampling.pixel_values import from_uint8
 
 PREDICT_BATCH = 512
+REDUCED_AT_ONCE = 64  # images
+LEAST_SIDE = 2  # pixels: the small CNN halves an image once
 
 
 def new_classifier(recipe: ClassifierRecipe, channels: int, num_classes: int) -> nn.Module:
@@ -122,3 +123,23 @@ def _steady(net: nn.Module) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(threads)
+
+
+def seen_size(height: int, width: int) -> tuple[int, int]:
+    """Height and width that a classifier sees: at most LARGE_IMAGE, the shorter side in proportion, and at least LEAST_SIDE."""
+    longest = max(height, width)
+    if longest > LARGE_IMAGE:
+        height, width = (max(1, round(side * LARGE_IMAGE / longest)) for side in (height, width))
+    return max(height, LEAST_SIDE), max(width, LEAST_SIDE)
+
+
+def reduced(images: UInt8[np.ndarray, "N C H W"]) -> UInt8[np.ndarray, "N C h w"]:
+    """The images in `seen_size`: means over areas, rounded; a side of one pixel is repeated. Others are left as they are."""
+    size = seen_size(*images.shape[2:])
+    if size == images.shape[2:]:
+        return images
+    made = np.empty((*images.shape[:2], *size), np.uint8)
+    for start in range(0, len(images), REDUCED_AT_ONCE):
+        part = torch.from_numpy(np.ascontiguousarray(images[start:start + REDUCED_AT_ONCE])).float()
+        made[start:start + REDUCED_AT_ONCE] = functional.interpolate(part, size, mode="area").round().to(torch.uint8).numpy()
+    return made

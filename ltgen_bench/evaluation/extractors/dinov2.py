@@ -4,6 +4,8 @@ Written from the paper and from the names and shapes of the published weights, s
 code that torch.hub fetches and runs.
 """
 
+from collections import OrderedDict
+
 import torch
 from jaxtyping import Float32
 from torch import Tensor, nn
@@ -30,17 +32,6 @@ class _Attention(nn.Module):
         return found
 
 
-class _Feedforward(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(width, 4 * width)
-        self.fc2 = nn.Linear(4 * width, width)
-
-    def forward(self, tokens: Float32[Tensor, "N T D"]) -> Float32[Tensor, "N T D"]:
-        found: Tensor = self.fc2(functional.gelu(self.fc1(tokens)))
-        return found
-
-
 class _Scale(nn.Module):
     """A learnt factor for each channel (LayerScale)."""
 
@@ -57,21 +48,12 @@ class _Block(nn.Module):
         super().__init__()
         self.norm1, self.norm2 = (nn.LayerNorm(width, eps=EPSILON) for _ in range(2))
         self.ls1, self.ls2 = _Scale(width), _Scale(width)
-        self.attn, self.mlp = _Attention(width), _Feedforward(width)
+        self.attn = _Attention(width)
+        self.mlp = nn.Sequential(OrderedDict(fc1=nn.Linear(width, 4 * width), act=nn.GELU(), fc2=nn.Linear(4 * width, width)))
 
     def forward(self, tokens: Float32[Tensor, "N T D"]) -> Float32[Tensor, "N T D"]:
         tokens = tokens + self.ls1(self.attn(self.norm1(tokens)))
         return tokens + self.ls2(self.mlp(self.norm2(tokens)))
-
-
-class _Patches(nn.Module):
-    def __init__(self, width: int, patch: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(3, width, patch, stride=patch)
-
-    def forward(self, images: Float32[Tensor, "N 3 H W"]) -> Float32[Tensor, "N T D"]:
-        found: Tensor = self.proj(images).flatten(2).transpose(1, 2)
-        return found
 
 
 class DinoV2(nn.Module):
@@ -84,13 +66,13 @@ class DinoV2(nn.Module):
         super().__init__()
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + TRAINED_GRID ** 2, width))
-        self.patch_embed = _Patches(width, patch)
+        self.patch_embed = nn.Sequential(OrderedDict(proj=nn.Conv2d(3, width, patch, stride=patch)))
         self.blocks = nn.ModuleList(_Block(width) for _ in range(depth))
         self.norm = nn.LayerNorm(width, eps=EPSILON)
         self.patch = patch
 
     def forward(self, images: Float32[Tensor, "N 3 S S"]) -> Float32[Tensor, "N D"]:
-        patches = self.patch_embed(images)
+        patches = self.patch_embed(images).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.cls_token.expand(len(images), -1, -1), patches], dim=1)
         tokens = tokens + self.positions(images.shape[-1] // self.patch)
         for block in self.blocks:

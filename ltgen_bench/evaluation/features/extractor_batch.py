@@ -16,8 +16,7 @@ from jaxtyping import UInt8
 from ltgen_bench.core.files import write_text
 from ltgen_bench.evaluation.cached_evaluation import BATCH_SIZE
 from ltgen_bench.evaluation.extractors import Extractor
-from ltgen_bench.evaluation.features.feature_cache import feature_file
-from ltgen_bench.evaluation.features.feature_file import BLOCK
+from ltgen_bench.evaluation.features.feature_file import BLOCK, FeatureFile
 from ltgen_bench.runtime.batch_size import AUTO, fastest_size
 from ltgen_bench.runtime.context import RunContext
 
@@ -51,7 +50,7 @@ def _found(extractor: Extractor, images: UInt8[np.ndarray, "N C H W"], context: 
     note = BATCH_SIZE.path(folder, extractor.name, hashlib.sha256(repr(about).encode()).hexdigest())
     known = _stored_size(note)
     for size in (known, extractor.batch_size):
-        if size is not None and _kept(_with(extractor, size), images, folder):
+        if size is not None and not FeatureFile(images, _with(extractor, size), folder).missing():
             return size
     if known is not None:
         return known
@@ -70,8 +69,3 @@ def _stored_size(note: Path) -> int | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return size if isinstance(size, int) and 0 < size <= BLOCK else None
-
-
-def _kept(extractor: Extractor, images: UInt8[np.ndarray, "N C H W"], folder: Path) -> bool:
-    """Return whether all features are cached."""
-    return not feature_file(images, extractor, folder).missing()

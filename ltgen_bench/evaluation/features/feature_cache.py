@@ -4,9 +4,7 @@ The key is a digest of the pixels and of the extractor (name, weights, resizing,
 extraction continues with the blocks that are missing.
 """
 
-import hashlib
 from itertools import islice, zip_longest
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
@@ -14,9 +12,8 @@ from jaxtyping import UInt8
 from ltgen_bench.core.errors import MachineError
 from ltgen_bench.core.files import cache_lock
 from ltgen_bench.core.progress import Stage
-from ltgen_bench.evaluation.cached_evaluation import FEATURES
 from ltgen_bench.evaluation.extractors import Extractor, Features
-from ltgen_bench.evaluation.features.feature_file import About, FeatureFile
+from ltgen_bench.evaluation.features.feature_file import FeatureFile
 from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.runtime.distributed import Ranks
 
@@ -35,7 +32,7 @@ def cached_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, 
 def ensure_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, context: RunContext, stage: Stage) -> FeatureFile:
     """The complete file of these features; each process computes those of a part of the images, and the main process writes."""
     ranks, progress = context.ranks, context.progress
-    file = feature_file(images, extractor, context.features)
+    file = FeatureFile(images, extractor, context.features)
     if not ranks.broadcast(bool(ranks.is_main and file.missing())):
         stage.advance(len(images))
         return file
@@ -47,23 +44,6 @@ def ensure_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, 
             for block, found in zip(blocks, _extract(images, blocks, extractor, stage, ranks), strict=ranks.is_main):
                 file.write(block, found)
     return file
-
-
-def feature_file(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor, folder: Path) -> FeatureFile:
-    """The file for these features in `folder`; it may be missing or incomplete."""
-    about = about_features(images, extractor)
-    return FeatureFile(FEATURES.path(folder, extractor.name, about.key), about, feature_dim=extractor.feature_dim,
-                       has_logits=extractor.has_logits)
-
-
-def about_features(images: UInt8[np.ndarray, "N C H W"], extractor: Extractor) -> About:
-    """The extractor and the images of a set of features, with the digest that is their key."""
-    who = (extractor.name, extractor.weights_id, extractor.logits_id, extractor.sha256, extractor.resize, extractor.precision,
-           extractor.batch_size, images.shape)
-    digest = hashlib.sha256(repr(who).encode())
-    digest.update(np.ascontiguousarray(images).data)  # 0.1 s for the 150 MB of CIFAR
-    return About(digest.hexdigest(), extractor.name, extractor.sha256, extractor.resize, extractor.precision,
-                 extractor.batch_size, images.shape)
 
 
 def _extract(images: UInt8[np.ndarray, "N C H W"], blocks: list[slice], extractor: Extractor, stage: Stage,
