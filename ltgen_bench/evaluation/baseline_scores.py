@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ltgen_bench.evaluation.metrics.metric import SEED, Compute, FeatureSet, Metric, Result, ScopeKind, Settings
+from ltgen_bench.evaluation.metrics.metric import SEED, FeatureSet, Metric, Result, ScopeKind, Settings
 from ltgen_bench.evaluation.subsets import stratified_halves, stratified_take
 
 WIDE = 512  # features; wider ones have fewer splits and at most BASELINE_IMAGES images a side, to bound the cost
@@ -47,14 +47,12 @@ def baselines_of(metric: Metric, generated: FeatureSet, real: FeatureSet, held_o
     compute = metric.compute
     assert compute is not None, "a metric without a function has no scores"
 
-    def score(first: FeatureSet, second: FeatureSet) -> Mapping[str, Result]:
-        return compute(first, second, settings, kind)
-
+    score: Score = lambda first, second: compute(first, second, settings, kind)  # noqa: E731
     # Not where the metric brings its own error, nor where it takes so long that it is asked for by name.
     own = metric.on_request or any(not math.isnan(result.uncertainty) for result in results.values())
     return Baselines(halves_baseline(score, metric, generated, real, settings, results),
                      held_out_baseline(score, metric, generated, real, held_out, settings, results),
-                     {} if own else spread(compute, metric, generated, real, settings, kind))
+                     {} if own else spread(score, metric, generated, real, settings))
 
 
 def halves_baseline(score: Score, metric: Metric, generated: FeatureSet, real: FeatureSet, settings: Settings,
@@ -110,8 +108,7 @@ def _other_n(metric: Metric, baseline: Mapping[str, Result], results: Mapping[st
                                        for name, one in baseline.items())
 
 
-def spread(compute: Compute, metric: Metric, generated: FeatureSet, real: FeatureSet, settings: Settings,
-           kind: ScopeKind) -> dict[str, float]:
+def spread(score: Score, metric: Metric, generated: FeatureSet, real: FeatureSet, settings: Settings) -> dict[str, float]:
     """How far another draw of as many generated images would move each score: a standard deviation; nothing where too few.
 
     From disjoint halves of the images, without replacement: their scores differ by sqrt(2) deviations of a half, and a
@@ -131,7 +128,7 @@ def spread(compute: Compute, metric: Metric, generated: FeatureSet, real: Featur
         counts = np.unique(halves[0].labels, return_counts=True)[1]
         if count < metric.images_needed(settings) or counts.min(initial=count) < metric.min_per_class:
             return {}
-        scores = [compute(half.take(stratified_take(half.labels, count, rng)), real, settings, kind) for half in halves]
+        scores = [score(half.take(stratified_take(half.labels, count, rng)), real) for half in halves]
         for name in scores[0]:
             found.setdefault(name, []).append((scores[0][name].value - scores[1][name].value) ** 2)
     return {name: math.sqrt(float(np.mean(squares)) / 2 * count / len(generated)) for name, squares in found.items()}

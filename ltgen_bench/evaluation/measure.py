@@ -51,11 +51,8 @@ class FeatureSets:
 
     def within(self, scope: Scope) -> "FeatureSets":
         """The images of the scope's classes."""
-        def cut(side: FeatureSet) -> FeatureSet:
-            return side.take(np.isin(side.labels, scope.classes))
-
-        return FeatureSets(cut(self.generated), cut(self.real), cut(self.held_out),
-                           None if self.train is None else cut(self.train))
+        cut = [side.take(np.isin(side.labels, scope.classes)) for side in (self.generated, self.real, self.held_out)]
+        return FeatureSets(*cut, None if self.train is None else self.train.take(np.isin(self.train.labels, scope.classes)))
 
 
 def scopes_of(dataset: LongTailDataset) -> list[Scope]:

@@ -1,8 +1,7 @@
 """KID: the unbiased squared MMD with a cubic kernel (Binkowski et al. 2018, arXiv:1801.01401)."""
 
-import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
@@ -26,17 +25,6 @@ class KidSettings(DrawSettings):
         return self.model_copy(update={"subset_size": subset_size(n_generated, n_real, self.subset_size)})
 
 
-class SubsetKid(NamedTuple):
-    """Mean over the subsets, their standard deviation, and deviation / sqrt(subsets).
-
-    The subsets overlap, so the last understates the error of the mean; the deviation is what papers print.
-    """
-
-    value: float
-    deviation: float
-    error: float
-
-
 def subset_size(n_generated: int, n_real: int, largest: int = 1000) -> int:
     """Images of one subset: `largest`, or half of the smaller side where that is less (at least 2).
 
@@ -46,8 +34,11 @@ def subset_size(n_generated: int, n_real: int, largest: int = 1000) -> int:
 
 
 def kid_over_subsets(generated: Float[np.ndarray, "M D"], real: Float[np.ndarray, "N D"], *, subsets: int, size: int,
-                     seed: int, degree: int = 3) -> SubsetKid:
-    """KID as it is usually reported: the mean over random subsets. The draws are torch-fidelity's, in float64."""
+                     seed: int, degree: int = 3) -> tuple[float, float]:
+    """KID as it is usually reported: mean and standard deviation over random subsets. The draws are torch-fidelity's, in float64.
+
+    The subsets overlap, so that deviation / sqrt(subsets) would understate the error of the mean.
+    """
     rng = np.random.RandomState(seed)  # torch-fidelity's generator
     first, second = generated.astype(np.float64), real.astype(np.float64)
     values = np.empty(subsets)
@@ -55,8 +46,7 @@ def kid_over_subsets(generated: Float[np.ndarray, "M D"], real: Float[np.ndarray
         of_first = first[rng.choice(len(first), size, replace=False)]
         of_second = second[rng.choice(len(second), size, replace=False)]
         values[index] = unbiased_mmd2(of_first, of_second, degree=degree)[0]
-    deviation = float(values.std())
-    return SubsetKid(float(values.mean()), deviation, deviation / math.sqrt(subsets))
+    return float(values.mean()), float(values.std())
 
 
 def unbiased_mmd2(first: Float[np.ndarray, "M D"], second: Float[np.ndarray, "N D"], *, degree: int = 3,
@@ -66,15 +56,12 @@ def unbiased_mmd2(first: Float[np.ndarray, "M D"], second: Float[np.ndarray, "N 
     The expectation is 0 for equal distributions, and a value may be negative. Needs two images on each side; the error is
     NaN with fewer than 3. Memory: one block.
     """
-    def kernel(products: np.ndarray) -> np.ndarray:
-        return _power(products / first.shape[1] + 1, degree)
-
-    return mmd.unbiased_mmd2(first, second, kernel, block=block)
+    return mmd.unbiased_mmd2(first, second, partial(_kernel, width=first.shape[1], degree=degree), block=block)
 
 
-def _power(base: np.ndarray, degree: int) -> np.ndarray:
-    """base ** degree by repeated products: numpy's own power is some ten times slower for 3."""
-    result = base
+def _kernel(products: np.ndarray, width: int, degree: int) -> np.ndarray:
+    """(products / width + 1)^degree by repeated products: numpy's own power is some ten times slower for 3."""
+    base = result = products / width + 1
     for _ in range(degree - 1):
         result = result * base
     return result
@@ -84,11 +71,11 @@ def _compute(generated: FeatureSet, real: FeatureSet, settings: KidSettings, kin
     counts = {"n_real": len(real), "n_generated": len(generated)}
     if kind == "all" and min(len(generated), len(real)) >= 4:  # fewer give no subsets that differ
         size = subset_size(len(generated), len(real), settings.subset_size)
-        kid = kid_over_subsets(generated.features, real.features, subsets=settings.subsets, size=size,
-                               seed=settings.seed, degree=settings.degree)
-        return {"kid": Result(kid.value, kid.deviation, **counts)}
-    value, error = unbiased_mmd2(generated.features, real.features, degree=settings.degree)
-    return {"kid": Result(value, error, **counts)}
+        value, spread = kid_over_subsets(generated.features, real.features, subsets=settings.subsets, size=size,
+                                         seed=settings.seed, degree=settings.degree)
+    else:
+        value, spread = unbiased_mmd2(generated.features, real.features, degree=settings.degree)
+    return {"kid": Result(value, spread, **counts)}
 
 
 KID = Metric(
