@@ -12,13 +12,19 @@ SMALL = {
     "evaluate.metrics": ["fid"], "evaluate.downstream": False, "data.imbalance_factor": 2.0}
 
 
-@pytest.mark.parametrize("method", ["ddpm", "cfg", "cbdm"])
-def test_a_run_from_image_files_to_scores(method, tmp_path):
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory):
     from standins import write_large
 
-    write_large("cifar10-photos", tmp_path / "data")
+    root = tmp_path_factory.mktemp("data")
+    write_large("cifar10-photos", root)
+    return root
+
+
+@pytest.mark.parametrize("method", ["ddpm", "cfg", "cbdm"])
+def test_a_run_from_image_files_to_scores(method, data_root, tmp_path):
     config = resolve_recipe(recipe=None, method=method, dataset="cifar10-photos-lt", overrides=SMALL)
-    made = run(config, runs=tmp_path / "runs", data_root=tmp_path / "data", device="cpu")
+    made = run(config, runs=tmp_path / "runs", data_root=data_root, device="cpu")
     assert (made.record.dataset, made.record.method) == ("cifar10-photos-lt-2", method)
     assert made.record.entry.sampler == "dpm-solver++"
     assert made.record.entry.sample_precision == "bf16"

@@ -121,6 +121,7 @@ class TestMiddle:
         assert eps.dtype == torch.float32
         assert middle.dtype == torch.bfloat16
 
+    @pytest.mark.slow
     def test_through_a_compiled_network_the_tap_is_part_of_the_compiled_pass(self, make_network, inputs, monkeypatch):
         """Whole graphs, without a break: one for each of the two answers, and nothing runs outside of them."""
         # without the type checks of the tests, which cannot be compiled

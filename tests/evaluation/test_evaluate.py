@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("quick_recipes")
 
 
 def configured(**values):
-    return EvaluateConfig.model_validate_json(json.dumps(values))
+    return EvaluateConfig.model_validate_json(json.dumps({"settings": {"kid": {"subsets": 10}}, **values}))
 
 
 @pytest.fixture(scope="module")

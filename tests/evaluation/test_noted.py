@@ -1,6 +1,5 @@
 """What is said of copies and repeats: at every score that they spoil, and never of honest images."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +14,7 @@ from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.runtime.context import RunContext
 
 pytestmark = pytest.mark.usefixtures("quick_recipes")
-CONFIG = EvaluateConfig.model_validate_json(json.dumps({}))
+CONFIG = EvaluateConfig(settings={"kid": {"subsets": 10}})
 
 
 def every(scores, metric, train_data=""):

@@ -22,7 +22,7 @@ from ltgen_bench.methods.igd_ml_style import IGDMLStyle, IGDMLStyleSettings
 from ltgen_bench.methods.label_drop import LabelDropSettings
 
 PROBLEMS = {"three": ((20, 9, 4), (0, 1, 2, 0, 1)), "two": ((5, 3), (0, 1, 1)), "a-class-of-one": ((9, 1, 1), (2, 0, 1)),
-            "batch-of-one": ((20, 9, 4), (1,)), "hundred": (tuple(range(100, 0, -1)), (99, 0, 50))}
+            "batch-of-one": ((20, 9, 4), (1,)), "thirty": (tuple(range(30, 0, -1)), (29, 0, 15))}
 
 
 class ByLabel(nn.Module):

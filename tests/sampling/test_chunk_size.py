@@ -9,6 +9,7 @@ from support.stopped_sampling import stopped_after
 
 from ltgen_bench.config.schema import SampleConfig
 from ltgen_bench.diffusion.guidance import Guidance, guided
+from ltgen_bench.runtime import batch_size
 from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.sampling import chunks as sampling
 from ltgen_bench.sampling.chunks import Sampling, chunk_size
@@ -108,7 +109,8 @@ def test_the_search_asks_the_network_as_sampling_does(monkeypatch):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_real_search_finds_some_number(denoiser, tmp_path):
+def test_the_real_search_finds_some_number(denoiser, tmp_path, monkeypatch):
+    monkeypatch.setattr(batch_size, "SECONDS", 0.2)
     samples = sample(denoiser, Sampling(AUTO, SHAPE, 3), tmp_path, RunContext())
     assert samples.images.shape == (15, *SHAPE)
     assert 1 <= json.loads((tmp_path / "sampling.json").read_text())["chunk_images"] <= 15
