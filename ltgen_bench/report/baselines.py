@@ -7,16 +7,16 @@ the generated images is measured again at that n (columns `at_half` and `at_test
 All functions take tidy rows (of `records.rows` or of `Scores`) of one measurement.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float64
 
 from ltgen_bench.core.words import listed
-from ltgen_bench.records.statistics import summarise
-from ltgen_bench.report.entries import Block, Key, each
+from ltgen_bench.report.entries import Block, Key
 from ltgen_bench.report.numbers import MISSING, facts, marked, show
 from ltgen_bench.report.table import Cell, Row
 
@@ -65,7 +65,8 @@ def comparable(rows: pd.DataFrame, kind: Baseline, metric: str) -> "pd.Series[fl
 
 def measured_again(rows: pd.DataFrame, kind: Baseline) -> pd.DataFrame:
     """The rows whose score was measured again, at the n of the baseline score."""
-    return rows[rows[kind.score_at_n].notna() & rows[kind.score].notna()]
+    again = rows[kind.score_at_n].notna()
+    return rows[again & rows[kind.score].notna()] if again.any() else rows.iloc[:0]
 
 
 def number_of_images(rows: pd.DataFrame, kind: Baseline) -> str:
@@ -74,10 +75,9 @@ def number_of_images(rows: pd.DataFrame, kind: Baseline) -> str:
     return " to ".join(dict.fromkeys((f"{counts.min():,}", f"{counts.max():,}"))) if len(counts) else ""
 
 
-def has_few_images(row: Any, kind: Baseline) -> bool:
-    """Whether a baseline score is of fewer images than the metric takes to say much."""
-    n, wanted = getattr(row, kind.n), row.wanted
-    return bool(pd.notna(n) and pd.notna(wanted) and n < wanted)
+def few_images(rows: pd.DataFrame, kind: Baseline) -> "pd.Series[bool]":
+    """Whether each baseline score is of fewer images than the metric takes to say much."""
+    return (rows[kind.n].astype("Int64") < rows["wanted"].astype("Int64")).fillna(False).astype(bool)
 
 
 def distance_from_best(rows: pd.DataFrame, metric: str) -> "pd.Series[float]":
@@ -108,10 +108,11 @@ def better_than_real(rows: pd.DataFrame, metric: str) -> "pd.Series[Any]":
     return same_n | (sign * (rows[REAL_TEST.score_at_n] - rows[REAL_TEST.score]) > 0)
 
 
-def mean_cell(metric: str, values: "pd.Series[float]") -> Cell:
-    """Mean and standard deviation of values over seeds."""
-    summary = summarise(values.to_numpy(dtype=np.float64).tolist())
-    return Cell(show(metric, summary.mean, summary.sd), summary.mean, summary.sd, summary.n)
+def mean_cell(metric: str, values: Float64[np.ndarray, " n"], few: str = "") -> Cell:
+    """Mean and standard deviation (n - 1) of `values` over seeds without NaN, marked where they are of too `few` images."""
+    known = values[~np.isnan(values)]
+    mean, spread = float(known.mean()) if len(known) else math.nan, float(known.std(ddof=1)) if len(known) > 1 else math.nan
+    return Cell(marked(show(metric, mean, spread), bool(few)), mean, spread, len(known), few=few)
 
 
 def baseline_rows(block: Block, columns: Sequence[tuple[Key, str]], before: int) -> list[Row]:
@@ -132,28 +133,28 @@ def baseline_rows(block: Block, columns: Sequence[tuple[Key, str]], before: int)
             continue
         counts = [Cell(number_of_images(part, kind)) for _, part in again]
         rows.append(Row((Cell(f"n of {kind.images}"), *blank, *counts), "baseline-n"))
+        columns_again = [score_at_n_cells(metric, part, kind, "entry") for metric, part in again]
         for entry in block.entries:
-            of_entry = [(metric, part[part["entry"] == entry]) for metric, part in again]
-            cells = [score_at_n_cell(metric, own, kind) if len(own) else Cell("") for metric, own in of_entry]
+            cells = [of_entry.get(entry, Cell("")) for of_entry in columns_again]
             rows.append(Row((Cell(f"{entry}, n of {kind.images}"), *blank, *cells), "score-at-n"))
         cells = [baseline_cell(metric, part, part[kind.score], kind) for metric, part in again]
         rows.append(Row((Cell(f"{kind.title}, at that n"), *blank, *cells), "baseline"))
     return rows
 
 
-def score_at_n_cell(metric: str, rows: pd.DataFrame, kind: Baseline) -> Cell:
-    """The mean over seeds of the scores at the n of a baseline score, marked where that is too few."""
-    cell = mean_cell(metric, rows[kind.score_at_n])
-    few = f"{number_of_images(rows, kind)} on each side" if any(has_few_images(row, kind) for row in each(rows)) else ""
-    return replace(cell, text=marked(cell.text, bool(few)), few=few)
+def score_at_n_cells(metric: str, rows: pd.DataFrame, kind: Baseline, column: str | list[str]) -> dict[Any, Cell]:
+    """Value of `column` -> the mean over seeds of the scores at the n of a baseline score, marked where that is too few."""
+    values, few = rows[kind.score_at_n].to_numpy(np.float64), few_images(rows, kind).to_numpy()
+    return {name: mean_cell(metric, values[at], f"{number_of_images(rows.iloc[at], kind)} on each side" if few[at].any() else "")
+            for name, at in rows.groupby(column, sort=False).indices.items()}
 
 
 def baseline_cell(metric: str, rows: pd.DataFrame, scores: "pd.Series[float]", kind: Baseline) -> Cell:
     """The first of the baseline `scores` of `rows`, all of which are of the same images; a dash where there is none."""
-    known = scores.dropna()
+    known = np.flatnonzero(scores.notna())
     if not len(known):
         return Cell(MISSING)
-    few, value = has_few_images(rows.loc[known.index[0]], kind), float(known.iloc[0])
+    few, value = bool(few_images(rows.iloc[known[:1]], kind).iloc[0]), float(scores.iloc[known[0]])
     return Cell(marked(show(metric, value), few), value, n=1, few=f"{number_of_images(rows, kind)} real" if few else "")
 
 

@@ -96,9 +96,9 @@ def _shortened(tables: list[Table]) -> list[Table]:
         if not table.name.startswith(TABLES) or table.name.endswith("-count"):
             continue
         table = table.shown
+        table = replace(table, rows=tuple(row for row in table.rows if row.kind != "score-at-n"))
         if table.name == "comparison":
             table = table.take([at for at, head in enumerate(table.heads) if not head.key.startswith("downstream_accuracy")])
-            table = replace(table, rows=tuple(row for row in table.rows if row.kind != "score-at-n"))
         if table.name == "verdicts":
             columns = range(len(table.heads))
             table = table.take([at for at in columns if not all(_is_tie(row.cells[at].text) for row in table.rows)])

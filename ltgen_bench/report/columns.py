@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ltgen_bench.core.words import count
 from ltgen_bench.records.statistics import clear_best
 from ltgen_bench.report.baselines import better_than_real, distance_from_best, mean_cell
-from ltgen_bench.report.entries import Block, Key, each, select
-from ltgen_bench.report.numbers import MISSING, facts, is_known, marked
+from ltgen_bench.report.entries import Block, Key, seeds_of
+from ltgen_bench.report.numbers import MISSING, facts, is_known
 from ltgen_bench.report.table import Cell, Head, Row
 
 TRAINED_ON = {"real-lt": "real-lt", "synthetic": "synthetic", "real-lt+synthetic": "both"}
@@ -27,9 +28,9 @@ def entry_columns(block: Block, *, show_differing: bool = False) -> tuple[list[H
     Sampler, omega, images seen and seeds are columns of the CSV. With `show_differing` every format has those in which the
     entries differ, and the first column has short names; without, the full name of an entry says in what it differs.
     """
-    first = list(each(block.rows.drop_duplicates("entry")))
+    first = list(block.first.values())
     texts = {title: {row.entry: words(row) for row in first} for title, words in ENTRY_FACTS.items()}
-    texts["seed"] = {entry: _seed_text(part["seed"]) for entry, part in block.rows.groupby("entry", sort=False)}
+    texts["seed"] = {entry: _seed_text(seeds) for entry, seeds in block.seeds_of.items()}
     shared = [title for title, of_entry in texts.items() if len(set(of_entry.values())) <= 1]
     heads = [Head("method", "method", number=False)]
     heads += [Head(title, title.replace(" ", "_"), number=False, csv_only=not show_differing or title in shared)
@@ -40,8 +41,8 @@ def entry_columns(block: Block, *, show_differing: bool = False) -> tuple[list[H
     return heads, cells, [f"All rows: {', '.join(same)}."] if same else []
 
 
-def _seed_text(seeds: pd.Series) -> str:
-    return ", ".join(str(seed) for seed in sorted(set(seeds)))
+def _seed_text(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds))
 
 
 def distances(block: Block, key: Key, scope: str = "all") -> pd.DataFrame:
@@ -49,7 +50,7 @@ def distances(block: Block, key: Key, scope: str = "all") -> pd.DataFrame:
     metric. NaN where there is no value.
     """
     part = block.part(key, scope)
-    part = part.assign(distance=distance_from_best(part, key[0]))
+    part = part[["seed", "entry"]].assign(distance=distance_from_best(part, key[0]))
     return part.pivot(index="seed", columns="entry", values="distance").reindex(columns=block.entries)
 
 
@@ -62,15 +63,15 @@ def score_cells(block: Block, key: Key, scope: str) -> dict[str, Cell]:
     best = clear_best(distances(block, key, scope), "lower") if block.entries else None
     if best is not None and better_than_real(part[part["entry"] == best], key[0]).any():
         best = None
-    of_entry = dict(iter(part.groupby("entry", sort=False)))
-    return {entry: score_cell(key[0], of_entry.get(entry, part.iloc[:0]), entry == best) for entry in block.entries}
+    cells = means(key[0], part, "entry")
+    return {entry: replace(cells.get(entry, Cell(MISSING)), best=entry == best) for entry in block.entries}
 
 
-def score_cell(metric: str, rows: pd.DataFrame, best: bool = False) -> Cell:
-    """Mean and standard deviation over the seeds in `rows`, marked where one of them has too few images."""
-    cell = mean_cell(metric, rows["value"])
-    few = next((text for text in rows["few"] if text), "")
-    return replace(cell, text=marked(cell.text, bool(few)), best=best, few=few)
+def means(metric: str, rows: pd.DataFrame, column: str | list[str]) -> dict[Any, Cell]:
+    """Value of `column` -> mean and standard deviation over the seeds, marked where one of them has too few images."""
+    values, few = rows["value"].to_numpy(np.float64), rows["few"].tolist()
+    return {name: mean_cell(metric, values[at], next((few[one] for one in at if few[one]), ""))
+            for name, at in rows.groupby(column, sort=False).indices.items()}
 
 
 def score_rows(block: Block, columns: Sequence[tuple[Key, str]], names: dict[str, list[Cell]]) -> list[Row]:
@@ -81,17 +82,11 @@ def score_rows(block: Block, columns: Sequence[tuple[Key, str]], names: dict[str
 
 def reference_scores(block: Block, columns: Sequence[tuple[Key, str]]) -> dict[str, list[Cell]]:
     """The cells of every reference row: its seeds, then its score in each of `columns`. None of them is marked as best."""
-    parts = [(key, reference_part(block, key, scope)) for key, scope in columns]
-    found = {}
-    for name in block.reference_names:
-        seeds = block.references.loc[block.references["entry"] == name, "seed"]
-        found[name] = [Cell(_seed_text(seeds)), *(score_cell(key[0], part[part["entry"] == name]) for key, part in parts)]
-    return found
-
-
-def reference_part(block: Block, key: Key, scope: str) -> pd.DataFrame:
-    """The reference rows of one measurement in one scope, perhaps none."""
-    return select(block.references, key, scope) if block.reference_names else block.references
+    if not block.reference_names:
+        return {}
+    scores = [means(key[0], block.reference_part(key, scope), "entry") for key, scope in columns]
+    return {name: [Cell(_seed_text(seeds)), *(of_name.get(name, Cell(MISSING)) for of_name in scores)]
+            for name, seeds in seeds_of(block.references).items()}
 
 
 def reference_rows(block: Block, columns: Sequence[tuple[Key, str]]) -> list[Row]:

@@ -3,7 +3,6 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,11 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.records.store import StoredRun
 from ltgen_bench.report.entries import Block, each
-from ltgen_bench.report.pictures import attempt, picture_names, plain_style, save
-from ltgen_bench.report.plots import footer, for_pictures
+from ltgen_bench.report.pictures import Drawings, picture_names, plain_style
+from ltgen_bench.report.plots import footer
 from ltgen_bench.report.sheets import head_to_tail
 
 NAMED = 30  # classes; with more the ticks have no names
@@ -79,24 +77,15 @@ def confusion_figure(found: Mapping[str, Float64[np.ndarray, "K K"]], names: Seq
     return figure
 
 
-def save_confusions(block: Block, runs: Sequence[StoredRun], folder: Path, progress: Progress = SILENT) -> dict[str, Path]:
-    """Draw and write the confusion matrices of every extractor that classifies the classes; title -> file."""
-    made: dict[str, Path] = {}
-    for extractor in dict.fromkeys(block.rows["extractor"]):
-        path = folder / f"confusion-{extractor}.png"
-        draw = partial(_save_confusion, for_pictures(block), runs, str(extractor), path)
-        if attempt(f"the confusion matrix of the {extractor}", draw, progress.say) is not None:
-            made[f"confusion matrix of the {extractor}"] = path
-    return made
-
-
-def _save_confusion(block: Block, runs: Sequence[StoredRun], extractor: str, path: Path) -> Path | None:
-    """The picture of one extractor; None where it classifies nothing."""
-    record = next((run.record for run in runs if run.record is not None), None)
-    found = confusion_data(block, runs, extractor)
-    if record is None or not found:
-        return None
-    names = picture_names([record.class_names[label] for label in head_to_tail(record.class_counts)], NAME_LETTERS)
-    ids = block.rows[(block.rows["extractor"] == extractor) & (block.rows["metric"] == "label_accuracy")]["protocol"]
-    note = footer(block, list(ids), "percent of the images generated for a class, mean over seeds")
-    return save(confusion_figure(found, names, note), path)
+def drawings(block: Block, runs: Sequence[StoredRun]) -> Drawings:
+    """Return the confusion matrices of every extractor that classifies the classes."""
+    found: Drawings = {}
+    for extractor in map(str, dict.fromkeys(block.rows["extractor"])):
+        if shares := confusion_data(block, runs, extractor):
+            record = next(run.record for run in runs if run.record is not None)
+            names = picture_names([record.class_names[label] for label in head_to_tail(record.class_counts)], NAME_LETTERS)
+            ids = block.rows[(block.rows["extractor"] == extractor) & (block.rows["metric"] == "label_accuracy")]["protocol"]
+            note = footer(block, list(ids), "percent of the images generated for a class, mean over seeds")
+            found[f"confusion matrix of the {extractor}"] = (
+                f"confusion-{extractor}", partial(confusion_figure, shares, names, note))
+    return found

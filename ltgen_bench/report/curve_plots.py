@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -10,18 +9,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ltgen_bench.core.errors import BenchError
-from ltgen_bench.core.files import write_text
 from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.core.words import power
 from ltgen_bench.evaluation.metrics import METRICS
-from ltgen_bench.evaluation.scores import csv_text
 from ltgen_bench.records.curve import load_curve
 from ltgen_bench.records.store import StoredRun
 from ltgen_bench.report.columns import TRAINED_ON, distinguishing_id, head, measurement_name
 from ltgen_bench.report.entries import MEASUREMENT, Block, Key, each, measurements, select
 from ltgen_bench.report.numbers import facts, show
-from ltgen_bench.report.pictures import attempt, canvas, plain_style, save
-from ltgen_bench.report.plots import Colors, finish, for_pictures, palette
+from ltgen_bench.report.pictures import Drawings, canvas, plain_style
+from ltgen_bench.report.plots import Colors, finish, palette
 from ltgen_bench.report.table import Cell, Head, Row, Table
 
 OF_IMAGES = ("", "synthetic")  # training sets of downstream metrics: the generated images alone
@@ -109,30 +106,13 @@ def run_curve(curve: pd.DataFrame) -> Table:
     return Table("curve", "scores during training", heads, tuple(rows), ("All classes. The last row is the finished run.",))
 
 
-def save_curves(block: Block, runs: Sequence[StoredRun], plots: Path, tables: Path,
-                progress: Progress = SILENT) -> tuple[dict[str, Path], list[Path]]:
-    """Draw the curves of metrics with a curve among their `plots`, and write those of all metrics to `curves.csv`.
-
-    Returns (title -> plot, files); both are empty without curves. One that cannot be drawn is reported and left out.
-    """
-    data = curve_data(block, runs, progress)
-    if data.empty:
-        return {}, []
-    table = tables / "curves.csv"
-    write_text(table, csv_text(data))
-    made = {}
-    block = for_pictures(block)
-    data = curve_data(block, runs)  # with the names of pictures
+def drawings(block: Block, data: pd.DataFrame) -> Drawings:
+    """Return the curves in `data` (of `curve_data`) of metrics that have a curve among their `plots`."""
+    found: Drawings = {}
     for key in [key for key in block.keys if "curve" in METRICS[key[0]].plots and key[2] in OF_IMAGES]:
         own = data[(data[MEASUREMENT] == list(key)).all(axis=1)]
         if own["images"].nunique() > 1:
             of = [word for word in (key[1], TRAINED_ON.get(key[2], ""), distinguishing_id(block, key)) if word]
             title = f"{facts(key[0]).title} ({', '.join(of)}) against images seen and cost"
-            path = plots / f"{'-'.join(('curve', key[0], *of))}.png"
-            if attempt(f"the plot '{title}'", partial(_save_curve, block, own, key, path), progress.say) is not None:
-                made[title] = path
-    return made, [table]
-
-
-def _save_curve(block: Block, data: pd.DataFrame, key: Key, path: Path) -> Path:
-    return save(curve_figure(block, data, key), path)
+            found[title] = "-".join(("curve", key[0], *of)), partial(curve_figure, block, own, key)
+    return found

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ltgen_bench.core.words import count
 from ltgen_bench.evaluation.protocol import UNIFORM
+from ltgen_bench.records.store import SCORE_COLUMNS
 from ltgen_bench.report.equal import ENTRY, EQUAL, check_equal, split_equal
 from ltgen_bench.report.numbers import is_known, metric_order
 from ltgen_bench.report.protocols import differences
@@ -17,6 +18,8 @@ from ltgen_bench.report.protocols import differences
 Key = tuple[str, str, str, str]  # metric, extractor, train_data, protocol
 
 MEASUREMENT = ["metric", "extractor", "train_data", "protocol"]
+# what the parts of a block have: the scores and whose they are; `Block.first` has what an entry is
+PART_COLUMNS = ["entry", "seed", *(name for name in SCORE_COLUMNS if name != "uncertainty"), "class_count"]
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,34 @@ class Block:
         return measurements(self.shown)
 
     @cached_property
-    def _parts(self) -> dict[Any, pd.DataFrame]:
-        return dict(iter(self.shown.groupby([*MEASUREMENT, "scope"], sort=False)))
+    def first(self) -> dict[str, Any]:
+        """Entry -> its first row, with the columns as attributes."""
+        return {str(row.entry): row for row in each(self.rows.drop_duplicates("entry"))}
+
+    @cached_property
+    def seeds_of(self) -> dict[str, list[int]]:
+        """Entry -> its training seeds."""
+        return seeds_of(self.rows)
+
+    @cached_property
+    def notes_of(self) -> dict[str, str]:
+        """Entry or reference row -> what its scores do not say of its images, of all its seeds, for those that have any."""
+        noted = [rows.loc[rows["notes"] != "", ["entry", "notes"]] for rows in (self.rows, self.references) if len(rows)]
+        by_name = pd.concat(noted).drop_duplicates().groupby("entry", sort=False)["notes"]
+        return {str(name): " ".join(own) for name, own in by_name}
+
+    @cached_property
+    def _parts(self) -> list[dict[Any, pd.DataFrame]]:
+        both = [rows[PART_COLUMNS] for rows in (self.shown, self.references if len(self.references) else self.shown.iloc[:0])]
+        return [{(): rows.iloc[:0], **dict(iter(rows.groupby([*MEASUREMENT, "scope"], sort=False)))} for rows in both]
 
     def part(self, key: Sequence[str], scope: str) -> pd.DataFrame:
-        """The rows of one measurement (metric, extractor, train_data, protocol) in one scope, perhaps none."""
-        found = self._parts.get((*key, scope))
-        return self.shown.iloc[:0] if found is None else found
+        """The rows of one measurement (metric, extractor, train_data, protocol) in one scope, perhaps none: PART_COLUMNS."""
+        return self._parts[0].get((*key, scope), self._parts[0][()])
+
+    def reference_part(self, key: Sequence[str], scope: str) -> pd.DataFrame:
+        """The reference rows of one measurement in one scope, perhaps none: PART_COLUMNS."""
+        return self._parts[1].get((*key, scope), self._parts[1][()])
 
     @cached_property
     def seeds(self) -> list[int]:
@@ -117,6 +141,12 @@ class Block:
         if any(fields.get("labels") == UNIFORM for fields in self.described.values()):
             found.append("random labels")
         return found
+
+
+def seeds_of(rows: pd.DataFrame) -> dict[str, list[int]]:
+    """Name of each entry in `rows` -> its training seeds, ascending."""
+    pairs = rows[["entry", "seed"]].drop_duplicates().groupby("entry", sort=False)["seed"]
+    return {str(name): sorted(int(seed) for seed in own) for name, own in pairs}
 
 
 def each(frame: pd.DataFrame) -> Iterator[Any]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from itertools import combinations
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,9 @@ from ltgen_bench.core.words import count, listed
 from ltgen_bench.evaluation.measure import NO_CLASSES
 from ltgen_bench.evaluation.trivial_samples import TRIVIAL
 from ltgen_bench.records.statistics import FEW_SEEDS, MIN_SEEDS, ONE_SEED
-from ltgen_bench.report.baselines import BASELINES, baseline_notes
+from ltgen_bench.report.baselines import BASELINES, baseline_notes, few_images
 from ltgen_bench.report.columns import measurement_name
-from ltgen_bench.report.entries import Block, Key, difference, each, select
+from ltgen_bench.report.entries import Block, Key, difference, each
 from ltgen_bench.report.numbers import MISSING, SMALL_SAMPLE_MARK, facts, is_known
 
 BEST = (
@@ -69,7 +70,7 @@ def verdict_notes(block: Block, *, best: bool = True) -> list[str]:
     `best`: the table marks best values.
     """
     notes = [f"Not {block.preset}: {text}." for text in block.departures]
-    seeds = [frozenset(part["seed"]) for _, part in block.rows.groupby("entry")]
+    seeds = [frozenset(block.seeds_of[entry]) for entry in block.entries]
     most = max((len(own) for own in seeds), default=0)
     if most > 1:
         notes.append("± is the standard deviation over training seeds.")
@@ -79,21 +80,21 @@ def verdict_notes(block: Block, *, best: bool = True) -> list[str]:
             notes.append(ONE_SEED if most == 1 else FEW_SEEDS)
         elif best:
             notes.append(BEST)
-    external = list(dict.fromkeys(block.rows.loc[block.rows["kind"] == "samples", "entry"]))
+    external = [entry for entry, row in block.first.items() if row.kind == "samples"]
     notes += _differing_entries(block)
     return [*notes, *([f"{listed(external)}: external samples; how they were made is not known here."] if external else [])]
 
 
 def _differing_entries(block: Block) -> list[str]:
     """In what the entries differ other than the method: a difference in scores may then come from that."""
-    first = block.rows.drop_duplicates("entry")
+    first = list(block.first.values())
     columns: list[tuple[str, str, Callable[[Any], str]]] = [
         ("budget_images", "images seen", count), ("omega", "omega", "{:g}".format), ("images_per_class", "images a class", count),
         ("network", "network", str), ("batch_size", "batch size", str), ("augment", "augmentation", str),
         ("process", "process", str)]
-    known = {title: [words(value) for value in sorted(value for value in set(first[column].tolist()) if is_known(value))]
+    known = {title: [words(value) for value in sorted(set(filter(is_known, map(attrgetter(column), first))))]
              for column, title, words in columns}
-    known["sampler"] = sorted({f"{row.sampler} {row.steps}" for row in each(first) if is_known(row.sampler)})
+    known["sampler"] = sorted({f"{row.sampler} {row.steps}" for row in first if is_known(row.sampler)})
     differing = [f"{title} ({listed(values)})" for title, values in known.items() if len(values) > 1]
     return [f"The rows also differ in {listed(differing)}: a difference in score may come from that instead of the method."] \
         if differing else []
@@ -131,8 +132,8 @@ def value_notes(block: Block, scope: str = "all") -> list[str]:
 def few_notes(rows: pd.DataFrame) -> list[str]:
     """One sentence on all values of too few images, and one on those that are not there for that reason; perhaps none."""
     notes = []
-    few_real = [(rows[kind.score].notna() & (rows[kind.n].astype("Int64") < rows["wanted"])).fillna(False) for kind in BASELINES]
-    few = rows[(rows["few"] != "") | np.logical_or.reduce(few_real).astype(bool)]
+    few_real = [rows[kind.score].notna() & few_images(rows, kind) for kind in BASELINES]
+    few = rows[(rows["few"] != "") | np.logical_or.reduce(few_real)]
     if len(few):
         wanted: dict[str, list[str]] = {}
         for metric, own in few.groupby("metric", sort=False):
@@ -159,6 +160,8 @@ def row_notes(rows: pd.DataFrame) -> list[str]:
     several. Rows of groups and classes name theirs, and a note of few of the entries names these.
     """
     noted = rows[rows["note"] != ""]
+    if noted.empty:
+        return []
     noted = noted.assign(note=noted["note"].str.split(SEPARATOR)).explode("note", ignore_index=True)
     noted = noted[~noted["note"].str.startswith(TOO_FEW)]  # `few_notes` says these
     noted = noted.assign(note=noted["note"].map(in_plain_words))
@@ -200,24 +203,17 @@ def _extractor_and_scope(row: Any) -> str:
 
 def missing(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows without a value for another reason than that there are no such classes."""
-    return rows[rows["value"].isna() & (rows["note"] != NO_CLASSES)]
+    lacking = rows["value"].isna()
+    return rows[lacking & (rows["note"] != NO_CLASSES)] if lacking.any() else rows.iloc[:0]
 
 
 def missing_notes(block: Block, columns: Sequence[tuple[Key, str]]) -> list[str]:
     """Why values are missing in `columns` (measurement, scope)."""
-    parts = [select(rows, key, scope) for key, scope in columns for rows in (block.rows, block.references) if len(rows)]
-    return row_notes(missing(pd.concat(parts))) if parts else []
+    found = [lacking for key, scope in columns for part in (block.part, block.reference_part)[not block.entries:]
+             if len(lacking := missing(part(key, scope)))]
+    return row_notes(pd.concat(found)) if found else []
 
 
 def entry_notes(block: Block) -> list[str]:
     """What the scores of an entry or a reference row do not say of its images, after its name."""
-    noted = {**noted_entries(block.rows), **noted_entries(block.references)}
-    return [f"{printable(entry)}: {printable(notes)}" for entry, notes in noted.items()]
-
-
-def noted_entries(rows: pd.DataFrame) -> dict[str, str]:
-    """Name in the table -> notes of all its seeds, each once, for the entries that have any."""
-    if not len(rows):
-        return {}
-    known = rows.loc[rows["notes"] != "", ["entry", "notes"]].drop_duplicates()
-    return {str(name): " ".join(own["notes"]) for name, own in known.groupby("entry", sort=False)}
+    return [f"{printable(entry)}: {printable(notes)}" for entry, notes in block.notes_of.items()]

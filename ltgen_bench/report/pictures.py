@@ -20,6 +20,7 @@ from ltgen_bench.core.files import write_atomically
 from ltgen_bench.core.plain_text import printable
 
 T = TypeVar("T")
+Drawings = dict[str, tuple[str, Callable[[], Figure]]]  # title -> (file name without its ending, the function that draws it)
 
 FONT = "DejaVu Sans"  # comes with matplotlib
 # common fonts with the scripts that it lacks; those that are installed are used for missing letters
@@ -104,6 +105,13 @@ def save(figure: Figure, path: Path, dpi: int = 130) -> Path:
         warnings.filterwarnings("ignore", "constrained_layout not applied")  # long names leave no space
         write_atomically(path, lambda part: figure.savefig(part, format="png", dpi=dpi, metadata={"Software": None}))
     return path
+
+
+def save_drawings(drawings: Drawings, folder: Path, say: Callable[[str], object]) -> dict[str, Path]:
+    """Draw each figure and write it into `folder`; returns title -> file. One that fails is reported to `say` and left out."""
+    files = {title: folder / f"{name}.png" for title, (name, _) in drawings.items()}
+    return {title: files[title] for title, (_, draw) in drawings.items()
+            if attempt(f"the plot '{title}'", lambda draw=draw, title=title: save(draw(), files[title]), say) is not None}
 
 
 def attempt(what: str, draw: Callable[[], T], say: Callable[[str], object]) -> T | None:

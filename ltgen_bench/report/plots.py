@@ -4,26 +4,26 @@ A metric says by `plots` and `plotted_against` which plots it appears in; one th
 """
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
+from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.data.groups import GROUPS
 from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.report.baselines import REAL_HALVES, comparable, measured_again
 from ltgen_bench.report.columns import TRAINED_ON, distinguishing_id, measurement_name, name_in
 from ltgen_bench.report.entries import Block, Key, measurements
 from ltgen_bench.report.numbers import facts
-from ltgen_bench.report.pictures import attempt, canvas, picture_names, picture_text, plain_style, save
+from ltgen_bench.report.pictures import Drawings, canvas, picture_names, picture_text, plain_style
 
 Colors = dict[str, tuple[float, float, float]]
 
@@ -69,9 +69,7 @@ def group_data(block: Block) -> pd.DataFrame:
     one half of the real images against the other), at_n (the value at the n of the baseline, NaN where it is the value's own).
     """
     frames = []
-    for key in block.keys:
-        if "groups" not in METRICS[key[0]].plots or key[2] == "real-lt":
-            continue
+    for key in _group_keys(block):
         for group in GROUPS:
             part = block.part(key, f"{group}@thirds").dropna(subset=["value"])
             own_n = comparable(part, REAL_HALVES, key[0])
@@ -84,22 +82,44 @@ def group_data(block: Block) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
 
 
+def _group_keys(block: Block) -> list[Key]:
+    return [key for key in block.keys if "groups" in METRICS[key[0]].plots and key[2] != "real-lt"]
+
+
 def draw_groups(data: pd.DataFrame, ax: Axes, *, colors: Colors) -> Axes:
     """Bars of one panel: groups along the axis, a colour an entry, the baseline score as a dashed line over each group.
 
     Where the baseline is of another number of images, a dot on each bar is the score at that number: it compares with the line.
     """
-    shared = {"x": "group", "hue": "entry", "order": list(GROUPS), "hue_order": list(dict.fromkeys(data["entry"]))}
-    sns.barplot(data, **shared, y="value", palette=_used(colors, data), errorbar=None, ax=ax)
-    if data["at_n"].notna().any():
-        sns.stripplot(data, **shared, y="at_n", palette="dark:0.15", dodge=True, jitter=False, size=3, legend=False, ax=ax)
+    _bars(data, ax, "group", GROUPS, colors)
+    _dots(data, ax, "group", GROUPS, "at_n")
     for group, baseline in data.groupby("group")["baseline"].first().dropna().items():
         place = GROUPS.index(str(group))
         ax.hlines(baseline, place - 0.42, place + 0.42, colors=REAL, linestyles="--", linewidth=1.2)
-    ax.set(xlabel="", ylabel="")
     ax.set_title(str(data["panel"].iloc[0]).replace(" (", "\n(", 1), fontsize=9)
-    ax.margins(x=0.02)
     return ax
+
+
+def _bars(data: pd.DataFrame, ax: Axes, column: str, order: Sequence[str], colors: Colors) -> None:
+    """Draw the mean `value` for each of `order` in `column`, a bar and a colour an entry."""
+    entries = list(dict.fromkeys(data["entry"]))
+    means = data.groupby(["entry", column])["value"].mean().unstack(column).reindex(columns=order)
+    for entry in entries:
+        ax.bar(_places(entries, entry, len(order)), means.loc[entry], 0.8 / len(entries), color=colors[entry], label=entry)
+    ax.set_xticks(range(len(order)), order)
+    ax.margins(x=0.02)
+
+
+def _dots(data: pd.DataFrame, ax: Axes, column: str, order: Sequence[str], values: str) -> None:
+    """Draw every one of the `values` as a dot on the bar that `_bars` drew for it."""
+    entries = list(dict.fromkeys(data["entry"]))
+    x = [_places(entries, entry, len(order))[order.index(name)] for entry, name in zip(data["entry"], data[column], strict=True)]
+    ax.scatter(x, data[values].astype("float64"), s=6, color="0.15", zorder=3)
+
+
+def _places(entries: Sequence[str], entry: str, groups: int) -> Float64[np.ndarray, " groups"]:
+    """The middles along the axis of the bars of `entry`, one in each group of bars."""
+    return np.arange(groups) - 0.4 + (entries.index(entry) + 0.5) * 0.8 / len(entries)
 
 
 def pair_data(block: Block, first: Key, second: Key) -> pd.DataFrame:
@@ -127,15 +147,15 @@ def downstream_data(block: Block) -> pd.DataFrame:
 def draw_downstream(data: pd.DataFrame, ax: Axes, *, colors: Colors) -> Axes:
     """Bars of mean accuracy, a group a training set; with several seeds each run is a dot."""
     order = [name for name in TRAINED_ON.values() if name in set(data["train_data"])]
-    shared = {"x": "train_data", "y": "value", "hue": "entry", "order": order, "hue_order": list(dict.fromkeys(data["entry"]))}
-    sns.barplot(data, **shared, palette=_used(colors, data), errorbar=None, ax=ax)
+    _bars(data, ax, "train_data", order, colors)
     dots = data["seed"].nunique() > 1
     if dots:
-        sns.stripplot(data, **shared, palette="dark:0.15", dodge=True, jitter=False, size=3, legend=False, ax=ax)
+        _dots(data, ax, "train_data", order, "value")
     crowded = data["entry"].nunique() > CROWDED
     for bars in ax.containers:
         assert isinstance(bars, BarContainer)
-        ax.bar_label(bars, fmt="%.3f", fontsize=7, padding=7 if dots else 2, rotation=90 if crowded else 0)
+        labels = ["" if np.isnan(bar.get_height()) else f"{bar.get_height():.3f}" for bar in bars]
+        ax.bar_label(bars, labels, fontsize=7, padding=7 if dots else 2, rotation=90 if crowded else 0)
     ax.set(xlabel="classifier trained on", ylabel="accuracy on real test images", ylim=(0, 1.25 if crowded else 1.1))
     if crowded:
         ax.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
@@ -149,35 +169,27 @@ def for_pictures(block: Block) -> Block:
     return replace(block, dataset=picture_text(block.dataset), rows=rows)
 
 
-def save_plots(block: Block, folder: Path, progress: Progress = SILENT) -> dict[str, Path]:
-    """Draw and write every plot for which `block` has data; title -> file. One that fails is reported and left out."""
-    made: dict[str, Path] = {}
-    block = for_pictures(block)
-
-    def keep(title: str, name: str, figure: Callable[[], Figure]) -> None:
-        path = folder / f"{name}.png"
-        if attempt(f"the plot '{title}'", lambda: save(figure(), path), progress.say) is not None:
-            made[title] = path
-
+def drawings(block: Block) -> Drawings:
+    """Return every plot for which `block` has data."""
+    found: Drawings = {}
     for key in measurements(block.rows, "class"):
         metric = METRICS[key[0]]
         if ("classes" in metric.plots or "group" not in metric.scopes) and key[2] != "real-lt":
             words = TRAINED_ON.get(key[2], key[2])
-            title = f"{facts(key[0]).title} by class"
-            title += f", trained on {words}" if words else f" ({_features(block, key)})"
+            title = f"{facts(key[0]).title} by class" + (f", trained on {words}" if words else f" ({_features(block, key)})")
             name = f"{key[0].replace('_', '-')}-by-class-{words or _features(block, key, '-')}"
-            keep(title, name, partial(class_figure, block, key))
-    if len(group_data(block)):
-        keep("metrics by group of classes", "groups", partial(group_figure, block))
+            found[title] = name, partial(class_figure, block, key)
+    if any(block.part(key, f"{group}@thirds")["value"].notna().any() for key in _group_keys(block) for group in GROUPS):
+        found["metrics by group of classes"] = "groups", partial(group_figure, block)
     for first in block.keys:
         for second in [key for key in block.keys if key[:2] == (METRICS[first[0]].plotted_against, first[1])]:
             if len(pair_data(block, first, second)):
                 title = f"{facts(first[0]).title} against {facts(second[0]).title} ({_features(block, first)})"
                 name = f"{first[0]}-{second[0]}-{_features(block, first, '-')}"
-                keep(title, name, partial(pair_figure, block, first, second))
+                found[title] = name, partial(pair_figure, block, first, second)
     if len(downstream_data(block)):
-        keep("downstream accuracy by training set", "downstream", partial(downstream_figure, block))
-    return made
+        found["downstream accuracy by training set"] = "downstream", partial(downstream_figure, block)
+    return found
 
 
 def _features(block: Block, key: Key, between: str = " ") -> str:

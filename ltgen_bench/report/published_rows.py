@@ -89,7 +89,8 @@ def _fitting(block: Block, key: Key, scope: str, published: pd.DataFrame) -> pd.
     every other.
     """
     group, _, rule = scope.partition("@")
-    chosen = published[published["method_key"].isin(set(_ours(block, key, scope)["method"])) & published["split"].eq(group)]
+    methods = {block.first[entry].method for entry in _ours(block, key, scope)["entry"]}
+    chosen = published[published["method_key"].isin(methods) & published["split"].eq(group)]
     if rule:  # a rule that is not stated is compared with ours by default
         chosen = chosen[chosen["group_rule"].eq(rule) | (chosen["group_rule"].eq("") & (rule == "thirds"))]
     if key[0] == DOWNSTREAM:
@@ -103,10 +104,10 @@ def _fitting(block: Block, key: Key, scope: str, published: pd.DataFrame) -> pd.
 def _table(block: Block, key: Key, scope: str, published: pd.DataFrame) -> Table:
     (method, *facts), names, shared = entry_columns(block)
     cells = {entry: replace(cell, best=False) for entry, cell in score_cells(block, key, scope).items()}
-    first = {str(row.entry): row for row in each(_ours(block, key, scope).drop_duplicates("entry"))}
+    measured = _ours(block, key, scope).drop_duplicates("entry").set_index("entry")["n_generated"]
     rows, without = [], []
-    for entry in [entry for entry in block.entries if entry in first]:
-        ours = first[entry]
+    for entry in [entry for entry in block.entries if entry in measured.index]:
+        ours = block.first[entry]._replace(n_generated=measured[entry])
         factor = "" if pd.isna(ours.imbalance_factor) else f"{ours.imbalance_factor:g}"
         line = [names[entry][0], Cell(OURS), Cell(factor), cells[entry], Cell(""), Cell(""), *names[entry][1:]]
         rows.append(Row(tuple(line)))

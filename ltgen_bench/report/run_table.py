@@ -21,7 +21,7 @@ from ltgen_bench.report.baselines import (
     REAL_TEST,
     Baseline,
     comparable,
-    has_few_images,
+    few_images,
     measured_again,
     number_of_images,
 )
@@ -99,7 +99,7 @@ def _row(record: RunRecord, scores: Scores, key: Key) -> Row:
 
 def _baseline(metric: str, every: pd.DataFrame, kind: Baseline) -> Cell:
     """`0.10`, or `0.10 (0.76)` with the score of the generated images at the n of the baseline score, if that is another one."""
-    few = has_few_images(every.iloc[0], kind)
+    few = bool(few_images(every, kind).iloc[0])
     if len(measured_again(every, kind)):
         value, again = float(every[kind.score].iloc[0]), f" ({marked(show(metric, float(every[kind.score_at_n].iloc[0])), few)})"
     else:

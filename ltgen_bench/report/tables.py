@@ -17,7 +17,7 @@ from ltgen_bench.report.baselines import (
     baseline_rows,
     measured_again,
     number_of_images,
-    score_at_n_cell,
+    score_at_n_cells,
 )
 from ltgen_bench.report.columns import (
     TRAINED_ON,
@@ -25,22 +25,20 @@ from ltgen_bench.report.columns import (
     distances,
     entry_columns,
     head,
+    means,
     measurement_name,
     name_in,
-    reference_part,
     reference_rows,
     scope_head,
-    score_cell,
     score_rows,
     slug,
     subtitle,
 )
-from ltgen_bench.report.entries import Block, Key, each, measurements, select
+from ltgen_bench.report.entries import Block, Key, each, measurements
 from ltgen_bench.report.notes import (
     entry_notes,
     few_notes,
     missing_notes,
-    noted_entries,
     older_note,
     reference_notes,
     same_name_notes,
@@ -87,9 +85,8 @@ def _metric_heads(block: Block) -> tuple[list[Head], list[str]]:
     Such a column is in the CSV alone. A narrow terminal keeps the columns whose scores see the labels of the images.
     """
     heads, notes = [], []
-    every = [rows for rows in (block.rows, block.references) if len(rows)]
     for key in block.keys:
-        values = pd.concat([select(rows, key, "all") for rows in every])["value"].dropna()
+        values = pd.concat([block.part(key, "all")["value"], block.reference_part(key, "all")["value"]]).dropna()
         shown = {show(key[0], value) for value in values}
         constant = key[2] == REAL_ALONE and len(shown) == 1
         if constant:
@@ -107,9 +104,8 @@ def _metric_heads(block: Block) -> tuple[list[Head], list[str]]:
 
 def _with_notes(block: Block, rows: list[Row]) -> list[Row]:
     """Each row with what its scores do not say of its images as a last cell."""
-    noted = {**noted_entries(block.rows), **noted_entries(block.references)}
     names = [*block.entries, *block.reference_names]  # in the order of the rows; baseline scores are the last
-    texts = [*(noted.get(name, "") for name in names), *("" for _ in rows[len(names):])]
+    texts = [*(block.notes_of.get(name, "") for name in names), *("" for _ in rows[len(names):])]
     return [replace(row, cells=(*row.cells, Cell(text))) for row, text in zip(rows, texts, strict=True)]
 
 
@@ -155,12 +151,12 @@ def class_table(block: Block, key: Key) -> Table:
     named = {**{entry: entry for entry in block.entries}, **{name: f"{name} (reference)" for name in block.reference_names}}
     heads = (Head("class", "class", number=False), Head("training images", "training_images", score=False),
              *(Head(title, f"{title}:{csv_key(key)}", subtitle(key)) for title in named.values()))
-    both = pd.concat([part, reference_part(block, key, "class")]) if block.entries and block.reference_names else part
-    values = dict(iter(both.groupby(["class_label", "entry"])))
+    both = pd.concat([part, block.reference_part(key, "class")]) if block.entries else part
+    values = means(key[0], both, ["class_label", "entry"])
     real_heads, real = _real_columns(block, key)
     rows = []
     for one in each(classes):
-        cells = [score_cell(key[0], values.get((one.class_label, name), both.iloc[:0])) for name in named]
+        cells = [values.get((one.class_label, name), Cell(MISSING)) for name in named]
         size = Cell(f"{one.class_count}", float(one.class_count), n=1)
         rows.append(Row((Cell(str(one.class_name)), size, *cells, *real.get(one.class_label, [Cell(MISSING)] * len(real_heads)))))
     notes = [*entry_columns(block)[2], *verdict_notes(block, best=False)]
@@ -183,8 +179,9 @@ def _real_columns(block: Block, key: Key) -> tuple[list[Head], dict[Any, list[Ce
     cells = {}
     for label, own in part.groupby("class_label", sort=False):
         scores = own[REAL_TEST.score].where(own[REAL_TEST.n].notna() | (not fact.depends_on_n))
-        again = [score_at_n_cell(key[0], own[own["entry"] == entry], REAL_TEST) for entry in entries]
-        cells[label] = [*again, baseline_cell(key[0], own, scores, REAL_TEST), Cell(number_of_images(own, REAL_TEST))]
+        again = score_at_n_cells(key[0], own, REAL_TEST, "entry")
+        real = baseline_cell(key[0], own, scores, REAL_TEST)
+        cells[label] = [*(again.get(entry, Cell(MISSING)) for entry in entries), real, Cell(number_of_images(own, REAL_TEST))]
     return heads, cells
 
 

@@ -15,17 +15,18 @@ from ltgen_bench.core.plain_text import printable_lines
 from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.core.words import file_name
 from ltgen_bench.data.images import SampleSet
+from ltgen_bench.evaluation.scores import csv_text
 from ltgen_bench.records.published import published, read_leaderboard
 from ltgen_bench.records.run_record import RunRecord
 from ltgen_bench.records.store import StoredRun, protocols, reported_runs, rows
-from ltgen_bench.report.confusion import save_confusions
-from ltgen_bench.report.curve_plots import save_curves
+from ltgen_bench.report import confusion, curve_plots
+from ltgen_bench.report.curve_plots import curve_data
 from ltgen_bench.report.entries import Block, blocks, check_equal, each
 from ltgen_bench.report.latex_table import latex
 from ltgen_bench.report.page import page
 from ltgen_bench.report.papers import papers_tables, papers_text
-from ltgen_bench.report.pictures import attempt
-from ltgen_bench.report.plots import footer, for_pictures, save_plots
+from ltgen_bench.report.pictures import Drawings, attempt, save_drawings
+from ltgen_bench.report.plots import drawings, footer, for_pictures
 from ltgen_bench.report.published_rows import base_name, published_tables
 from ltgen_bench.report.report_folder import INDEX, MANIFEST, begin, check_ours, end
 from ltgen_bench.report.sheets import methods_sheet
@@ -175,18 +176,26 @@ def _write_section(
     tables += published_tables(block, published) if published is not None and block.entries else []
     files = _write_tables(tables, out / "tables" / name)
     folder = out / "plots" / name
-    plots = save_plots(block, folder, progress=progress) if block.entries else {}
-    own = {digest for part in (block.rows, block.references) if len(part) for digest in part["score_digest"]}
+    own = {digest for rows in (block.rows, block.references) if len(rows) for digest in rows["score_digest"]}
     part = [run for run in runs if run.record is not None and run.record.score_digest in own]
-    draw = partial(_methods_sheet, for_pictures(block), part, folder / "samples.png")
+    shown = for_pictures(block)
+    draw = partial(_methods_sheet, shown, part, folder / "samples.png")
     sheet = attempt(f"the samples of {name} side by side", draw, progress.say)
-    if sheet is not None:
-        plots = {"samples of the same seeds": sheet, **plots}
-    plots = {**plots, **save_confusions(block, part, folder, progress)} if block.entries else plots
-    drawn, curves = save_curves(block, part, folder, out / "tables" / name, progress)
-    plots, files = {**plots, **drawn}, [*files, *curves]
+    plots = {} if sheet is None else {"samples of the same seeds": sheet}
+    curves = curve_data(block, part, progress)
+    if len(curves):
+        files.append(out / "tables" / name / "curves.csv")
+        write_text(files[-1], csv_text(curves))
+    if block.entries:
+        named = curves.assign(entry=curves["entry"].map(dict(zip(block.entries, shown.entries, strict=True))))
+        found = attempt(f"the plots of {name}", partial(_drawings, shown, part, named), progress.say)
+        plots |= save_drawings(found or {}, folder, progress.say)
     records = tuple(run.record for run in part if run.record is not None)
     return Section(name, block, records, tuple(tables), plots), [*files, *plots.values()]
+
+
+def _drawings(block: Block, runs: Sequence[StoredRun], curves: pd.DataFrame) -> Drawings:
+    return {**drawings(block), **confusion.drawings(block, runs), **curve_plots.drawings(block, curves)}
 
 
 def _write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:

@@ -16,6 +16,20 @@ def three_seeds(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def three_report(three_seeds, tmp_path_factory):
+    """The report of `three_seeds`; no test changes its files."""
+    from ltgen_bench.report.write_report import report
+
+    return report(three_seeds, tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture
+def no_plots(monkeypatch):
+    """Drawing takes most of the time of a report; tests of other things go without."""
+    monkeypatch.setattr("ltgen_bench.report.write_report._drawings", lambda *_: {})
+
+
+@pytest.fixture(scope="session")
 def one_seed(tmp_path_factory):
     """A runs folder with ddpm and cbdm on one seed each, the classifier's scores only."""
     from synthetic_runs import write_run

@@ -4,18 +4,18 @@ import re
 from pathlib import Path
 
 import pytest
+from benchmark_tables import with_tables
 
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.records.results_csv import read_measured
 from ltgen_bench.report.benchmark_page import BEGIN, END, results_markdown, update_benchmark
-from ltgen_bench.report.write_report import report
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def made(three_seeds, tmp_path_factory):
-    return report(three_seeds, tmp_path_factory.mktemp("report"))
+@pytest.fixture
+def made(three_report):
+    return three_report
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +27,11 @@ def test_the_results_of_the_benchmark_are_those_of_the_measured_files(tables):
     text = (ROOT / "BENCHMARK.md").read_text(encoding="utf-8")
     shown = text[text.index(BEGIN) + len(BEGIN):text.index(END)].strip()
     assert shown == tables.strip(), "BENCHMARK.md is not what results/ says; write it anew: python tests/benchmark_tables.py"
+
+
+def test_the_other_tables_of_the_benchmark_are_those_of_results():
+    text = (ROOT / "BENCHMARK.md").read_text(encoding="utf-8")
+    assert with_tables(text, ROOT / "results") == text, "write them anew: python tests/benchmark_tables.py"
 
 
 def test_every_score_of_the_readme_stands_in_the_benchmark_too(tables):

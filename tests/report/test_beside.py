@@ -216,8 +216,7 @@ def test_a_method_or_a_score_that_no_paper_prints_is_named(tmp_path):
     assert "FID ↓ (classifier)" in last
 
 
-def test_where_no_paper_has_such_rows_the_report_says_so(one_seed, tmp_path, monkeypatch):
-    monkeypatch.setattr("ltgen_bench.report.write_report.save_plots", lambda *_, **__: {})
+def test_where_no_paper_has_such_rows_the_report_says_so(one_seed, tmp_path, no_plots):
     made = report(one_seed, tmp_path / "out", compare_published=True)
     (table,) = [table for table in made.sections[0].tables if table.name == "published"]
     said = "The published results here have no score of cbdm and ddpm on digits-lt that is measured above."
@@ -228,8 +227,7 @@ def test_where_no_paper_has_such_rows_the_report_says_so(one_seed, tmp_path, mon
     assert table.rows == ()
 
 
-def test_the_page_shows_papers_beneath_ours_and_lets_nobody_sort_them(cifar, tmp_path, monkeypatch):
-    monkeypatch.setattr("ltgen_bench.report.write_report.save_plots", lambda *_, **__: {})
+def test_the_page_shows_papers_beneath_ours_and_lets_nobody_sort_them(cifar, tmp_path, no_plots):
     text = report(cifar, tmp_path / "out", compare_published=True).index.read_text()
     part = text[text.index("FID ↓ (inception), all classes, papers&#39; rows below ours"):]
     part = part[: part.index("</table>")]
@@ -240,9 +238,8 @@ def test_the_page_shows_papers_beneath_ours_and_lets_nobody_sort_them(cifar, tmp
     assert not any(table.name.startswith("published") for table in section_tables(block_in(cifar)))
 
 
-def test_a_users_leaderboard_is_compared_too(tmp_path, monkeypatch):
+def test_a_users_leaderboard_is_compared_too(tmp_path, no_plots):
     write_run(tmp_path / "runs", "cbdm", 0, **CIFAR)
-    monkeypatch.setattr("ltgen_bench.report.write_report.save_plots", lambda *_, **__: {})
     leaderboard(tmp_path, "mine2026,CBDM,cifar10-lt,100,all,fid,5.5,,,,,,")
     made = report(tmp_path / "runs", tmp_path / "out", compare_published=True, leaderboards=[tmp_path / "theirs.csv"])
     (table,) = [table for table in made.sections[0].tables if table.name == "published-fid-inception-all"]

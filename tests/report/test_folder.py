@@ -9,8 +9,7 @@ from ltgen_bench.report.write_report import report
 
 
 @pytest.fixture
-def runs(tmp_path, monkeypatch):
-    monkeypatch.setattr("ltgen_bench.report.write_report.save_plots", lambda *_, **__: {})
+def runs(tmp_path, no_plots):
     write_run(tmp_path / "runs", "cbdm", 0, samples=False)
     return tmp_path / "runs"
 

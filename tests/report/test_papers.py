@@ -7,17 +7,10 @@ from ltgen_bench.core.words import distinct_name
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.records.published import read_leaderboard
 from ltgen_bench.records.score_files import ScoreFiles
-from ltgen_bench.report import write_report
 from ltgen_bench.report.papers import papers_tables
 from ltgen_bench.report.write_report import report
 
 HEADER = "paper_id,method,dataset,imbalance_factor,split,metric,value,unit_note,value_std\n"
-
-
-@pytest.fixture
-def no_plots(monkeypatch):
-    monkeypatch.setattr(write_report, "save_plots", lambda *_, **__: {})
-    monkeypatch.setattr(write_report, "save_confusions", lambda *_, **__: {})
 
 
 def leaderboard(folder, *lines):

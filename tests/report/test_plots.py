@@ -9,7 +9,7 @@ from synthetic_runs import COUNTS, NAMES, make_samples, write_run
 
 from ltgen_bench.data.images import SampleSet
 from ltgen_bench.records.store import find_runs, rows
-from ltgen_bench.report import plots, sheets
+from ltgen_bench.report import pictures, plots, sheets
 from ltgen_bench.report.entries import blocks, measurements
 
 
@@ -99,7 +99,7 @@ def test_bars_stand_for_groups_and_keep_their_entrys_colour_in_every_panel(three
     heights = [patch.get_height() for patch in bars["ddpm"].patches]
     assert heights == pytest.approx(panel.loc[panel["entry"] == "ddpm", "value"].tolist())
     grey = np.mean(to_rgb(bars["ddpm"].patches[0].get_facecolor()))
-    assert grey == pytest.approx(np.mean(colors["ddpm"]), abs=0.12)  # seaborn takes some saturation out
+    assert grey == pytest.approx(np.mean(colors["ddpm"]), abs=0.12)
     assert [text.get_text() for text in ax.get_xticklabels()] == ["many", "medium", "few"]
     assert ax.get_title() == "FID ↓\n(inception)"
 
@@ -161,7 +161,7 @@ def test_nothing_is_cut_off_or_overlaps(three_block):
 
 
 def test_all_plots_are_written_and_are_pictures(three_block, tmp_path):
-    made = plots.save_plots(three_block, tmp_path)
+    made = pictures.save_drawings(plots.drawings(three_block), tmp_path, pytest.fail)
     assert {path.name for path in made.values()} == {
         "recall-by-class-classifier.png",
         "downstream-recall-by-class-synthetic.png",
@@ -174,7 +174,7 @@ def test_all_plots_are_written_and_are_pictures(three_block, tmp_path):
         with Image.open(path) as picture:
             assert picture.width > 500
     keys = [key_of(three_block, metric, scope="all") for metric in ("fid", "recall")]
-    again = plots.save(plots.pair_figure(three_block, *keys), tmp_path / "again.png")
+    again = pictures.save(plots.pair_figure(three_block, *keys), tmp_path / "again.png")
     assert again.read_bytes() == made["FID against recall (classifier)"].read_bytes()
 
 

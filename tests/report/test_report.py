@@ -19,9 +19,9 @@ from ltgen_bench.report.write_report import report
 LEADERBOARD = "paper_id,method,dataset,imbalance_factor,split,metric,value\nmine,<b>mine</b>,digits-lt,20,all,fid,1.5\n"
 
 
-@pytest.fixture(scope="module")
-def made(three_seeds, tmp_path_factory):
-    return report(three_seeds, tmp_path_factory.mktemp("report"))
+@pytest.fixture
+def made(three_report):
+    return three_report
 
 
 def test_every_table_is_written_in_three_forms(made):
@@ -58,12 +58,6 @@ def test_the_terminal_shows_tables_and_where_the_page_is(made):
     assert f"page      {made.index}" in text
     assert "\x1b" not in text
     assert str(made).startswith("digits-lt: all classes")
-
-
-@pytest.fixture
-def no_plots(monkeypatch):
-    """Drawing takes most of the time of a report; tests of other things go without."""
-    monkeypatch.setattr("ltgen_bench.report.write_report.save_plots", lambda *_, **__: {})
 
 
 class Page(HTMLParser):
@@ -185,17 +179,16 @@ def test_of_blocks_that_differ_in_numbers_of_images_the_older_keeps_its_name(tmp
 
 def test_rows_alike_in_what_was_asked_for_get_tables_plots_and_titles_of_their_own(tmp_path, monkeypatch):
     drawn = {}
-    monkeypatch.setattr("ltgen_bench.report.write_report.save_plots",
-                        lambda block, folder, **_: drawn.update({folder.name: block}) or {})
+    monkeypatch.setattr("ltgen_bench.report.write_report._drawings", lambda block, *_: drawn.update({block.title: block}) or {})
     for method, omega in (("cbdm", 1.0), ("cfg", 1.0), ("ddpm", 0.0)):
         write_run(tmp_path / "runs", method, 0, omega=omega)
     made = report(tmp_path / "runs", tmp_path / "out", equal=["omega", "sampler"])
     names = [f"digits-lt-omega-{omega}-sampler-dpm-solver" for omega in (0, 1)]
     assert [section.name for section in made.sections] == names
-    assert {name: block.entries for name, block in drawn.items()} == {names[0]: ["ddpm"], names[1]: ["cbdm", "cfg"]}
     title = "digits-lt, omega 1, sampler dpm-solver++"
+    assert [block.entries for block in drawn.values()] == [["ddpm"], ["cbdm", "cfg"]]
     assert all(table.title.startswith(f"{title}: ") for table in made.sections[1].tables)
-    assert footer(drawn[names[1]], []).startswith(f"{title} · ")
+    assert footer(drawn[title], []).startswith(f"{title} · ")
     assert (made.out / "plots" / names[1] / "samples.png").is_file()
     assert (made.out / "tables" / names[1] / "comparison.tex").read_text().count(title) == 1
     assert f"<h2>{title} <small>" in made.index.read_text()

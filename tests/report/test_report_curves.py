@@ -12,7 +12,7 @@ from synthetic_runs import PLACES, add_curve, write_run
 from ltgen_bench.core.errors import DamagedError, UserError
 from ltgen_bench.records.curve import load_curve, save_curve
 from ltgen_bench.records.store import find_runs
-from ltgen_bench.report.curve_plots import COLUMNS, curve_data, draw_curve, save_curves
+from ltgen_bench.report.curve_plots import COLUMNS, curve_data, draw_curve, drawings
 from ltgen_bench.report.plots import palette
 from ltgen_bench.report.write_report import report
 
@@ -84,27 +84,24 @@ def test_each_panel_has_a_line_an_entry_over_its_cost_in_the_colours_of_the_bloc
     assert (ax.get_xlabel(), ax.get_yscale()) == ("training FLOPs", "log")
 
 
-def test_plots_and_table_are_written_and_without_a_curve_nothing_is(curves, tmp_path, one_block, one_seed):
+def test_plots_and_table_are_written_and_shown_and_without_a_curve_nothing_is(curves, one_block, one_seed):
     block, runs, folder = curves
-    plots, tables = save_curves(block, runs, folder / "plots", folder / "tables")
+    made = report(folder / "runs", folder / "report")
+    plots = {title: path for title, path in made.sections[0].plots.items() if path.name.startswith("curve")}
     assert [title for title in plots if "FID" in title] == ["FID (classifier) against images seen and cost"]
     assert sorted(path.name for path in plots.values()) == [
         "curve-downstream_accuracy-cnn-8x8-synthetic.png", "curve-fid-classifier.png",
         "curve-label_accuracy-classifier.png", "curve-recall-classifier.png"]
     assert all(path.stat().st_size > 5_000 for path in plots.values())
-    written = pd.read_csv(tables[0])
+    assert "FID (classifier) against images seen" in made.index.read_text()
+    table = folder / "report" / "tables" / "digits-lt" / "curves.csv"
+    assert table in made.files
+    written = pd.read_csv(table)
     assert list(written.columns) == COLUMNS
     assert set(written["metric"]) == set(curve_data(block, runs)["metric"])
-    assert save_curves(one_block, find_runs(one_seed), tmp_path / "none", tmp_path / "none") == ({}, [])
-    assert not (tmp_path / "none").exists()
-
-
-def test_the_page_shows_them(curves):
-    _, _, folder = curves
-    made = report(folder / "runs", folder / "report")
-    page = made.index.read_text()
-    assert "FID (classifier) against images seen" in page
-    assert folder / "report" / "tables" / "digits-lt" / "curves.csv" in made.files
+    none = curve_data(one_block, find_runs(one_seed))
+    assert none.empty
+    assert drawings(one_block, none) == {}
 
 
 def test_a_curve_is_read_back_to_the_last_digit_and_a_foreign_file_refused(curves, tmp_path):
