@@ -54,21 +54,18 @@ def comma_separated(table: Table) -> str:
     A column in which some score is of too few images has a fourth, ` few`, that says on which side. The first column is the kind
     of the row. Empty cell: not available.
     """
-    scores = [head.number and head.score for head in table.heads]
-    marks = [any(row.cells[place].few for row in table.rows) for place in range(len(table.heads))]
-    header = ["row"]
-    for head, score, mark in zip(table.heads, scores, marks, strict=True):
-        header += [head.key, f"{head.key} sd", f"{head.key} n"] if score else [head.key]
-        header += [f"{head.key} few"] if score and mark else []
+    columns: list[list[str]] = [["row", *(row.kind for row in table.rows)]]
+    for place, head in enumerate(table.heads):
+        cells, name = [row.cells[place] for row in table.rows], head.key
+        if head.number and head.score:
+            columns += [[name, *(_raw(cell.value) for cell in cells)], [f"{name} sd", *(_raw(cell.spread) for cell in cells)],
+                        [f"{name} n", *(str(cell.n) for cell in cells)]]
+            columns += [[f"{name} few", *(cell.few for cell in cells)]] if any(cell.few for cell in cells) else []
+        else:
+            columns.append([name, *(csv_safe(cell.text) for cell in cells)])
+    columns = [[csv_safe(name), *cells] for name, *cells in columns]
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([csv_safe(name) for name in header])
-    for row in table.rows:
-        line: list[str] = [row.kind]
-        for cell, score, mark in zip(row.cells, scores, marks, strict=True):
-            line += [_raw(cell.value), _raw(cell.spread), str(cell.n)] if score else [csv_safe(cell.text)]
-            line += [cell.few] if score and mark else []
-        writer.writerow(line)
+    csv.writer(out, lineterminator="\n").writerows(zip(*columns, strict=True))
     return out.getvalue()
 
 
@@ -90,9 +87,7 @@ def terminal(table: Table, width: int, color: bool = False) -> str:
         notes.insert(0, f"Columns left out, too wide for {width} characters: {'; '.join(names)}.")
     title = _wrapped(table.title, width, "")
     lines = _drawn(Text("\n".join(title), style="bold"), width, color) if title else []
-    if table.rows:
-        drawn = _drawn(_rich(shown), width, color)
-        lines += _with_prose(table, drawn, width) if _prose(table) else drawn
+    lines += _with_prose(table, _drawn(_rich(shown), width, color), width) if table.rows else []
     return "\n".join([*lines, *(line for note in notes for line in _wrapped(note, width, " "))]) + "\n"
 
 
@@ -102,25 +97,20 @@ def _drawn(text: Text | RichTable, width: int, color: bool) -> list[str]:
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
-def _prose(table: Table) -> list[int]:
-    return [place for place, head in enumerate(table.heads) if head.prose]
-
-
 def _with_prose(table: Table, drawn: list[str], width: int) -> list[str]:
-    """The drawn lines, the last of which are the rows, with the prose of each row below it."""
+    """The drawn lines with the prose of each row below it. A table with prose has no rules, so its last lines are its rows."""
+    prose = [(place, head.title) for place, head in enumerate(table.heads) if head.prose]
+    if not prose:
+        return drawn
     lines = drawn[: -len(table.rows)]
     for row, line in zip(table.rows, drawn[-len(table.rows) :], strict=True):
-        lines.append(line)
-        for place in _prose(table):
-            text = row.cells[place].text
-            lines += _wrapped(f"{table.heads[place].title}: {text}", width, "    ") if text else []
+        lines += [line, *(text for place, title in prose if row.cells[place].text
+                          for text in _wrapped(f"{title}: {row.cells[place].text}", width, "    "))]
     return lines
 
 
 def _wrapped(text: str, width: int, indent: str) -> list[str]:
-    return textwrap.wrap(
-        text, max(20, width - 1), initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
-    )
+    return textwrap.wrap(text, max(20, width - 1), initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def fold(table: Table, width: int) -> tuple[Table, list[Head]]:
@@ -162,17 +152,8 @@ def _cut(text: str, length: int) -> str:
 
 
 def _console(out: io.StringIO, width: int, color: bool) -> Console:
-    return Console(
-        file=out,
-        width=width,
-        color_system="standard" if color else None,
-        force_terminal=color,
-        no_color=not color,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        legacy_windows=False,
-    )
+    return Console(file=out, width=width, color_system="standard" if color else None, force_terminal=color, no_color=not color,
+                   highlight=False, markup=False, emoji=False, legacy_windows=False)
 
 
 def _rich(table: Table) -> RichTable:

@@ -1,7 +1,7 @@
 """The folder of a report: nobody else's files are touched, and an earlier report leaves nothing behind."""
 
 import pytest
-from synthetic_runs import write_run
+from synthetic_runs import FEW_METRICS, write_run
 
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.report.report_folder import MANIFEST, TITLE
@@ -10,7 +10,7 @@ from ltgen_bench.report.write_report import report
 
 @pytest.fixture
 def runs(tmp_path, no_plots):
-    write_run(tmp_path / "runs", "cbdm", 0, samples=False)
+    write_run(tmp_path / "runs", "cbdm", 0, **FEW_METRICS)
     return tmp_path / "runs"
 
 
@@ -41,7 +41,7 @@ def test_a_page_of_the_users_own_in_place_of_ours_is_kept(runs, tmp_path):
 @pytest.mark.parametrize("marked", [True, False])
 def test_a_report_of_ours_is_replaced_also_one_of_the_version_before(runs, tmp_path, marked):
     out = tmp_path / "out"
-    write_run(runs, "ddpm", 0, dataset="other", samples=False)
+    write_run(runs, "ddpm", 0, dataset="other", **FEW_METRICS)
     old = report(runs, out)
     (out / "notes.txt").write_text("mine")
     (out / "tables" / "other" / "mine.csv").write_text("mine")

@@ -16,6 +16,7 @@ from ltgen_bench.report.pictures import attempt, picture_names, picture_text, pl
 from ltgen_bench.report.write_report import report
 
 HOSTILE = [r"$\bm{\tau}$", "$a_{$", "}{_^", "_leading", "__", "caf\udce9", "\x1b[31mred\x00", "x" * 300, "猫と犬", "a\nb\tc"]
+DRAWN = ("fid", "recall", "label_accuracy", "downstream_accuracy", "downstream_recall")  # metrics with a plot
 SHOWN = [r"$\bm{\tau}$", "$a_{$", "}{_^", " _leading", " __", "caf\\udce9", "\\x1b[31mred\\x00"]
 
 
@@ -38,9 +39,9 @@ def hostile(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile") / "runs"
     names = [name.encode("utf-8", "replace").decode() for name in HOSTILE]  # as tables can hold them
     for number, label in enumerate(names[:8]):
-        for seed in (0, 1):
+        for seed in (0, 1)[: 2 if number == 0 else 1]:
             made, record = write_run(folder, f"m{number}", seed, label=label, names=names, train_digest=f"{number:08x}",
-                                     inception=number == 0)
+                                     inception=number == 0, metrics=DRAWN)
             for file in made.rglob("scores.protocols.json"):
                 table = np.random.default_rng(number).dirichlet(np.ones(10), 10).round(6).tolist()
                 file.write_text(json.dumps({**json.loads(file.read_text()), "confusions": {"classifier": table}}))
@@ -102,7 +103,7 @@ def test_a_users_matplotlibrc_with_tex_changes_nothing(tmp_path, monkeypatch):
 
 
 def test_large_images_of_many_classes_make_a_sheet_that_can_be_drawn(tmp_path):
-    images, labels = np.zeros((100, 1, 700, 700), np.uint8), np.arange(100)
+    images, labels = np.zeros((100, 1, 320, 320), np.uint8), np.arange(100)
     sheets.sample_sheet(images, labels, [f"c{n}" for n in range(100)], [100] * 100, tmp_path / "x.png", per_class=1)
     with Image.open(tmp_path / "x.png") as picture:
         assert picture.height <= 31_000

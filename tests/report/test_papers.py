@@ -1,7 +1,7 @@
 import time
 
 import pytest
-from synthetic_runs import make_record, score_rows, write_run
+from synthetic_runs import FEW_METRICS, make_record, score_rows, write_run
 
 from ltgen_bench.core.words import distinct_name
 from ltgen_bench.evaluation.scores import Scores
@@ -39,21 +39,21 @@ def test_data_sets_of_alike_names_have_tables_of_their_own(tmp_path):
 
 
 def test_the_terminal_shows_the_first_rows_and_the_files_have_all(tmp_path):
-    path = leaderboard(tmp_path, *(f"p,m{place},d,100,all,fid,{place + 1},," for place in range(3000)))
+    path = leaderboard(tmp_path, *(f"p,m{place},d,100,all,fid,{place + 1},," for place in range(1200)))
     start = time.process_time()
     made = report(tmp_path / "runs", tmp_path / "out", leaderboards=[path])
     lines = made.terminal(100).splitlines()
     assert time.process_time() - start < 20
     assert len(lines) < 70
-    assert any("The first 40 of 3,000 rows" in line for line in lines)
+    assert any("The first 40 of 1,200 rows" in line for line in lines)
     for suffix in (".csv", ".md", ".tex"):
-        assert "m2999" in (tmp_path / "out" / "tables" / "papers" / f"leaderboard-1-d-images{suffix}").read_text()
+        assert "m1199" in (tmp_path / "out" / "tables" / "papers" / f"leaderboard-1-d-images{suffix}").read_text()
     assert "m999<" in made.index.read_text()
-    assert "m2999<" not in made.index.read_text()
+    assert "m1199<" not in made.index.read_text()
 
 
 def test_all_papers_are_named_in_the_terminal_and_written_out(tmp_path, no_plots):
-    write_run(tmp_path / "runs", "cbdm", 0, dataset="cifar100-lt", samples=False)
+    write_run(tmp_path / "runs", "cbdm", 0, dataset="cifar100-lt", **FEW_METRICS)
     made = report(tmp_path / "runs", tmp_path / "out", all_papers=True)
     text = made.terminal(100)
     assert len(text.splitlines()) < 160
@@ -75,14 +75,14 @@ def test_no_file_and_no_terminal_gets_an_escape_sequence(tmp_path):
 
 
 def test_damaged_scores_are_left_out_and_named_and_the_rest_is_reported(tmp_path, no_plots):
-    write_run(tmp_path / "runs", "ddpm", 0)
+    write_run(tmp_path / "runs", "ddpm", 0, **FEW_METRICS)
     record = make_record("cbdm")
     place = tmp_path / "runs" / "digits-lt" / "cbdm-1-s0" / "scores" / record.score_digest
     ScoreFiles(place).write(record, Scores.from_rows(score_rows("cbdm"), record.protocols))
     path = place / "scores.csv"
     row = next(line for line in path.read_text().splitlines() if line.startswith("fid,classifier"))
     path.write_text(path.read_text().replace(row, ",".join([*row.split(",")[:7], "0.01", *row.split(",")[8:]])))
-    write_run(tmp_path / "runs", "cfg", 0)
+    write_run(tmp_path / "runs", "cfg", 0, **FEW_METRICS)
     broken = next((tmp_path / "runs").glob("digits-lt/cfg-*/scores/*/record.json"))
     broken.write_text("{")
     made = report(tmp_path / "runs", tmp_path / "out")

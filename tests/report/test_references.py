@@ -109,7 +109,7 @@ def test_a_reference_stands_in_each_table_of_alike_rows_and_unknown_values_in_on
     assert all(block.reference_names == ["copy-train", "one-per-class"] for block in found.values())
 
 
-def test_a_reference_that_was_measured_unlike_stands_apart(mixed, tmp_path):
+def test_a_reference_that_was_measured_unlike_stands_apart(no_plots, tmp_path):
     write_run(tmp_path / "runs", "ddpm", 0)
     write_external(tmp_path / "runs", "copy-train", kind="reference")
     write_external(tmp_path / "runs", "real-test", kind="reference", variant="b", images_per_class=45)

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from synthetic_runs import HALF, TEST, write_run
+from synthetic_runs import FEW_METRICS, HALF, TEST, write_run
 
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.files import shipped_folder
@@ -128,7 +128,7 @@ def test_a_bad_leaderboard_is_refused_before_anything_is_written(three_seeds, tm
 
 
 def test_only_papers_on_the_shown_data_sets_stand_beside_unless_all_are_wanted(tmp_path, no_plots):
-    write_run(tmp_path / "runs", "cbdm", 0, dataset="cifar100-lt", samples=False)
+    write_run(tmp_path / "runs", "cbdm", 0, dataset="cifar100-lt", **FEW_METRICS)
     few = report(tmp_path / "runs", tmp_path / "few")
     assert {table.name for table in few.papers} == {"papers-cifar100-lt-images", "papers-cifar100-lt-accuracy"}
     every = report(tmp_path / "runs", tmp_path / "all", all_papers=True)
@@ -145,8 +145,8 @@ def test_an_unknown_data_set_is_answered_with_the_near_one(three_seeds, tmp_path
 
 
 def test_unlike_protocols_and_odd_names_get_folders_of_their_own(tmp_path, no_plots):
-    write_run(tmp_path / "runs", "cbdm", 0, samples=False)
-    write_run(tmp_path / "runs", "ddpm", 0, variant="b", samples=False)
+    write_run(tmp_path / "runs", "cbdm", 0, **FEW_METRICS)
+    write_run(tmp_path / "runs", "ddpm", 0, variant="b", **FEW_METRICS)
     made = report(tmp_path / "runs", tmp_path / "out")
     entries = {section.name: section.block.entries for section in made.sections}
     assert entries == {"digits-lt": ["cbdm"], "digits-lt-k-3-omega-fixed": ["ddpm"]}
@@ -156,8 +156,8 @@ def test_unlike_protocols_and_odd_names_get_folders_of_their_own(tmp_path, no_pl
 @pytest.mark.parametrize("others", [{"variant": "b"}, {"variant": HALF}, {"variant": TEST}])
 def test_a_name_does_not_depend_on_what_else_lies_in_the_folder(tmp_path, no_plots, others):
     for method in ("cbdm", "cfg"):
-        write_run(tmp_path / "a", method, 0, samples=False)
-    write_run(tmp_path / "b", "ddpm", 0, finished="2020-01-01T00:00:00+00:00", samples=False, **others)
+        write_run(tmp_path / "a", method, 0, **FEW_METRICS)
+    write_run(tmp_path / "b", "ddpm", 0, finished="2020-01-01T00:00:00+00:00", **FEW_METRICS, **others)
     alone = {name: report(tmp_path / name, tmp_path / f"out-{name}").sections[0] for name in "ab"}
     assert alone["a"].name == "digits-lt" != alone["b"].name
     shutil.copytree(tmp_path / "b", tmp_path / "a", dirs_exist_ok=True)
@@ -170,8 +170,8 @@ def test_a_name_does_not_depend_on_what_else_lies_in_the_folder(tmp_path, no_plo
 
 
 def test_of_blocks_that_differ_in_numbers_of_images_the_older_keeps_its_name(tmp_path, no_plots):
-    write_run(tmp_path / "runs", "cbdm", 0, samples=False, finished="2026-01-01T00:00:00+00:00")
-    write_run(tmp_path / "runs", "ddpm", 0, samples=False, fingerprint="0" * 16, finished="2026-01-02T00:00:00+00:00")
+    write_run(tmp_path / "runs", "cbdm", 0, **FEW_METRICS, finished="2026-01-01T00:00:00+00:00")
+    write_run(tmp_path / "runs", "ddpm", 0, **FEW_METRICS, fingerprint="0" * 16, finished="2026-01-02T00:00:00+00:00")
     first, second = report(tmp_path / "runs", tmp_path / "out").sections
     assert (first.name, first.block.entries) == ("digits-lt", ["cbdm"])
     assert second.name == f"digits-lt-{second.block.keys[0][3]}"
@@ -181,7 +181,7 @@ def test_rows_alike_in_what_was_asked_for_get_tables_plots_and_titles_of_their_o
     drawn = {}
     monkeypatch.setattr("ltgen_bench.report.write_report._drawings", lambda block, *_: drawn.update({block.title: block}) or {})
     for method, omega in (("cbdm", 1.0), ("cfg", 1.0), ("ddpm", 0.0)):
-        write_run(tmp_path / "runs", method, 0, omega=omega)
+        write_run(tmp_path / "runs", method, 0, omega=omega, metrics=("fid",))
     made = report(tmp_path / "runs", tmp_path / "out", equal=["omega", "sampler"])
     names = [f"digits-lt-omega-{omega}-sampler-dpm-solver" for omega in (0, 1)]
     assert [section.name for section in made.sections] == names
@@ -195,9 +195,9 @@ def test_rows_alike_in_what_was_asked_for_get_tables_plots_and_titles_of_their_o
 
 
 def test_of_two_tables_of_one_name_the_second_says_what_they_differ_in(tmp_path, no_plots):
-    write_run(tmp_path / "runs", "cbdm", 0, samples=False)
-    write_run(tmp_path / "runs", "ddpm", 0, variant="b", samples=False)
-    write_run(tmp_path / "runs", "cfg", 0, fingerprint="f" * 16, samples=False)
+    write_run(tmp_path / "runs", "cbdm", 0, **FEW_METRICS)
+    write_run(tmp_path / "runs", "ddpm", 0, variant="b", **FEW_METRICS)
+    write_run(tmp_path / "runs", "cfg", 0, fingerprint="f" * 16, **FEW_METRICS)
     first, second, third = (section.tables[0] for section in report(tmp_path / "runs", tmp_path / "out").sections)
     assert not any("cannot be compared" in note for note in first.notes)
     assert re.search(r"cannot be compared .* protocols differ \(.*: guidance: omega ", second.notes[0])
@@ -206,8 +206,8 @@ def test_of_two_tables_of_one_name_the_second_says_what_they_differ_in(tmp_path,
 
 def test_the_page_names_the_preset_and_where_it_was_departed_from(tmp_path, no_plots):
     asked = "1,000 images where cbdm-paper asks for 50,000"
-    write_run(tmp_path / "runs", "cbdm", 0, preset="cbdm-paper", departures=[asked], samples=False)
-    write_run(tmp_path / "runs", "ddpm", 0, variant="b", preset="standard", samples=False)
+    write_run(tmp_path / "runs", "cbdm", 0, preset="cbdm-paper", departures=[asked], **FEW_METRICS)
+    write_run(tmp_path / "runs", "ddpm", 0, variant="b", preset="standard", **FEW_METRICS)
     made = report(tmp_path / "runs", tmp_path / "out")
     assert {section.name for section in made.sections} == {
         "digits-lt-after-cbdm-paper-not-that-protocol", "digits-lt-standard"

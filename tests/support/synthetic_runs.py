@@ -17,6 +17,7 @@ CLASSIFIER_METRICS = ("fid", "is", "kid", "precision", "recall", "density", "cov
 QUALITY = {"ddpm": 0.0, "cfg": 0.5, "cbdm": 1.0}
 TEST = "test"  # the variant whose reference is the held-out test set
 HALF = "half"  # the variant that a search leaves: the report half of the real images
+FEW_METRICS = {"metrics": ("fid", "recall"), "samples": False}  # settings of runs whose scores do not matter
 NO_LOGITS = "not available: this weights file has no logits"
 
 
@@ -49,9 +50,10 @@ def describe(metric, extractor, variant, fingerprint="0123456789abcdef", images_
 
 
 def score_rows(method="cbdm", seed=0, *, variant="a", inception=False, counts=COUNTS, names=NAMES, spread=0.01,
-               also_test=False):
+               also_test=False, metrics=()):
     """Rows for `Scores.from_rows`: higher QUALITY gives better scores, noise of relative size `spread` by seed.
 
+    `metrics`: only these, so that a report has few tables.
     `also_test`: FID a tenth higher against the test set too, under an id of its own.
     """
     rng = np.random.default_rng([seed, zlib.crc32(method.encode())])
@@ -147,6 +149,7 @@ def score_rows(method="cbdm", seed=0, *, variant="a", inception=False, counts=CO
                 class_name=name,
                 n_real=45,
             )
+    rows = [row for row in rows if row["metric"] in (metrics or {row["metric"]})]
     if also_test:
         rows += [
             {**row, "protocol": protocol_id("fid", row["extractor"], TEST), "value": 1.1 * row["value"]}
@@ -180,12 +183,13 @@ def make_record(
     preset="",
     departures=(),
     also_test=False,
+    metrics=(),
 ):
     train = train_digest or f"{zlib.crc32(f'{method}/{budget}/{label}'.encode()):08x}"
     sample = f"{zlib.crc32(f'{train}/{seed}/{omega}/{steps}/{images_per_class}'.encode()):08x}"
     score = f"{zlib.crc32(f'{sample}/{variant}/{inception}/{preset}'.encode()):08x}"
     rows = score_rows(method, seed, variant=variant, inception=inception, counts=counts, names=names,
-                      also_test=also_test)
+                      also_test=also_test, metrics=metrics)
     return RunRecord(
         dataset=dataset,
         method=method,
@@ -245,7 +249,8 @@ def make_record(
 def write_run(runs_dir: Path, method="cbdm", seed=0, *, samples=True, **settings):
     """A whole run folder; returns (folder, record)."""
     record = make_record(method, seed, **settings)
-    kept = {name: settings[name] for name in ("variant", "inception", "counts", "names", "also_test") if name in settings}
+    of_scores = ("variant", "inception", "counts", "names", "also_test", "metrics")
+    kept = {name: settings[name] for name in of_scores if name in settings}
     folder = runs_dir / record.dataset / f"{method}-{record.train_digest}-s{seed}"
     scores = folder / "scores" / record.score_digest
     Scores.from_rows(score_rows(method, seed, **kept), record.protocols).save(scores / "scores.csv")
