@@ -1,0 +1,28 @@
+"""Intervals over tasks hold the truth in simulated suites of random tasks with known truth."""
+
+from pathlib import Path
+
+import pytest
+from suite_coverage import WORLDS, World, coverage, section, table
+
+BENCHMARK = Path(__file__).parents[2] / "BENCHMARK.md"
+
+
+def test_intervals_of_few_tasks_hold_the_truth():
+    found = coverage(World(4, 3, methods=4), repetitions=60, truth_tasks=200)
+    assert found["skill"] > 0.9
+    assert found["win rate"] > 0.9
+    assert found["mean rank"] > 0.9
+    assert found["percentiles"] < 0.88
+
+
+@pytest.mark.slow
+def test_coverage_is_what_benchmark_shows():
+    found = [(world, coverage(world)) for world in WORLDS]
+    for world, own in found:
+        # 0.95 less the error of 400 repetitions, in each of which the methods share the tasks
+        assert own["skill"] > 0.935, world
+        assert own["win rate"] > 0.935, world
+        assert own["mean rank"] > 0.935, world
+        assert own["percentiles"] < 0.92, world
+    assert table(found) == section(BENCHMARK)
