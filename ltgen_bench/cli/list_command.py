@@ -114,12 +114,14 @@ def datasets() -> None:
 @debug_option
 def metrics() -> None:
     """List the metrics, and the extractors of their features."""
-    from ltgen_bench.evaluation.describe_metrics import SMALL_SAMPLE_MARK, describe_extractors, describe_metrics
+    from ltgen_bench.evaluation.extractors import EXTRACTORS
+    from ltgen_bench.evaluation.metrics import METRICS
+    from ltgen_bench.report.numbers import SMALL_SAMPLE_MARK, facts
 
-    rows = [(m["name"], f"{m['title']} {m['better']}  {m['summary']}; {SMALL_SAMPLE_MARK} at values of fewer than {m['enough']}",
-             m["source"])
-            for m in describe_metrics()]
-    listing(rows + [(e["name"], f"extractor: {e['summary']}", e["source"]) for e in describe_extractors()],
+    rows = [(one.name, f"{facts(one.name).heading}  {one.summary}{'; on request (--metrics)' if one.on_request else ''}; "
+                       f"{SMALL_SAMPLE_MARK} at values of fewer than {one.enough.why}", one.source)
+            for one in (METRICS[name] for name in METRICS)]
+    listing(rows + [(name, f"extractor: {EXTRACTORS[name].summary}", EXTRACTORS[name].source) for name in EXTRACTORS],
              ("metric", "what it says", "source"))
 
 

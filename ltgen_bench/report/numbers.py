@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from ltgen_bench.evaluation.describe_metrics import SMALL_SAMPLE_MARK, arrow
 from ltgen_bench.evaluation.metrics import METRICS
 
+SMALL_SAMPLE_MARK = "°"  # at a value of too few images
 MISSING = "–"  # noqa: RUF001  (an en dash is meant)
 PAPERS_ONLY = {  # metrics that only papers print: title, direction; accuracies are in percent there
     "ifid": ("mean per-class FID", "lower"),
@@ -42,8 +42,10 @@ class Facts:
 
     @property
     def arrow(self) -> str:
-        """What is best, in a sign or two."""
-        return arrow(self.direction, self.target)
+        """What is best, in a sign or two; empty where a metric has no best value."""
+        if self.direction == "nearest":
+            return "≈ real" if self.target is None else f"≈ {self.target:g}"
+        return {"lower": "↓", "higher": "↑"}.get(self.direction, "")
 
 
 def facts(metric: str) -> Facts:

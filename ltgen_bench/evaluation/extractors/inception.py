@@ -18,7 +18,7 @@ from ltgen_bench.evaluation.extractors import Features
 from ltgen_bench.evaluation.extractors.fidelity import inception_network
 from ltgen_bench.evaluation.extractors.pretrained import as_rgb, check_channels
 from ltgen_bench.evaluation.extractors.published_weights import PUBLISHED
-from ltgen_bench.evaluation.extractors.weights_reader import check_finite, fetched, misfit, read_tensors, tensors_id
+from ltgen_bench.evaluation.extractors.weights_reader import check_finite, fetched, misfit, read_tensors, tensors_sha256
 from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.runtime.precision import deterministic_float32
 
@@ -39,8 +39,8 @@ class Inception:
     def __init__(self, state: dict[str, Tensor], sha256: str, device: str) -> None:
         self.has_logits = all(bool(state[name].isfinite().all()) for name in HEAD)
         # By content of the tensors: the same network in another file, or without its head, gives the same features.
-        self.weights_id = tensors_id({name: tensor for name, tensor in state.items() if name not in HEAD})
-        self.logits_id = tensors_id(state)
+        self.weights_id = tensors_sha256({name: tensor for name, tensor in state.items() if name not in HEAD})[:16]
+        self.logits_id = tensors_sha256(state)[:16]
         self.sha256 = sha256
         self._device = torch.device(device)
         layers = ["2048", "logits_unbiased"] if self.has_logits else ["2048"]

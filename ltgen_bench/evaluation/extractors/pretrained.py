@@ -21,7 +21,7 @@ from ltgen_bench.evaluation.extractors import Features
 from ltgen_bench.evaluation.extractors.dinov2 import DinoV2
 from ltgen_bench.evaluation.extractors.fidelity import clip_network, enlarged
 from ltgen_bench.evaluation.extractors.published_weights import PUBLISHED, WeightsFile
-from ltgen_bench.evaluation.extractors.weights_reader import check_finite, fetched, misfit, read_tensors, tensors_id
+from ltgen_bench.evaluation.extractors.weights_reader import check_finite, fetched, misfit, read_tensors, tensors_sha256
 from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.runtime.precision import deterministic_float32
 
@@ -76,7 +76,7 @@ class Pretrained:
 
     def __init__(self, tower: Tower, net: nn.Module, sha256: str, device: str) -> None:
         self.name, self.resize, self.feature_dim, self.batch_size = tower.name, tower.resize, tower.feature_dim, tower.batch_size
-        self.weights_id = self.logits_id = tensors_id(net.state_dict())
+        self.weights_id = self.logits_id = tensors_sha256(net.state_dict())[:16]
         self.sha256 = sha256
         self._size = tower.size
         self._device = torch.device(device)

@@ -81,11 +81,6 @@ def _cure(file: WeightsFile) -> str:
     return f"give {file.file_name} ({file.url})"
 
 
-def tensors_id(state: Mapping[str, Tensor]) -> str:
-    """The first 16 hex digits of `tensors_sha256`."""
-    return tensors_sha256(state)[:16]
-
-
 def tensors_sha256(state: Mapping[str, Tensor]) -> str:
     """SHA-256 over names, shapes and values; counters of batch norm, which change no output, stay out."""
     digest = hashlib.sha256()
