@@ -51,8 +51,10 @@ class FeatureSets:
 
     def within(self, scope: Scope) -> "FeatureSets":
         """The images of the scope's classes."""
-        cut = [side.take(np.isin(side.labels, scope.classes)) for side in (self.generated, self.real, self.held_out)]
-        return FeatureSets(*cut, None if self.train is None else self.train.take(np.isin(self.train.labels, scope.classes)))
+        generated, real, held_out = (side.take(np.isin(side.labels, scope.classes))
+                                     for side in (self.generated, self.real, self.held_out))
+        train = None if self.train is None else self.train.take(np.isin(self.train.labels, scope.classes))
+        return FeatureSets(generated, real, held_out, train)
 
 
 def scopes_of(dataset: LongTailDataset) -> list[Scope]:

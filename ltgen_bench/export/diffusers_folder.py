@@ -31,6 +31,7 @@ from ltgen_bench.core.words import some
 from ltgen_bench.diffusion import PROCESSES
 from ltgen_bench.diffusion.low_rank import merged
 from ltgen_bench.diffusion.network import ConditionalUNet
+from ltgen_bench.runtime.tensors_file import misfits, shapes_of
 from ltgen_bench.sampling.samplers import SAMPLERS
 
 CONFIG, WEIGHTS, SCHEDULER = "config.json", "diffusion_pytorch_model.safetensors", "scheduler_config.json"
@@ -88,8 +89,8 @@ def plain(net: ConditionalUNet) -> LabelledUNet:
     """
     whole = merged(net)
     unet = _empty(whole.unet.config)
-    theirs, own = unet.state_dict(), whole.unet.state_dict()
-    odd = [name for name in {**theirs, **own} if name not in theirs or name not in own or own[name].shape != theirs[name].shape]
+    own = whole.unet.state_dict()
+    odd = misfits(own, shapes_of(unet))
     if odd or not isinstance(whole.label_embedding, nn.Embedding):
         raise UserError("the network has parts that diffusers' UNet2DModel lacks, so it cannot be exported: "
                         f"{some(odd or ['label_embedding'])}.")
@@ -225,9 +226,7 @@ def _with_weights(config: Mapping[str, Any], folder: Path) -> UNet2DModel:
     except (TypeError, ValueError, KeyError, AttributeError, ZeroDivisionError, RuntimeError) as error:
         raise UserError(f"{folder / CONFIG}: diffusers makes no network of it ({error}).") from error
     tensors = _read_tensors(path)
-    theirs = unet.state_dict()
-    odd = [name for name in {**theirs, **tensors}
-           if name not in theirs or name not in tensors or tensors[name].shape != theirs[name].shape]
+    odd = misfits(tensors, shapes_of(unet))
     if odd:
         raise UserError(f"{path} does not fit {folder / CONFIG}: missing, too many or of another shape are {some(odd)}.")
     unet.load_state_dict(tensors)

@@ -1,6 +1,6 @@
 """CBDM: predictions for the true label stay near those for a second, randomly drawn label."""
 
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from jaxtyping import Float
 from pydantic import Field
@@ -36,9 +36,9 @@ class CBDM(Method):
     summary = "predictions under the true label stay near those under a random second label"
     source = "Qin et al., CVPR 2023, arXiv 2305.00562; github.com/qym7/CBDM-pytorch"
     evidence = "code"
-    cites = ("qin2023cbdm",)
+    cites: ClassVar[tuple[str, ...]] = ("qin2023cbdm",)
     extra_forwards = "1 on 90 % of the steps"
-    Settings = CBDMSettings
+    Settings: ClassVar[type[Any]] = CBDMSettings
 
     def loss(self, net: nn.Module, batch: Batch, draws: Draws) -> Loss:
         """The three terms; both predictions go through the network as one batch of twice the size."""

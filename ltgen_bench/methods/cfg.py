@@ -1,5 +1,7 @@
 """Training with label drop, for classifier-free guidance."""
 
+from typing import Any, ClassVar
+
 from torch import nn
 
 from ltgen_bench.diffusion.draws import Draws
@@ -18,8 +20,8 @@ class CFG(Method):
     summary = "DDPM with 10 % label drop, sampled with classifier-free guidance omega"
     source = "Ho and Salimans, arXiv 2207.12598, algorithm 1; github.com/qym7/CBDM-pytorch"
     evidence = "code"
-    cites = ("ho2022cfg",)
-    Settings = LabelDropSettings
+    cites: ClassVar[tuple[str, ...]] = ("ho2022cfg",)
+    Settings: ClassVar[type[Any]] = LabelDropSettings
 
     def loss(self, net: nn.Module, batch: Batch, draws: Draws) -> Loss:
         """The mean squared error, with null labels where they were dropped."""

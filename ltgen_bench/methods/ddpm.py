@@ -1,5 +1,7 @@
 """The plain regression of the target: class-conditional DDPM, or a class-conditional flow."""
 
+from typing import Any, ClassVar
+
 from torch import nn
 
 from ltgen_bench.diffusion.draws import Draws
@@ -20,9 +22,9 @@ class DDPM(Method):
     summary = "regress the target of the process (the noise that was added); no label drop, so no guidance"
     source = "Ho et al., NeurIPS 2020, arXiv 2006.11239, equation 14; github.com/w86763777/pytorch-ddpm"
     evidence = "code"
-    cites = ("ho2020ddpm",)
+    cites: ClassVar[tuple[str, ...]] = ("ho2020ddpm",)
     has_null_label = False
-    Settings = Settings
+    Settings: ClassVar[type[Any]] = Settings
 
     def loss(self, net: nn.Module, batch: Batch, draws: Draws) -> Loss:
         """The plain mean squared error over batch and pixels."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ltgen_bench.core.errors import DamagedError, MachineError
 from ltgen_bench.core.files import CHECKSUM, CURE, checksum_matches, write_atomically
@@ -52,6 +52,17 @@ def load_checked_tensors(path: Path, cure: str = CURE) -> tuple[dict[str, Tensor
     if not checksum_matches(said, lambda rest: _checksum(content, rest)):
         raise DamagedError(f"{path} is damaged (its tensors do not match their checksum); {cure}.")
     return tensors, {key: value for key, value in said.items() if key != CHECKSUM}
+
+
+def shapes_of(module: nn.Module) -> dict[str, torch.Size]:
+    """Return the shape of each tensor of a module, by name."""
+    return {name: value.shape for name, value in module.state_dict().items()}
+
+
+def misfits(tensors: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> list[str]:
+    """Return the names of `tensors` that are missing, of another shape than in `shapes`, or superfluous."""
+    return [name for name in {**shapes, **tensors}
+            if name not in shapes or name not in tensors or tensors[name].shape != shapes[name]]
 
 
 def _content(tensors: Mapping[str, Tensor]) -> str:

@@ -9,8 +9,7 @@ from ltgen_bench.data.images import ImageSet
 from ltgen_bench.diffusion.draws import Draws, derived_seed
 from ltgen_bench.methods.base import Batch
 from ltgen_bench.sampling.pixel_values import from_uint8
-from ltgen_bench.training.augmentation.augmentation import Augmentation
-from ltgen_bench.training.augmentation.flip import FLIP
+from ltgen_bench.training.augmentation.augmentation import FLIP, Augmentation
 
 
 class DataOrder:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ltgen_bench.core.errors import DamagedError
 from ltgen_bench.core.files import CURE, set_aside
 from ltgen_bench.core.progress import Progress
-from ltgen_bench.runtime.tensors_file import load_checked_tensors, save_checked_tensors
+from ltgen_bench.runtime.tensors_file import load_checked_tensors, misfits, save_checked_tensors
 
 KEEP = 2
 ADAM = ("step", "exp_avg", "exp_avg_sq")
@@ -106,8 +106,7 @@ def state_fault(tensors: Mapping[str, Tensor], modules: Modules) -> str:
         moments = [f"adam.{key}.{name}" for key in ADAM]
         if any(moment in tensors for moment in moments):
             needed |= {moment: torch.Size() if moment == moments[0] else parameter.shape for moment in moments}
-    odd = [name for name in {**needed, **tensors}
-           if name not in needed or name not in tensors or tensors[name].shape != needed[name]]
+    odd = misfits(tensors, needed)
     return f"{len(odd)} tensors are missing, too many or of another shape, such as {odd[0]}" if odd else ""
 
 

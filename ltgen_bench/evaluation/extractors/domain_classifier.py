@@ -34,7 +34,7 @@ from ltgen_bench.evaluation.extractors import Features
 from ltgen_bench.evaluation.extractors.weights_reader import tensors_sha256
 from ltgen_bench.evaluation.subsets import canonical
 from ltgen_bench.runtime.context import RunContext
-from ltgen_bench.runtime.tensors_file import load_checked_tensors, save_checked_tensors
+from ltgen_bench.runtime.tensors_file import load_checked_tensors, misfits, save_checked_tensors, shapes_of
 
 SHIPPED = Path(__file__).parent / "weights" / "digits.safetensors"
 SHIPPED_SHA256 = "0408d88bbd0d62c4975ebf4b7265a2be10e120b943729b933c264740fb33e6f1"
@@ -103,8 +103,7 @@ def _trained_once(path: Path, reference: ImageSet, recipe: ClassifierRecipe, num
                   context: RunContext) -> dict[str, Tensor]:
     """The weights in the file `path`, on the CPU. Of several commands that need them at once the first one trains them."""
     facts = {"reference": reference.content_hash(), "recipe": asdict(recipe)}
-    shapes = {name: value.shape for name, value in
-              new_classifier(recipe, reference.images.shape[1], num_classes).state_dict().items()}
+    shapes = shapes_of(new_classifier(recipe, reference.images.shape[1], num_classes))
     if path.is_file():
         try:
             return _read(path, facts, shapes)
@@ -133,7 +132,7 @@ def _read(path: Path, facts: dict[str, Any], shapes: dict[str, torch.Size]) -> d
         raise DamagedError(f"{path} is damaged (it does not say what it was made from: {error}); {AGAIN}.") from error
     if {key: known.get(key) for key in facts} != facts:
         raise DamagedError(f"{path} belongs to other images; {AGAIN}.")
-    if {name: value.shape for name, value in state.items()} != shapes:
+    if misfits(state, shapes):
         raise DamagedError(f"{path} holds the weights of another network; {AGAIN}.")
     return state
 

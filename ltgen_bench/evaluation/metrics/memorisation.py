@@ -6,7 +6,6 @@ is not, and since small classes are what a model copies first.
 """
 
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
@@ -19,22 +18,17 @@ BLOCK = 1024  # rows of a distance matrix held at a time
 WIDE = 512  # features wider than this meet in float32, as they come
 
 
-class Memorisation(NamedTuple):
-    """`memorised` up to 1 (0 is expected without copying, less is chance), `near_copies` in 0 ... 1 (`RATE` expected)."""
+def memorisation(generated: FeatureSet, train: FeatureSet, held_out: FeatureSet) -> tuple[float, float]:
+    """(`memorised` up to 1, of which 0 is expected without copying and less is chance, `near_copies` in 0 ... 1).
 
-    memorised: float
-    near_copies: float
-
-
-def memorisation(generated: FeatureSet, train: FeatureSet, held_out: FeatureSet) -> Memorisation:
-    """Both scores of `generated`; every class that occurs there needs a training image and `HELD_OUT_NEEDED` held-out ones.
+    Every class that occurs in `generated` needs a training image and `HELD_OUT_NEEDED` held-out ones.
 
     A generator that returns training images has (1, 1), one that returns unseen real images (0, `RATE`) in expectation.
     """
     to_train, to_held_out = (nearest_of_class(generated, others) for others in (train, held_out))
     nearer = excess_nearness(to_train, to_held_out, generated.labels, np.bincount(train.labels), np.bincount(held_out.labels))
     copies = near_copies(to_train, generated.labels, nearest_of_class(held_out, train), held_out.labels)
-    return Memorisation(float(nearer.mean()), float(copies.mean()))
+    return float(nearer.mean()), float(copies.mean())
 
 
 def excess_nearness(to_train: Float[np.ndarray, " N"], to_held_out: Float[np.ndarray, " N"], labels: Int64[np.ndarray, " N"],
@@ -94,9 +88,9 @@ def _nearest(points: Float[np.ndarray, "M D"], targets: Float[np.ndarray, "N D"]
 
 def results(generated: FeatureSet, train: FeatureSet, held_out: FeatureSet) -> dict[str, Result]:
     """Both scores by metric name; `n_real` counts the training images that could be copied."""
-    scores = memorisation(generated, train, held_out)
     counts = {"n_real": len(train), "n_generated": len(generated)}
-    return {"memorised": Result(scores.memorised, **counts), "near_copies": Result(scores.near_copies, **counts)}
+    scores = memorisation(generated, train, held_out)
+    return {name: Result(score, **counts) for name, score in zip(("memorised", "near_copies"), scores, strict=True)}
 
 
 MEMORISED = Metric(

@@ -33,13 +33,6 @@ class Curve(NamedTuple):
     recall: Float64[np.ndarray, " A"]
 
 
-class PrdScores(NamedTuple):
-    """The greatest F_8 and F_1/8 of a curve, in 0 ... 1."""
-
-    f8: float
-    f1_8: float
-
-
 def prd_curve(generated: Float[np.ndarray, " C"], real: Float[np.ndarray, " C"], angles: int = ANGLES) -> Curve:
     """The curve of two distributions over the same C states (each sums to 1), in float64.
 
@@ -50,15 +43,12 @@ def prd_curve(generated: Float[np.ndarray, " C"], real: Float[np.ndarray, " C"],
     return Curve(np.clip(precision, 0, 1), np.clip(precision / slopes, 0, 1))  # rounding may lead beyond 1
 
 
-def prd_scores(curve: Curve) -> PrdScores:
-    """max over the curve of F_b = (1 + b^2) P R / (b^2 P + R + 1e-10), for b = 8 and b = 1/8."""
+def prd_scores(curve: Curve) -> tuple[float, float]:
+    """(F_8, F_1/8), each in 0 ... 1: max over the curve of F_b = (1 + b^2) P R / (b^2 P + R + 1e-10)."""
     precision, recall = curve
-
-    def greatest(beta: float) -> float:
-        weighted = (1 + beta ** 2) * precision * recall
-        return float((weighted / (beta ** 2 * precision + recall + EPSILON)).max())
-
-    return PrdScores(greatest(BETA), greatest(1 / BETA))
+    f8, f1_8 = (((1 + beta ** 2) * precision * recall / (beta ** 2 * precision + recall + EPSILON)).max()
+                for beta in (BETA, 1 / BETA))
+    return float(f8), float(f1_8)
 
 
 def clustered_curve(generated: Float[np.ndarray, "M D"], real: Float[np.ndarray, "N D"], clusters: int, *, seed: int,
@@ -92,8 +82,8 @@ def _compute(generated: FeatureSet, real: FeatureSet, settings: DrawSettings, ki
     clusters = CLUSTERS_PER_CLASS * len(np.unique(generated.labels))
     generated, real = equal_counts(generated, real, settings.seed)
     counts = {"n_real": len(real), "n_generated": len(generated)}
-    scores = prd_scores(clustered_curve(generated.features, real.features, clusters, seed=settings.seed))
-    return {"prd_f8": Result(scores.f8, **counts), "prd_f1_8": Result(scores.f1_8, **counts)}
+    f8, f1_8 = prd_scores(clustered_curve(generated.features, real.features, clusters, seed=settings.seed))
+    return {"prd_f8": Result(f8, **counts), "prd_f1_8": Result(f1_8, **counts)}
 
 
 PRD_F8 = Metric(

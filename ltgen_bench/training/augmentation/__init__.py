@@ -12,6 +12,6 @@ if TYPE_CHECKING:  # torch takes seconds to import, and a bad name is refused be
     from ltgen_bench.training.augmentation.augmentation import Augmentation
 
 AUGMENTATIONS: "Registry[Augmentation]" = Registry("augmentation", "augmentations")
-AUGMENTATIONS.add("flip", "ltgen_bench.training.augmentation.flip:FLIP")
-AUGMENTATIONS.add("none", "ltgen_bench.training.augmentation.flip:NONE")
+AUGMENTATIONS.add("flip", "ltgen_bench.training.augmentation.augmentation:FLIP")
+AUGMENTATIONS.add("none", "ltgen_bench.training.augmentation.augmentation:NONE")
 AUGMENTATIONS.add("ada", "ltgen_bench.training.augmentation.ada:ADA")

@@ -1,4 +1,4 @@
-"""The interface of augmentations, and their combination with a method's own transform of the batch."""
+"""The interface of augmentations, their combination with a method's own transform of the batch, and those without a condition."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -36,3 +36,21 @@ def transformed(method: Method, batch: Batch, draws: Draws) -> Batch:
         return own
     vector = batch.augment.new_zeros(len(own.labels), method.augment_dim) if own.augment is None else own.augment
     return replace(own, augment=torch.cat([batch.augment, vector], dim=1))
+
+
+def _mirrored(batch: Batch, draws: Draws, flip: bool) -> Batch:
+    if not flip:
+        return batch
+    mirrored = (draws.uniform("flip") < 0.5).view(-1, 1, 1, 1)
+    return replace(batch, x_0=torch.where(mirrored, batch.x_0.flip(3), batch.x_0))
+
+
+def _unchanged(batch: Batch, draws: Draws, flip: bool) -> Batch:
+    return batch
+
+
+FLIP = Augmentation(
+    summary="mirrored left to right with probability 1/2, where data.flip allows it; the network is not told",
+    source="Ho et al., NeurIPS 2020, arXiv 2006.11239, appendix B", evidence="standard", transform=_mirrored,
+    cites=("ho2020ddpm",))
+NONE = Augmentation(summary="images as they are", source="no augmentation", evidence="standard", transform=_unchanged, cites=())
