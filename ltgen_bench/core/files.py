@@ -229,7 +229,8 @@ def _waiting_lock(lock_file: Path, what: Path, say: Callable[[str], object]) -> 
                     say(f"another command is writing {what}; waiting for it")
                     lock.acquire()
     except OSError as error:
-        raise _machine_error(what, error) from error
+        raise MachineError(f"{what} could not be written: {error.strerror or error}; {CACHE_VARIABLE} names another folder for "
+                           "what is kept.") from error
     try:
         yield
     finally:

@@ -4,7 +4,8 @@ import math
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
@@ -23,6 +24,7 @@ MEMORY_SHARE = 0.5  # largest share of the machine's memory for the arrays of on
 BOMB_BYTES = 1 << 30  # arrays that take more than this ...
 BOMB_TIMES = 100  # ... and this many times the bytes of their file cannot be photographs, which compress to a third
 SUFFIX = ".npy"  # of the arrays in an npz
+NPZ, NPY = "npz of plain arrays", "npy of plain numbers"
 
 
 @dataclass(frozen=True)
@@ -37,63 +39,58 @@ class Header:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
+@contextmanager
+def _readable(path: Path, where: str, form: str) -> Iterator[None]:
+    """Raise `UserError` where `path` is no plain file, or the block cannot read it as `form`."""
+    if not path.is_file():
+        raise UserError(f"{where} is no regular file." if path.exists() else f"{where}: there is no such file.")
+    try:
+        yield
+    except UNREADABLE as error:
+        raise UserError(f"{where} is not a readable {form} ({fault_message(error)}).") from error
+
+
 def npz_headers(path: Path, where: str) -> dict[str, Header]:
     """Return name -> header of every array of an npz without unpacking it. `where` names the file in messages.
 
     Raises `UserError` for a file that is no npz, and for arrays whose size does not match the archive's entry.
     """
-    if not path.is_file():
-        raise UserError(f"{where}: there is no such file." if not path.exists() else f"{where} is no regular file.")
-    try:
+    found = {}
+    with _readable(path, where, NPZ):
         with path.open("rb") as file:
             if file.read(6) == np.lib.format.MAGIC_PREFIX:
-                raise UserError(f"{where} is a single array; write images and labels into one file with numpy.savez.")
+                raise ValueError("it is a single array; write images and labels into one file with numpy.savez")
         with zipfile.ZipFile(path) as archive:
-            found = {}
             for member in archive.infolist():
-                name = member.filename.removesuffix(SUFFIX)
-                if name == member.filename:
-                    raise UserError(f"{where} is not a readable npz of plain arrays ('{name}' is none).")
+                if not member.filename.endswith(SUFFIX):
+                    raise ValueError(f"'{member.filename}' is none")
                 with archive.open(member) as inside:
-                    found[name] = read_header(inside, member.file_size)
-            return found
-    except UNREADABLE as error:
-        raise UserError(f"{where} is not a readable npz of plain arrays ({fault_message(error)}).") from error
+                    found[member.filename.removesuffix(SUFFIX)] = read_header(inside, member.file_size)
+    return found
 
 
-def read_npz(path: Path, where: str, keys: Collection[str] | None = None) -> dict[str, np.ndarray]:
-    """Return the arrays `keys` of an npz (all by default). `where` names the file in messages.
+def read_npz(path: Path, where: str, keys: Collection[str]) -> dict[str, np.ndarray]:
+    """Return those arrays of an npz that are called one of `keys`. `where` names the file in messages.
 
     Raises `UserError` for an unreadable file and for arrays that would not fit into the memory.
     """
-    headers = {key: header for key, header in npz_headers(path, where).items() if keys is None or key in keys}
+    headers = {key: header for key, header in npz_headers(path, where).items() if key in keys}
     refuse_large(sum(header.nbytes for header in headers.values()), where, path.stat().st_size)
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            return {key: stored[key] for key in headers}
-    except UNREADABLE as error:
-        raise UserError(f"{where} is not a readable npz of plain arrays ({fault_message(error)}).") from error
+    with _readable(path, where, NPZ), np.load(path, allow_pickle=False) as stored:
+        return {key: stored[key] for key in headers}
 
 
 def npy_header(path: Path, where: str) -> Header:
     """Return the header of an npy. Raises `UserError` where it is missing, unreadable or shorter than its header states."""
-    if not path.is_file():
-        raise UserError(f"{where}: there is no such file." if not path.exists() else f"{where} is no regular file.")
-    try:
-        with path.open("rb") as file:
-            return read_header(file, path.stat().st_size)
-    except UNREADABLE as error:
-        raise UserError(f"{where} is not a readable npy of plain numbers ({fault_message(error)}).") from error
+    with _readable(path, where, NPY), path.open("rb") as file:
+        return read_header(file, path.stat().st_size)
 
 
 def read_npy(path: Path, where: str) -> np.ndarray:
     """Return the array of an npy. Raises `UserError`; object arrays are refused, since unpickling them would run code."""
     refuse_large(npy_header(path, where).nbytes, where, path.stat().st_size)
-    try:
-        with path.open("rb") as file:
-            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
-    except UNREADABLE as error:
-        raise UserError(f"{where} is not a readable npy of plain numbers ({fault_message(error)}).") from error
+    with _readable(path, where, NPY), path.open("rb") as file:
+        return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
 
 
 def read_header(file: IO[bytes] | BufferedIOBase, size: int) -> Header:

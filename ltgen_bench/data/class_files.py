@@ -45,7 +45,7 @@ def kind_of(name: str, head: Head | None) -> str:
 
 @dataclass
 class Inventory:
-    """Files found in the class folders at `where`: images that are misplaced, unreadable files, and files that are left out."""
+    """Files found below the folder `where` of class folders: misplaced images, unreadable files, and those that are left out."""
 
     where: str
     deeper: list[str] = field(default_factory=list)
@@ -53,40 +53,26 @@ class Inventory:
     strange: list[str] = field(default_factory=list)
     left_out: dict[str, list[str]] = field(default_factory=dict)
 
-    def images_of(self, folder: str, files: Iterable[tuple[str, Head | None]]) -> list[str]:
-        """Return the sorted names of the images directly in the class folder `folder`, and record all its other files.
-
-        `files` are all files below the folder, by their path relative to it.
-        """
-        images = []
-        for name, head in files:
-            kind = kind_of(name, head)
-            if kind == IMAGE and "/" not in name:
-                images.append(name)
-            else:
-                self.note_below(kind, f"{folder}/{name}")
-        return sorted(images)
-
-    def note_below(self, kind: str, name: str) -> None:
-        """Record a file in or below a class folder that is no image directly in it."""
+    def takes(self, name: str, head: Head | None) -> bool:
+        """Return whether `name`, relative to the folder, is an image CLASS/FILE; any other file is recorded."""
+        kind, depth = kind_of(name, head), name.count("/")
+        if kind == IMAGE and depth == 1:
+            return True
         if kind == IMAGE:
-            self.deeper.append(name)
-        elif kind == STRANGE:
+            (self.deeper if depth else self.beside).append(name)
+        elif kind == STRANGE and depth:
             self.strange.append(name)
         else:
             self.left_out.setdefault(kind, []).append(name)
+        return False
 
-    def look_beside(self, folder: Path) -> None:
-        """Record the files directly in `folder`, the parent of the class folders."""
-        for name, head in files_in(folder, below=False):
-            self.note_beside(kind_of(name, head), name)
-
-    def note_beside(self, kind: str, name: str) -> None:
-        """Record a file next to the class folders, where an image has no class."""
-        if kind == IMAGE:
-            self.beside.append(name)
-        else:
-            self.left_out.setdefault(kind, []).append(name)
+    def images_of(self, folder: Path, class_names: Iterable[str], inner: str = "") -> dict[str, list[str]]:
+        """Return class -> the sorted names of the images in `folder/CLASS/inner`, and record all other files."""
+        found = {name: sorted(file for file, head in files_in(folder / name / inner) if self.takes(f"{name}/{file}", head))
+                 for name in class_names}
+        for file, head in files_in(folder, below=False):
+            self.takes(file, head)
+        return found
 
     def refuse(self) -> None:
         """Raise `UserError` where images, or files that may be images, are misplaced or unreadable, with counts and examples."""

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Literal
 
-import numpy as np
-
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.plain_text import printable
 from ltgen_bench.core.words import some
@@ -39,17 +37,6 @@ def label_numbers(texts: Iterable[str], class_names: Sequence[str], where: str, 
     if names_first and all(_plain(text) in exact for text in texts):
         return found["names"]
     raise _ambiguous(found, class_names, where, word)
-
-
-def number_labels(labels: np.ndarray, class_names: Sequence[str], where: str, are: LabelsAre | None) -> np.ndarray:
-    """Return an integer array as labels, by the rules of `label_numbers`; unchanged where neither interpretation fits."""
-    values, inverse = np.unique(labels, return_inverse=True)
-    texts = [str(value) for value in values.tolist()]
-    by_name = _Names(class_names)
-    if are == "positions" or (are is None and any(by_name(text) is None for text in texts)):
-        return labels
-    numbers = label_numbers(texts, class_names, where, "label", are=are)
-    return np.array([numbers[text] for text in texts], dtype=np.int64)[inverse.reshape(labels.shape)]
 
 
 def numbers_are_names(numbers: Mapping[str, int]) -> bool:

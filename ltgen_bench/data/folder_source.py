@@ -7,7 +7,7 @@ import numpy as np
 
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.words import some
-from ltgen_bench.data.class_files import Inventory, files_in
+from ltgen_bench.data.class_files import Inventory
 from ltgen_bench.data.listing import Listing, Part, class_folders, hold_out, is_hidden
 from ltgen_bench.data.parts import NONE, TRAIN, TRAIN_NAMES, Parts, choose_parts, find_part
 
@@ -54,16 +54,14 @@ def list_classes(root: Path, part: str, class_names: list[str], inner: str = "")
 
     Raises `UserError` for a class without images, and for misplaced or unreadable files.
     """
-    folders = ["/".join(filter(None, (part, name, inner))) for name in class_names]
     inventory = Inventory(str(root / part))
-    by_class = [inventory.images_of("/".join(filter(None, (name, inner))), files_in(root / folder))
-                for name, folder in zip(class_names, folders, strict=True)]
-    inventory.look_beside(root / part)
+    by_class = inventory.images_of(root / part, class_names, inner)
     inventory.refuse()
-    for folder, files in zip(folders, by_class, strict=True):
+    folders = {name: "/".join(filter(None, (part, name, inner))) for name in class_names}
+    for name, files in by_class.items():
         if not files:
-            raise UserError(f"the class folder {root / folder} has no images (.jpg, .jpeg, .png, ...); add some or remove the "
-                            "class.")
-    labels = np.repeat(np.arange(len(by_class)), [len(files) for files in by_class])
-    files = [f"{folder}/{file}" for folder, files in zip(folders, by_class, strict=True) for file in files]
+            raise UserError(f"the class folder {root / folders[name]} has no images (.jpg, .jpeg, .png, ...); add some or remove "
+                            "the class.")
+    labels = np.repeat(np.arange(len(by_class)), [len(files) for files in by_class.values()])
+    files = [f"{folders[name]}/{file}" for name, files in by_class.items() for file in files]
     return replace(Part.of(root, files, labels), notes=inventory.notes)

@@ -9,83 +9,102 @@ reading; a damaged entry is reported, set aside, and made again.
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from jaxtyping import UInt8
 
-from ltgen_bench.core.errors import MachineError, UserError
+from ltgen_bench.core.errors import DamagedError, MachineError, UserError
 from ltgen_bench.core.files import (
     CACHE_VARIABLE,
-    CHECKSUM,
     cache_folder,
-    json_sha256,
+    file_lock,
     read_checked_json,
     set_aside,
     write_atomically,
-    write_text,
+    write_checked_json,
 )
-from ltgen_bench.core.progress import Progress, Stage
+from ltgen_bench.core.progress import Progress
 from ltgen_bench.core.words import counted, size_words
 from ltgen_bench.data.cached_images import IMAGES
-from ltgen_bench.data.image_files import RESIZE_RULE, Marks, Shape, common_shape, read_images
-from ltgen_bench.data.images import ImageSet
+from ltgen_bench.data.image_files import RESIZE_RULE, Shape, common_shape, read_images, say_marks
+from ltgen_bench.data.images import BROKEN_ARRAYS, ImageSet
 from ltgen_bench.data.listing import NAMED, Listing, Part
 from ltgen_bench.data.raw import RawData
 from ltgen_bench.runtime.memory import machine_memory
 
-OTHER_VERSION = "another version of ltgen-bench wrote them"
 READER = 2  # increased when the same files are read as other pixels
 MEMORY_SHARE = 0.25  # share of the machine's memory; larger arrays are memory-mapped
 FACTS = "listing.json"
 HASHED = 1024  # images at a time
+Arrays = dict[str, UInt8[np.ndarray, "N C H W"]]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Entry of the cache: its folder, and the values of its JSON file."""
+    """Entry of the cache: its folder, and the values of its JSON file.
+
+    `parts` are what is stored of each part: files, sizes, times, sha256 (of each file, joined), shape, pixels (SHA-256 of the
+    array) and marks (numbers of images that the user is told of).
+    """
 
     folder: Path
     facts: dict[str, Any]
 
-    def part(self, name: str) -> dict[str, Any]:
-        """Return what is stored of a part: files, sizes, times, sha256 (of each file), shape, pixels (SHA-256 of the array)."""
-        return dict(self.facts["parts"][name])
+    @property
+    def parts(self) -> dict[str, dict[str, Any]]:
+        return self.facts["parts"]  # type: ignore[no-any-return]
 
     def digests(self) -> dict[str, str]:
         """Return file -> SHA-256 of its content, for both parts."""
-        found: dict[str, str] = {}
-        for part in self.facts["parts"].values():
-            found |= {file: part["sha256"][64 * i:64 * i + 64] for i, file in enumerate(part["files"])}
-        return found
-
-    def hints(self) -> dict[str, tuple[int, int]]:
-        """Return file -> (size in bytes, time of modification) at the time of reading."""
-        return {file: (size, time) for part in self.facts["parts"].values()
-                for file, size, time in zip(part["files"], part["sizes"], part["times"], strict=True)}
+        return {file: part["sha256"][64 * i:64 * i + 64] for part in self.parts.values() for i, file in enumerate(part["files"])}
 
     def matches(self, listing: Listing) -> bool:
         """Return whether the listing has the same files in the same order, with unchanged sizes and times."""
-        return all(self.part(name)[key] == value for name, part in listing.parts.items() for key, value in hint(part).items())
-
-    def report_marks(self, progress: Progress) -> None:
-        """Repeat the messages about the images from the time of reading."""
-        for name, part in self.facts["parts"].items():
-            Marks(**part.get("marks", {})).say(f"{len(part['files']):,} {name} images", progress)
+        return all(self.parts[name][key] == value for name, part in listing.parts.items() for key, value in hint(part).items())
 
     def array_path(self, name: str) -> Path:
         """Return the path of the images of the part `name`."""
         return self.folder / f"{name}.npy"
 
+    def arrays(self, progress: Progress, memory_share: float = MEMORY_SHARE) -> Arrays:
+        """Return the images of each part, memory-mapped where all take more than `memory_share` of the memory.
+
+        Reads every array once for its checksum: 0.5 s for 60,000 colour images of 32 x 32 on one core. Raises `DamagedError`
+        where one does not match.
+        """
+        try:
+            found: Arrays = {name: np.load(self.array_path(name), mmap_mode="c") for name in self.parts}  # copy on write
+        except BROKEN_ARRAYS as error:
+            raise DamagedError(f"{self.folder}: {error}") from error
+        mapped = sum(images.nbytes for images in found.values()) > memory_share * machine_memory()
+        for name, images in found.items():
+            digest = hashlib.sha256()
+            with progress.stage(f"check {name}", len(images), "images") if mapped else nullcontext() as stage:
+                for start in range(0, len(images), HASHED):
+                    digest.update(np.ascontiguousarray(images[start:start + HASHED]).data)
+                    if stage is not None:
+                        stage.advance(min(HASHED, len(images) - start))
+            facts = self.parts[name]
+            if images.dtype != np.uint8 or list(images.shape) != facts["shape"] or digest.hexdigest() != facts["pixels"]:
+                raise DamagedError("its pixels do not match their checksum")
+        return found if mapped else {name: np.array(images) for name, images in found.items()}
+
 
 def hint(part: Part) -> dict[str, list]:
     """Return names, sizes and times of the files of a part, as the JSON file stores them."""
     return {"files": list(part.files), "sizes": part.sizes.tolist(), "times": part.times.tolist()}
+
+
+def hints(parts: Iterable[Mapping[str, Any]]) -> dict[str, tuple[int, int]]:
+    """Return file -> (size in bytes, time of modification) of parts in the form of `hint`."""
+    return {file: (size, time) for part in parts
+            for file, size, time in zip(part["files"], part["sizes"], part["times"], strict=True)}
 
 
 def load_images(listing: Listing, image_size: int | None, command: str, progress: Progress, *,
@@ -96,48 +115,44 @@ def load_images(listing: Listing, image_size: int | None, command: str, progress
     files that cannot be read or have different sizes, and for a listing that changed since it was read; `command` is what the
     user can type to verify it.
     """
-    limit = memory_share * machine_memory()
-    entry, _ = find_entry(listing, image_size)
-    if entry is not None and not entry.matches(listing):
-        _refuse_changed(entry, listing, command)
-    images = None if entry is None or not entry.matches(listing) else _arrays(entry, listing, limit, progress)
+    images = None
+    try:
+        entry = find_entry(listing, image_size)
+        if entry is not None and not entry.matches(listing):
+            _refuse_changed(entry, listing, command)
+        elif entry is not None:
+            images = entry.arrays(progress, memory_share)
+    except MachineError:  # damage is reported once this command has the lock
+        entry = None
     if entry is not None and images is not None:
-        entry.report_marks(progress)
-    if entry is None or images is None:
-        with entry_lock(listing, image_size, progress):
-            entry = usable_entry(listing, image_size, progress)
-            images = None if entry is None or not entry.matches(listing) else _arrays(entry, listing, limit, progress)
-            if entry is None or images is None:
-                if entry is not None and entry.matches(listing):
-                    set_aside_entry(listing, image_size, "its pixels do not match their checksum", progress)
-                entry = read_entry(listing, image_size, progress)
-                images = _arrays(entry, listing, limit, progress)
-    if images is None:
-        raise MachineError(f"the images of {listing.where} that were read now are damaged in {entry.folder}: the disk or the "
-                           f"memory fails; {CACHE_VARIABLE} sets another cache folder.")
+        for name, part in entry.parts.items():
+            say_marks(part.get("marks", {}), f"{len(part['files']):,} {name} images", progress)
+    else:
+        with file_lock(entry_folder(listing, image_size), progress.say):
+            entry, images = _cached_or_read(listing, image_size, progress, memory_share)
     train, test = (ImageSet(images[name], part.labels) for name, part in listing.parts.items())
     return RawData(train, test, listing.class_names, checksum(entry), listing.test_part, listing.unread)
 
 
-def _arrays(entry: Entry, listing: Listing, limit: float, progress: Progress) -> dict[str, UInt8[np.ndarray, "N C H W"]] | None:
-    """Return the array of each part, memory-mapped where all take more than `limit` bytes; None where a checksum does not match.
-
-    Reads every array once for its checksum: 0.5 s for 60,000 colour images of 32 x 32 on one core.
-    """
-    mapped = sum(entry.array_path(name).stat().st_size for name in listing.parts) > limit
-    found = {}
-    for name in listing.parts:
-        images = np.load(entry.array_path(name), mmap_mode="c" if mapped else None)
-        with progress.stage(f"check {name}", len(images), "images") if mapped else nullcontext() as stage:
-            if pixels_digest(images, stage) != entry.part(name)["pixels"]:
-                return None
-        found[name] = images
-    return found
+def _cached_or_read(listing: Listing, image_size: int | None, progress: Progress, memory_share: float) -> tuple[Entry, Arrays]:
+    """Return the entry and its arrays while holding the lock: what another command wrote meanwhile, else a new reading."""
+    entry = usable_entry(listing, image_size, progress)
+    if entry is not None and entry.matches(listing):
+        try:
+            return entry, entry.arrays(progress, memory_share)
+        except DamagedError as error:
+            set_aside_entry(entry.folder, error, listing, progress)
+    entry = read_entry(listing, image_size, progress)
+    try:
+        return entry, entry.arrays(progress, memory_share)
+    except DamagedError as error:
+        raise MachineError(f"the images of {listing.where} that were read now are damaged in {entry.folder}: the disk or the "
+                           f"memory fails; {CACHE_VARIABLE} sets another cache folder.") from error
 
 
 def checksum(entry: Entry) -> str:
     """Return `sha256:...` over names and contents of all files in order, and over the lists that give their labels."""
-    parts = {name: {"files": part["files"], "sha256": part["sha256"]} for name, part in entry.facts["parts"].items()}
+    parts = {name: {"files": part["files"], "sha256": part["sha256"]} for name, part in entry.parts.items()}
     text = json.dumps({"lists": entry.facts["lists"], "parts": parts}, sort_keys=True, separators=(",", ":"))
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
@@ -149,48 +164,28 @@ def entry_folder(listing: Listing, image_size: int | None) -> Path:
     return IMAGES.path(cache_folder() / IMAGES.folder, hashlib.sha256(key.encode()).hexdigest())
 
 
-def find_entry(listing: Listing, image_size: int | None) -> tuple[Entry | None, str]:
-    """Return (the entry of a listing, what is wrong with it); None for the entry where it cannot be used. Checks sizes only."""
+def find_entry(listing: Listing, image_size: int | None) -> Entry | None:
+    """Return the entry of a listing; None where there is none, or one of another version. Raises `MachineError` for damage."""
     folder = entry_folder(listing, image_size)
     if not (folder / FACTS).is_file():
-        return None, ""  # never read, or a reading that was killed
-    try:
-        entry = Entry(folder, read_checked_json(folder / FACTS))
-        fault = _fault(entry, listing)
-    except FileNotFoundError:
-        return None, ""
-    except (MachineError, OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
-        return None, str(error)
-    return (None if fault else entry), fault
+        return None  # never read, or a reading that was killed
+    facts = read_checked_json(folder / FACTS)
+    return Entry(folder, facts) if facts.get("reader") == READER else None
 
 
 def usable_entry(listing: Listing, image_size: int | None, progress: Progress) -> Entry | None:
-    """Return `find_entry` while holding the lock; an unusable entry is reported and set aside."""
-    entry, fault = find_entry(listing, image_size)
-    if fault == OTHER_VERSION:  # not damaged: replaced by the new reading
-        progress.say(f"the cached images of {listing.where} cannot be used ({fault}); the files are read again")
-    elif fault:
-        set_aside_entry(listing, image_size, fault, progress)
-    return entry
+    """Return `find_entry` while holding the lock; a damaged entry is reported and set aside."""
+    try:
+        return find_entry(listing, image_size)
+    except MachineError as error:
+        set_aside_entry(entry_folder(listing, image_size), error, listing, progress)
+        return None
 
 
-def set_aside_entry(listing: Listing, image_size: int | None, fault: str, progress: Progress) -> None:
+def set_aside_entry(folder: Path, fault: MachineError, listing: Listing, progress: Progress) -> None:
     """Report what is wrong with an entry, and rename it."""
-    aside = set_aside(entry_folder(listing, image_size))
-    progress.say(f"cached images of {listing.where} cannot be used ({fault}); they are set aside as {aside}, and the files are "
-                 "read again")
-
-
-def _fault(entry: Entry, listing: Listing) -> str:
-    """Return what is wrong with the sizes of the arrays; an empty text where nothing is."""
-    if entry.facts["reader"] != READER:
-        return OTHER_VERSION
-    for name in listing.parts:
-        part, array = entry.part(name), np.load(entry.array_path(name), mmap_mode="r")
-        lengths = {len(part["files"]), len(part["sizes"]), len(part["times"]), len(part["sha256"]) / 64}
-        if list(array.shape) != part["shape"] or array.dtype != np.uint8 or lengths != {len(array)}:
-            return f"{name}.npy is not the array that was written"
-    return ""
+    progress.say(f"cached images of {listing.where} cannot be used ({fault}); they are set aside as {set_aside(folder)}, and the "
+                 "files are read again")
 
 
 def read_entry(listing: Listing, image_size: int | None, progress: Progress) -> Entry:
@@ -204,38 +199,12 @@ def read_entry(listing: Listing, image_size: int | None, progress: Progress) -> 
                            "layout": listing.layout, "image_size": image_size, "lists": list(listing.lists), "parts": {}})
     try:
         for name in listing.parts:
-            entry.facts["parts"][name] = _read_part(entry, listing, name, shape, image_size, progress)
-        write_entry(entry)
+            entry.parts[name] = _read_part(entry, listing, name, shape, image_size, progress)
+        write_checked_json(folder / FACTS, entry.facts)
     except BaseException:  # an interruption too
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return entry
-
-
-def write_entry(entry: Entry) -> None:
-    """Write the JSON file of an entry whose arrays exist."""
-    facts = json.loads(json.dumps(entry.facts))  # as they are read again
-    write_text(entry.folder / FACTS, json.dumps({**facts, CHECKSUM: json_sha256(facts)}, separators=(",", ":")) + "\n")
-
-
-@contextmanager
-def entry_lock(listing: Listing, image_size: int | None, progress: Progress) -> Iterator[None]:
-    """Hold the lock of an entry, waiting for another command that reads the same files."""
-    folder = entry_folder(listing, image_size)
-    lock = FileLock(folder.with_suffix(".lock"))
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        progress.say(f"another command is reading {listing.where}; waiting for it")
-        lock.acquire()
-    except OSError as error:
-        raise MachineError(f"{folder.parent} could not be written: {error.strerror or error}; {CACHE_VARIABLE} names another "
-                           "folder for what is kept.") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _shape(listing: Listing, image_size: int | None) -> Shape:
@@ -252,7 +221,7 @@ def _read_part(entry: Entry, listing: Listing, name: str, shape: Shape, image_si
     part = listing.parts[name]
     pixels = hashlib.sha256()
     digests: list[str] = []
-    marks = Marks()
+    marks: Counter[str] = Counter()
 
     def write(path: Path) -> None:
         with path.open("wb") as file:
@@ -262,40 +231,26 @@ def _read_part(entry: Entry, listing: Listing, name: str, shape: Shape, image_si
                 file.write(block.images.data)
                 pixels.update(block.images.data)
                 digests.extend(block.digests)
-                marks.add(block.marks)
+                marks.update(block.marks)
 
     write_atomically(entry.array_path(name), write)
     return {**hint(part), "sha256": "".join(digests), "shape": [len(part), *shape], "pixels": pixels.hexdigest(),
-            "marks": asdict(marks)}
+            "marks": dict(marks)}
 
 
-def pixels_digest(images: UInt8[np.ndarray, "N C H W"], stage: Stage | None = None) -> str:
-    """Return the SHA-256 of the pixels in order. `stage` advances by images."""
-    digest = hashlib.sha256()
-    for start in range(0, len(images), HASHED):
-        block = images[start:start + HASHED]
-        digest.update(np.ascontiguousarray(block).data)
-        if stage is not None:
-            stage.advance(len(block))
-    return digest.hexdigest()
-
-
-def difference(before: dict[str, Any], now: dict[str, Any]) -> tuple[dict[str, int], list[str]]:
+def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[dict[str, int], list[str]]:
     """Return (numbers of files added, removed and changed; the first of them in words) between two maps of files."""
     groups = {"added": [file for file in now if file not in before], "removed": [file for file in before if file not in now],
               "changed": [file for file in now if file in before and now[file] != before[file]]}
     named = [f"{word}: {file}" for word, files in groups.items() for file in files]
-    return {word: len(files) for word, files in groups.items()}, named[:NAMED]
+    return {word: len(files) for word, files in groups.items() if files}, named[:NAMED]
 
 
 def _refuse_changed(entry: Entry, listing: Listing, command: str) -> None:
     """Raise `UserError` where a file was added, removed or modified. Another order of the same files is no change."""
-    now = {file: own for part in listing.parts.values()
-           for file, *own in zip(part.files, part.sizes.tolist(), part.times.tolist(), strict=True)}
-    counts, named = difference({file: list(own) for file, own in entry.hints().items()}, now)
-    if not any(counts.values()):
-        return
-    words = ", ".join(f"{counted(count, 'file')} {'with another size or time' if kind == 'changed' else kind}"
-                      for kind, count in counts.items() if count)
-    raise UserError(f"{listing.where} has changed since its images were read ({words}); `{command}` compares by content, and "
-                    "with --update it takes the files as they are now", named)
+    counts, named = difference(hints(entry.parts.values()), hints(map(hint, listing.parts.values())))
+    if counts:
+        words = ", ".join(f"{counted(count, 'file')} {'with another size or time' if kind == 'changed' else kind}"
+                          for kind, count in counts.items())
+        raise UserError(f"{listing.where} has changed since its images were read ({words}); `{command}` compares by content, and "
+                        "with --update it takes the files as they are now", named)

@@ -10,11 +10,11 @@ import io
 import struct
 import warnings
 import zlib
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -34,6 +34,12 @@ AHEAD = 16  # blocks that are read in advance, at most
 ORIENTATION = 0x0112  # the tag of Exif; 1 is upright
 WHITE = (255, 255, 255, 255)  # background of transparent pixels
 MOVING = ("GIF", "PNG", "WEBP", "TIFF", "AVIF")  # formats whose frames or pages are images of their own
+MARKS = {  # property of images that is counted -> what the user is told
+    "turned": "carry a camera's orientation, which is not applied: they are read as their pixels are stored; turn the files "
+    "themselves where that matters",
+    "transparent": "have transparent pixels, which are composed on white; save them without transparency where another "
+    "background is meant",
+}
 Shape = tuple[int, int, int]
 
 
@@ -49,61 +55,55 @@ class Pixels(NamedTuple):
     transparent: bool
 
 
-@dataclass
-class Marks:
-    """Numbers of images with an orientation in their metadata, and with transparent pixels."""
+@dataclass(frozen=True)
+class ImageFiles:
+    """Image files that are read together: their paths below `root`, and a function that reads one, or raises `OSError`.
 
-    turned: int = 0
-    transparent: int = 0
+    `stage` names the reading on the display, `noun` the images in messages; `unlike` is what is wrong with those of another size.
+    """
 
-    def add(self, other: "Pixels | Marks") -> None:
-        """Add one image, or the numbers of another count."""
-        self.turned += other.turned
-        self.transparent += other.transparent
-
-    def say(self, total: str, progress: Progress) -> None:
-        """Report the numbers to the user; `total` is the number of images in words."""
-        if self.turned:
-            progress.say(f"{self.turned:,} of {total} carry a camera's orientation, which is not applied: they are read as their "
-                         "pixels are stored; turn the files themselves where that matters")
-        if self.transparent:
-            progress.say(f"{self.transparent:,} of {total} have transparent pixels, which are composed on white; save them "
-                         "without transparency where another background is meant")
+    root: Path
+    names: Sequence[str]
+    content: Callable[[str], bytes]
+    stage: str
+    noun: str
+    unlike: str
 
 
 @dataclass
 class Block:
-    """Consecutive images: uint8 [n, C, H, W], the SHA-256 of each file, and the faults of those that could not be read."""
+    """Consecutive images: uint8 [n, C, H, W], the SHA-256 of each file, numbers of MARKS, and faults of images by their rows."""
 
     images: UInt8[np.ndarray, "n C H W"]
     digests: list[str] = field(default_factory=list)
+    marks: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)
-    marks: Marks = field(default_factory=Marks)
 
 
-def decode(data: bytes, image_size: int | None = None) -> tuple[UInt8[np.ndarray, "C H W"], bool]:
-    """Return (pixels, whether the metadata ask for a rotation) of an image file; one channel for grey files, else three."""
-    return decode_marked(data, image_size)[:2]
+def say_marks(marks: Mapping[str, int], total: str, progress: Progress) -> None:
+    """Tell the user how many images have each of MARKS; `total` is the number of images in words."""
+    for mark, words in MARKS.items():
+        if marks.get(mark):
+            progress.say(f"{marks[mark]:,} of {total} {words}")
 
 
-def decode_marked(data: bytes, image_size: int | None = None) -> Pixels:
+def decode(data: bytes, image_size: int | None = None) -> Pixels:
     """Decode the bytes of an image file; one channel for grey files, else three. Raises `BadImageError`."""
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(data)) as image:
-            _refuse_empty(image)
+            frames = int(getattr(image, "n_frames", 1)) if image.format in MOVING else 1  # not the preview in a camera's JPEG
             deep, grey = image.mode in ("I", "F") or image.mode.startswith("I;"), _is_grey(image)
-            frames = _frames(image)
-            if not deep and frames == 1:
+            if 0 not in image.size and not deep and frames == 1:
                 opaque, transparent = _opaque(image)
                 array = np.asarray(_resized(opaque.convert("L" if grey else "RGB"), image_size))
                 return Pixels(array[None] if grey else array.transpose(2, 0, 1), _is_turned(image), transparent)
-    except BadImageError:  # a ValueError, too
-        raise
-    except (*BROKEN_IMAGE, Image.DecompressionBombError) as error:
+    except (*BROKEN_IMAGE, IndexError, TypeError, KeyError, Image.DecompressionBombError) as error:
         raise BadImageError(f"it is corrupt or no image ({pillow_message(error)})") from error
+    if 0 in image.size:
+        raise BadImageError(f"it has no pixels ({image.width} x {image.height})")
     if frames > 1:
         raise BadImageError(f"it has {frames} frames or pages; save each that is meant as a file of its own")
     raise BadImageError(f"it has {image.mode} pixels; only 8-bit images are read")
@@ -116,23 +116,8 @@ def pillow_message(error: BaseException) -> str:
     return "its content is of no format that is read" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
-def _refuse_empty(image: "Image") -> None:
-    if 0 in image.size:
-        raise BadImageError(f"it has no pixels ({image.width} x {image.height})")
-
-
 def _is_grey(image: "Image") -> bool:
     return image.mode in ("L", "1", "LA", "La")
-
-
-def _frames(image: "Image") -> int:
-    """Return the number of images in a file, not counting the preview in a camera's JPEG."""
-    if image.format not in MOVING:
-        return 1
-    try:
-        return int(getattr(image, "n_frames", 1))
-    except (IndexError, TypeError, KeyError) as error:  # for damaged pages, after `Image.open` succeeded
-        raise BadImageError(f"it is corrupt ({error})") from error
 
 
 def _opaque(image: "Image") -> tuple["Image", bool]:
@@ -175,7 +160,7 @@ def common_shape(listing: Listing, part: Part, image_size: int | None) -> Shape 
     with _quiet_pillow():
         for file in part.files:
             try:
-                pixels, _ = decode(listing.content(file), image_size)
+                pixels = decode(listing.content(file), image_size).array
             except (OSError, BadImageError):
                 continue
             if len(pixels) == 1 and not all(_grey_or_broken(listing, other) for other in part.files):
@@ -195,70 +180,74 @@ def _grey_or_broken(listing: Listing, file: str) -> bool:
 
 
 def read_images(listing: Listing, name: str, shape: Shape, image_size: int | None, progress: Progress) -> Iterator[Block]:
-    """Yield the images of the part `name` (train or test) in blocks, in order.
+    """Yield the images of the part `name` (train or test) of a listing as `read_files` does."""
+    files = ImageFiles(
+        listing.root, listing.parts[name].files, listing.content, f"read {name}", f"{name} images",
+        f"are not {shape[2]} x {shape[1]} like the first; resize them so that all have one size, or give --image-size 32, 64 or "
+        "128")
+    yield from read_files(files, shape, image_size, progress)
 
-    Grey files among colour ones get three channels. After the last block raises `UserError` with the number of files that could
-    not be read or differ from `shape`, and the first of them.
+
+def read_files(files: ImageFiles, shape: Shape, image_size: int | None, progress: Progress) -> Iterator[Block]:
+    """Yield the images in blocks, in order, read by threads. Grey files among colour ones get three channels.
+
+    After the last block raises `UserError` with the number of files that could not be read or do not fit `shape`, and the first
+    of them.
     """
-    part = listing.parts[name]
     faults: list[str] = []
     odd: list[str] = []
-    marks = Marks()
-    with progress.stage(f"read {name}", len(part), "images") as stage, _quiet_pillow(), ThreadPoolExecutor() as pool:
+    marks: Counter[str] = Counter()
+    total = f"{len(files.names):,} {files.noun}"
+    with progress.stage(files.stage, len(files.names), "images") as stage, _quiet_pillow(), ThreadPoolExecutor() as pool:
         try:
-            for block in _in_order(pool, listing, part, shape, image_size):
-                faults.extend(block.faults)
-                odd.extend(block.odd)
-                marks.add(block.marks)
+            for block in _in_order(pool, files, shape, image_size):
+                faults += block.faults
+                odd += block.odd
+                marks += block.marks
                 yield block
                 stage.advance(len(block.images))
         finally:
             pool.shutdown(cancel_futures=True)  # of an interrupted reading
-    _refuse(listing, part, name, shape, faults, odd)
-    marks.say(f"{len(part):,} {name} images", progress)
+    if faults:
+        raise UserError(f"{len(faults):,} of {total} of {files.root} could not be read", faults[:NAMED])
+    if odd:
+        raise UserError(f"{len(odd):,} of {total} of {files.root} {files.unlike}", odd[:NAMED])
+    say_marks(marks, total, progress)
 
 
-def _in_order(pool: ThreadPoolExecutor, listing: Listing, part: Part, shape: Shape, image_size: int | None) -> Iterator[Block]:
+def _in_order(pool: ThreadPoolExecutor, files: ImageFiles, shape: Shape, image_size: int | None) -> Iterator[Block]:
     """Yield the blocks in order, reading at most AHEAD of them in advance."""
     waiting: deque[Future[Block]] = deque()
-    for start in range(0, len(part), BLOCK):
-        waiting.append(pool.submit(_read_block, listing, part.files[start:start + BLOCK], shape, image_size))
+    for start in range(0, len(files.names), BLOCK):
+        waiting.append(pool.submit(_read_block, files, range(start, min(start + BLOCK, len(files.names))), shape, image_size))
         if len(waiting) == AHEAD:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
 
 
-def _read_block(listing: Listing, files: tuple[str, ...], shape: Shape, image_size: int | None) -> Block:
-    block = Block(np.zeros((len(files), *shape), dtype=np.uint8))
-    for row, file in enumerate(files):
+def _read_block(files: ImageFiles, rows: range, shape: Shape, image_size: int | None) -> Block:
+    block = Block(np.zeros((len(rows), *shape), dtype=np.uint8))
+    for row, name in enumerate(files.names[rows.start:rows.stop]):
         try:
-            data = listing.content(file)
+            data = files.content(name)
             block.digests.append(hashlib.sha256(data).hexdigest())
-            found = decode_marked(data, image_size)
+            found = decode(data, image_size)
         except (OSError, BadImageError) as error:
-            block.faults.append(f"{listing.root / file}: {error}")
+            block.faults.append(f"{files.root / name}: {error}")
             continue
-        block.marks.add(found)
+        block.marks += Counter(turned=found.turned, transparent=found.transparent)
         pixels = found.array
-        if pixels.shape[1:] == shape[1:]:
+        if len(pixels) > shape[0] and (pixels == pixels[:1]).all():  # grey values in three channels
+            pixels = pixels[:1]
+        if pixels.shape[1:] == shape[1:] and len(pixels) <= shape[0]:
             block.images[row] = pixels
         else:
-            block.odd.append(f"{listing.root / file}: {pixels.shape[2]} x {pixels.shape[1]}")
+            colours = "grey" if len(pixels) == 1 else "colour"
+            block.odd.append(f"{files.root / name}: {pixels.shape[2]} x {pixels.shape[1]} in {colours}")
     return block
 
 
-def _refuse(listing: Listing, part: Part, name: str, shape: Shape, faults: list[str], odd: list[str]) -> None:
-    if faults:
-        raise UserError(f"{len(faults):,} of {len(part):,} {name} images under {listing.root} could not be read", faults[:NAMED])
-    if odd:
-        raise UserError(f"{len(odd):,} of {len(part):,} {name} images under {listing.root} are not {shape[2]} x {shape[1]} like "
-                        "the first; resize them so that all have one size, or give --image-size 32, 64 or 128", odd[:NAMED])
-
-
-@contextmanager
-def _quiet_pillow() -> Iterator[None]:
+def _quiet_pillow() -> warnings.catch_warnings:
     """Ignore Pillow's warnings about metadata; it raises errors about pixels."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        yield
+    return warnings.catch_warnings(action="ignore")

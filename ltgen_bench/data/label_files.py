@@ -10,7 +10,7 @@ from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.progress import Progress
 from ltgen_bench.core.user_tables import read_table, read_text
 from ltgen_bench.core.words import counted, some
-from ltgen_bench.data.class_labels import LabelsAre, label_numbers, number_labels, numbers_are_names
+from ltgen_bench.data.class_labels import LabelsAre, label_numbers, numbers_are_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,11 +18,10 @@ if TYPE_CHECKING:
 HEADS = ("label", "labels")
 
 
-def text_labels(path: Path, class_names: Sequence[str], are: LabelsAre | None, progress: Progress) -> np.ndarray:
-    """Return int64 [N]: the label of each row of a table or text, given as a class name or position.
+def text_labels(path: Path, class_names: Sequence[str]) -> np.ndarray:
+    """Return the label of each row of a table or text, as an array of text.
 
-    A table with several columns needs one called `label`. Raises `UserError` for rows without a label, and as `read_table` and
-    `label_numbers` do.
+    A table with several columns needs one called `label`. Raises `UserError` for rows without a label, and as `read_table` does.
     """
     where = f"--labels {path}"
     texts = {row: str(text).strip() for row, text in _column(path, where, class_names).items()}
@@ -30,31 +29,20 @@ def text_labels(path: Path, class_names: Sequence[str], are: LabelsAre | None, p
     if absent:
         raise UserError(f"{where}: {len(absent):,} of {counted(len(texts), 'row')} have no label ({some(absent)}); give each "
                         "image one, or leave these images out.")
-    numbers = label_numbers(dict.fromkeys(texts.values()), class_names, where, "label", are=are)
-    if are is None and numbers_are_names(numbers):
-        _say_names(where, progress)
-    return np.array([numbers[text] for text in texts.values()], dtype=np.int64)
+    return np.array(list(texts.values()), dtype=np.str_)
 
 
 def array_labels(labels: np.ndarray, class_names: Sequence[str], where: str, are: LabelsAre | None,
                  progress: Progress) -> np.ndarray:
-    """Return the labels of an array of integers (class names or positions) or of class names as text; others unchanged."""
-    if labels.dtype.kind == "U" and labels.ndim == 1:
-        numbers = label_numbers(dict.fromkeys(labels.tolist()), class_names, where, "label", are=are)
-        found = np.array([numbers[text] for text in labels.tolist()], dtype=np.int64)
-        different = numbers_are_names(numbers)
-    elif labels.dtype.kind in "iu":
-        found = number_labels(labels, class_names, where, are)
-        different = not np.array_equal(found, labels)
-    else:
+    """Return the labels of an array of integers or text (class names or positions) as int64; other arrays unchanged."""
+    if labels.dtype.kind not in "iuU" or labels.ndim != 1:
         return labels
-    if are is None and different:
-        _say_names(where, progress)
-    return found
-
-
-def _say_names(where: str, progress: Progress) -> None:
-    progress.say(f"{where}: labels are read as names of classes, not as positions in their order (--labels-are names says so)")
+    values, places = np.unique(labels, return_inverse=True)
+    numbers = label_numbers(map(str, values.tolist()), class_names, where, "label", are=are)
+    if are is None and numbers_are_names(numbers):
+        progress.say(f"{where}: labels are read as names of classes, not as positions in their order (--labels-are names "
+                     "says so)")
+    return np.array(list(numbers.values()), dtype=np.int64)[places]
 
 
 def _column(path: Path, where: str, class_names: Sequence[str]) -> "pd.Series":

@@ -16,6 +16,11 @@ from ltgen_bench.data.raw import RawData, stratified_split
 HIGHEST_LABEL = 65_535
 KINDS = ("images", "labels")
 CHANNELS = (1, 3)
+RANGES = (  # (kinds of numbers, least, largest, how images of that range become uint8), the narrowest first
+    ("f", 0, 1, "(images * 255).round().astype('uint8')"),
+    ("f", -1, 1, "((images + 1) * 127.5).round().clip(0, 255).astype('uint8')"),
+    ("fiu", 0, 255, "images.round().astype('uint8')"),
+)
 
 
 def load_npz(path: Path, test_part: str | None = None) -> RawData:
@@ -28,7 +33,7 @@ def load_npz(path: Path, test_part: str | None = None) -> RawData:
     headers = npz_headers(path, where)
     parts, keys = _parts(headers, test_part, where)
     for part in parts.named:
-        _check_headers(headers, keys[part], f"{where}, {part}")
+        check_headers(*(headers[keys[part][kind]] for kind in KINDS), f"{where}, {part}")
     arrays = read_npz(path, where, {*(key for part in parts.named for key in keys[part].values()), "class_names"})
     images, labels = (arrays[keys[parts.train][kind]] for kind in KINDS)
     train = checked(images, labels, f"{where}, {parts.train}")
@@ -78,7 +83,7 @@ def longer_side(path: Path) -> int:
     headers = npz_headers(path, where)
     parts, keys = _parts(headers, NONE, where)
     images = headers[keys[parts.train]["images"]]
-    refuse_header(images, where)
+    check_headers(images, None, where)
     shape = images.shape[1:]
     return max(shape[:2] if len(shape) == 2 or shape[-1] in CHANNELS else shape[1:])
 
@@ -100,59 +105,43 @@ def _parts(headers: Mapping[str, Header], test_part: str | None, where: str) -> 
     return parts, keys
 
 
-def _check_headers(headers: Mapping[str, Header], keys: Mapping[str, str], where: str) -> None:
-    """Refuse arrays that `checked` would refuse, by their headers, where much would have to be unpacked for it."""
-    images, labels = (headers[keys[kind]] for kind in KINDS)
-    if images.nbytes > BOMB_BYTES:
-        refuse_header(images, where)
-    if len(labels.shape) != 1 or labels.dtype.kind not in "iuf" or labels.shape[0] != (images.shape or (0,))[0]:
-        _refuse_labels(images.shape, labels.dtype, labels.shape, where)  # floats by value, some possibly missing
+def check_headers(images: Header, labels: Header | None, where: str) -> None:
+    """Raise `UserError` for shapes that are not those of images with labels, and for large arrays that are not uint8.
 
-
-def refuse_header(images: Header, where: str) -> None:
-    """Raise `UserError` for images of another type or shape than `checked` takes."""
+    Without `labels` only the images are checked. Arrays that `checked` would refuse need not be unpacked for it.
+    """
     shape = images.shape
-    if images.dtype != np.uint8:
+    if images.dtype != np.uint8 and images.nbytes > BOMB_BYTES:  # smaller ones are read, to tell how they become uint8
         raise UserError(f"{where}: images are {images.dtype}; they must be uint8, from 0 to 255.")
     if len(shape) not in (3, 4) or (len(shape) == 4 and shape[1] not in CHANNELS and shape[-1] not in CHANNELS):
-        raise _wrong_shape(shape, where)
+        raise UserError(f"{where}: images have the shape {shape}; allowed are [N, H, W], [N, H, W, C] and [N, C, H, W] with 1 or "
+                        "3 channels.")
+    if 0 in shape[1:]:
+        raise UserError(f"{where}: images have the shape {shape}, and so no pixels.")
+    if labels is not None and (labels.shape != shape[:1] or labels.dtype.kind not in "iuf" or not shape[0]):
+        raise UserError(f"{where}: {shape[0]} images need as many labels, whole numbers in one row; labels are {labels.dtype} of "
+                        f"shape {labels.shape}.")
 
 
 def checked(images: np.ndarray, labels: np.ndarray, where: str) -> ImageSet:
     """Return arrays in any of the layouts of `load_npz` as an `ImageSet`. Raises `UserError`, which calls them `where`."""
     if images.dtype != np.uint8:
         raise UserError(f"{where}: images are {images.dtype}{_range_words(images)}.")
+    check_headers(Header(images.shape, images.dtype), Header(labels.shape, labels.dtype), where)
     if images.ndim == 3:
         images = images[:, None]
-    elif images.ndim == 4 and images.shape[-1] in CHANNELS:
+    elif images.shape[-1] in CHANNELS:
         images = images.transpose(0, 3, 1, 2)
-    if images.ndim != 4 or images.shape[1] not in CHANNELS:
-        raise _wrong_shape(images.shape, where)
-    if 0 in images.shape[1:]:
-        raise UserError(f"{where}: images have the shape {images.shape}, and so no pixels.")
-    absent = int(np.isnan(labels).sum()) if labels.dtype.kind == "f" else 0
-    if absent:
-        raise UserError(f"{where}: {absent:,} of the {labels.size:,} labels are NaN, so these images have none; give each image "
-                        "a whole number, or leave these images out.")
-    if labels.dtype.kind not in "iu" or labels.ndim != 1 or len(labels) != len(images) or not len(labels):
-        _refuse_labels(images.shape, labels.dtype, labels.shape, where)
-    if labels.min() < 0:
-        raise UserError(f"{where}: the label {int(labels.min())} of image {int(labels.argmin())} is outside the range; "
-                        "labels start at 0.")
-    if labels.max() > HIGHEST_LABEL:
-        raise UserError(f"{where}: the label {int(labels.max())} of image {int(labels.argmax())} is outside the range; "
-                        f"labels number the classes from 0, and end at {HIGHEST_LABEL} at most.")
+    if labels.dtype.kind == "f":
+        absent = int(np.isnan(labels).sum())
+        fault = f"{absent:,} of the {labels.size:,} labels are NaN, so these images have none" if absent else \
+            f"labels are {labels.dtype} of shape {labels.shape}"
+        raise UserError(f"{where}: {fault}; give each image a whole number, or leave these images out.")
+    for wrong in (labels.min(), labels.max()):
+        if not 0 <= wrong <= HIGHEST_LABEL:
+            raise UserError(f"{where}: the label {int(wrong)} of image {int((labels == wrong).argmax())} is outside the range; "
+                            f"labels number the classes from 0, and end at {HIGHEST_LABEL} at most.")
     return ImageSet(np.ascontiguousarray(images), labels.astype(np.int64))
-
-
-def _wrong_shape(shape: tuple[int, ...], where: str) -> UserError:
-    return UserError(f"{where}: images have the shape {shape}; allowed are [N, H, W], [N, H, W, C] and [N, C, H, W] with 1 or 3 "
-                     "channels.")
-
-
-def _refuse_labels(images: tuple[int, ...], dtype: np.dtype, shape: tuple[int, ...], where: str) -> None:
-    raise UserError(f"{where}: {images[0] if images else 0} images need as many labels, whole numbers in one row; labels are "
-                    f"{dtype} of shape {shape}.")
 
 
 def _range_words(images: np.ndarray) -> str:
@@ -167,13 +156,9 @@ def _range_words(images: np.ndarray) -> str:
         return f" with {broken:,} values that are NaN or infinite{allowed}: find what went wrong in making them"
     low, high = float(images.min()), float(images.max())
     found = f", from {low:g} to {high:g}{allowed}"
-    if images.dtype.kind == "f" and -1 <= low < 0 and high <= 1:
-        return f"{found}: they seem to have the range -1 to 1, so convert them with " \
-               "((images + 1) * 127.5).round().clip(0, 255).astype('uint8')"
-    if images.dtype.kind == "f" and low >= 0 and high <= 1:
-        return f"{found}: they seem to have the range 0 to 1, so convert them with (images * 255).round().astype('uint8')"
-    if low >= 0 and high <= 255:
-        return f"{found}: they seem to have that range, so convert them with images.round().astype('uint8')"
+    for kinds, least, most, cure in RANGES:
+        if images.dtype.kind in kinds and least <= low and high <= most:
+            return f"{found}: they seem to have the range {least} to {most}, so convert them with {cure}"
     return f"{found}: theirs is no range of images that is known here, so scale them to it"
 
 

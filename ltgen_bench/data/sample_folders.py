@@ -14,9 +14,9 @@ import numpy as np
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.progress import Progress
 from ltgen_bench.core.words import counted, some
-from ltgen_bench.data.class_files import HEAD_BYTES, HIDDEN, IMAGE, Inventory, files_in, kind_of
+from ltgen_bench.data.class_files import HEAD_BYTES, IMAGE, Inventory, kind_of
 from ltgen_bench.data.image_files import BROKEN_IMAGE, pillow_message
-from ltgen_bench.data.listing import class_folders
+from ltgen_bench.data.listing import class_folders, is_hidden
 from ltgen_bench.data.plain_files import read_plain
 
 SMALLEST_LIMIT = 1 << 20  # size in bytes that is always allowed for a file in a zip
@@ -27,15 +27,14 @@ UNPACKABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Run
 
 Read = Callable[[], bytes]
 Shape = tuple[int, int, int]
-Found = dict[str, dict[str, Read]]  # class folder -> its image files, each with the function that reads it
+Found = dict[str, dict[str, Read]]  # class folder -> its image files as CLASS/FILE, each with the function that reads it
 
 
 def folder_files(root: Path, progress: Progress) -> Found:
     """Return the images of a folder of class folders. Raises `UserError` as `Inventory.refuse` does, and for an empty class."""
     inventory = Inventory(str(root))
-    names = {name: inventory.images_of(name, files_in(root / name)) for name in class_folders(root)}
-    inventory.look_beside(root)
-    return _whole({name: {str(root / name / file): partial(read_plain, root / name / file) for file in files}
+    names = inventory.images_of(root, class_folders(root))
+    return _whole({name: {f"{name}/{file}": partial(read_plain, root / name / file) for file in files}
                    for name, files in names.items()}, inventory, progress)
 
 
@@ -45,28 +44,19 @@ def zip_files(path: Path, shape: Shape, progress: Progress) -> Found:
         archive = zipfile.ZipFile(path)  # stays open while threads read its files
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise UserError(f"{path} is not a readable zip ({error}); it may be truncated, so make or copy it again.") from error
-    members = archive.infolist()
-    _refuse_entries(path, members)
-    kinds = {member.filename: kind_of(member.filename.rstrip("/"), partial(_head, archive, member)) for member in members
-             if not member.is_dir()}
-    images = [name for name, kind in kinds.items() if kind == IMAGE]
+    _refuse_entries(path, archive.infolist())
+    members = {PurePosixPath(member.filename).as_posix(): member for member in archive.infolist()}
+    heads = {name: partial(_head, archive, member) for name, member in members.items() if not member.is_dir()}
+    images = [name for name, head in heads.items() if kind_of(name, head) == IMAGE]
     if not images:
         raise UserError(f"{path} has no images as CLASS/FILE (.png, .jpg, ...); pack a folder of class folders.")
-    _refuse_large(path, [archive.getinfo(name) for name in images], shape)
-    around = _folder_around(images)
-    inventory = Inventory(str(path))
-    found: Found = {}
-    for name, kind in kinds.items():
-        parts = PurePosixPath(name.removeprefix(around)).parts
-        if len(parts) == 2 and kind == IMAGE:
-            found.setdefault(parts[0], {})[f"{path}/{name}"] = _reader(archive, archive.getinfo(name), shape)
-        elif len(parts) == 1 or kind == HIDDEN:
-            inventory.note_beside(kind, name)
-        else:
-            inventory.note_below(kind, name)
-    for name in (member.filename.removeprefix(around) for member in members if member.is_dir()):
-        if len(parts := PurePosixPath(name).parts) == 1 and kind_of(name.rstrip("/"), None) != HIDDEN:
-            found.setdefault(parts[0], {})
+    _refuse_large(path, [members[name] for name in images], shape)
+    around, inventory = _folder_around(images), Inventory(str(path))
+    found: Found = {folder: {} for name in members if name not in heads
+                    if "/" not in (folder := name.removeprefix(around)) and f"{name}/" != around and not is_hidden(folder)}
+    for name, head in heads.items():
+        if inventory.takes(inner := name.removeprefix(around), head):
+            found.setdefault(inner.partition("/")[0], {})[inner] = _reader(archive, members[name], shape)
     return _whole(dict(sorted(found.items())), inventory, progress)
 
 

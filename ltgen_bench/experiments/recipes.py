@@ -212,7 +212,7 @@ def image_size(dataset: str, columns: Sequence[str] | None = None) -> int:
             data = listing.content(listing.train.files[0])
         else:
             data = read_plain(_first_image(path))
-        pixels, _ = decode(data)
+        pixels = decode(data).array
     except (OSError, BadImageError) as error:
         raise UserError(f"{dataset} has no readable training image ({error}). A folder is laid out as "
                         "PATH/train/CLASS/FILE.") from error

@@ -10,8 +10,10 @@ from standins import write_image
 from ltgen_bench.cli import cli
 from ltgen_bench.config.schema import DataConfig
 from ltgen_bench.core.errors import UserError
-from ltgen_bench.data.class_labels import label_numbers, number_labels
+from ltgen_bench.core.progress import SILENT
+from ltgen_bench.data.class_labels import label_numbers
 from ltgen_bench.data.class_names import in_order
+from ltgen_bench.data.label_files import array_labels
 from ltgen_bench.data.load import load_dataset
 from ltgen_bench.data.samples import load_samples
 
@@ -64,9 +66,9 @@ class TestReadings:
         assert numbers(texts, names, are="positions") == [int(text) for text in texts]
         array = np.array([int(text) for text in texts])
         with pytest.raises(UserError, match="--labels-are"):
-            number_labels(array, names, "x", None)
-        assert number_labels(array, names, "x", "names").tolist() == by_name
-        assert number_labels(array, names, "x", "positions").tolist() == array.tolist()
+            array_labels(array, names, "x", None, SILENT)
+        assert array_labels(array, names, "x", "names", SILENT).tolist() == by_name
+        assert array_labels(array, names, "x", "positions", SILENT).tolist() == array.tolist()
 
     def test_what_the_user_says_must_fit(self):
         with pytest.raises(UserError, match=r"unknown label '0'.*Known"):
@@ -74,7 +76,7 @@ class TestReadings:
         with pytest.raises(UserError, match=r"'9'.*Known are the labels 0"):
             numbers(["9", "1"], ONE_TO_NINE, are="positions")
         with pytest.raises(UserError, match="unknown label '0'"):
-            number_labels(np.arange(3), ONE_TO_NINE, "x", "names")
+            array_labels(np.arange(3), ONE_TO_NINE, "x", "names", SILENT)
 
 
 @pytest.fixture

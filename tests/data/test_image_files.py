@@ -10,7 +10,7 @@ from standins import write_image
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.progress import SILENT
 from ltgen_bench.data.folder_source import list_folder
-from ltgen_bench.data.image_files import AHEAD, BLOCK, BadImageError, common_shape, decode, decode_marked, read_images
+from ltgen_bench.data.image_files import AHEAD, BLOCK, BadImageError, common_shape, decode, read_images
 
 
 def encoded(array, suffix="png", **options):
@@ -35,13 +35,13 @@ class TestResizing:
             for column in range(size):
                 square = image[top + row * factor:top + (row + 1) * factor, left + column * factor:left + (column + 1) * factor]
                 expected[:, row, column] = square.mean(axis=(0, 1))
-        found, _ = decode(encoded(image), size)
+        found, *_ = decode(encoded(image), size)
         assert found.dtype == np.uint8
         assert np.abs(found - expected).max() <= 1  # Pillow rounds after each of the two directions
 
     def test_enlarging_is_bicubic(self):
         image = random_image(20, 16)
-        found, _ = decode(encoded(image), 32)
+        found, *_ = decode(encoded(image), 32)
         expected = Image.fromarray(image[2:18]).resize((32, 32), Image.Resampling.BICUBIC)
         assert np.array_equal(found, np.asarray(expected).transpose(2, 0, 1))
 
@@ -50,7 +50,7 @@ class TestResizing:
         assert np.array_equal(decode(encoded(image), 32)[0], image.transpose(2, 0, 1))
 
     def test_an_even_grey_stays_even_and_grey(self):
-        found, _ = decode(encoded(np.full((50, 70), 93, np.uint8)), 64)
+        found, *_ = decode(encoded(np.full((50, 70), 93, np.uint8)), 64)
         assert found.shape == (1, 64, 64)
         assert (found == 93).all()
 
@@ -61,7 +61,7 @@ class TestDecoding:
         image = random_image(4, 6)
         exif = Image.Exif()
         exif[0x0112] = orientation
-        pixels, told = decode(encoded(image, exif=exif))
+        pixels, told, _ = decode(encoded(image, exif=exif))
         assert np.array_equal(pixels, image.transpose(2, 0, 1))
         assert told is turned
 
@@ -79,7 +79,7 @@ class TestDecoding:
             for at in rng.integers(0, len(whole), 4):
                 damaged[at] = rng.integers(256)
             try:
-                pixels, _ = decode(bytes(damaged[:rng.integers(1, len(whole) + 1)]))
+                pixels, *_ = decode(bytes(damaged[:rng.integers(1, len(whole) + 1)]))
                 outcomes.add(pixels.ndim)
             except BadImageError as error:
                 outcomes.add(str(error)[:2])
@@ -95,17 +95,17 @@ class TestDecoding:
         image = image.convert("RGB").quantize(2) if mode == "P" else image.convert(mode)
         if mode == "P":
             options = {"transparency": image.getpixel((1, 0))}
-        pixels, turned, transparent = decode_marked(encoded(image, **options), size)
+        pixels, turned, transparent = decode(encoded(image, **options), size)
         assert pixels.shape[0] == (1 if mode in ("L", "LA") else 3)
         assert pixels[:, 0, :2].tolist() == [[100, 255]] * len(pixels)
         assert transparent
         assert not turned
 
     def test_half_transparent_pixels_are_half_white_and_opaque_ones_what_they_are(self):
-        pixels, _, transparent = decode_marked(encoded(Image.new("RGBA", (2, 2), (0, 100, 255, 128))))
+        pixels, _, transparent = decode(encoded(Image.new("RGBA", (2, 2), (0, 100, 255, 128))))
         assert pixels[:, 0, 0].tolist() == [127, 177, 255]
         assert transparent
-        assert decode_marked(encoded(Image.new("LA", (2, 2), (7, 255))))[2] is False
+        assert decode(encoded(Image.new("LA", (2, 2), (7, 255))))[2] is False
         assert decode(encoded(Image.new("LA", (2, 2), (7, 255))))[0].tolist() == [[[7, 7], [7, 7]]]
 
     @pytest.mark.parametrize("suffix", ["gif", "png", "tiff", "webp"])

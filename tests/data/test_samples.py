@@ -136,7 +136,7 @@ class TestArrays:
         (lambda x: (x / 127.5 - 1).astype(np.float32), "they seem to have the range -1 to 1, so convert them with ((images + 1) "
          "* 127.5)"),
         (lambda x: x.astype(np.float32), "they seem"),
-        (lambda x: x.astype(np.int64), "int64, from 0 to 255; they must be uint8, from 0 to 255: they seem to have that range"),
+        (lambda x: x.astype(np.int64), "from 0 to 255; they must be uint8, from 0 to 255: they seem to have the range 0 to"),
         (lambda x: x * 9.0, "images that is known here"),
         (lambda x: np.where(x > 250, np.nan, x), "NaN or infinite"),
         (lambda x: x > 100, "bool, false or true"),
@@ -311,7 +311,7 @@ class TestZips:
 
     def test_another_layout_than_class_folders_is_named(self, folder, tiny_dataset, tmp_path):
         path = zipped(tmp_path / "x.zip", folder, "a/b/")
-        assert "CLASS/FILE: a/b/class 0/00.png" in refused(path, tiny_dataset)
+        assert "CLASS/FILE: b/class 0/00.png" in refused(path, tiny_dataset)
         with zipfile.ZipFile(tmp_path / "y.zip", "w") as archive:
             archive.writestr("images.npy", b"x")
         assert "has no images as CLASS/FILE" in refused(tmp_path / "y.zip", tiny_dataset)
