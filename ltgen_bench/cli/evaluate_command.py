@@ -196,7 +196,7 @@ def _configured(config: "RunConfig", changes: dict[str, Any], shown: Shown) -> "
 
 
 def _of_run(name: str, digest: str | None, changes: dict[str, Any], shown: Shown) -> None:
-    from ltgen_bench.records.run_samples import find_samples
+    from ltgen_bench.records.store import find_samples
 
     stored = find_samples(shown.runs, name, digest)
     config, settings = _configured(stored.config, changes, shown)

@@ -6,7 +6,6 @@ files, which also names them; files that match no kind are listed as unknown and
 
 import os
 import re
-import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
@@ -195,13 +194,11 @@ def _facts(path: Path) -> os.stat_result | None:
 
 
 def _is_folder(path: Path) -> bool:
-    facts = _facts(path)
-    return facts is not None and stat.S_ISDIR(facts.st_mode)
+    return path.is_dir() and not path.is_symlink()
 
 
 def _is_file(path: Path) -> bool:
-    facts = _facts(path)
-    return facts is not None and stat.S_ISREG(facts.st_mode)
+    return path.is_file() and not path.is_symlink()
 
 
 def _inside(folder: Path) -> list[Path]:

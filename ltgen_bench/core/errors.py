@@ -13,14 +13,16 @@ class BenchError(Exception):
 class UserError(BenchError):
     """A mistake in what the user typed or gave. Nothing has been written when it is raised.
 
-    `problems` lists all faults of one file, each with its position and a way to correct it.
+    `problems` lists all faults of one file, each with its position and a way to correct it; the message has the first of many.
     """
 
     exit_code = 2
+    shown = 20
 
     def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join([message, *(f"  {problem}" for problem in self.problems)]))
+        more = [f"and {len(self.problems) - self.shown} more"] if len(self.problems) > self.shown else []
+        super().__init__("\n  ".join([message, *self.problems[:self.shown], *more]))
 
 
 class MethodError(UserError):

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,6 +20,8 @@ from ltgen_bench.core.errors import BusyError, DamagedError, MachineError, UserE
 CACHE_VARIABLE = "LTGEN_BENCH_CACHE"
 LOCK_FILE = ".lock"
 CHECKSUM = "sha256"  # the key of a stored JSON object that holds the checksum of its other values
+LARGEST = 1 << 30  # bytes; larger than any image file
+NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a pipe without a writer must not block (not on Windows)
 CURE = "delete it and repeat the command, and it is made again"
 
 
@@ -110,6 +113,20 @@ def _machine_error(path: Path, error: OSError) -> MachineError:
         return MachineError(f"the disk is full: {path} could not be written. Earlier files are complete; free some "
                             "space and repeat the command to continue.")
     return MachineError(f"{path} could not be written: {error.strerror or error}.")
+
+
+def read_plain(path: str | Path) -> bytes:
+    """Return the bytes of a plain file of at most `LARGEST` bytes. Raises `OSError` with the reason for everything else."""
+    try:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | NO_WAIT)) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError("it is no plain file, but a pipe, a device or a socket")
+            if found.st_size > LARGEST:
+                raise OSError(f"it has {found.st_size:,} bytes, and at most {LARGEST:,} are read")
+            return file.read(LARGEST)
+    except ValueError as error:  # a NUL character
+        raise OSError(f"its name is none ({error})") from error
 
 
 def file_sha256(path: Path) -> str:

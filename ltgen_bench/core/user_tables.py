@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.words import counted, some
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 SEPARATORS = ",;\t"
 BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 SEPARATOR_LINE = re.compile(r"\A\"?sep=[,;\t]\"?\r?\n")  # written by some spreadsheets before the first row
-NAMED = 5  # largest number of wrong rows that an error lists
 
 
 def read_table(path: Path, where: str = "", *, header: bool = True) -> "pd.DataFrame":
@@ -28,7 +28,7 @@ def read_table(path: Path, where: str = "", *, header: bool = True) -> "pd.DataF
     import pandas as pd
 
     where = where or str(path)
-    rows = _rows(_text(path, where), where)
+    rows = _rows(read_text(path, where), where)
     if not rows:
         raise UserError(f"{where} is empty; a table has a row for each entry{' below a row of column names' if header else ''}.")
     numbers, cells = list(rows), list(rows.values())
@@ -40,10 +40,7 @@ def read_table(path: Path, where: str = "", *, header: bool = True) -> "pd.DataF
 
 def read_text(path: Path, where: str = "") -> str:
     """Return the text of a file, without a byte order mark. Raises `UserError` where it is missing or no text."""
-    return _text(path, where or str(path))
-
-
-def _text(path: Path, where: str) -> str:
+    where = where or str(path)
     if not path.is_file():
         raise UserError(f"{where}: there is no such file.")
     try:
@@ -61,57 +58,39 @@ def _text(path: Path, where: str) -> str:
 
 
 def _rows(text: str, where: str) -> dict[int, list[str]]:
-    """Return row number -> cells, with the first candidate separator that gives rows of equal length."""
-    faults: list[UserError] = []
-    for separator in _candidates(text, where):
-        try:
-            return _even(_parsed(text, separator, where), where)
-        except UserError as error:
-            faults.append(error)
-    raise faults[0]
+    """Return row number -> cells, with the separator that gives rows of equal length, and the most cells of the first row."""
+    tables = [(len(next(iter(rows.values()), [])), rows, fault) for rows, fault in (_parsed(text, own) for own in SEPARATORS)]
+    tables = sorted((table for table in tables if table[0] > 1), key=lambda table: -table[0]) or tables[:1]
+    for _, rows, fault in tables:
+        if not fault:
+            return rows
+    raise UserError(f"{where}: {tables[0][2]}")
 
 
-def _even(rows: dict[int, list[str]], where: str) -> dict[int, list[str]]:
-    """Return the rows without empty cells beyond the first row's width. Raises `UserError` for rows of another length."""
-    width = len(next(iter(rows.values()), []))
-    rows = {number: _without_empty_rest(cells, width) for number, cells in rows.items()}
-    ragged = [f"row {number} has {len(cells)}" for number, cells in rows.items() if len(cells) != width]
-    if ragged:
-        more = f" and {len(ragged) - NAMED:,} rows more" if len(ragged) > NAMED else ""
-        raise UserError(f"{where}: its first row has {width} cell{'' if width == 1 else 's'}, and {', '.join(ragged[:NAMED])}"
-                        f"{more}; give every row as many, and put cells that hold a separator in quotes.")
-    return rows
+def _parsed(text: str, separator: str) -> tuple[dict[int, list[str]], str]:
+    """Return (row number -> cells of the rows that are not blank, what is wrong with them).
 
-
-def _candidates(text: str, where: str) -> list[str]:
-    """Return the separators in the first row outside quotes, the most frequent first; a comma where there is none."""
-    widths = {separator: len(next(iter(_parsed(text, separator, where, 1).values()), [])) for separator in SEPARATORS}
-    found = sorted((separator for separator in SEPARATORS if widths[separator] > 1), key=lambda separator: -widths[separator])
-    return found or [","]
-
-
-def _parsed(text: str, separator: str, where: str, most: int | None = None) -> dict[int, list[str]]:
-    """Return the first `most` rows (all by default) that are not blank. `pandas.read_csv` would silently fill short rows."""
-    found: dict[int, list[str]] = {}
+    Empty cells beyond the width of the first row, and rows of separators alone at the end, are left out: spreadsheets write
+    them. `pandas.read_csv` would silently fill short rows.
+    """
     reader = csv.reader(io.StringIO(text.rstrip(" \r\n"), newline=""), delimiter=separator, skipinitialspace=True, strict=True)
+    rows: dict[int, list[str]] = {}
     number = 0
     try:
         for number, cells in enumerate(reader, 1):
             if cells:
-                found[number] = cells
-                if len(found) == most:
-                    break
+                rows[number] = cells
     except csv.Error as error:
-        if most is not None:  # wrong separator; another one will be tried
-            return {}
-        raise UserError(f"{where}: row {number + 1} cannot be read ({error}); check its quotes.") from error
-    while len(found) > 1 and len(last := found[next(reversed(found))]) > 1 and not any(cell.strip() for cell in last):
-        del found[next(reversed(found))]  # rows of separators alone, which spreadsheets write at the end
-    return found
-
-
-def _without_empty_rest(cells: list[str], width: int) -> list[str]:
-    return cells[:width] if len(cells) > width and not any(cell.strip() for cell in cells[width:]) else cells
+        return rows, f"row {number + 1} cannot be read ({error}); check its quotes."
+    while len(rows) > 1 and len(last := rows[next(reversed(rows))]) > 1 and not any(cell.strip() for cell in last):
+        rows.popitem()
+    width = len(next(iter(rows.values()), []))
+    rows = {number: cells if any(cell.strip() for cell in cells[width:]) else cells[:width] for number, cells in rows.items()}
+    ragged = [f"row {number} has {len(cells)}" for number, cells in rows.items() if len(cells) != width]
+    if not ragged:
+        return rows, ""
+    return rows, f"its first row has {counted(width, 'cell')}, and {some(ragged)}; give every row as many, and put cells that " \
+                 "hold a separator in quotes."
 
 
 def _names(cells: list[str], where: str) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from ltgen_bench.core.errors import UserError, did_you_mean, inverse_hint
+from ltgen_bench.core.words import counted
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -17,8 +18,7 @@ def validate(model: type[M], values: Mapping[str, Any], *, where: str, prefix: s
         return _validated(model, values)
     except ValidationError:
         problems = problems_of(model, values, prefix)
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise UserError(f"{where} has {count}", problems) from None
+        raise UserError(f"{where} has {counted(len(problems), 'problem')}", problems) from None
 
 
 def problems_of(model: type[BaseModel], values: Any, prefix: str = "") -> list[str]:

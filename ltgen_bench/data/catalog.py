@@ -16,19 +16,12 @@ from ltgen_bench.data import large_sets
 from ltgen_bench.data.class_names import CIFAR10, CIFAR100, DIGITS, FASHION_MNIST
 from ltgen_bench.data.digits import SHA256, load_digits, verify_digits
 from ltgen_bench.data.folder_source import list_folder
-from ltgen_bench.data.large_sets import LargeSet
+from ltgen_bench.data.hub import list_hub
+from ltgen_bench.data.large_sets import LargeSet, list_large
+from ltgen_bench.data.listing import Listing
+from ltgen_bench.data.npz import load_npz, verify_npz
 from ltgen_bench.data.raw import RawData
-from ltgen_bench.data.source_kinds import (
-    find_folder,
-    find_hub,
-    find_large,
-    load_arrays,
-    load_listed,
-    load_npz_file,
-    verify_arrays,
-    verify_listed,
-    verify_npz_file,
-)
+from ltgen_bench.data.source_kinds import Find, find_folder, load_listed, taking, verify_listed
 from ltgen_bench.data.torchvision_sets import load_torchvision, verify_torchvision
 
 
@@ -85,28 +78,35 @@ def _from_torchvision(name: str, kind: str, summary: str, source: str, licence: 
     """Register the set that torchvision's class `kind` reads, and its long tail at factor 100; `files` maps names to md5."""
     _add_both(name, 100.0, DataSource(
         f"{summary}, {len(class_names)} classes; fetched by torchvision", source, licence,
-        partial(load_arrays, partial(load_torchvision, kind)), flip, recipes, image_shape=(channels, 32, 32),
+        taking(lambda config, *rest: load_torchvision(kind, *rest)), flip, recipes, image_shape=(channels, 32, 32),
         class_names=class_names, num_classes=len(class_names),
         checksums=tuple((file, f"md5:{md5}") for file, md5 in files.items()), local_files=local_files,
-        verify=partial(verify_arrays, partial(verify_torchvision, kind))))
+        verify=taking(lambda config, root, progress, update: verify_torchvision(kind, root, progress))))
 
 
 def _large(large: LargeSet, summary: str, source: str, licence: str, num_classes: int, recipes: str,
            size: int = large_sets.IMAGE_SIZE) -> DataSource:
     """Return the entry of a set on the user's disk, with images resized to `size` x `size` by default."""
-    find = partial(find_large, large)
+    def find(config: DataConfig, data_root: Path, progress: Progress) -> Listing:
+        return list_large(large, config, data_root)
+
     return DataSource(
-        summary, source, licence, partial(load_listed, find, size), True, recipes, content=large.folder,
-        image_shape=(3, size, size), num_classes=num_classes,
-        checksums=tuple((file, f"md5:{md5}") for file, md5 in large.archives if md5), verify=partial(verify_listed, find, size))
+        summary, source, licence, flip=True, recipes=recipes, content=large.folder, image_shape=(3, size, size),
+        num_classes=num_classes, checksums=tuple((file, f"md5:{md5}") for file, md5 in large.archives if md5),
+        **_of_files(taking(find, "index_list", "test_list", "image_size"), size))
+
+
+def _of_files(find: Find, size: int | None) -> dict[str, Any]:
+    """Return how a `DataSource` of image files is loaded and verified; `size` is that of the images, None: their own."""
+    return {"load": partial(load_listed, find, size), "verify": partial(verify_listed, find, size)}
 
 
 _add_both("digits", 20.0, DataSource(
     "8 x 8 handwritten digits, 10 classes; ships with scikit-learn",
     "Alpaydin and Kaynak, 1998, UCI Optical Recognition of Handwritten Digits", "CC BY 4.0",
-    partial(load_arrays, lambda root, progress: load_digits()), flip=False, recipes="digits-lt", image_shape=(1, 8, 8),
+    taking(lambda config, *rest: load_digits()), flip=False, recipes="digits-lt", image_shape=(1, 8, 8),
     class_names=DIGITS, num_classes=len(DIGITS), checksums=(("scikit-learn's digits", f"sha256:{SHA256}"),),
-    verify=partial(verify_arrays, lambda root, progress: verify_digits())))
+    verify=taking(lambda config, *rest: verify_digits())))
 
 for _name, _kind, _classes, _archive, _md5, _unpacked in (
         ("cifar10", "CIFAR10", CIFAR10, "cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a", "cifar-10-batches-py"),
@@ -188,14 +188,17 @@ def find_source(name: str) -> DataSource:
         raise UserError(f"data set '{name}': a {kind} is missing after the colon, as in {prefix}:{kind.upper()}.")
     if prefix == "npz":
         place = user_path(path, f"data set '{name}'")
-        return DataSource(OWN_FORMS[prefix], path, "the user's", partial(load_npz_file, place),
-                          flip=True, recipes=None, verify=partial(verify_npz_file, place))
+        return DataSource(OWN_FORMS[prefix], path, "the user's", flip=True, recipes=None,
+                          load=taking(lambda config, *rest: load_npz(place, config.test_part), "test_part"),
+                          verify=taking(lambda config, *rest: verify_npz(place, config.test_part), "test_part"))
     if prefix == "folder":
-        find, licence = partial(find_folder, user_path(path, f"data set '{name}'")), "the user's"
+        root, licence = user_path(path, f"data set '{name}'"), "the user's"
+        find = taking(lambda config, *rest: find_folder(root, config), "index_list", "test_list", "test_part", "image_size")
     else:
-        find, licence = partial(find_hub, path), "as the hub states"
-    return DataSource(OWN_FORMS[prefix], path, licence, partial(load_listed, find, None), flip=True, recipes=None,
-                      verify=partial(verify_listed, find, None))
+        licence = "as the hub states"
+        find = taking(lambda config, data_root, progress: list_hub(path, config.columns, progress, config.test_part),
+                      "test_part", "image_size", "columns")
+    return DataSource(OWN_FORMS[prefix], path, licence, flip=True, recipes=None, **_of_files(find, None))
 
 
 def _at_factor(name: str) -> DataSource:

@@ -26,8 +26,8 @@ def label_numbers(texts: Iterable[str], class_names: Sequence[str], where: str, 
     is the noun for one of `texts` in messages.
     """
     texts = list(texts)
-    found = {how: {text: number for text in texts if (number := read(text)) is not None} for how, read in
-             (("names", _Names(class_names)), ("positions", _positions(class_names).get))}
+    positions = {str(label): label for label in range(len(class_names))}
+    found = {"names": _by_name(texts, class_names), "positions": {text: positions[text] for text in texts if text in positions}}
     fitting = [how for how in found if len(found[how]) == len(texts) and are in (None, how)]
     if not fitting:
         raise _unknown(texts, found, class_names, where, word, are)
@@ -44,37 +44,23 @@ def numbers_are_names(numbers: Mapping[str, int]) -> bool:
     return any(text.isdecimal() and Decimal(text) != number for text, number in numbers.items())
 
 
-class _Names:
-    """Map a text to the label of the class it names, exactly or by the number in the name; None for no class."""
-
-    def __init__(self, class_names: Sequence[str]) -> None:
-        self.exact = {_plain(name): label for label, name in enumerate(class_names)} | \
-            {name: label for label, name in enumerate(class_names)}
-        self.by_value = {value: label for label, value in enumerate(_values(class_names))}
-
-    def __call__(self, text: str) -> int | None:
-        plain = _plain(text)
-        if text in self.exact or plain in self.exact:
-            return self.exact[text if text in self.exact else plain]
-        return self.by_value.get(Decimal(plain)) if NUMBER.fullmatch(plain) else None
-
-
-def _positions(class_names: Sequence[str]) -> Mapping[str, int]:
-    return {str(label): label for label in range(len(class_names))}
-
-
-def _values(class_names: Sequence[str]) -> list[Decimal]:
-    """Return the number in each name, where all names are numbers or a common text and a number; else an empty list."""
-    names = [_plain(name) for name in class_names]
-    if all(NUMBER.fullmatch(name) for name in names):
-        values = [Decimal(name) for name in names]
-    else:
-        parts = [FIRST_NUMBER.fullmatch(name) for name in names]
-        found = [part for part in parts if part is not None]
-        if len(found) < len(names) or len({part[1] for part in found}) > 1:
-            return []
-        values = [Decimal(part[2]) for part in found]
-    return values if len(set(values)) == len(values) else []
+def _by_name(texts: Iterable[str], class_names: Sequence[str]) -> dict[str, int]:
+    """Return text -> label of those that name a class, exactly or by the number in its name."""
+    plain = {_plain(name): label for label, name in enumerate(class_names)}
+    exact = plain | {name: label for label, name in enumerate(class_names)}
+    found = [NUMBER.fullmatch(name) or FIRST_NUMBER.fullmatch(name) for name in plain]
+    befores = {"" if part is None or part.re is NUMBER else part[1] for part in found}
+    values = [Decimal(part[0] if part.re is NUMBER else part[2]) for part in found if part is not None]
+    numbered = len(values) == len(class_names) == len(set(values)) and len(befores) == 1
+    by_value = dict(zip(values, plain.values(), strict=True)) if numbered else {}
+    numbers = {}
+    for text in texts:
+        own = _plain(text)
+        label = exact.get(text, exact.get(own))
+        label = by_value.get(Decimal(own)) if label is None and NUMBER.fullmatch(own) else label
+        if label is not None:
+            numbers[text] = label
+    return numbers
 
 
 def _plain(text: str) -> str:

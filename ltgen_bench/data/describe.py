@@ -81,17 +81,14 @@ def size_words(sizes: dict[str, int]) -> str:
 
 def group_lines(groups: dict[str, list[int]], counts: list[int], names: list[str], most: int = 6) -> list[tuple[str, str]]:
     """Return (group, its classes in words) of each group, including empty ones."""
-    lines = []
-    for group, classes in groups.items():
-        if not classes:
-            lines.append((group, "empty"))
-            continue
+    def words(classes: list[int]) -> str:
         inside = sorted(classes, key=lambda c: (-counts[c], c))
         shown = ", ".join(names[c] for c in inside[:most]) + (", ..." if len(inside) > most else "")
         low, high = counts[inside[-1]], counts[inside[0]]
         many = "1 class" if len(inside) == 1 else f"{len(inside)} classes"
-        lines.append((group, f"{many}, {f'{low:,}' if low == high else f'{high:,} to {low:,}'} images: {shown}"))
-    return lines
+        return f"{many}, {f'{low:,}' if low == high else f'{high:,} to {low:,}'} images: {shown}"
+
+    return [(group, words(classes) if classes else "empty") for group, classes in groups.items()]
 
 
 def curve(counts: list[int], width: int, height: int = 8) -> list[str]:

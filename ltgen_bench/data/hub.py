@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.files import read_plain
 from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.core.user_paths import user_path
 from ltgen_bench.core.words import some
@@ -20,7 +21,6 @@ from ltgen_bench.data.class_names import in_order
 from ltgen_bench.data.listing import Listing, Part, hold_out
 from ltgen_bench.data.npz import HIGHEST_LABEL
 from ltgen_bench.data.parts import Parts, choose_parts
-from ltgen_bench.data.plain_files import read_plain
 
 
 @dataclass(frozen=True)
@@ -117,13 +117,12 @@ def _quiet(datasets: Any, progress: Progress) -> Iterator[None]:
 
 def _columns(features: Mapping[str, Any], given: tuple[str, str] | None, where: str) -> tuple[str, str]:
     """Return (image column, label column), as given or as detected."""
-    kinds = {name: type(feature).__name__ for name, feature in features.items()}
-    images = [name for name, kind in kinds.items() if kind == "Image"]
-    classes = [name for name, kind in kinds.items() if kind == "ClassLabel"]
-    numbers = [name for name, kind in kinds.items() if kind == "Value" and "int" in features[name].dtype]
-    texts = [name for name, kind in kinds.items() if kind == "Value" and "string" in features[name].dtype]
-    # Many programs write integer columns with missing rows as floats; `_labels` reports that.
-    floats = [name for name, kind in kinds.items() if kind == "Value" and "float" in features[name].dtype]
+    def of(kind: str, dtype: str = "") -> list[str]:
+        return [name for name, feature in features.items()
+                if type(feature).__name__ == kind and dtype in str(getattr(feature, "dtype", ""))]
+
+    images, classes, numbers, texts = of("Image"), of("ClassLabel"), of("Value", "int"), of("Value", "string")
+    floats = of("Value", "float")  # integer columns with missing rows are often written so; `_cells` reports that
     if given is not None:
         for name, allowed, kind in ((given[0], images, "images"), (given[1], classes + numbers + texts + floats, "labels")):
             if name not in allowed:
@@ -140,54 +139,54 @@ def _columns(features: Mapping[str, Any], given: tuple[str, str] | None, where: 
 def _labels(splits: Mapping[str, Any], column: str, where: str,
             parts: Parts) -> tuple[tuple[str, ...], dict[str, Int64[np.ndarray, " N"]]]:
     """Return the class names, and the int64 labels of each split. Classes of integers and text columns are in sorted order."""
-    for split, data in splits.items():
-        _refuse_null(data, column, split, where, parts)
-    values = {split: np.asarray(data.with_format("numpy", columns=[column])[column][:]) for split, data in splits.items()}
-    train, cure = parts.train, f"Where its labels are hidden, choose another split as test: {parts.alternatives}."
-    names = getattr(splits[train].features[column], "names", None)
-    if any(own.dtype.kind == "f" for own in values.values()):
-        values = {split: _whole(own, column, split, where) for split, own in values.items()}
+    values = {split: _cells(data, column, split, where, parts) for split, data in splits.items()}
+    train, names = parts.train, getattr(splits[parts.train].features[column], "names", None)
     if values[train].dtype.kind not in "iu":
-        names = in_order(set(map(str, values[train].tolist())))
-        strangers = sorted({str(value) for own in values.values() for value in own.tolist()} - set(names))
-        if strangers:
-            raise UserError(f"{where}: the {parts.test} split has classes that {train} lacks: {some(strangers)}. {cure}")
+        names = in_order(set(map(str, values[train])))
         index = {name: label for label, name in enumerate(names)}
-        values = {split: np.array([index[str(value)] for value in own.tolist()], np.int64) for split, own in values.items()}
-    for split, own in values.items():
-        if not len(own):
-            raise UserError(f"{where}: the split '{split}' is empty.")
-        if own.min() < 0 or own.max() > HIGHEST_LABEL:
-            raise UserError(f"{where}: the labels '{column}' of the split '{split}' go from {own.min()} to {own.max()}; they "
-                            f"number the classes from 0, {HIGHEST_LABEL} at most (-1 stands for images without a label)"
-                            f"{f'; choose another split as test: {parts.alternatives}' if split == parts.test else ''}.")
-    count = len(names) if names is not None else int(values[train].max()) + 1
-    beyond = sorted({int(value) for own in values.values() for value in own[own >= count]})
-    if beyond:
-        raise UserError(f"{where}: the {parts.test} split has classes that {train} lacks: {some(map(str, beyond))}. {cure}")
-    return (tuple(names) if names is not None else tuple(map(str, range(count))),
-            {split: own.astype(np.int64) for split, own in values.items()})
+        strangers = {str(value) for own in values.values() for value in own} - index.keys()
+        values = {split: np.array([index.get(str(value), 0) for value in own], np.int64) for split, own in values.items()}
+    else:
+        for split, own in values.items():
+            if own.min() < 0 or own.max() > HIGHEST_LABEL:
+                raise UserError(f"{where}: the labels '{column}' of the split '{split}' go from {own.min()} to {own.max()}; they "
+                                f"number the classes from 0, {HIGHEST_LABEL} at most (-1 stands for images without a label)"
+                                f"{_other(split, parts)}.")
+        names = names or list(map(str, range(int(values[train].max()) + 1)))
+        strangers = {str(value) for own in values.values() for value in own[own >= len(names)]}
+    if strangers:
+        raise UserError(f"{where}: the {parts.test} split has classes that {train} lacks: {some(sorted(strangers))}. Where its "
+                        f"labels are hidden, choose another split as test: {parts.alternatives}.")
+    return tuple(names), {split: own.astype(np.int64) for split, own in values.items()}
 
 
-def _refuse_null(data: Any, column: str, split: str, where: str, parts: Parts) -> None:
-    """Raise `UserError` where rows of a split have no label: null, not a number, or a blank text."""
-    cells = data.select_columns([column]).with_format("arrow")[:][column].to_pylist()
-    rows = [row for row, cell in enumerate(cells) if cell is None or cell != cell or (isinstance(cell, str) and not cell.strip())]
-    if rows:
-        other = f", or choose another split as test: {parts.alternatives}" if split == parts.test else ""
-        raise UserError(f"{where}: {len(rows):,} of the {len(cells):,} rows of the split '{split}' have no label in the column "
-                        f"'{column}' (row {some(map(str, rows))}, counted from 0); give each a label, or leave these rows out of "
-                        f"the data{other}.")
+def _cells(data: Any, column: str, split: str, where: str, parts: Parts) -> np.ndarray:
+    """Return the labels of a split: integers, also where they are stored as floats, or texts.
 
-
-def _whole(values: np.ndarray, column: str, split: str, where: str) -> Int64[np.ndarray, " N"]:
-    """Return integers that are stored as floats as int64. Raises `UserError` for other numbers."""
+    Raises `UserError` for an empty split, for rows without a label (null, not a number or a blank text), and for fractions.
+    """
+    cells = data.select_columns([column]).with_format("pandas")[:][column]
+    if not len(cells):
+        raise UserError(f"{where}: the split '{split}' is empty.")
+    blank = cells.isna() | (cells.astype(str).str.strip() == "")
+    if blank.any():
+        raise UserError(f"{where}: {blank.sum():,} of the {len(cells):,} rows of the split '{split}' have no label in the column "
+                        f"'{column}' (row {some(map(str, np.flatnonzero(blank)))}, counted from 0); give each a label, or leave "
+                        f"these rows out of the data{_other(split, parts)}.")
+    values = cells.to_numpy()
+    if values.dtype.kind != "f":
+        return values
     odd = np.flatnonzero(values != np.round(values))
     if len(odd):
         raise UserError(f"{where}: {len(odd):,} of the {len(values):,} labels '{column}' of the split '{split}' are no whole "
                         f"numbers; the first is {values[odd[0]]} in row {odd[0]}, counted from 0. Name another column with "
                         "--columns IMAGE,LABEL.")
     return values.astype(np.int64)
+
+
+def _other(split: str, parts: Parts) -> str:
+    """Return the advice to choose another split as test, for faults of the test split."""
+    return f"; or choose another split as test: {parts.alternatives}" if split == parts.test else ""
 
 
 def _rows_of(split: str, labels: Int64[np.ndarray, " N"]) -> Part:

@@ -58,7 +58,7 @@ class Entry:
 
     @property
     def parts(self) -> dict[str, dict[str, Any]]:
-        return self.facts["parts"]  # type: ignore[no-any-return]
+        return self.facts["parts"]
 
     def digests(self) -> dict[str, str]:
         """Return file -> SHA-256 of its content, for both parts."""

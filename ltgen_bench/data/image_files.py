@@ -47,6 +47,10 @@ class BadImageError(ValueError):
     """File that cannot be decoded as an image; the message says why."""
 
 
+class OtherSizeError(BadImageError):
+    """Image of another size than is wanted; the message is its size."""
+
+
 class Pixels(NamedTuple):
     """Decoded image: uint8 [C, H, W], whether its metadata ask for a rotation, and whether it had transparent pixels."""
 
@@ -88,20 +92,25 @@ def say_marks(marks: Mapping[str, int], total: str, progress: Progress) -> None:
             progress.say(f"{marks[mark]:,} of {total} {words}")
 
 
-def decode(data: bytes, image_size: int | None = None) -> Pixels:
-    """Decode the bytes of an image file; one channel for grey files, else three. Raises `BadImageError`."""
+def decode(data: bytes, image_size: int | None = None, *, only: tuple[int, int] | None = None) -> Pixels:
+    """Decode the bytes of an image file; one channel for grey files, else three. Raises `BadImageError`.
+
+    With `image_size` it is resized. Images of another (width, height) than `only` are refused by their header.
+    """
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(data)) as image:
             frames = int(getattr(image, "n_frames", 1)) if image.format in MOVING else 1  # not the preview in a camera's JPEG
             deep, grey = image.mode in ("I", "F") or image.mode.startswith("I;"), _is_grey(image)
-            if 0 not in image.size and not deep and frames == 1:
+            if 0 not in image.size and not deep and frames == 1 and only in (None, image.size):
                 opaque, transparent = _opaque(image)
                 array = np.asarray(_resized(opaque.convert("L" if grey else "RGB"), image_size))
                 return Pixels(array[None] if grey else array.transpose(2, 0, 1), _is_turned(image), transparent)
     except (*BROKEN_IMAGE, IndexError, TypeError, KeyError, Image.DecompressionBombError) as error:
         raise BadImageError(f"it is corrupt or no image ({pillow_message(error)})") from error
+    if only not in (None, image.size):
+        raise OtherSizeError(f"{image.width} x {image.height}")
     if 0 in image.size:
         raise BadImageError(f"it has no pixels ({image.width} x {image.height})")
     if frames > 1:
@@ -232,7 +241,10 @@ def _read_block(files: ImageFiles, rows: range, shape: Shape, image_size: int | 
         try:
             data = files.content(name)
             block.digests.append(hashlib.sha256(data).hexdigest())
-            found = decode(data, image_size)
+            found = decode(data, image_size, only=None if image_size else (shape[2], shape[1]))
+        except OtherSizeError as error:
+            block.odd.append(f"{files.root / name}: {error}")
+            continue
         except (OSError, BadImageError) as error:
             block.faults.append(f"{files.root / name}: {error}")
             continue
@@ -240,11 +252,10 @@ def _read_block(files: ImageFiles, rows: range, shape: Shape, image_size: int | 
         pixels = found.array
         if len(pixels) > shape[0] and (pixels == pixels[:1]).all():  # grey values in three channels
             pixels = pixels[:1]
-        if pixels.shape[1:] == shape[1:] and len(pixels) <= shape[0]:
+        if len(pixels) <= shape[0]:
             block.images[row] = pixels
         else:
-            colours = "grey" if len(pixels) == 1 else "colour"
-            block.odd.append(f"{files.root / name}: {pixels.shape[2]} x {pixels.shape[1]} in {colours}")
+            block.odd.append(f"{files.root / name}: in colour")
     return block
 
 

@@ -45,14 +45,20 @@ def list_large(large: LargeSet, config: DataConfig, data_root: Path) -> Listing:
                         f"that it has {large.wanted}, or name the folder that has {large.folder}/ with --data-root.")
     root = outer / large.inner if (outer / large.inner).is_dir() else outer
     published = [root / name for name in large.index_lists or ()]
-    if config.index_list is None and config.test_list is None and not any(path.is_file() for path in published):
-        return large.find(root, config.name)
-    train, test = (user_path(given, option) if given is not None else found for given, option, found in
-                   zip((config.index_list, config.test_list), ("--index-list", "--test-list"), published or (None, None),
-                       strict=True))
-    if train is None:
+    lists = given_lists(config, *(published if any(path.is_file() for path in published) else ()))
+    return list_indexed(root, config.name, *lists) if lists else large.find(root, config.name)
+
+
+def given_lists(config: DataConfig, *published: Path) -> tuple[Path, Path | None] | None:
+    """Return the lists of training and test images: those of `config`, else the published ones, else None."""
+    train, test = (None if given is None else user_path(given, option) for given, option in
+                   ((config.index_list, "--index-list"), (config.test_list, "--test-list")))
+    train, test = train or next(iter(published), None), test or next(iter(published[1:]), None)
+    if train is not None:
+        return train, test
+    if test is not None:
         raise UserError(f"{config.name}: --test-list is given without --index-list, the list of the training images.")
-    return list_indexed(root, config.name, train, test)
+    return None
 
 
 def _needs_lists(names: tuple[str, str], address: str) -> Callable[[Path, str], Listing]:

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Int64
 
 from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.files import read_plain
 from ltgen_bench.data.class_names import in_order
 from ltgen_bench.data.parts import NONE, TRAIN
-from ltgen_bench.data.plain_files import read_plain
 from ltgen_bench.data.raw import stratified_indices
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff",

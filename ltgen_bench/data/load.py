@@ -9,10 +9,11 @@ from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.plain_text import printable
 from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.core.user_paths import user_path
+from ltgen_bench.core.words import some
 from ltgen_bench.data.catalog import DATASETS, DataSource, find_source, short_name
 from ltgen_bench.data.dataset import LongTailDataset, balanced
 from ltgen_bench.data.images import ImageSet
-from ltgen_bench.data.parts import NONE, note_of
+from ltgen_bench.data.parts import NONE, origin_words
 from ltgen_bench.data.raw import RawData
 from ltgen_bench.data.splits import NATURAL, Split, draw_split, standard_split
 
@@ -27,26 +28,17 @@ def load_dataset(config: DataConfig, *, data_root: Path = Path("data"), progress
     factor = wanted_factor(config, source)
     manifest = None if config.split is None else Split.load(user_path(config.split, "--split"))
     raw = source.load(config, data_root, progress)
-    said = note_of(raw.test_part, raw.unread)
-    if said:
-        progress.say(f"{config.name}: {said}")
-    _check_classes(raw, config.name)
+    if raw.test_part.casefold() != "test":
+        unread = f"; not read: {', '.join(raw.unread)} (--test-part NAME takes one as test)" if raw.unread else ""
+        progress.say(f"{config.name}: test images: {origin_words(raw.test_part)}{unread}")
+    class_names = _class_names(raw, config.name)
     split = _split(config, source, raw, factor, manifest)
     train = raw.train if split.ranks is None else raw.train.take(split.indices(raw.train.labels, len(raw.class_names)))
     return LongTailDataset(
         name=dataset_name(config, source, split, own=manifest is not None), train=train, reference=_reference(raw, split),
-        test=raw.test, class_names=_shown_names(raw.class_names, config.name),
+        test=raw.test, class_names=class_names,
         flip=source.flip if config.flip is None else config.flip, imbalance_factor=split.imbalance_factor,
         profile=split.profile, split=split, test_part=raw.test_part)
-
-
-def _shown_names(names: tuple[str, ...], where: str) -> tuple[str, ...]:
-    """Return class names without control characters. Raises `UserError` where two become equal."""
-    shown = tuple(map(printable, names))
-    if len(set(shown)) < len(set(names)):
-        twice = next(name for name in shown if shown.count(name) > 1)
-        raise UserError(f"{where}: two classes differ only in characters that cannot be shown ({twice}); rename one of them.")
-    return shown
 
 
 def wanted_factor(config: DataConfig, source: DataSource) -> float | None:
@@ -118,17 +110,19 @@ def dataset_name(config: DataConfig, source: DataSource, split: Split, *, own: b
     return "-".join([tailed, *words])
 
 
-def _check_classes(raw: RawData, name: str) -> None:
+def _class_names(raw: RawData, name: str) -> tuple[str, ...]:
+    """Return the class names without control characters. Raises `UserError` for equal ones and for classes without images."""
+    shown = tuple(map(printable, raw.class_names))
+    if len(set(shown)) < len(set(raw.class_names)):
+        twice = next(own for own in shown if shown.count(own) > 1)
+        raise UserError(f"{name}: two classes differ only in characters that cannot be shown ({twice}); rename one of them.")
     if len(raw.class_names) < 2:
         raise UserError(f"{name} has {len(raw.class_names)} class; at least 2 are needed.")
     for part, images in (("training", raw.train), ("test", raw.test)):
         if part == "test" and raw.test_part == NONE:
             continue
-        if len(images) < len(raw.class_names):
-            raise UserError(f"{name} has {len(raw.class_names)} classes and only {len(images)} {part} images; every class needs "
-                            "some.")
         counts = np.bincount(images.labels, minlength=len(raw.class_names))
         empty = [raw.class_names[c] for c in np.flatnonzero(counts == 0)]
         if empty:
-            raise UserError(f"{name}: no {part} images of class {', '.join(empty[:5])}{' ...' if empty[5:] else ''}; "
-                            "every class needs some.")
+            raise UserError(f"{name}: no {part} images of class {some(empty)}; every class needs some.")
+    return shown

@@ -10,7 +10,7 @@ from ltgen_bench.core.files import file_sha256
 from ltgen_bench.core.words import size_words
 from ltgen_bench.data.array_files import BOMB_BYTES, Header, npz_headers, read_npz
 from ltgen_bench.data.images import ImageSet
-from ltgen_bench.data.parts import HIDDEN, NONE, TRAIN, TRAIN_NAMES, Parts, choose_parts, find_part, refuse_hidden
+from ltgen_bench.data.parts import HIDDEN, NONE, TRAIN, TRAIN_NAMES, Parts, choose_parts, find_part
 from ltgen_bench.data.raw import RawData, stratified_split
 
 HIGHEST_LABEL = 65_535
@@ -33,7 +33,7 @@ def load_npz(path: Path, test_part: str | None = None) -> RawData:
     headers = npz_headers(path, where)
     parts, keys = _parts(headers, test_part, where)
     for part in parts.named:
-        check_headers(*(headers[keys[part][kind]] for kind in KINDS), f"{where}, {part}")
+        check_headers(headers[keys[part]["images"]], headers[keys[part]["labels"]], f"{where}, {part}")
     arrays = read_npz(path, where, {*(key for part in parts.named for key in keys[part].values()), "class_names"})
     images, labels = (arrays[keys[parts.train][kind]] for kind in KINDS)
     train = checked(images, labels, f"{where}, {parts.train}")
@@ -49,7 +49,11 @@ def load_npz(path: Path, test_part: str | None = None) -> RawData:
     else:
         images, labels = (arrays[keys[parts.test][kind]] for kind in KINDS)
         if labels.dtype.kind in "if":
-            refuse_hidden(int((labels == HIDDEN).sum()), len(labels), parts.test, where, parts.alternatives)
+            hidden = int((labels == HIDDEN).sum())
+            if hidden:
+                raise UserError(f"{where}: {hidden:,} of the {len(labels):,} images of the part '{parts.test}' have no label "
+                                f"({HIDDEN} stands for labels that were not published), so that it cannot serve as test; choose "
+                                f"another part: {parts.alternatives}.")
         test = checked(images, labels, f"{where}, {parts.test}")
         if test.images.shape[1:] != train.images.shape[1:]:
             sizes = [size_words(part.images.shape[1:]) for part in (train, test)]

@@ -18,11 +18,9 @@ def refuse_shared_files(listing: Listing) -> None:
     test = zip(listing.test.file_ids, listing.test.files, strict=True)
     both = [(file, train[file_id]) for file_id, file in test if file_id in train]
     if both:
-        are = "is a file" if len(both) == 1 else "are files"
-        raise UserError(f"{listing.where}: {counted(len(both), 'test image')} {are} that the training part has too; "
-                        "take them out of one part, or choose the test part with --test-part NAME, "
-                        "train (a quarter of each class) or none", [
-                            file if file == other else f"{file} is {other}" for file, other in both[:NAMED]])
+        raise UserError(f"{listing.where}: {counted(len(both), 'test image')} that the training part has too; take them out of "
+                        "one part, or choose the test part with --test-part NAME, train (a quarter of each class) or none",
+                        [file if file == other else f"{file} is {other}" for file, other in both[:NAMED]])
 
 
 def equal_images(dataset: LongTailDataset) -> dict[str, int]:

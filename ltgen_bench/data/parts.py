@@ -51,14 +51,15 @@ def choose_parts(present: Iterable[str], asked: str | None, where: str, *, train
         raise UserError(f"{where} has no {word} 'train'; it has: {', '.join(names) or 'nothing'}.")
     if asked is None:
         test = find_part(others, TEST_NAMES, where) or find_part(others, VALIDATION_NAMES, where) or TRAIN
-    elif asked in (NONE, TRAIN):
+    elif asked in (NONE, TRAIN, *others):
         test = asked
     else:
-        test = asked if asked in others else _alike(others, asked)
-    if not test:
-        known = [*others, TRAIN, NONE]
-        raise UserError(f"{where}: there is no {word} '{asked}' that can serve as test.{did_you_mean(str(asked), known)} "
-                        f"--test-part takes: {', '.join([*others, TRAIN])} (a quarter of each class is held out) or none.")
+        alike = [name for name in others if name.casefold() == asked.casefold()]
+        if len(alike) != 1:
+            raise UserError(f"{where}: there is no {word} '{asked}' that can serve as test."
+                            f"{did_you_mean(asked, [*others, TRAIN, NONE])} --test-part takes: {', '.join([*others, TRAIN])} "
+                            "(a quarter of each class is held out) or none.")
+        test = alike[0]
     return Parts(train, test, tuple(name for name in others if name != test))
 
 
@@ -68,25 +69,12 @@ def find_part(present: Iterable[str], names: tuple[str, ...], where: str) -> str
     Exact spellings, `train` and `test` are preferred. Raises `UserError` where two are equally likely.
     """
     present = list(present)
-    exact = [name for name in names if name in present]
-    found = exact or [name for name in present if name.casefold() in names]
+    found = [name for name in names if name in present] or [name for name in present if name.casefold() in names]
     if len(found) > 1 and found[0] not in (TRAIN_NAMES[0], TEST_NAMES[0]):
         cure = "rename all but one" if names is TRAIN_NAMES else \
             f"say which serves as test with --test-part {found[0]}, or --test-part {found[1]}"
         raise UserError(f"{where} has several parts that may be the {names[0]} part: {', '.join(found)}; {cure}.")
     return found[0] if found else ""
-
-
-def _alike(names: list[str], asked: str) -> str:
-    found = [name for name in names if name.casefold() == asked.casefold()]
-    return found[0] if len(found) == 1 else ""
-
-
-def refuse_hidden(hidden: int, total: int, part: str, where: str, alternatives: str) -> None:
-    """Raise `UserError` where `hidden` labels of a test part were not published."""
-    if hidden:
-        raise UserError(f"{where}: {hidden:,} of the {total:,} images of the part '{part}' have no label ({HIDDEN} stands for "
-                        f"labels that were not published), so that it cannot serve as test; choose another part: {alternatives}.")
 
 
 def origin_words(test_part: str) -> str:
@@ -96,11 +84,3 @@ def origin_words(test_part: str) -> str:
     if test_part == TRAIN:
         return "a quarter of each class of the training images, held out"
     return "the held-out test set" if test_part == "test" else f"the part '{test_part}', which serves as test"
-
-
-def note_of(test_part: str, unread: tuple[str, ...]) -> str:
-    """Return the message on a test part other than `test`; an empty text for `test`."""
-    if test_part.casefold() == "test":
-        return ""
-    beside = f"; not read: {', '.join(unread)} (--test-part NAME takes one as test)" if unread else ""
-    return f"test images: {origin_words(test_part)}{beside}"

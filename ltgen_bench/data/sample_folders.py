@@ -1,6 +1,5 @@
 """Reader of samples in class folders, on disk or in a zip."""
 
-import io
 import stat
 import zipfile
 import zlib
@@ -12,21 +11,19 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.files import read_plain
 from ltgen_bench.core.progress import Progress
 from ltgen_bench.core.words import counted, some
 from ltgen_bench.data.class_files import HEAD_BYTES, IMAGE, Inventory, kind_of
-from ltgen_bench.data.image_files import BROKEN_IMAGE, pillow_message
+from ltgen_bench.data.image_files import Shape
 from ltgen_bench.data.listing import class_folders, is_hidden
-from ltgen_bench.data.plain_files import read_plain
 
 SMALLEST_LIMIT = 1 << 20  # size in bytes that is always allowed for a file in a zip
 RAW_TIMES = 16  # plus this factor of the bytes of an image's pixels
-PIXEL_TIMES = 64  # largest factor of a header's pixels over those of the data set's images (decompression bombs)
 # What zipfile raises for members that are damaged, encrypted or compressed in an unknown way.
 UNPACKABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)
 
 Read = Callable[[], bytes]
-Shape = tuple[int, int, int]
 Found = dict[str, dict[str, Read]]  # class folder -> its image files as CLASS/FILE, each with the function that reads it
 
 
@@ -56,7 +53,7 @@ def zip_files(path: Path, shape: Shape, progress: Progress) -> Found:
                     if "/" not in (folder := name.removeprefix(around)) and f"{name}/" != around and not is_hidden(folder)}
     for name, head in heads.items():
         if inventory.takes(inner := name.removeprefix(around), head):
-            found.setdefault(inner.partition("/")[0], {})[inner] = _reader(archive, members[name], shape)
+            found.setdefault(inner.partition("/")[0], {})[inner] = partial(_unpacked, archive, members[name])
     return _whole(dict(sorted(found.items())), inventory, progress)
 
 
@@ -111,21 +108,8 @@ def _leads_outside(member: zipfile.ZipInfo) -> bool:
     return absolute or ".." in parts or stat.S_ISLNK(member.external_attr >> 16)
 
 
-def _reader(archive: zipfile.ZipFile, member: zipfile.ZipInfo, shape: Shape) -> Read:
-    def read() -> bytes:
-        from PIL import Image
-
-        try:
-            data = archive.read(member)
-        except UNPACKABLE as error:
-            raise OSError(f"it cannot be unpacked ({error})") from error
-        try:
-            with Image.open(io.BytesIO(data)) as image:  # the header alone
-                width, height = image.size
-        except (*BROKEN_IMAGE, Image.DecompressionBombError) as error:
-            raise OSError(f"it is corrupt or no image ({pillow_message(error)})") from error
-        if width * height > PIXEL_TIMES * shape[1] * shape[2]:
-            raise OSError(f"its header declares {width} x {height} pixels")
-        return data
-
-    return read
+def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    try:
+        return archive.read(member)
+    except UNPACKABLE as error:
+        raise OSError(f"it cannot be unpacked ({error})") from error

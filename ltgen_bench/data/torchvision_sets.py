@@ -1,9 +1,10 @@
 """Data sets that torchvision downloads and reads: CIFAR-10 and -100, MNIST, Fashion-MNIST and SVHN."""
 
+import gzip
 import hashlib
 import http.client
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,27 +24,36 @@ BORDER = 2  # black pixels around the 28 x 28 of MNIST, so that a network can ha
 
 @dataclass(frozen=True)
 class Published:
-    """Published files of a set in `folder`, with their md5, and the files that torchvision unpacks from them."""
+    """Published files of a set in `folder`, with their md5.
+
+    `unpacked` are the files that torchvision unpacks from them, with their md5; None where only their archive NAME.gz tells.
+    """
 
     folder: Path
     files: dict[str, str]
-    unpacked: tuple[Path, ...] = ()
+    unpacked: dict[Path, str | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, kind: Any, data_root: Path) -> "Published":
         """Return the published files of a torchvision class."""
         if hasattr(kind, "tgz_md5"):
-            return cls(data_root, {kind.filename: kind.tgz_md5}, (data_root / kind.base_folder,))
+            named = [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]
+            inner = data_root / kind.base_folder
+            return cls(data_root, {kind.filename: kind.tgz_md5}, {inner / file: md5 for file, md5 in named})
         if hasattr(kind, "resources"):
             folder = data_root / kind.__name__ / "raw"
-            return cls(folder, dict(kind.resources), tuple(folder / file.removesuffix(".gz") for file, _ in kind.resources))
+            return cls(folder, dict(kind.resources), {folder / file.removesuffix(".gz"): None for file, _ in kind.resources})
         return cls(data_root, {file: md5 for _, file, md5 in (kind.split_list[part] for part in ("train", "test"))})
 
     @property
+    def is_packed(self) -> bool:
+        """Whether all published files exist."""
+        return all((self.folder / file).is_file() for file in self.files)
+
+    @property
     def is_there(self) -> bool:
-        """Whether all files exist, so that nothing needs to be downloaded."""
-        packed = all((self.folder / file).is_file() for file in self.files)
-        return packed or (bool(self.unpacked) and all(path.exists() for path in self.unpacked))
+        """Whether all files exist, packed or unpacked, so that nothing needs to be downloaded."""
+        return self.is_packed or (bool(self.unpacked) and all(path.parent.is_dir() for path in self.unpacked))
 
     @property
     def checksum(self) -> str:
@@ -52,6 +62,18 @@ class Published:
             return f"md5:{next(iter(self.files.values()))}"
         lines = "".join(f"{file} {md5}\n" for file, md5 in sorted(self.files.items()))
         return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
+
+    def is_sound(self, file: str) -> bool:
+        """Return whether a published file exists and has its md5."""
+        from torchvision.datasets.utils import check_integrity
+
+        return bool(check_integrity(self.folder / file, self.files[file]))
+
+    def differing(self) -> list[Path]:
+        """Return unpacked files that differ from what their intact archive NAME.gz holds."""
+        return [path for path, md5 in self.unpacked.items() if md5 is None and path.is_file()
+                and self.is_sound(f"{path.name}.gz") and gzip.decompress(
+                    path.with_name(f"{path.name}.gz").read_bytes()) != path.read_bytes()]
 
 
 def load_torchvision(name: str, data_root: Path, progress: Progress) -> RawData:
@@ -68,7 +90,8 @@ def load_torchvision(name: str, data_root: Path, progress: Progress) -> RawData:
     if not was_there:
         progress.say(f"fetching {', '.join(published.files)} into {published.folder}/")
     new_folders = [folder for folder in (published.folder, *published.folder.parents) if not folder.exists()]
-    _drop_damaged(published)
+    for path in published.differing():  # torchvision unpacks them again
+        path.unlink()
     try:
         train, class_names = _read(kind, data_root, train=True)
         test, _ = _read(kind, data_root, train=False)
@@ -76,15 +99,13 @@ def load_torchvision(name: str, data_root: Path, progress: Progress) -> RawData:
         for folder in new_folders:  # torchvision created them before it failed
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
-        there = [path for path in map(published.folder.joinpath, published.files) if path.is_file()]
-        wrong = [path for path in there if not _is_sound(path, published)]
-        found = f"{wrong[0]} has another checksum and could not be downloaded" if wrong else \
+        wrong = [file for file in published.files if (published.folder / file).is_file() and not published.is_sound(file)]
+        found = f"{published.folder / wrong[0]} has another checksum and could not be downloaded" if wrong else \
             f"{name} under {published.folder}/ is damaged and could not be mended" if was_there else \
             f"{name} is not under {data_root}/ and could not be downloaded"
         raise UserError(f"{found} ({' '.join(str(error).split())}).\n{_cure(published, data_root)}") from error
     # Unpacked files without their archive have no published checksum: only the images identify them.
-    packed = all((published.folder / file).is_file() for file in published.files)
-    known = packed or hasattr(kind, "tgz_md5")  # torchvision holds the unpacked CIFAR against checksums of their own
+    known = published.is_packed or hasattr(kind, "tgz_md5")  # torchvision holds the unpacked CIFAR against checksums of their own
     return RawData(train, test, class_names, published.checksum if known else "")
 
 
@@ -104,14 +125,14 @@ def verify_torchvision(name: str, data_root: Path, progress: Progress) -> list[s
         path = published.folder / file
         if not path.is_file():
             lines.append(f"{file}: not in {published.folder}/ any more, only what was unpacked from it")
-        elif _is_sound(path, published):
+        elif published.is_sound(file):
             lines.append(f"{file}: md5 {md5} as published")
         else:
             problems.append(f"{path}: md5 {_md5(path)} instead of {md5}; delete it to have it fetched again")
-    unpacked = _unpacked_md5(kind, data_root)
+    unpacked = {path: md5 for path, md5 in published.unpacked.items() if md5 is not None and path.parent.is_dir()}
     problems += [f"{path}: md5 {_md5(path) if path.is_file() else 'of nothing'} instead of {md5}; the next reading mends it"
                  for path, md5 in unpacked.items() if not path.is_file() or _md5(path) != md5]
-    problems += [f"{path}: not what {path.name}.gz holds; the next reading mends it" for path in _damaged(published)]
+    problems += [f"{path}: not what {path.name}.gz holds; the next reading mends it" for path in published.differing()]
     if problems:
         raise UserError(f"{name}: {counted(len(problems), 'file')} not as published", problems)
     if unpacked:
@@ -133,39 +154,10 @@ def _read(kind: Any, data_root: Path, *, train: bool) -> tuple[ImageSet, tuple[s
     return ImageSet(images, np.asarray(part.targets, np.int64)), tuple(part.classes)
 
 
-def _drop_damaged(published: Published) -> None:
-    """Delete unpacked files that differ from their archive, so that torchvision unpacks them again."""
-    for path in _damaged(published):
-        path.unlink()
-
-
-def _damaged(published: Published) -> list[Path]:
-    """Return unpacked files whose length or CRC-32 differs from the last 8 bytes of their intact .gz (RFC 1952)."""
-    found = []
-    for path in published.unpacked:
-        packed = path.with_name(f"{path.name}.gz")
-        if path.is_file() and packed.is_file() and _is_sound(packed, published):
-            data = path.read_bytes()
-            if zlib.crc32(data).to_bytes(4, "little") + len(data).to_bytes(4, "little") != packed.read_bytes()[-8:]:
-                found.append(path)
-    return found
-
-
-def _unpacked_md5(kind: Any, data_root: Path) -> dict[Path, str]:
-    """Return the files of CIFAR's unpacked folder with their published md5; empty where there is no such folder."""
-    if not hasattr(kind, "tgz_md5") or not (data_root / kind.base_folder).is_dir():
-        return {}
-    named = [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]
-    return {data_root / kind.base_folder / file: md5 for file, md5 in named}
-
-
-def _is_sound(path: Path, published: Published) -> bool:
-    return _md5(path) == published.files[path.name]
-
-
 def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    from torchvision.datasets.utils import calculate_md5
+
+    return str(calculate_md5(path))
 
 
 def _cure(published: Published, data_root: Path) -> str:

@@ -25,24 +25,20 @@ def verify(config: DataConfig, *, data_root: Path = Path("data"), progress: Prog
     source = find_source(config.name)
     lines = [] if source.verify is None else source.verify(config, data_root, progress, update)
     dataset = load_dataset(config, data_root=data_root, progress=progress)
-    return [*lines, *_split_lines(dataset, given=config.split), f"fingerprint {dataset.fingerprint} (pixels of training, "
-            "reference and test images)", *overlap_lines(dataset)]
+    overlap = [equal_words(equal_images(dataset), len(dataset.test))] if len(dataset.test) else []
+    return [*lines, _split_words(dataset, given=config.split),
+            f"fingerprint {dataset.fingerprint} (pixels of training, reference and test images)", *overlap]
 
 
-def overlap_lines(dataset: LongTailDataset) -> list[str]:
-    """Return messages on test images that equal training images; none without test images."""
-    return [equal_words(equal_images(dataset), len(dataset.test))] if len(dataset.test) else []
-
-
-def _split_lines(dataset: LongTailDataset, given: str | None) -> list[str]:
+def _split_words(dataset: LongTailDataset, given: str | None) -> str:
     split = dataset.split
     assert split is not None, "a loaded data set has a split"
     if split.ranks is None:
-        return [f"split {split.id}: all training images"]
+        return f"split {split.id}: all training images"
     if not is_shipped(split):
-        return [f"split {split.id}: {f'as {given} states' if given else 'drawn now by its seed'}"]
+        return f"split {split.id}: {f'as {given} states' if given else 'drawn now by its seed'}"
     _check_draw(split, np.bincount(dataset.reference.labels, minlength=dataset.num_classes).tolist())
-    return [f"split {split.id}: the shipped manifest, equal to a new draw"]
+    return f"split {split.id}: the shipped manifest, equal to a new draw"
 
 
 def _check_draw(split: Split, sizes: list[int]) -> None:

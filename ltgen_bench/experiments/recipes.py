@@ -7,7 +7,7 @@ from typing import Any
 from ltgen_bench.config.recipe_files import read_toml, recipe_path
 from ltgen_bench.config.schema import EvaluateConfig, RunConfig, SampleConfig
 from ltgen_bench.core.errors import UserError, did_you_mean
-from ltgen_bench.core.files import shipped_folder
+from ltgen_bench.core.files import read_plain, shipped_folder
 from ltgen_bench.core.progress import SILENT
 from ltgen_bench.core.user_paths import user_path
 from ltgen_bench.data.catalog import DATASETS, find_source
@@ -18,7 +18,6 @@ from ltgen_bench.data.hub import list_hub
 from ltgen_bench.data.image_files import BadImageError, decode
 from ltgen_bench.data.npz import longer_side
 from ltgen_bench.data.parts import NONE, TRAIN_NAMES, find_part
-from ltgen_bench.data.plain_files import read_plain
 from ltgen_bench.diffusion import DEFAULT_PROCESS, PROCESSES
 from ltgen_bench.evaluation.extractors import EXTRACTORS
 from ltgen_bench.evaluation.metrics import METRICS

@@ -10,9 +10,8 @@ from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.experiments.plan import Plan
 from ltgen_bench.methods.blame import blamed
-from ltgen_bench.records.current import revisions
 from ltgen_bench.records.run_record import Entry, RunRecord, Stage
-from ltgen_bench.records.score_files import ScoreFiles
+from ltgen_bench.records.score_files import ScoreFiles, revisions
 from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.runtime.device import hardware, read_cost, versions
 from ltgen_bench.training.cost import flops_per_image

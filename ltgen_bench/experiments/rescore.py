@@ -20,9 +20,8 @@ from ltgen_bench.experiments.record_assembly import Measurement, assemble_record
 from ltgen_bench.records.published import method_key
 from ltgen_bench.records.run_folder import RunFolder, SampleFiles
 from ltgen_bench.records.run_record import Entry, RunRecord
-from ltgen_bench.records.run_samples import RunSamples
 from ltgen_bench.records.score_files import ScoreFiles
-from ltgen_bench.records.store import stored_in
+from ltgen_bench.records.store import RunSamples, stored_in
 from ltgen_bench.report.sheets import draw_sample_sheet
 from ltgen_bench.runtime.context import RunContext
 

@@ -6,63 +6,25 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 import pandas as pd
 
 from ltgen_bench.core.errors import UserError, did_you_mean
+from ltgen_bench.core.words import counted
 from ltgen_bench.evaluation.metrics import METRICS
-from ltgen_bench.records.published_units import unit_factor
+from ltgen_bench.records.published_fields import unit_factor
 
 REQUIRED = ("paper_id", "method", "dataset", "imbalance_factor", "split", "metric", "value")
-OPTIONAL = (
-    "train_data",
-    "classifier",
-    "unit_note",
-    "n_samples",
-    "reference",
-    "steps",
-    "guidance",
-    "sampler",
-    "source",
-    "reported_by",
-    "retrieved_from",
-    "value_std",
-    "method_origin",
-    "evidence",
-    "secondary",
-    "notes",
-)
-ALL_COLUMNS = (*REQUIRED, *OPTIONAL)
+ABOUT = ("source", "reported_by", "retrieved_from", "method_origin", "evidence", "secondary", "notes")  # where a value is from
+ALL_COLUMNS = (*REQUIRED, "train_data", "classifier", "unit_note", "n_samples", "reference", "steps", "guidance", "sampler",
+               "value_std", *ABOUT)
+KEY = tuple(name for name in ALL_COLUMNS if name not in ("value", "value_std", *ABOUT))  # what makes two rows one result
 FILLED = ("paper_id", "method", "split", "metric")  # the data set may be missing: a few tables name none
 NUMBERS = {  # column -> (whole, smallest and largest allowed)
-    "value": (False, -math.inf, math.inf),
-    "value_std": (False, 0.0, math.inf),
-    "imbalance_factor": (False, 1.0, 1e9),
-    "n_samples": (True, 1.0, 1e12),
-    "steps": (True, 1.0, 1e12),
-    "guidance": (False, 0.0, 1e6),
+    "value": (False, -math.inf, math.inf), "value_std": (False, 0.0, math.inf), "imbalance_factor": (False, 1.0, 1e9),
+    "n_samples": (True, 1.0, 1e12), "steps": (True, 1.0, 1e12), "guidance": (False, 0.0, 1e6),
 }
-KEY = (
-    "paper_id",
-    "method",
-    "dataset",
-    "imbalance_factor",
-    "split",
-    "metric",
-    "unit_note",
-    "n_samples",
-    "guidance",
-    "sampler",
-    "reference",
-    "steps",
-    "train_data",
-    "classifier",
-)
 EXTRA_METRICS = {  # bounds of metrics that only papers print
-    "ifid": (0.0, math.inf),
-    "fid_clip": (0.0, math.inf),
-    "ifid_clip": (0.0, math.inf),
-    "fid_delta_vs_cbdm": (-math.inf, math.inf),
-    "accuracy": (0.0, 1.0),
+    "ifid": (0.0, math.inf), "fid_clip": (0.0, math.inf), "ifid_clip": (0.0, math.inf),
+    "fid_delta_vs_cbdm": (-math.inf, math.inf), "accuracy": (0.0, 1.0),
 }
 MOST_NAMES = {"dataset": 200, "split": 100}
-SHOWN_PROBLEMS = 20  # for a file with more
 LARGEST_UNSTATED = 500.0  # limit for metrics that papers print scaled (KID x1e3): a larger value without a unit is refused
 ROUNDING = 1e-9
 
@@ -78,19 +40,13 @@ def check_cells(table: pd.DataFrame, where: str) -> None:
     if not problems:
         problems = [*_cell_problems(table), *_duplicates(table), *_too_many(table)]
     if problems:
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        more = [f"and {len(problems) - SHOWN_PROBLEMS} more"] if len(problems) > SHOWN_PROBLEMS else []
-        raise UserError(f"{where} has {count}", [*problems[:SHOWN_PROBLEMS], *more])
+        raise UserError(f"{where} has {counted(len(problems), 'problem')}", problems)
 
 
 def _header_problems(header: Sequence[str]) -> list[str]:
-    problems = [f"row 1: the column '{name}' is missing" for name in REQUIRED if name not in header]
-    for name in header:
-        if name not in ALL_COLUMNS:
-            problems.append(
-                f"row 1: unknown column '{shown(name)}'.{did_you_mean(name, ALL_COLUMNS)} Known: {', '.join(ALL_COLUMNS)}"
-            )
-    return problems
+    return [*(f"row 1: the column '{name}' is missing" for name in REQUIRED if name not in header),
+            *(f"row 1: unknown column '{shown(name)}'.{did_you_mean(name, ALL_COLUMNS)} Known: {', '.join(ALL_COLUMNS)}"
+              for name in header if name not in ALL_COLUMNS)]
 
 
 def _cell_problems(table: pd.DataFrame) -> Iterator[str]:
@@ -174,12 +130,9 @@ def bounds(metric: str) -> tuple[float, float]:
 
 def _duplicates(table: pd.DataFrame) -> Iterator[str]:
     """Yield rows that agree in everything but value and provenance: one result that is given twice."""
-    first: dict[tuple[str, ...], int] = {}
-    for row, cells in zip(table.index, table.to_dict("records"), strict=True):
-        key = tuple(_same_number(name, cells.get(name, "")) for name in KEY)
-        if key in first:
-            yield f"rows {first[key]} and {row} are the same result twice"
-        first.setdefault(key, row)
+    cells = pd.DataFrame({name: [_same_number(name, text) for text in table[name]] for name in KEY if name in table}, table.index)
+    first = cells.index.to_series().groupby([cells[name] for name in cells]).transform("first")
+    yield from (f"rows {before} and {row} are the same result twice" for row, before in first.items() if row != before)
 
 
 def _too_many(table: pd.DataFrame) -> Iterator[str]:

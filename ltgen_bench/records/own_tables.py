@@ -21,7 +21,6 @@ from ltgen_bench.records.store import ROW_COLUMNS, StoredRun, rows
 ENTRY = ["dataset", "label", "train_digest", "sampler", "steps", "omega", "images_per_class", "preset", "imbalance_factor"]
 SCORE_OF = ["metric", "extractor", "train_data", "scope"]
 DIGITS = 4  # significant digits that are printed
-SHOWN_PROBLEMS = 20
 
 
 def is_own(table: pd.DataFrame) -> bool:
@@ -81,8 +80,7 @@ def _check(values: pd.DataFrame, numbers: list[int], path: Path) -> None:
             if not (math.isfinite(value) and low - 1e-6 <= value <= high + 1e-6):
                 problems.append(f"row {row}, value: {value:g} is outside {low:g} to {high:g}, where {metric} lies")
     if problems:
-        more = [f"and {len(problems) - SHOWN_PROBLEMS} more"] if len(problems) > SHOWN_PROBLEMS else []
-        raise UserError(f"{path} holds values that cannot have been measured", [*problems[:SHOWN_PROBLEMS], *more])
+        raise UserError(f"{path} holds values that cannot have been measured", problems)
 
 
 def _row(own: pd.DataFrame, protocols: Mapping[str, Mapping[str, Any]], path: Path) -> dict[str, Any]:

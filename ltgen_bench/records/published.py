@@ -12,8 +12,7 @@ from ltgen_bench.core.plain_text import printable
 from ltgen_bench.core.user_tables import read_table
 from ltgen_bench.records.leaderboard_cells import ALL_COLUMNS, NUMBERS, REQUIRED, check_cells, known_metrics, number
 from ltgen_bench.records.own_tables import is_own, read_own
-from ltgen_bench.records.published_protocol import extractor, group_rule, reference_set, sampler
-from ltgen_bench.records.published_units import unit_factor
+from ltgen_bench.records.published_fields import extractor, group_rule, reference_set, sampler, unit_factor
 
 __all__ = ["REQUIRED", "known_metrics", "method_key", "published", "read_leaderboard", "read_papers"]
 ALIASES = {"t2h": "oc", "oclt": "oc", "mutual-learning-igd": "igd-ml"}

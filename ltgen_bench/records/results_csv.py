@@ -57,17 +57,14 @@ def read_measured(path: Path) -> pd.DataFrame:
         frame = frame.assign(**{name: text for name, text in later.items() if name not in frame.columns})
         missing = [name for name in ROW_COLUMNS if name not in frame.columns]
         if missing:
-            raise UserError(
-                f"{path} is no table of measured results: it has no column '{missing[0]}'. "
-                "ltgen-bench report --update-benchmark writes one."
-            )
-        for name in WHOLE:
-            frame[name] = pd.array([int(text) if text else None for text in frame[name]], dtype="Int64")
+            raise UserError(f"{path} is no table of measured results: it has no column '{missing[0]}'. ltgen-bench report "
+                            "--update-benchmark writes one.")
+        kinds: tuple[tuple[list[str], Any, type, Any], ...] = (
+            (WHOLE, "Int64", int, None), (AMOUNTS, "Float64", float, None), (NUMBERS, "float64", float, math.nan))
+        for names, kind, read, absent in kinds:
+            for name in names:  # Python's float reads back the very number that repr wrote, whatever pandas' parser does
+                frame[name] = pd.array([read(text) if text else absent for text in frame[name]], dtype=kind)
         frame["seed"] = [int(text) for text in frame["seed"]]
-        for name in AMOUNTS:
-            frame[name] = pd.array([float(text) if text else None for text in frame[name]], dtype="Float64")
-        for name in NUMBERS:  # Python's float reads back the very number that repr wrote, whatever pandas' parser does
-            frame[name] = pd.Series([float(text) if text else math.nan for text in frame[name]], dtype="float64")
     except (OSError, ValueError, OverflowError) as error:
         raise UserError(f"{path} could not be read as a table of measured results: {error}.") from error
     return frame[ROW_COLUMNS]

@@ -28,9 +28,8 @@ from ltgen_bench.core.files import only_writer, read_checked_json, set_aside, wr
 from ltgen_bench.core.validation import dotted
 from ltgen_bench.core.words import file_name
 from ltgen_bench.evaluation.scores import Scores
-from ltgen_bench.records.current import outdated
 from ltgen_bench.records.run_record import RunRecord
-from ltgen_bench.records.score_files import COST_FILE, ScoreFiles
+from ltgen_bench.records.score_files import COST_FILE, ScoreFiles, outdated
 
 State = Literal["training", "trained", "sampling", "sampled", "finished", "outdated"]
 

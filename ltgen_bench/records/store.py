@@ -10,34 +10,19 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from ltgen_bench.config.schema import RunConfig
 from ltgen_bench.core.errors import BenchError, UserError, did_you_mean
 from ltgen_bench.core.plain_text import printable
 from ltgen_bench.core.user_paths import check_path
 from ltgen_bench.evaluation.scores import COLUMNS, Scores
-from ltgen_bench.records.run_folder import RunFolder
+from ltgen_bench.records.run_folder import RunFolder, SampleFiles
 from ltgen_bench.records.run_record import NewerError, RunRecord
 from ltgen_bench.records.score_files import ScoreFiles, read_scores
 
 DIGESTS = re.compile(r"-[0-9a-f]{8}(-s\d+)?$")  # end of the name of a run folder
-ENTRY_COLUMNS = [
-    "dataset",
-    "method",
-    "label",
-    "seed",
-    "sampler",
-    "steps",
-    "omega",
-    "budget_images",
-    "batch_size",
-    "images_per_class",
-    "sample_seed",
-    "network",
-    "train_digest",
-    "sample_digest",
-    "score_digest",
-    "fingerprint",
-    "imbalance_factor",
-]
+ENTRY_COLUMNS = ["dataset", "method", "label", "seed", "sampler", "steps", "omega", "budget_images", "batch_size",
+                 "images_per_class", "sample_seed", "network", "train_digest", "sample_digest", "score_digest", "fingerprint",
+                 "imbalance_factor"]
 # The rules that the scores were asked to follow, where they do not, what was judged (run, samples of another model, or a
 # reference row), augmentation and process of the training, and what the whole training cost. CSVs of earlier versions lack
 # them: column -> what is meant there.
@@ -177,15 +162,11 @@ def find_run(runs_dir: Path, name: str, *, method_named: bool = False) -> Stored
     folders = {run.folder for run in matches}
     if not folders:
         names = sorted({run.folder.name for run in runs})
-        raise UserError(
-            f"there is no run '{name}' under {runs_dir}.{did_you_mean(name, names)} Known: "
-            f"{', '.join(names)}.   (ltgen-bench runs list)"
-        )
+        raise UserError(f"there is no run '{name}' under {runs_dir}.{did_you_mean(name, names)} Known: {', '.join(names)}."
+                        "   (ltgen-bench runs list)")
     if len(folders) > 1:
-        raise UserError(
-            f"'{name}' could be any of {len(folders)} runs: {', '.join(sorted({r.name for r in matches}))}. "
-            "Type more of the name."
-        )
+        raise UserError(f"'{name}' could be any of {len(folders)} runs: {', '.join(sorted({run.name for run in matches}))}. Type "
+                        "more of the name.")
     return matches[-1]
 
 
@@ -209,6 +190,51 @@ def _same(path: Path, folder: Path) -> bool:
     return path.exists() and path.resolve() == folder.resolve()
 
 
+@dataclass(frozen=True)
+class RunSamples:
+    """The samples of a finished run. `record` is the one of their newest scores under the run's own settings."""
+
+    folder: RunFolder
+    record: RunRecord
+
+    @property
+    def config(self) -> RunConfig:
+        """The whole configuration of the run, as the record has it."""
+        return RunConfig.from_values(self.record.config, where=f"the record of {self.folder}")
+
+    @property
+    def files(self) -> SampleFiles:
+        return self.folder.samples(self.record.sample_digest)
+
+
+def find_samples(runs: Path, name: str, digest: str | None = None) -> RunSamples:
+    """Find the samples of the run called `name`: the newest, or those whose digest begins with `digest`.
+
+    `name` is what `find_run` takes, or a run folder anywhere. Raises `UserError` for a run that is not there
+    or not finished, an unknown digest, and samples that were deleted.
+    """
+    found = find_run_anywhere(runs, name)
+    if found.record is not None and found.record.kind != "run":
+        raise UserError(f"{found.folder} holds scores of external samples, which are not stored with them; give the images "
+                        f"themselves again, as in its command:\n  {found.record.command}")
+    if found.record is None:
+        raise UserError(found.problem or f"{found.folder} is not finished ({found.state}), so there are no samples to score; "
+                        "repeat its ltgen-bench run to continue.")
+    records = [run.record for run in stored_in(found.folder) if run.record is not None]  # the oldest first
+    digests = list(dict.fromkeys(record.sample_digest for record in records))
+    matching = digests[-1:] if digest is None else [one for one in digests if one.startswith(digest)]
+    if len(matching) != 1:
+        fault = "there are none" if not matching else f"{len(matching)} begin so"
+        raise UserError(f"--samples {digest}: of the samples of {found.folder.name} {fault}; known: {', '.join(digests)}.")
+    record = newest_plain([record for record in records if record.sample_digest == matching[0]])
+    assert record is not None, "a digest is that of a record"
+    samples = RunSamples(found.folder, record)
+    if not samples.files.images.is_file():
+        raise UserError(f"{samples.files.folder} has no {samples.files.images.name} any more; repeat the run's command to draw "
+                        f"them again:\n  {samples.record.command}")
+    return samples
+
+
 def rows(runs: Sequence[StoredRun], runs_dir: Path | None = None) -> pd.DataFrame:
     """Return all scores of the finished `runs` as one tidy frame with ROW_COLUMNS: score, entry, origin.
 
@@ -227,44 +253,23 @@ def rows(runs: Sequence[StoredRun], runs_dir: Path | None = None) -> pd.DataFram
 def _rows_of(run: StoredRun, runs_dir: Path | None) -> pd.DataFrame:
     record = run.record
     assert record is not None
-    table = run.scores.table.copy()
-    counts = dict(enumerate(record.class_counts))
-    table["class_count"] = pd.array(
-        [counts.get(label) if pd.notna(label) else None for label in table["label"]], dtype="Int64"
-    )
-    table = table.rename(columns={"label": "class_label"})
-    values = {
-        **record.entry.model_dump(),
-        **record.model_dump(include=set(ENTRY_COLUMNS)),
-        "sampler": record.entry.sampler or "",
-        "network": record.entry.network or "",
-        "augment": record.entry.augment or "",
-        "process": record.entry.process or ("ddpm" if record.kind == "run" else ""),
-        "preset": record.preset,
-        "kind": record.kind,
-        "departures": "; ".join(record.departures),
-        "notes": " ".join(record.notes),
-        "train_flops": record.entry.train_flops,
-        "train_seconds": record.train_seconds,
-        **_origin(run, record, runs_dir),
-    }
-    for column in [*ENTRY_COLUMNS, *LATER_COLUMNS, *ORIGIN_COLUMNS]:
-        table[column] = values[column]
-    for column, kind in UNKNOWN_TYPES.items():
-        table[column] = pd.Series(values[column], index=table.index, dtype=kind)
-    table["imbalance_factor"] = table["imbalance_factor"].astype(float)
-    return table[ROW_COLUMNS]
-
-
-def _origin(run: StoredRun, record: RunRecord, runs_dir: Path | None) -> dict[str, str]:
     inside = runs_dir is not None and run.folder.path.is_relative_to(runs_dir)
-    return {
-        "finished": record.finished,
-        "command": record.command,
+    values = {
+        **record.entry.model_dump(), **record.model_dump(include={*ENTRY_COLUMNS, *LATER_COLUMNS, *ORIGIN_COLUMNS}),
+        "sampler": record.entry.sampler or "", "network": record.entry.network or "", "augment": record.entry.augment or "",
+        "process": record.entry.process or ("ddpm" if record.kind == "run" else ""),
+        "departures": "; ".join(record.departures), "notes": " ".join(record.notes),
+        "train_flops": record.entry.train_flops, "train_seconds": record.train_seconds,
         "versions": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
         "hardware": ", ".join(f"{name}: {value}" for name, value in record.hardware.items()),
         "run": str(run.folder.path.relative_to(runs_dir)) if inside and runs_dir is not None else run.name,
     }
+    table = run.scores.table.rename(columns={"label": "class_label"})
+    table["class_count"] = table["class_label"].map(dict(enumerate(record.class_counts))).astype("Int64")
+    for column in (*ENTRY_COLUMNS, *LATER_COLUMNS, *ORIGIN_COLUMNS):
+        table[column] = pd.Series(values[column], index=table.index, dtype=UNKNOWN_TYPES.get(column))
+    table["imbalance_factor"] = table["imbalance_factor"].astype(float)
+    return table[ROW_COLUMNS]
 
 
 def protocols(runs: Sequence[StoredRun]) -> dict[str, dict[str, Any]]:

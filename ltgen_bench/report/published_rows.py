@@ -10,7 +10,7 @@ import pandas as pd
 from ltgen_bench.config.schema import ProcessConfig
 from ltgen_bench.core.words import count, file_name, listed
 from ltgen_bench.evaluation.protocol import REFERENCES
-from ltgen_bench.records.published_protocol import LOOSE
+from ltgen_bench.records.published_fields import LOOSE
 from ltgen_bench.report.columns import entry_columns, head, measurement_name, name_in, scope_words, score_cells, slug
 from ltgen_bench.report.entries import Block, Key, each, measurements
 from ltgen_bench.report.notes import verdict_notes

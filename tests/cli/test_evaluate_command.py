@@ -16,8 +16,7 @@ from ltgen_bench.core.errors import UserError
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.experiments.plan import make_plan
 from ltgen_bench.records.run_record import RunRecord
-from ltgen_bench.records.run_samples import find_samples
-from ltgen_bench.records.store import find_run, find_runs
+from ltgen_bench.records.store import find_run, find_runs, find_samples
 from ltgen_bench.report.write_report import report
 from ltgen_bench.runtime.context import RunContext
 

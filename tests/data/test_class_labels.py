@@ -13,9 +13,8 @@ from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.progress import SILENT
 from ltgen_bench.data.class_labels import label_numbers
 from ltgen_bench.data.class_names import in_order
-from ltgen_bench.data.label_files import array_labels
 from ltgen_bench.data.load import load_dataset
-from ltgen_bench.data.samples import load_samples
+from ltgen_bench.data.samples import array_labels, load_samples
 
 ONE_TO_NINE = tuple("123456789")
 UNORDERED = tuple(f"class_{number}" for number in (0, 1, 10, 11, *range(2, 10)))

@@ -17,12 +17,11 @@ from standins import write_image, write_lists
 from ltgen_bench.config.recipe_files import read_toml
 from ltgen_bench.config.schema import DataConfig
 from ltgen_bench.core.errors import MachineError, UserError
-from ltgen_bench.core.files import cache_folder
+from ltgen_bench.core.files import cache_folder, read_plain
 from ltgen_bench.core.user_paths import user_path
 from ltgen_bench.data import array_files, load_dataset, splits
 from ltgen_bench.data.array_files import npz_headers, read_npy, read_npz
 from ltgen_bench.data.image_files import BadImageError, decode
-from ltgen_bench.data.plain_files import read_plain
 from ltgen_bench.data.samples import load_samples
 from ltgen_bench.data.splits import Split
 

@@ -1,15 +1,14 @@
 """The large sets from generated stand-ins of their published layouts, and what is said where something is missing."""
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from standins import COUNTS, LARGE, write_image, write_large, write_lists
 from torchvision.datasets import CelebA, Places365, imagenet, inaturalist
 
+from ltgen_bench.cli import cli
 from ltgen_bench.config.schema import DataConfig
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.progress import SILENT
@@ -226,14 +225,13 @@ def test_the_stated_checksums_are_torchvisions():
 
 @pytest.mark.parametrize(("name", "options", "shown"), [
     ("tiny-imagenet-lt", ["--imbalance-factor", "4", "--image-size", "32"], "4, 2, 1"), ("cub", [], "6, 5, 4")])
-def test_the_command_line_plans_a_run(name, options, shown, tmp_path):
+def test_the_command_line_plans_a_run(name, options, shown, tmp_path, monkeypatch):
     write_large(name.removesuffix("-lt"), tmp_path / "disk")
-    answer = subprocess.run(
-        [sys.executable, "-m", "ltgen_bench", "run", "--dry-run", "--method", "ddpm", "--dataset", name, "--data-root", "disk",
-         "--network", "digits", "--set", "network.channels=[8, 16]", "--set", "train.batch_size=2", *options],
-        capture_output=True, text=True, check=False, cwd=tmp_path,
-        env={**os.environ, "LTGEN_BENCH_CACHE": str(tmp_path / "cache")})
-    assert answer.returncode == 0, answer.stderr
-    assert f"# classes      {shown}   (" in answer.stdout
-    assert f"# data         {name}" in answer.stdout
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LTGEN_BENCH_CACHE", str(tmp_path / "cache"))
+    answer = CliRunner().invoke(cli, [
+        "run", "--dry-run", "--method", "ddpm", "--dataset", name, "--data-root", "disk", "--network", "digits",
+        "--set", "network.channels=[8, 16]", "--set", "train.batch_size=2", *options], catch_exceptions=False)
+    assert f"# classes      {shown}   (" in answer.output
+    assert f"# data         {name}" in answer.output
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "disk"]

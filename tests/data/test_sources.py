@@ -77,7 +77,7 @@ class TestFolder:
         write_image(root / "train" / "bee" / "1.png", size=(7, 5))
         with pytest.raises(UserError, match=r"1 of 6 train images .* not 6 x 4 like .* or give --image-size") as caught:
             load_folder(root, SILENT)
-        assert caught.value.problems[0].endswith("bee/1.png: 7 x 5 in colour")
+        assert caught.value.problems[0].endswith("bee/1.png: 7 x 5")
 
     def test_test_images_of_another_size_are_refused(self, root):
         for path in (root / "test").rglob("*.png"):

@@ -7,7 +7,7 @@ import pytest
 from ltgen_bench.core.files import file_sha256
 from ltgen_bench.evaluation.extractors.published_weights import PUBLISHED
 from ltgen_bench.evaluation.metrics import METRICS
-from ltgen_bench.records.current import outdated
+from ltgen_bench.records.score_files import outdated
 from ltgen_bench.records.store import find_runs
 
 

@@ -14,7 +14,7 @@ from ltgen_bench.core.errors import UserError
 from ltgen_bench.data.load import load_dataset
 from ltgen_bench.experiments.recipes import resolved_run
 from ltgen_bench.experiments.search import carry_out_search, make_search, parse_axis, selection_value
-from ltgen_bench.records.run_samples import find_samples
+from ltgen_bench.records.store import find_samples
 from ltgen_bench.runtime.context import RunContext
 
 OMEGAS = {"sample.omega": [0.0, 1.0, 4.0]}

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from ltgen_bench.records.published import published
-from ltgen_bench.records.published_protocol import extractor, group_rule, reference_set, sampler
+from ltgen_bench.records.published_fields import extractor, group_rule, reference_set, sampler
 
 REFERENCES = {
     "": "",

@@ -134,7 +134,7 @@ def test_micro_batches_and_another_training_need_no_more_than_their_own_shapes(s
 @pytest.mark.parametrize(("name", "omega"), [
     pytest.param("ddpm", 0.0, marks=pytest.mark.slow), ("cfg", 1.5), pytest.param("cm", 0.5, marks=pytest.mark.slow),
     pytest.param("classifier-guidance", 1.0, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bf16", marks=pytest.mark.slow)])
 def test_sampling_is_that_of_the_network_as_it_stands(name, omega, precision, shapes, tmp_path):
     trainer = trainer_of(Trial(name, tmp_path))
     plain = SampleConfig(sampler="ddim", steps=4, images_per_class=3, batch_size=8, omega=omega, precision=precision)
@@ -171,7 +171,8 @@ def test_only_large_sets_are_worth_compiling():
     assert not guidance_of(small.model_copy(update={"compile": "no", "steps": 1000}), 100, CUDA).compiled
 
 
-def test_the_search_for_a_number_of_images_compiles_for_none_of_those_it_tries(shapes, tmp_path):
+def test_the_search_for_a_number_of_images_compiles_for_none_of_those_it_tries(shapes, tmp_path, monkeypatch):
+    monkeypatch.setattr("ltgen_bench.runtime.batch_size.SECONDS", 0.2)
     trainer = trainer_of(Trial("cfg", tmp_path))
     config = SampleConfig(sampler="ddim", steps=4, images_per_class=2, batch_size="auto", omega=1.5, compile="yes")
     denoiser = trainer.method.denoiser(trainer.ema.net, guidance_of(config, 3, CPU))
