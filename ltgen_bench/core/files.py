@@ -25,28 +25,38 @@ NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a pipe without a writer must n
 CURE = "delete it and repeat the command, and it is made again"
 
 
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Raise `MachineError` where the block cannot write `path`, which says so where the disk is full."""
+    try:
+        yield
+    except Timeout:  # an OSError, too: another command holds the lock
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise MachineError(f"the disk is full: {path} could not be written. Earlier files are complete; free some space and "
+                               "repeat the command to continue.") from error
+        raise MachineError(f"{path} could not be written: {error.strerror or error}.") from error
+
+
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file atomically: `write` fills a temporary file in the same folder, which is synced and renamed to `path`.
 
     Raises `MachineError` when it cannot be written (disk full); an earlier file at `path` is then unchanged.
     """
-    try:
+    with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
         os.close(handle)
-    except OSError as error:
-        raise _machine_error(path, error) from error
-    part = Path(name)
-    try:
-        write(part)
-        part.chmod(0o644)  # mkstemp makes it private to the user
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise _machine_error(path, error) from error
-    finally:
-        part.unlink(missing_ok=True)
+        part = Path(name)
+        try:
+            write(part)
+            part.chmod(0o644)  # mkstemp makes it private to the user
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -60,13 +70,12 @@ def atomic_folder(folder: Path, cure: str) -> Iterator[Path]:
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)  # of a command that was killed
     try:
-        unfinished.mkdir(parents=True)
-        yield unfinished
-        if folder.exists():
-            folder.rmdir()
-        unfinished.rename(folder)
-    except OSError as error:
-        raise MachineError(f"{folder} could not be written: {error.strerror or error}.") from error
+        with _writing(folder):
+            unfinished.mkdir(parents=True)
+            yield unfinished
+            if folder.exists():
+                folder.rmdir()
+            unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -84,12 +93,10 @@ def write_text(path: Path, text: str) -> None:
 
 def append_text(path: Path, text: str) -> None:
     """Append `text` to a file in UTF-8. Raises `MachineError` on a full disk, and may then have written a part of it."""
-    try:
+    with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
-    except OSError as error:
-        raise _machine_error(path, error) from error
 
 
 def write_at(path: Path, offset: int, data: bytes | memoryview) -> None:
@@ -98,21 +105,11 @@ def write_at(path: Path, offset: int, data: bytes | memoryview) -> None:
     Not atomic: after an interruption the bytes may be old, new or mixed, so write their checksum afterwards.
     Raises `MachineError` when they cannot be written.
     """
-    try:
-        with path.open("r+b") as file:
-            file.seek(offset)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise _machine_error(path, error) from error
-
-
-def _machine_error(path: Path, error: OSError) -> MachineError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return MachineError(f"the disk is full: {path} could not be written. Earlier files are complete; free some "
-                            "space and repeat the command to continue.")
-    return MachineError(f"{path} could not be written: {error.strerror or error}.")
+    with _writing(path), path.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_plain(path: str | Path) -> bytes:
@@ -193,13 +190,12 @@ def only_writer(folder: Path) -> Iterator[None]:
     """Hold the lock of a run folder. Raises `BusyError` at once where another command holds it."""
     lock = FileLock(folder / LOCK_FILE)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
+        with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
     except Timeout:
         raise BusyError(f"{folder} is being written by another command; wait for it to end, or choose another "
                         "--seed or --runs folder.") from None
-    except OSError as error:
-        raise _machine_error(folder, error) from error
     try:
         if not folder.is_dir():  # deleted before the lock was acquired
             raise BusyError(f"{folder} is being removed by another command; repeat this one.")

@@ -7,8 +7,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ltgen_bench.config.schema import Part
-from ltgen_bench.core.errors import DamagedError, UserError
-from ltgen_bench.core.files import CHECKSUM, checksum_matches, json_sha256, write_checked_json, write_text
+from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.files import read_checked_json, write_checked_json, write_text
 from ltgen_bench.core.validation import validate
 
 SCHEMA_VERSION = 1
@@ -131,27 +131,15 @@ class RunRecord(Part):
     def load(cls, path: Path) -> "RunRecord":
         """Read a record from its file or folder.
 
-        Raises `UserError` for a file that is no record, and `DamagedError` where it does not match its checksum. Records of
-        earlier versions have none.
+        Raises `UserError` for a file that is no record, and `DamagedError` where it is no JSON or does not match its checksum.
+        Records of earlier versions have none.
         """
         file = path / RECORD_FILE if path.is_dir() else path
-        try:
-            values = json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UserError(f"there is no record {file}.   (ltgen-bench runs list)") from None
-        except OSError as error:
-            raise UserError(f"the record {file} could not be read: {error.strerror or error}.") from error
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{file} is not a record of ltgen-bench: it is not valid JSON ({error}).") from error
-        if not isinstance(values, dict):
-            raise UserError(f"{file} is not a record of ltgen-bench: it holds {type(values).__name__}, not an object.")
+        if not file.is_file():
+            raise UserError(f"there is no record {file}.   (ltgen-bench runs list)")
+        values = read_checked_json(file, "repeat the command that made it")
         version = values.get("schema_version")
         if isinstance(version, int) and version > SCHEMA_VERSION:
-            raise NewerError(
-                f"{file} was written by a newer ltgen-bench (schema_version {version}, this one reads up to "
-                f"{SCHEMA_VERSION}); update ltgen-bench to read it."
-            )
-        record = validate(cls, {key: value for key, value in values.items() if key != CHECKSUM}, where=str(file))
-        if not checksum_matches(values, json_sha256):
-            raise DamagedError(f"{file} is damaged (its values do not match its checksum); repeat the command that made it.")
-        return record
+            raise NewerError(f"{file} was written by a newer ltgen-bench (schema_version {version}, this one reads up to "
+                             f"{SCHEMA_VERSION}); update ltgen-bench to read it.")
+        return validate(cls, values, where=str(file))

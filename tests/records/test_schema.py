@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 from synthetic_runs import make_record
 
-from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.errors import DamagedError, UserError
 from ltgen_bench.records.run_record import RunRecord
 
 
@@ -52,10 +52,10 @@ def test_a_record_of_a_newer_version_asks_for_an_update(tmp_path):
         RunRecord.load(change(tmp_path, schema_version=2, something_new=1))
 
 
-@pytest.mark.parametrize(("text", "reason"), [("{", "not valid JSON"), ("[1]", "holds list, not an object")])
+@pytest.mark.parametrize(("text", "reason"), [("{", "Expecting property name"), ("[1]", "it holds no JSON object")])
 def test_a_file_that_is_no_record_says_so(tmp_path, text, reason):
     (tmp_path / "record.json").write_text(text)
-    with pytest.raises(UserError, match=f"is not a record of ltgen-bench: .*{reason}"):
+    with pytest.raises(DamagedError, match=f"is damaged .{reason}.*repeat the command that made it"):
         RunRecord.load(tmp_path / "record.json")
 
 
