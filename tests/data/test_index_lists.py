@@ -33,7 +33,7 @@ def config_of(root, test=True, **options):
 
 
 def listing(root, **options):
-    return find_folder(root, config_of(root, **options), root, SILENT)
+    return find_folder(root, config_of(root, **options))
 
 
 def refused(root, **options):
@@ -160,7 +160,9 @@ class TestFaults:
 
     def test_a_test_list_alone_and_columns_are_refused(self, photos):
         assert "--test-list is given without --index-list" in str(refused(photos, index_list=None))
-        assert "--columns; it is for hub:NAME" in str(refused(photos, columns=("a", "b")))
+        config = config_of(photos, columns=("a", "b"))
+        with pytest.raises(UserError, match="--columns; it is for hub:NAME"):
+            find_source(config.name).load(config, photos, SILENT)
 
     def test_a_class_without_test_images_is_named(self, photos, tmp_path):
         test = tmp_path / "test.txt"
