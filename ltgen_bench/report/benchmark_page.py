@@ -21,6 +21,7 @@ from ltgen_bench.report.entries import blocks
 from ltgen_bench.report.papers import papers_tables
 from ltgen_bench.report.table import Table
 from ltgen_bench.report.table_formats import markdown
+from ltgen_bench.report.tables import REAL_ALONE
 from ltgen_bench.report.write_report import Report, named_blocks, section_tables
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
@@ -89,13 +90,15 @@ def results_markdown(results: Path, figures: str) -> str:
 def _shortened(tables: list[Table]) -> list[Table]:
     """Return the tables of the page, without what another of them repeats and without rows and columns of ties alone.
 
-    Downstream scores and scores at the n of a baseline are in tables of their own; a note is printed once.
+    Downstream scores are in a table of their own, scores of real images alone and at the n of a baseline in the CSVs; a note is
+    printed once.
     """
     shown, seen = [], set[str]()
     for table in tables:
         if not table.name.startswith(TABLES) or table.name.endswith("-count"):
             continue
         table = table.shown
+        table = table.take([at for at, head in enumerate(table.heads) if f":{REAL_ALONE}:" not in head.key])
         table = replace(table, rows=tuple(row for row in table.rows if row.kind != "score-at-n"))
         if table.name == "comparison":
             table = table.take([at for at, head in enumerate(table.heads) if not head.key.startswith("downstream_accuracy")])
