@@ -67,7 +67,7 @@ ACCENTS = {"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0304":
            "\u030a": "r", "\u030b": "H", "\u030c": "v", "\u0327": "c"}
 GREEK = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lamda", "mu", "nu", "xi", "pi",
          "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega")
-CAPITALS = ("gamma", "delta", "theta", "lamda", "xi", "pi", "sigma", "upsilon", "phi", "psi", "omega")  # others are Latin
+# Greek letters that LaTeX has no command for, since they look like Latin ones
 LATIN = dict(zip("ΑΒΕΖΗΙΚΜΝΟΡΤΧο", "ABEZHIKMNOPTXo", strict=True))  # noqa: RUF001  (Greek letters are meant)
 FOREIGN = re.compile("\0([^\0]+)\0")
 
@@ -132,7 +132,7 @@ def _letter(letter: str) -> str:
 def _greek(letter: str) -> str:
     found = re.fullmatch(r"GREEK (SMALL|CAPITAL) LETTER (FINAL )?([A-Z]+)", unicodedata.name(letter, ""))
     name = found[3].lower() if found else ""
-    if found is None or name not in (GREEK if found[1] == "SMALL" else CAPITALS):
+    if found is None or name not in GREEK:
         return ""
     name = "lambda" if name == "lamda" else name
     return rf"$\var{name}$" if found[2] else rf"$\{name if found[1] == 'SMALL' else name.capitalize()}$"

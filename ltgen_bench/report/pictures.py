@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -109,9 +109,13 @@ def save(figure: Figure, path: Path, dpi: int = 130) -> Path:
 
 def save_drawings(drawings: Drawings, folder: Path, say: Callable[[str], object]) -> dict[str, Path]:
     """Draw each figure and write it into `folder`; returns title -> file. One that fails is reported to `say` and left out."""
-    files = {title: folder / f"{name}.png" for title, (name, _) in drawings.items()}
-    return {title: files[title] for title, (_, draw) in drawings.items()
-            if attempt(f"the plot '{title}'", lambda draw=draw, title=title: save(draw(), files[title]), say) is not None}
+    made = {}
+    for title, (name, draw) in drawings.items():
+        figure = attempt(f"the plot '{title}'", draw, say)
+        path = folder / f"{name}.png"
+        if figure is not None and attempt(f"the plot '{title}'", partial(save, figure, path), say) is not None:
+            made[title] = path
+    return made
 
 
 def attempt(what: str, draw: Callable[[], T], say: Callable[[str], object]) -> T | None:

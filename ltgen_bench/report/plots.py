@@ -103,7 +103,7 @@ def draw_groups(data: pd.DataFrame, ax: Axes, *, colors: Colors) -> Axes:
 def _bars(data: pd.DataFrame, ax: Axes, column: str, order: Sequence[str], colors: Colors) -> None:
     """Draw the mean `value` for each of `order` in `column`, a bar and a colour an entry."""
     entries = list(dict.fromkeys(data["entry"]))
-    means = data.groupby(["entry", column])["value"].mean().unstack(column).reindex(columns=order)
+    means = data.groupby(["entry", column])["value"].mean().unstack(column).reindex(columns=list(order))
     for entry in entries:
         ax.bar(_places(entries, entry, len(order)), means.loc[entry], 0.8 / len(entries), color=colors[entry], label=entry)
     ax.set_xticks(range(len(order)), order)

@@ -1,8 +1,8 @@
 """Protocols as text: one, all of a run or a preset, and what differs between two."""
 
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ltgen_bench.report.lookup import Measured
 from ltgen_bench.report.protocols import differences, fields_in_words, in_all
@@ -73,12 +73,10 @@ def paired(a: Measured, b: Measured) -> dict[str, str]:
     if a.kind == b.kind == "protocol":
         return {next(iter(a.measurements)): next(iter(b.measurements))}
     pairs = {key: key for key in a.measurements if key in b.measurements}
-    rest = [{key: fields.get("metric") for key, fields in side.measurements.items() if key not in pairs} for side in (a, b)]
-    for key, metric in rest[0].items():
-        alone = [[one for one, own in side.items() if own == metric] for side in rest]
-        if len(alone[0]) == len(alone[1]) == 1:
-            pairs[key] = alone[1][0]
-    return pairs
+    lone = [{key: fields.get("metric") for key, fields in side.measurements.items() if key not in pairs} for side in (a, b)]
+    times = [Counter(side.values()) for side in lone]
+    others = {metric: key for key, metric in lone[1].items()}
+    return pairs | {key: others[metric] for key, metric in lone[0].items() if times[0][metric] == times[1][metric] == 1}
 
 
 def compared(a: Measured, b: Measured) -> dict[str, list[str]]:
@@ -86,13 +84,13 @@ def compared(a: Measured, b: Measured) -> dict[str, list[str]]:
 
     Where one side counts the generated images in all, both do, if the number of classes is known.
     """
-    return {key: _differences(a.measurements[key], b.measurements[other], a, b) for key, other in paired(a, b).items()}
-
-
-def _differences(first: Mapping[str, Any], second: Mapping[str, Any], a: Measured, b: Measured) -> list[str]:
-    if "images" in first or "images" in second:
-        first, second = in_all(first, a.classes), in_all(second, b.classes)
-    return differences([first, second])
+    found = {}
+    for key, other in paired(a, b).items():
+        both = [a.measurements[key], b.measurements[other]]
+        if any("images" in fields for fields in both):
+            both = [in_all(fields, side.classes) for fields, side in zip(both, (a, b), strict=True)]
+        found[key] = differences(both)
+    return found
 
 
 def only(a: Measured, b: Measured) -> list[str]:

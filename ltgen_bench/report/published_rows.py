@@ -148,69 +148,54 @@ def protocol_differences(row: Any, key: Key, scope: str, ours: Any, block: Block
 
     At the end, what the row does not state. Training lengths are given but not compared: papers count steps.
     """
-    found = list(_differences(row, key, scope, ours, block))
-    differing = [words for words, stated in found if stated and words]
-    not_stated = [words for words, stated in found if not stated]
-    if not_stated:
-        differing.append(f"{listed(not_stated)} not stated")
+    differing, missing = [], []
+    for name, stated, own in _stated(row, key, scope, ours, block):
+        if not stated:
+            missing.append(name)
+        elif stated != own:
+            differing.append(f"{name} {stated} against {own}".lstrip() if own else stated)
+    if missing:
+        differing.append(f"{listed(missing)} not stated")
     return "; ".join(differing) or "nothing that the paper states"
 
 
-def _differences(row: Any, key: Key, scope: str, ours: Any, block: Block) -> Iterator[tuple[str, bool]]:
-    """(the difference in words, empty where there is none, True) or (the name of what is not stated, False)."""
+def _stated(row: Any, key: Key, scope: str, ours: Any, block: Block) -> Iterator[tuple[str, str, str]]:
+    """(name of a field, what the paper states, ours) in words; the paper's is empty where it states nothing.
+
+    Without ours, the second is a whole sentence.
+    """
     described = block.described.get(key[3], {})
-    yield ("factor", False) if pd.isna(row.imbalance_factor) else ("", True)
+    factor = _number(row.imbalance_factor, "{:g}")
+    yield "factor", factor, factor
     if scope != "all":
-        yield ("", True) if row.group_rule else ("rule of the groups", False)
+        yield "rule of the groups", row.group_rule, row.group_rule
     if key[0] == DOWNSTREAM:
-        yield _against("classifier", row.classifier, key[1])
+        yield "classifier", row.classifier, key[1]
     else:
-        yield _images(row.images, ours.n_generated)
-        yield _against("features", row.extractor, key[1]) if row.extractor else (_features_not_stated(key[1]), False)
+        own = _number(ours.n_generated, "{:,}") or "an unknown number"
+        images = _number(row.images, "{:,}")
+        yield ("images", images, own) if images in ("", own) else ("", f"{images} images", own)
+        # papers that state no features hardly mean those of a domain classifier
+        yield "features" if row.extractor or key[1] == "inception" else f"features (ours: {key[1]})", row.extractor, key[1]
     if described.get("reference"):
-        yield _reference(row, str(described["reference"]))
+        yield "reference", *_reference(row, str(described["reference"]))
     if described.get("k"):
-        yield "k", False  # no row of a paper says it in a column
-    omega = f"{ours.omega:g}" if is_known(ours.omega) else UNKNOWN
-    yield _against("omega", "" if pd.isna(row.omega) else f"{row.omega:g}", omega)
+        yield "k", "", ""  # no row of a paper says it in a column
+    yield "omega", _number(row.omega, "{:g}"), _number(ours.omega, "{:g}") or UNKNOWN
     if ours.process not in ("", ProcessConfig().name):
-        yield f"ours under process {ours.process}", True  # what papers of this field print is of DDPM
-    steps = "" if pd.isna(row.sampler_steps) else f" {row.sampler_steps}"
-    yield _against("sampler", f"{row.sampler_name}{steps}", f"{ours.sampler} {ours.steps}" if is_known(ours.sampler) else UNKNOWN)
-    if pd.isna(row.train_steps):
-        yield "training steps", False
-    else:
-        seen = f"{count(int(ours.budget_images))} images seen" if is_known(ours.budget_images) else UNKNOWN
-        words = f"training steps not comparable: {count(int(row.train_steps))} of unstated batch size against {seen}"
-        yield words, True
+        yield "", f"ours under process {ours.process}", ""  # what papers of this field print is of DDPM
+    steps = _number(row.sampler_steps, " {}")
+    yield "sampler", f"{row.sampler_name}{steps}", f"{ours.sampler} {ours.steps}" if is_known(ours.sampler) else UNKNOWN
+    trained = "" if pd.isna(row.train_steps) else f"{count(int(row.train_steps))} of unstated batch size"
+    seen = f"{count(int(ours.budget_images))} images seen" if is_known(ours.budget_images) else UNKNOWN
+    yield "training steps" + (" not comparable:" if trained else ""), trained, seen
 
 
-def _features_not_stated(own: str) -> str:
-    """`features`, with ours where it is a domain classifier: papers that state none hardly mean such."""
-    return "features" if own == "inception" else f"features (ours: {own})"
+def _number(value: Any, words: str) -> str:
+    return words.format(value) if is_known(value) else ""
 
 
-def _against(name: str, stated: str, own: str) -> tuple[str, bool]:
-    if not stated:
-        return name, False
-    return ("" if stated == own else f"{name} {stated} against {own}"), True
-
-
-def _images(stated: Any, own: Any) -> tuple[str, bool]:
-    if pd.isna(stated):
-        return "images", False
-    same = pd.notna(own) and int(own) == int(stated)
-    known = f"{int(own):,}" if pd.notna(own) else "an unknown number"
-    return ("" if same else f"{int(stated):,} images against {known}"), True
-
-
-def _reference(row: Any, own: str) -> tuple[str, bool]:
-    """Texts that name none of our sets, or leave something open, are quoted."""
-    if not row.reference:
-        return "reference", False
-    loose = not row.reference_set or row.reference in LOOSE
-    if row.reference_set == own and not loose:
-        return "", True
-    words = f'"{row.reference}"' if loose else REFERENCES[row.reference_set]
-    return f"reference {words} against {REFERENCES[own]}", True
-
+def _reference(row: Any, own: str) -> tuple[str, str]:
+    """The paper's reference and ours in words. Texts that name none of our sets, or leave something open, are quoted."""
+    loose = row.reference and (not row.reference_set or row.reference in LOOSE)
+    return f'"{row.reference}"' if loose else REFERENCES.get(row.reference_set, ""), REFERENCES[own]
