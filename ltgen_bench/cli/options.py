@@ -97,7 +97,7 @@ _DATA_OPTIONS = (
     click.option("--test-list", metavar="FILE", help="Published list of test images."),
     click.option("--test-part", metavar="NAME", help="Part of your own data used as test set; train: hold out a quarter of "
                  "each class; none: no test set.  [default: test, else val]"),
-    click.option("--image-size", type=int, metavar="32|64|128", help="Resize image files to this width and height."),
+    click.option("--image-size", type=int, metavar="16|32|64|128", help="Resize image files to this width and height."),
     click.option("--columns", metavar="IMAGE,LABEL", help="Columns of hub:NAME.  [default: detected]"),
     click.option("--data-root", type=FOLDER, default=Path("data"), show_default=True, help="Folder of the data sets."),
 )

@@ -43,7 +43,7 @@ class DataConfig(Part):
     test_part: str | None = Field(
         default=None, min_length=1, description="the part (folder, arrays or split) of the user's own data that serves as test; "
         "train: a quarter of each class; none; test, or else a validation part, when absent")
-    image_size: Literal[32, 64, 128] | None = Field(
+    image_size: Literal[16, 32, 64, 128] | None = Field(
         default=None, description="image files are cut to their centre square and resized to this; as they are when absent")
     flip: bool | None = Field(
         default=None, description="whether a mirrored image is still of its class; as the data set says when absent")

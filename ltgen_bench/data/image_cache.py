@@ -212,7 +212,7 @@ def _shape(listing: Listing, image_size: int | None) -> Shape:
     train, test = (common_shape(listing, part, image_size) for part in listing.parts.values())
     if train is not None and test is not None and train != test:
         raise UserError(f"{listing.where}: training images are {size_words(train)} and test images {size_words(test)}; all must "
-                        f"have one size and as many channels{'' if image_size else ', or give --image-size 32, 64 or 128'}.")
+                        f"have one size and as many channels{'' if image_size else ', or give --image-size 16, 32, 64 or 128'}.")
     return train or test or (1, 1, 1)  # without a readable file, reading will report it
 
 

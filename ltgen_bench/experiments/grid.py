@@ -55,7 +55,7 @@ def make_grid(configs: Mapping[str, Sequence[RunConfig]], load: Callable[[DataCo
     Budgets in FLOPs or seconds are converted to images here, one method after the other, before anything is trained. A cell
     that cannot run has an `error`. Raises `UserError` where none can run.
     """
-    read = cache(load)
+    read = _once(load)
     data = {config.data for seeds in configs.values() for config in seeds}
     if len(data) == 1:
         read(*data)  # its faults are reported once, and not for every cell
@@ -64,6 +64,24 @@ def make_grid(configs: Mapping[str, Sequence[RunConfig]], load: Callable[[DataCo
     if all(cell.error for cell in cells):
         raise UserError("none of these runs is possible", faults(cells))
     return tuple(cells)
+
+
+def _once(load: Callable[[DataConfig], LongTailDataset]) -> Callable[[DataConfig], LongTailDataset]:
+    """Return `load`, which reads each data set once, and tries once what cannot be read."""
+    @cache
+    def tried(data: DataConfig) -> LongTailDataset | UserError:
+        try:
+            return load(data)
+        except UserError as error:
+            return error
+
+    def read(data: DataConfig) -> LongTailDataset:
+        found = tried(data)
+        if isinstance(found, UserError):
+            raise found
+        return found
+
+    return read
 
 
 def faults(cells: Sequence[Cell]) -> list[str]:
