@@ -1,6 +1,7 @@
 """What the commands share: the group that answers a mistyped name, the context, messages and plain tables."""
 
 import errno
+import json
 import re
 import shlex
 import sys
@@ -8,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ltgen_bench.data.dataset import LongTailDataset
+    from ltgen_bench.report.table import Table
     from ltgen_bench.runtime.context import RunContext
 
 NO_WEIGHTS: Mapping[str, Path] = MappingProxyType({})
@@ -81,6 +83,21 @@ def listing(rows: list[tuple[str, str, str]], heads: tuple[str, str, str]) -> No
     for row in rows:
         table.add_row(*row)
     console.print(table, markup=False)
+
+
+def print_table(table: "Table") -> None:
+    """Print a table as wide as the terminal."""
+    from rich.console import Console
+
+    from ltgen_bench.report.table_formats import terminal
+
+    out = Console()
+    click.echo(terminal(table, out.width, out.is_terminal and not out.no_color))
+
+
+def print_json(value: Any) -> None:
+    """Print `value` as JSON."""
+    click.echo(json.dumps(value, indent=1, ensure_ascii=False))
 
 
 @contextmanager

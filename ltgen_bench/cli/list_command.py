@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ltgen_bench.cli.common import Commands, listing
+from ltgen_bench.cli.common import Commands, listing, terminal_context
 from ltgen_bench.cli.options import debug_option
 from ltgen_bench.cli.run_notes import recipe_words
 
 if TYPE_CHECKING:
-    from ltgen_bench.experiments.speed.costs import Costs
+    from ltgen_bench.experiments.speed.speed_rows import Costs
 
 
 @click.group(name="list", cls=Commands)
@@ -29,7 +29,7 @@ def methods(measure: bool, threads: int | None) -> None:
     """
     from rich.console import Console
 
-    from ltgen_bench.experiments.speed.costs import shipped_costs
+    from ltgen_bench.experiments.speed.speed_rows import shipped_costs
     from ltgen_bench.methods import METHODS
 
     costs = _costs_here(threads) if measure else shipped_costs()
@@ -50,20 +50,15 @@ def methods(measure: bool, threads: int | None) -> None:
 
 def _costs_here(threads: int | None) -> "Costs":
     import torch
-    from rich.console import Console
 
-    from ltgen_bench.core.console import TerminalProgress
-    from ltgen_bench.experiments.speed.conditions import Conditions, Sizes
-    from ltgen_bench.experiments.speed.costs import costs_of
-    from ltgen_bench.experiments.speed.method_rates import methods_stage
-    from ltgen_bench.runtime.device import choose_device, hardware, versions
+    from ltgen_bench.experiments.speed import STAGES
+    from ltgen_bench.experiments.speed.speed_rows import Conditions, Sizes, costs_of
+    from ltgen_bench.runtime.device import hardware, versions
 
-    if threads is not None:
-        torch.set_num_threads(threads)
-    device = choose_device()
-    conditions = Conditions(Sizes(), torch.get_num_threads(), str(device))
-    rows = methods_stage(conditions, TerminalProgress(Console(stderr=True)))
-    return costs_of(rows, {**hardware(device), **versions()})
+    context = terminal_context(None, threads)
+    conditions = Conditions(Sizes(), torch.get_num_threads(), str(context.device))
+    rows = STAGES["methods"](conditions, context.progress)
+    return costs_of({row.what: row.ratio for row in rows}, rows[0].size, {**hardware(context.device), **versions()})
 
 
 def _methods_table(rows: list[tuple[str, ...]], where: str, width: int, color: bool) -> str:

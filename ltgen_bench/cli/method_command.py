@@ -43,7 +43,7 @@ def method_show(name: str, as_json: bool) -> None:
     """
     from rich.console import Console
 
-    from ltgen_bench.experiments.speed.costs import shipped_costs
+    from ltgen_bench.experiments.speed.speed_rows import shipped_costs
     from ltgen_bench.methods.describe_methods import describe_method
 
     described = describe_method(_registered(name))

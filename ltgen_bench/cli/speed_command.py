@@ -4,24 +4,20 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from ltgen_bench.cli.common import terminal_context
+from ltgen_bench.cli.common import device_words, print_table, terminal_context
 from ltgen_bench.cli.options import FILE, FOLDER, debug_option, device_option
 from ltgen_bench.core.errors import UserError, unknown_name
 from ltgen_bench.core.words import counted
 
 if TYPE_CHECKING:
-    import torch
-    from rich.console import Console
+    from pandas import DataFrame
 
     from ltgen_bench.config.schema import Compile, RunConfig
-    from ltgen_bench.experiments.plan import Plan
-    from ltgen_bench.experiments.speed.kernel_profile import Kernel
     from ltgen_bench.experiments.speed.speed_rows import SpeedRow
     from ltgen_bench.report.table import Table
     from ltgen_bench.runtime.context import RunContext
@@ -66,11 +62,9 @@ def speed(stage: str, names: tuple[str, ...], preset: str | None, batch: int | N
     ltgen-bench speed --stage methods                 the cost of training under each method
     ltgen-bench speed --full --csv speed.csv
     """
-    from rich.console import Console
-
     from ltgen_bench.config.schema import NetworkConfig
     from ltgen_bench.experiments.speed import STAGES
-    from ltgen_bench.experiments.speed.conditions import FULL, NETWORK, Conditions, Sizes
+    from ltgen_bench.experiments.speed.speed_rows import FULL, NETWORK, Conditions, Sizes, comma_separated
     from ltgen_bench.methods import METHODS
 
     if stage not in (*STAGES, "all"):
@@ -89,37 +83,34 @@ def speed(stage: str, names: tuple[str, ...], preset: str | None, batch: int | N
     import torch
 
     from ltgen_bench.core.files import write_text
-    from ltgen_bench.experiments.speed.speed_rows import comma_separated
     from ltgen_bench.runtime.device import hardware, versions
     from ltgen_bench.runtime.precision import exact_float32
 
     context = terminal_context(device, threads)
-    chosen, progress = context.device, context.progress
     # what a recipe takes is found first, as in a process that did nothing before, and told last
-    foretold = [] if recipe is None else _foretold(recipe, _plan(config, data_root, context), chosen)
+    foretold = [] if recipe is None else _foretold(config, data_root, context)
     given = {name: value for name, value in {"images": images, "features": features}.items() if value is not None}
-    conditions = Conditions(replace(FULL if full else Sizes(), **given), torch.get_num_threads(), str(chosen), names,
+    conditions = Conditions(replace(FULL if full else Sizes(), **given), torch.get_num_threads(), str(context.device), names,
                             preset or NETWORK, batch, compiling)
-    machine = {**hardware(chosen), "load": round(os.getloadavg()[0], 1)}  # of others, before
+    machine = {**hardware(context.device), "load": round(os.getloadavg()[0], 1)}  # of others, before
     with exact_float32():
-        rows = [row for each in stages for row in STAGES[each](conditions, progress)]
-    out = Console()
-    _print(_table(rows, machine, versions()), out)
+        rows = [row for each in stages for row in STAGES[each](conditions, context.progress)]
+    print_table(_table(rows, machine, versions()))
     if csv_file is not None:
         write_text(csv_file, comma_separated(rows, {**machine, **versions()}))
         click.echo(f" csv      {csv_file}")
     if profile:
-        from ltgen_bench.experiments.speed.kernel_profile import kernels_csv, profiled
+        from ltgen_bench.experiments.speed.kernel_profile import profiled
 
         with exact_float32():
-            kernels = profiled(conditions, progress)
-        _print(_kernels(kernels, max(20, out.width - BESIDE_KERNELS)), out)
+            kernels = profiled(conditions, context.progress)
+        print_table(_kernels(kernels))
         if csv_file is not None:
             beside = csv_file.with_name(f"{csv_file.stem}-profile.csv")
-            write_text(beside, kernels_csv(kernels))
+            write_text(beside, kernels.to_csv(index=False, float_format="%.4g"))
             click.echo(f" profile  {beside}")
-    for line in foretold:
-        click.echo(line)
+    if foretold:
+        click.echo("\n   ".join([f" {recipe} will take on this {device_words(context.device)}:", *foretold]))
 
 
 def _recipe(text: str) -> "RunConfig":
@@ -137,36 +128,14 @@ def _recipe(text: str) -> "RunConfig":
     return resolved_runs(config)[0]
 
 
-def _plan(config: "RunConfig", data_root: Path, context: "RunContext") -> "Plan":
-    """Return the plan that `run` would make; data that are not there are told before anything is measured."""
+def _foretold(config: "RunConfig", data_root: Path, context: "RunContext") -> list[str]:
+    """Return what `run --dry-run` says of the costs; data that are not there are told before anything is measured."""
+    from ltgen_bench.cli.dry_run import cost_lines
     from ltgen_bench.data.load import load_dataset
     from ltgen_bench.experiments.plan import make_plan
 
     dataset = load_dataset(config.data, data_root=data_root, progress=context.progress)
-    return make_plan(config, dataset, Path("runs"), context)
-
-
-def _foretold(name: str, plan: "Plan", device: "torch.device") -> list[str]:
-    """Return what `run --dry-run` says too, in lines."""
-    from ltgen_bench.cli.common import device_words
-    from ltgen_bench.experiments.speed_probe import estimate
-
-    found = estimate(plan, device)
-    train, draw = (timedelta(seconds=round(seconds)) for seconds in (found.train_seconds, found.sample_seconds))
-    sample = plan.config.sample
-    images = sample.images_per_class * plan.dataset.num_classes
-    return [f" {name} will take on this {device_words(device)}, from {found.measured_steps} steps of its own:",
-            f"   training  about {train} for {plan.config.train.budget_images:,} images at "
-            f"{found.train_images_per_second:,.1f} images/s",
-            f"   sampling  about {draw} for {images:,} images by {sample.sampler} {sample.steps}, omega {sample.omega:g}, in "
-            f"{sample.precision}",
-            f"   memory    {found.memory_words}"]
-
-
-def _print(table: "Table", out: "Console") -> None:
-    from ltgen_bench.report.table_formats import terminal
-
-    click.echo(terminal(table, out.width, out.is_terminal and not out.no_color))
+    return cost_lines(make_plan(config, dataset, Path("runs"), context), context)
 
 
 def _table(rows: "Sequence[SpeedRow]", machine: dict[str, Any], packages: dict[str, str]) -> "Table":
@@ -187,13 +156,16 @@ def _table(rows: "Sequence[SpeedRow]", machine: dict[str, Any], packages: dict[s
     return Table("speed", "", heads, body, tuple(notes))
 
 
-def _kernels(kernels: "Sequence[Kernel]", width: int) -> "Table":
+def _kernels(kernels: "DataFrame") -> "Table":
+    from rich.console import Console
+
     from ltgen_bench.report.table import Cell, Head, Row, Table
 
+    width = max(20, Console().width - BESIDE_KERNELS)
     heads = (Head("step of", "loop", number=False), Head("ms", "ms"), Head("%", "percent"), Head("calls", "calls"),
              Head("kernel", "kernel", number=False))
-    body = tuple(Row(tuple(map(Cell, (kernel.method, f"{kernel.ms:,.1f}", f"{kernel.percent:.1f}",
-                                      f"{kernel.calls:,.0f}", kernel.kernel[:width])))) for kernel in kernels)
+    body = tuple(Row(tuple(map(Cell, (of.method, f"{of.ms:,.1f}", f"{of.percent:.1f}", f"{of.calls:,.0f}", of.kernel[:width]))))
+                 for of in kernels.itertuples())
     return Table("profile", "", heads, body, ("ms, calls and % of one step, without what a kernel calls.",))
 
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from benchmarks.plain_references import LOSSES, PlainLoop, loss_of, wake
 
-from ltgen_bench.experiments.speed.speed_setting import loop_config, random_images
-from ltgen_bench.experiments.speed.training_rates import matrix_rate, training_speed
+from ltgen_bench.experiments.speed.training_rates import loop_config, matrix_rate, random_images, training_speed
 from ltgen_bench.runtime.precision import exact_float32
 from ltgen_bench.training.cost import forked, in_turn, probing
 

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from ltgen_bench.cli import cli
 from ltgen_bench.cli.list_command import _methods_table
 from ltgen_bench.core.errors import UserError
-from ltgen_bench.experiments.speed.costs import shipped_costs
+from ltgen_bench.experiments.speed.speed_rows import shipped_costs
 from ltgen_bench.methods import METHODS
 
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
@@ -12,9 +13,7 @@ from click.testing import CliRunner
 from ltgen_bench.cli import cli
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.experiments.speed import STAGES, kernel_profile
-from ltgen_bench.experiments.speed.conditions import FULL, Sizes
-from ltgen_bench.experiments.speed.kernel_profile import Kernel
-from ltgen_bench.experiments.speed.speed_rows import COLUMNS, SpeedRow
+from ltgen_bench.experiments.speed.speed_rows import COLUMNS, FULL, Sizes, SpeedRow
 
 
 @pytest.fixture
@@ -104,8 +103,8 @@ class TestAnswer:
         assert [(line["stage"], line["ratio"], line["against"]) for line in lines] == [(name, "3", "ddpm") for name in STAGES]
 
     def test_the_kernels_are_shown_and_written_beside_the_csv(self, asked, tmp_path, monkeypatch):
-        kernels = [Kernel("ddpm", "aten::mkldnn_convolution" + "x" * 90, 57.0, 1234.5, 61.234),
-                   Kernel("cbdm", "aten::mul", 6.0, 0.25, 1.0)]
+        kernels = pd.DataFrame([("ddpm", "aten::mkldnn_convolution" + "x" * 90, 57.0, 1234.5, 61.234),
+                                ("cbdm", "aten::mul", 6.0, 0.25, 1.0)], columns=["method", "kernel", "calls", "ms", "percent"])
         monkeypatch.setattr(kernel_profile, "profiled", lambda conditions, progress: kernels)
         answer = call("--stage", "train", "--device", "cpu", "--profile", "--csv", str(tmp_path / "speed.csv"), columns="120")
         assert answer.exit_code == 0, answer.output

@@ -8,11 +8,10 @@ import pytest
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.files import shipped_folder
 from ltgen_bench.experiments.speed import STAGES
-from ltgen_bench.experiments.speed import method_rates as methods
-from ltgen_bench.experiments.speed.conditions import Conditions, Sizes
-from ltgen_bench.experiments.speed.costs import costs_of, shipped_costs
-from ltgen_bench.experiments.speed.speed_rows import SpeedRow, comma_separated
+from ltgen_bench.experiments.speed import training_rates as rates
+from ltgen_bench.experiments.speed.speed_rows import Conditions, Sizes, SpeedRow, comma_separated, costs_of, shipped_costs
 from ltgen_bench.methods import METHODS
+from ltgen_bench.training.cost import probing
 
 HERE = Conditions(Sizes(), 1, "cpu")
 MACHINE = {"device": "cpu", "device_name": "a processor", "cpu": "a processor", "threads": 2, "torch": "2.99"}
@@ -24,16 +23,17 @@ def row(name, value, reference):
 
 class TestCosts:
     ROWS = (row("ddpm", 98.0, 100.0), row("cbdm", 50.0, 101.0))
+    RATIOS = {row.what: row.ratio for row in ROWS}  # noqa: RUF012
 
     def test_the_cost_is_time_over_that_of_ddpm_whose_own_is_1(self):
-        found = costs_of(self.ROWS, MACHINE)
+        found = costs_of(self.RATIOS, self.ROWS[0].size, MACHINE)
         assert found.relative == {"ddpm": 1.0, "cbdm": pytest.approx(2.02)}
         assert found.where.startswith("digits-lt, batch 16; a processor, 2 threads, torch 2.99; ")
         assert "ddpm timed against itself gave 1.02" in found.where
 
     def test_the_file_says_what_was_measured(self, tmp_path):
         (tmp_path / "cost.csv").write_text(comma_separated(self.ROWS, MACHINE))
-        read, known = shipped_costs(tmp_path / "cost.csv"), costs_of(self.ROWS, MACHINE)
+        read, known = shipped_costs(tmp_path / "cost.csv"), costs_of(self.RATIOS, self.ROWS[0].size, MACHINE)
         assert read.relative == pytest.approx(known.relative, rel=1e-5)
         assert read.where == known.where
 
@@ -51,7 +51,7 @@ class TestCosts:
 class TestStage:
     @pytest.fixture(autouse=True)
     def few(self, monkeypatch):
-        monkeypatch.setattr(methods, "ROUNDS", {"least": 3, "most": 3})
+        monkeypatch.setattr(rates, "SMALL_ROUNDS", {"least": 3, "most": 3})
 
     def test_it_measures_each_method_beside_ddpm(self, told):
         rows = STAGES["methods"](replace(HERE, methods=("cfg", "cbdm")), told)
@@ -72,15 +72,16 @@ class TestStage:
 
         monkeypatch.setattr(ConditionalUNet, "forward", counted)
         monkeypatch.setattr("ltgen_bench.training.cost.time.perf_counter", lambda: float(images[0]))
-        [found] = methods.methods_stage(replace(HERE, methods=("cbdm",)), told)
-        assert costs_of([found], MACHINE).relative["cbdm"] == pytest.approx(1.9)
+        [found] = rates.methods_stage(replace(HERE, methods=("cbdm",)), told)
+        assert 1 / found.ratio == pytest.approx(1.9)
 
     def test_what_cannot_train_is_told_and_left_out(self, told, monkeypatch):
-        def refuse(name, *more):
-            if name == "cfg":
+        def refuse(config, *more):
+            if config.method.name == "cfg":
                 raise UserError("cfg: not here.")
-            return row(name, 1.0, 1.0)
+            return probing(config, *more)
 
-        monkeypatch.setattr(methods, "_beside_ddpm", refuse)
-        assert [found.what for found in methods.methods_stage(replace(HERE, methods=("ddpm", "cfg")), told)] == ["ddpm"]
+        monkeypatch.setattr(rates, "probing", refuse)
+        assert [found.what for found in rates.methods_stage(replace(HERE, methods=("ddpm", "cfg")), told)] == ["ddpm"]
         assert told.messages == ["cfg is left out: cfg: not here."]
+        assert told.stages[0]["done"] == told.stages[0]["total"]

@@ -21,7 +21,7 @@ from benchmarks.plain_references import (
 from ltgen_bench.diffusion.draws import Draws, image_seed
 from ltgen_bench.diffusion.guidance import Guidance, guided
 from ltgen_bench.experiments.speed.sampler_rates import drawing, sampled_network, sampling_of
-from ltgen_bench.experiments.speed.speed_setting import COUNTS, SHAPE, loop_config
+from ltgen_bench.experiments.speed.training_rates import COUNTS, SHAPE, loop_config
 from ltgen_bench.methods.base import Batch
 from ltgen_bench.sampling.solve import solve
 from ltgen_bench.training.cost import DecidedDraws, flops_per_image, probing

@@ -1,6 +1,6 @@
 """Speed and memory of training, sampling and evaluation on this machine.
 
-STAGES has the stages by name. A stage makes its measurements, each in a process of its own, and returns rows.
+STAGES has the stages by name. A stage makes its measurements and returns rows.
 """
 
 from collections.abc import Callable
@@ -10,11 +10,10 @@ from ltgen_bench.core.registry import Registry
 
 if TYPE_CHECKING:
     from ltgen_bench.core.progress import Progress
-    from ltgen_bench.experiments.speed.conditions import Conditions
-    from ltgen_bench.experiments.speed.speed_rows import SpeedRow
+    from ltgen_bench.experiments.speed.speed_rows import Conditions, SpeedRow
 
 STAGES: "Registry[Callable[[Conditions, Progress], list[SpeedRow]]]" = Registry("stage", "")
 STAGES.add("train", "ltgen_bench.experiments.speed.training_rates:train_stage")
 STAGES.add("sample", "ltgen_bench.experiments.speed.sampler_rates:sample_stage")
 STAGES.add("evaluate", "ltgen_bench.experiments.speed.evaluator_rates:evaluate_stage")
-STAGES.add("methods", "ltgen_bench.experiments.speed.method_rates:methods_stage")
+STAGES.add("methods", "ltgen_bench.experiments.speed.training_rates:methods_stage")

@@ -3,6 +3,7 @@
 import math
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,10 @@ from ltgen_bench.evaluation.measure import Configured, FeatureSets, Scope, measu
 from ltgen_bench.evaluation.metrics import METRICS, FeatureSet, default_metrics
 from ltgen_bench.evaluation.metrics.balls import neighbour_scores
 from ltgen_bench.evaluation.metrics.fid import frechet_distance
-from ltgen_bench.experiments.speed.conditions import Conditions
 from ltgen_bench.experiments.speed.own_process import Measured, in_own_process, measured
-from ltgen_bench.experiments.speed.speed_rows import SpeedRow
+from ltgen_bench.experiments.speed.speed_rows import Conditions, SpeedRow, rows_of
 from ltgen_bench.runtime.context import RunContext
 
-STAGE = "evaluate"
 K = 5
 FEW = 64  # images of the call that warms up
 LAYERS = ["2048", "logits_unbiased"]
@@ -33,23 +32,22 @@ LAYERS = ["2048", "logits_unbiased"]
 def evaluate_stage(conditions: Conditions, progress: Progress) -> list[SpeedRow]:
     """Seconds and memory of the k-NN metrics, FID and the metrics of every class, and Inception's images/s."""
     sizes = conditions.sizes
-    square = f"{sizes.images:,} x {sizes.images:,} x {sizes.features:,}"
+
+    square, wide = (f"{images:,} x {images:,} x {sizes.features:,}" for images in (sizes.images, sizes.wide))
     jobs: list[tuple[str, str, Callable[..., Measured], tuple[Any, ...]]] = [
         ("k-NN", square, neighbours, (sizes.images, sizes.features)), ("FID", square, frechet, (sizes.images, sizes.features)),
         ("class metrics", f"{sizes.classes} classes x {sizes.per_class} x {sizes.features:,}", class_metrics,
          (sizes.classes, sizes.per_class, sizes.features)),
-        ("Inception", f"{sizes.inception:,} images on {conditions.device}", inception, (sizes.inception, conditions.device))]
-    if sizes.wide:
-        jobs.append(("k-NN", f"{sizes.wide:,} x {sizes.wide:,} x {sizes.features:,}", neighbours, (sizes.wide, sizes.features)))
-    rows = []
-    with progress.stage("speed", len(jobs), "measurements") as stage:
-        for what, size, job, inputs in jobs:
-            stage.advance(0, what)
-            found = in_own_process(job, conditions.threads, *inputs)
-            rows.append(SpeedRow(STAGE, what, size, "images/s", sizes.inception / found.seconds, memory_mb=found.memory_mb)
-                        if job is inception else SpeedRow(STAGE, what, size, "s", found.seconds, memory_mb=found.memory_mb))
-            stage.advance(1)
-    return rows
+        ("Inception", f"{sizes.inception:,} images on {conditions.device}", inception, (sizes.inception, conditions.device)),
+        *([("k-NN", wide, neighbours, (sizes.wide, sizes.features))] if sizes.wide else [])]
+
+    def timed(what: str, size: str, job: Callable[..., Measured], inputs: tuple[Any, ...]) -> list[SpeedRow]:
+        found = in_own_process(job, conditions.threads, *inputs)
+        rate = job is inception
+        return [SpeedRow("evaluate", what, size, "images/s" if rate else "s",
+                         sizes.inception / found.seconds if rate else found.seconds, memory_mb=found.memory_mb)]
+
+    return rows_of({f"{job[0]}, {job[1]}": partial(timed, *job) for job in jobs}, progress)
 
 
 def normal_features(count: int, width: int, seed: int) -> Float32[np.ndarray, "N D"]:

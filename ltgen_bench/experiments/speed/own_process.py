@@ -45,20 +45,19 @@ def in_own_process(job: Callable[..., T], threads: int, *inputs: object) -> T:
     process = context.Process(target=_work, args=(sender, job, threads, inputs))
     process.start()
     sender.close()
-    name = getattr(job, "__name__", "of speed")
     try:
         found: T | Exception = receiver.recv()
     except EOFError:
         process.join()
-        raise MachineError(f"the measurement '{name}' ended without a result (exit code {process.exitcode}; -9 is what a full "
-                           "memory gives); take fewer --images or a smaller --batch.") from None
+        raise MachineError(f"the measurement '{job.__name__}' ended without a result (exit code {process.exitcode}; -9 is what a "
+                           "full memory gives); take fewer --images or a smaller --batch.") from None
     finally:
         process.kill()
         process.join()
     if isinstance(found, BenchError):
         raise found
     if isinstance(found, Exception):
-        raise MachineError(f"the measurement '{name}' failed: {type(found).__name__}: {found}")
+        raise MachineError(f"the measurement '{job.__name__}' failed: {type(found).__name__}: {found}")
     return found
 
 

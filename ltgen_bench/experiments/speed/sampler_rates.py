@@ -1,6 +1,7 @@
 """The stage `sample`: images by DPM-Solver++ with 25 steps, with guidance and without."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,15 @@ from ltgen_bench.config.schema import SampleConfig
 from ltgen_bench.core.progress import Progress
 from ltgen_bench.diffusion.guidance import guided
 from ltgen_bench.diffusion.network import ConditionalUNet, build_network
-from ltgen_bench.experiments.speed.conditions import Conditions
 from ltgen_bench.experiments.speed.own_process import Measured, in_own_process, measured
-from ltgen_bench.experiments.speed.speed_rows import SpeedRow
-from ltgen_bench.experiments.speed.speed_setting import COUNTS, SHAPE, loop_config
+from ltgen_bench.experiments.speed.speed_rows import Conditions, SpeedRow, rows_of
+from ltgen_bench.experiments.speed.training_rates import COUNTS, SHAPE, loop_config
 from ltgen_bench.runtime.precision import exact_float32
 from ltgen_bench.sampling.chunks import Sampling
 from ltgen_bench.sampling.solve import guidance_of
 from ltgen_bench.training.cost import in_turn
 from ltgen_bench.training.trainer import resolve_precision
 
-STAGE = "sample"
 STEPS, CPU_STEPS = 25, 3  # a CPU times the fewer; each step takes as long as the next
 CPU_BATCH, CUDA_BATCH = 16, 500
 OMEGA = 1.5
@@ -30,22 +29,20 @@ ROUNDS: dict[str, Any] = {"warm_up": 1, "least": 3, "most": 40, "seconds": 30.0}
 
 def sample_stage(conditions: Conditions, progress: Progress) -> list[SpeedRow]:
     """Images/s and the seconds of 50,000 with guidance and without, in float32 and where the device has it in bf16."""
-    precisions = list(dict.fromkeys([resolve_precision("auto", torch.device(conditions.device)), "float32"]))
     batch, steps = conditions.batch_size(CPU_BATCH, CUDA_BATCH), CPU_STEPS if conditions.device == "cpu" else STEPS
-    rows: list[SpeedRow] = []
-    with progress.stage(STAGE, 2 * len(precisions), "measurements") as stage:
-        for what, omega in (("guided", OMEGA), ("unguided", 0.0)):
-            for precision in precisions:
-                stage.advance(0, f"{what}, {precision}")
-                found = in_own_process(sampling_speed, conditions.threads, omega, precision, conditions.preset, batch, steps,
-                                       conditions.device)
-                rate = batch * steps / (found.seconds * STEPS)
-                size = f"dpm-solver++ {STEPS}, omega {omega:g}, {conditions.preset}, chunks of {batch}, {precision} on "
-                size += conditions.device
-                rows += [SpeedRow(STAGE, f"{what} {precision}", size, "images/s", rate, memory_mb=found.memory_mb),
-                         SpeedRow(STAGE, f"{what} {precision}, {IMAGES:,}", size, "s", IMAGES / rate)]
-                stage.advance(1)
-    return rows
+
+    def of_chunks(what: str, omega: float, precision: str) -> list[SpeedRow]:
+        found = in_own_process(sampling_speed, conditions.threads, omega, precision, conditions.preset, batch, steps,
+                               conditions.device)
+        rate = batch * steps / (found.seconds * STEPS)
+        size = f"dpm-solver++ {STEPS}, omega {omega:g}, {conditions.preset}, chunks of {batch}, {precision} on "
+        size += conditions.device
+        return [SpeedRow("sample", what, size, "images/s", rate, memory_mb=found.memory_mb),
+                SpeedRow("sample", f"{what}, {IMAGES:,}", size, "s", IMAGES / rate)]
+
+    precisions = dict.fromkeys([resolve_precision("auto", torch.device(conditions.device)), "float32"])
+    return rows_of({f"{what} {precision}": partial(of_chunks, f"{what} {precision}", omega, precision)
+                    for what, omega in (("guided", OMEGA), ("unguided", 0.0)) for precision in precisions}, progress)
 
 
 @exact_float32()
