@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 from ltgen_bench.cli.common import Commands
-from ltgen_bench.cli.options import debug_option
 
 if TYPE_CHECKING:
     from ltgen_bench.core.cache_folder import CacheItem
@@ -19,7 +18,6 @@ def cache() -> None:
 
 
 @cache.command()
-@debug_option
 def show() -> None:
     """List what is in the cache, with size, last use and path."""
     from ltgen_bench.core.files import CACHE_VARIABLE, cache_folder
@@ -37,7 +35,6 @@ def show() -> None:
               show_default=True, help="Only this kind.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
-@debug_option
 def prune(older_than: float | None, kind: str, yes: bool, dry_run: bool) -> None:
     """Remove things from the cache; they are computed or fetched again when needed.
 

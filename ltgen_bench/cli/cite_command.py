@@ -2,14 +2,12 @@
 
 import click
 
-from ltgen_bench.cli.options import debug_option
 from ltgen_bench.core.errors import unknown_name
 from ltgen_bench.core.registry import Registry
 
 
 @click.command()
 @click.argument("names", metavar="METHOD...", nargs=-1, required=True)
-@debug_option
 def cite(names: tuple[str, ...]) -> None:
     """Print the BibTeX of methods and augmentations.
 

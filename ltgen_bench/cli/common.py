@@ -32,7 +32,13 @@ STYLES = {"ok": "green", "FAILED": "bold red", "note": "dim"}  # of the states o
 
 
 class Commands(click.Group):
-    """Group of commands that suggests a similar name for an unknown command."""
+    """Group of commands that suggests a similar name for an unknown command. Its commands have the option --debug."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add `cmd` with the option `--debug`, which `main` reads when an exception arrives."""
+        if not isinstance(cmd, click.Group):
+            cmd.params.append(click.Option(["--debug"], is_flag=True, expose_value=False, help="Show the traceback of an error."))
+        super().add_command(cmd, name)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command as click does; raises a usage error with a similar name and the list of commands."""
@@ -98,6 +104,14 @@ def print_table(table: "Table") -> None:
 def print_json(value: Any) -> None:
     """Print `value` as JSON."""
     click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def print_finding(state: str, words: str) -> None:
+    """Print `ok     words` in the colour of the state: ok, FAILED or note."""
+    from rich.console import Console
+    from rich.text import Text
+
+    Console().print(Text.assemble((f"{state:<6}", STYLES[state]), f" {words}"), soft_wrap=True)
 
 
 @contextmanager

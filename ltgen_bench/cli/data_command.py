@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ltgen_bench.cli.common import Commands
-from ltgen_bench.cli.options import FILE, FOLDER, data_options, data_values, debug_option
+from ltgen_bench.cli.options import FILE, FOLDER, data_options, data_values
 from ltgen_bench.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ def data() -> None:
 @click.option("--plot", type=FILE, metavar="FILE.png", help="Also write a chart of the class counts to this file.")
 @click.option("--all", "every", is_flag=True, help="List every class.")
 @click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
-@debug_option
 def show(dataset: str, data_root: Path, plot: Path | None, every: bool, as_json: bool, **options: Any) -> None:
     """Show class counts, groups, fingerprint and reference sets of DATASET, and a chart of its class counts.
 
@@ -77,7 +76,6 @@ def _facts(config: "DataConfig", data_root: Path) -> tuple[dict[str, Any], str]:
 @click.argument("dataset", required=False)
 @data_options
 @click.option("--update", is_flag=True, help="Accept the present content of files that changed since they were read.")
-@debug_option
 def verify(dataset: str | None, data_root: Path, update: bool, **options: Any) -> None:
     """Recompute checksums and fingerprint of DATASET, or of all splits that ship with the package."""
     from ltgen_bench.data.verify import verify as check
@@ -97,7 +95,6 @@ def verify(dataset: str | None, data_root: Path, update: bool, **options: Any) -
 @click.option("--out", type=FOLDER, required=True, help="New folder to write.")
 @data_options
 @click.option("--reference", is_flag=True, help="Also write the balanced reference set.")
-@debug_option
 def export(dataset: str, out: Path, data_root: Path, reference: bool, **options: Any) -> None:
     """Write the split of DATASET as an image folder, with its manifest, for other programs.
 

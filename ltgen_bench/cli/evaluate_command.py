@@ -17,7 +17,6 @@ from ltgen_bench.cli.options import (
     check_preset,
     data_options,
     data_values,
-    debug_option,
     device_option,
     names_of,
     preset_option,
@@ -76,7 +75,6 @@ SUFFIXES = (".npz", ".npy", ".zip")
 @runs_option
 @click.option("--out", type=FOLDER, help="Also write scores.csv and its protocols into this folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print only the records, as JSON.")
-@debug_option
 def evaluate(samples: str, dataset: str | None, data_root: Path, preset: str | None, settings: tuple[str, ...],
              extractor_weights: tuple[str, ...], digest: str | None, device: str | None, threads: int | None, runs: Path,
              out: Path | None, as_json: bool, **options: Any) -> None:

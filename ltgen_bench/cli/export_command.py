@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from ltgen_bench.cli.common import terminal_context
-from ltgen_bench.cli.options import FILE, FOLDER, debug_option, runs_option
+from ltgen_bench.cli.options import FILE, FOLDER, runs_option
 
 
 @click.command()
@@ -17,7 +17,6 @@ from ltgen_bench.cli.options import FILE, FOLDER, debug_option, runs_option
 @click.option("--method-file", type=FILE, metavar="FILE", help="Python file with a method of your own.")
 @click.option("--data-root", type=FOLDER, default=Path("data"), show_default=True, help="Folder of the data sets.")
 @runs_option
-@debug_option
 def export(run: str, folder: Path, at: int | None, method_file: Path | None, data_root: Path, runs: Path) -> None:
     """Write the trained network of RUN as a diffusers folder.
 

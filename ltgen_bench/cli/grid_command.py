@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ltgen_bench.cli.many_runs import announce, carry_out_many, end, is_helper, jobs_options, seeds_of, shared_context
-from ltgen_bench.cli.options import FILE, debug_option, names_of, runs_option, weights_files
+from ltgen_bench.cli.options import FILE, names_of, runs_option, weights_files
 from ltgen_bench.cli.run_options import add_run_options, config_of, run_function
 from ltgen_bench.core.errors import UserError
 
@@ -30,7 +30,6 @@ LEFT_OUT = ("method", "seed")  # options of `run` that this command words otherw
 @runs_option
 @click.option("--dry-run", is_flag=True, help="List the runs and which of them are finished, without running them.")
 @click.option("--json", "as_json", is_flag=True, help="Print only records and failures, as JSON.")
-@debug_option
 def grid(methods: str | None, seeds: str, axes: tuple[str, ...], method_file: Path | None, jobs: int, threads: int | None,
          dataset: str | None, recipe: Path | None, settings: tuple[str, ...], extractor_weights: tuple[str, ...],
          data_root: Path, device: str | None, evaluate_every: int | None, runs: Path, dry_run: bool, as_json: bool,

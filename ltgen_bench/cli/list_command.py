@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 import click
 
 from ltgen_bench.cli.common import Commands, listing, terminal_context
-from ltgen_bench.cli.options import debug_option
 from ltgen_bench.cli.run_notes import recipe_words
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ def list_() -> None:
 @list_.command()
 @click.option("--measure", is_flag=True, help="Measure the costs on this machine (some seconds per method).")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads of --measure.  [default: torch's choice]")
-@debug_option
 def methods(measure: bool, threads: int | None) -> None:
     """List the methods.
 
@@ -73,7 +71,6 @@ def _methods_table(rows: list[tuple[str, ...]], where: str, width: int, color: b
 
 
 @list_.command()
-@debug_option
 def processes() -> None:
     """Noise processes, for any method that does not need one of its own (ltgen-bench method show NAME)."""
     from ltgen_bench.diffusion import PROCESSES
@@ -85,7 +82,6 @@ def processes() -> None:
 
 
 @list_.command()
-@debug_option
 def augmentations() -> None:
     """List the augmentations of training images, for any method."""
     from ltgen_bench.training.augmentation import AUGMENTATIONS
@@ -95,7 +91,6 @@ def augmentations() -> None:
 
 
 @list_.command()
-@debug_option
 def datasets() -> None:
     """List the data sets by name, and the forms for your own."""
     from ltgen_bench.data.catalog import DATASETS, OWN_FORMS, SPELLINGS
@@ -106,7 +101,6 @@ def datasets() -> None:
 
 
 @list_.command()
-@debug_option
 def metrics() -> None:
     """List the metrics, and the extractors of their features."""
     from ltgen_bench.evaluation.extractors import EXTRACTORS
@@ -121,7 +115,6 @@ def metrics() -> None:
 
 
 @list_.command()
-@debug_option
 def samplers() -> None:
     """List the samplers."""
     from ltgen_bench.sampling.samplers import SAMPLERS
@@ -131,7 +124,6 @@ def samplers() -> None:
 
 
 @list_.command()
-@debug_option
 def recipes() -> None:
     """List the recipes that ship with the package."""
     from ltgen_bench.config.schema import RunConfig

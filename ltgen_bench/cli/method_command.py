@@ -1,7 +1,6 @@
 """`ltgen-bench method ...`: describe a method, or check it against the contract."""
 
 import inspect
-import json
 import tempfile
 import textwrap
 import time
@@ -12,13 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ltgen_bench.cli.common import STYLES, Commands
-from ltgen_bench.cli.options import debug_option
+from ltgen_bench.cli.common import Commands, print_finding, print_json
 from ltgen_bench.core.errors import UserError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from ltgen_bench.experiments.check.finding import Finding
     from ltgen_bench.methods.describe_methods import MethodDescription
 
@@ -33,7 +29,6 @@ def method() -> None:
 @method.command(name="show")
 @click.argument("name", metavar="NAME|FILE")
 @click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
-@debug_option
 def method_show(name: str, as_json: bool) -> None:
     """Show objective, settings, source, evidence, citations and recipes of a method.
 
@@ -50,8 +45,7 @@ def method_show(name: str, as_json: bool) -> None:
     recipes, costs = _recipes(described.name), shipped_costs()
     cost = costs.relative.get(described.name)
     if as_json:
-        whole = {**asdict(described), "cost": cost, "cost_measured_on": costs.where, "recipes": recipes}
-        click.echo(json.dumps(whole, indent=1, ensure_ascii=False))
+        print_json({**asdict(described), "cost": cost, "cost_measured_on": costs.where, "recipes": recipes})
     else:
         words = "not measured   (ltgen-bench list methods --measure)" if cost is None else \
             f"{cost:.2f} of ddpm's training time an image, on {costs.where}"
@@ -62,7 +56,6 @@ def method_show(name: str, as_json: bool) -> None:
 @click.argument("name", metavar="FILE|NAME")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Check it with this setting, e.g. method.power=2.")
 @click.option("--json", "as_json", is_flag=True, help="Print only the results, as JSON.")
-@debug_option
 def method_check(name: str, settings: tuple[str, ...], as_json: bool) -> None:
     """Check a method of your own against the contract that all methods here meet.
 
@@ -83,23 +76,23 @@ def method_check(name: str, settings: tuple[str, ...], as_json: bool) -> None:
     from ltgen_bench.methods import method_settings
 
     method_settings(MethodConfig(name=registered, **values), where="--set")
-    console = Console()
     begin, findings = time.monotonic(), list["Finding"]()
     with tempfile.TemporaryDirectory() as folder:
         for finding in check_method(Trial(registered, Path(folder), values)):
-            findings.append(finding)
             if not as_json:
-                _line(finding, findings, console)
+                print_finding(finding.state, finding.name)
+                # repeated explanations are printed once
+                words = "the same as above" if any(finding.figure == other.figure for other in findings) else finding.figure
+                click.echo("".join(f"{line}\n" for line in _wrapped(words, Console().width, " " * 7) if finding.figure), nl=False)
+            findings.append(finding)
     failed = sum(finding.state == "FAILED" for finding in findings)
-    seconds = time.monotonic() - begin
+    seconds, left = time.monotonic() - begin, len(REQUIREMENTS) - len(findings)
     if as_json:
         lines = [{"name": finding.name, "state": finding.state, "words": finding.figure} for finding in findings]
-        click.echo(json.dumps({"method": registered, "failed": failed, "seconds": round(seconds, 1), "findings": lines},
-                              indent=1, ensure_ascii=False))
+        print_json({"method": registered, "failed": failed, "seconds": round(seconds, 1), "findings": lines})
     else:
         summary = f"{failed} of {len(findings)} requirements FAILED" if failed else \
             f"{registered} keeps the contract ({len(findings)} requirements)"
-        left = len(REQUIREMENTS) - len(findings)
         click.echo(f"{summary}, in {seconds:.0f} s{f'; the other {left} need a loss that works' if left else ''}")
     click.get_current_context().exit(2 if failed else 0)
 
@@ -127,16 +120,6 @@ def _settings(settings: tuple[str, ...]) -> dict[str, Any]:
             raise UserError(f"--set {text}: only settings of the method can be tried here, as --set method.KEY=VALUE.")
         values[key.removeprefix("method.")] = value
     return values
-
-
-def _line(finding: "Finding", findings: "list[Finding]", console: "Console") -> None:
-    """Print one requirement, and what is wrong where it failed; repeated explanations are printed once."""
-    from rich.text import Text
-
-    console.print(Text.assemble((f"{finding.state:<6}", STYLES[finding.state]), f" {finding.name}"), soft_wrap=True)
-    if finding.figure:
-        said = any(finding.figure == other.figure for other in findings[:-1])
-        click.echo("\n".join(_wrapped("the same as above" if said else finding.figure, console.width, " " * 7)))
 
 
 def _recipes(name: str) -> dict[str, str]:

@@ -23,11 +23,6 @@ FOLDER = SafePath(path_type=Path, file_okay=False)
 FILE = SafePath(path_type=Path, dir_okay=False)
 
 
-def debug_option(command: Callable) -> Callable:
-    """Add `--debug`, which `main` reads when an exception arrives."""
-    return click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(command)
-
-
 def runs_option(command: Callable) -> Callable:
     """Add `--runs DIR`, the folder of the run folders."""
     return click.option("--runs", type=FOLDER, default=Path("runs"), show_default=True, help="Folder of the runs.")(command)

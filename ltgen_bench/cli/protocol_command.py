@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from ltgen_bench.cli.common import Commands
-from ltgen_bench.cli.options import debug_option, runs_option
+from ltgen_bench.cli.options import runs_option
 
 NAME = "ID|RUN|PRESET"
 
@@ -20,7 +20,6 @@ def protocol() -> None:
 @click.argument("name", metavar=NAME)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 @runs_option
-@debug_option
 def protocol_show(name: str, as_json: bool, runs: Path) -> None:
     """Show every field of a protocol in words.
 
@@ -45,7 +44,6 @@ def protocol_show(name: str, as_json: bool, runs: Path) -> None:
 @click.argument("b", metavar="B")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 @runs_option
-@debug_option
 def protocol_diff(a: str, b: str, as_json: bool, runs: Path) -> None:
     """Show what two protocols differ in.
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ltgen_bench.cli.options import FILE, FOLDER, debug_option, runs_option
+from ltgen_bench.cli.options import FILE, FOLDER, runs_option
 from ltgen_bench.core.errors import UserError
 
 
@@ -20,7 +20,6 @@ from ltgen_bench.core.errors import UserError
 @click.option("--rank", metavar="METRIC[:EXTRACTOR]", help="Only print one ranking of all runs.")
 @click.option("--scope", metavar="NAME", help="Classes for --rank: all (the default), few@thirds, many@count, ...")
 @click.option("--update-benchmark", is_flag=True, help="Store the results in results/ and update BENCHMARK.md.")
-@debug_option
 def report(runs: Path, out: Path, leaderboards: tuple[Path, ...], dataset: str | None, equal: str, compare_published: bool,
            all_papers: bool, rank: str | None, scope: str | None, update_benchmark: bool) -> None:
     """Compare all runs: tables (terminal, Markdown, CSV, LaTeX), plots and a page; papers' numbers in their own block."""

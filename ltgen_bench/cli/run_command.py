@@ -9,7 +9,7 @@ import click
 
 from ltgen_bench import __version__
 from ltgen_bench.cli.common import about, device_words, resumable, terminal_context
-from ltgen_bench.cli.options import debug_option, runs_option, weights_files
+from ltgen_bench.cli.options import runs_option, weights_files
 from ltgen_bench.cli.run_notes import notes_of, planned_notes, recipe_note, show, warnings_of
 from ltgen_bench.cli.run_options import config_of, run_function, run_options
 from ltgen_bench.core.errors import UserError
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 @runs_option
 @click.option("--dry-run", is_flag=True, help="Print the resolved recipe and its expected cost, without running it.")
 @click.option("--json", "as_json", is_flag=True, help="Print only the record, as JSON.")
-@debug_option
 def run(method: str | None, dataset: str | None, recipe: Path | None, settings: tuple[str, ...],
         extractor_weights: tuple[str, ...], method_file: Path | None, data_root: Path, device: str | None,
         threads: int | None, evaluate_every: int | None, runs: Path, dry_run: bool, as_json: bool, **options: Any) -> None:

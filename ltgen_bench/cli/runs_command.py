@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ltgen_bench.cli.common import Commands, listing
-from ltgen_bench.cli.options import debug_option, runs_option
+from ltgen_bench.cli.options import runs_option
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.plain_text import printable_lines
 
@@ -21,7 +21,6 @@ def runs() -> None:
 
 @runs.command(name="list")
 @runs_option
-@debug_option
 def runs_list(runs: Path) -> None:
     """List all runs, finished or not."""
     from ltgen_bench.records.store import find_runs
@@ -47,7 +46,6 @@ def _state(item: "StoredRun") -> str:
 @runs.command(name="show")
 @click.argument("name")
 @runs_option
-@debug_option
 def runs_show(name: str, runs: Path) -> None:
     """Show the scores of a run, by its name or the beginning of it: the newest against all real images."""
     from rich.console import Console
@@ -71,7 +69,6 @@ def runs_show(name: str, runs: Path) -> None:
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @runs_option
-@debug_option
 def runs_rm(name: str, yes: bool, runs: Path) -> None:
     """Remove a run folder with everything in it."""
     from ltgen_bench.records.store import find_run

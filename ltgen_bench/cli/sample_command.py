@@ -7,7 +7,7 @@ import click
 
 from ltgen_bench import __version__
 from ltgen_bench.cli.common import device_words, resumable, terminal_context
-from ltgen_bench.cli.options import FILE, batch_option, data_options, data_values, debug_option, device_option, threads_option
+from ltgen_bench.cli.options import FILE, batch_option, data_options, data_values, device_option, threads_option
 from ltgen_bench.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 @device_option
 @threads_option
 @click.option("--out", type=FILE, metavar="FILE.npz", help="File for images and labels.  [default: by network and settings]")
-@debug_option
 def sample(network: Path, dataset: str | None, settings: tuple[str, ...], data_root: Path, device: str | None,
            threads: int | None, out: Path | None, **options: Any) -> None:
     """Draw images from a network in a folder of diffusers.

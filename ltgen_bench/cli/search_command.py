@@ -9,7 +9,7 @@ import click
 
 from ltgen_bench import __version__
 from ltgen_bench.cli.common import about, device_words, resumable, terminal_context
-from ltgen_bench.cli.options import debug_option, runs_option, weights_files
+from ltgen_bench.cli.options import runs_option, weights_files
 from ltgen_bench.cli.run_notes import notes_of, planned_notes, recipe_note, show
 from ltgen_bench.cli.run_options import add_run_options, config_of
 
@@ -28,7 +28,6 @@ LEFT_OUT = ("evaluate_every",)  # an option of `run` that a search has no use fo
 @runs_option
 @click.option("--dry-run", is_flag=True, help="List the candidates and the number of trainings, without running them.")
 @click.option("--json", "as_json", is_flag=True, help="Print only candidates and records, as JSON.")
-@debug_option
 def search(axes: tuple[str, ...], metric: str, by: str | None, method: str | None, dataset: str | None, recipe: Path | None,
            settings: tuple[str, ...], extractor_weights: tuple[str, ...], method_file: Path | None, data_root: Path,
            device: str | None, threads: int | None, runs: Path, dry_run: bool, as_json: bool, **options: Any) -> None:

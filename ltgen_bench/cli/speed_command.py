@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from ltgen_bench.cli.common import device_words, print_table, terminal_context
-from ltgen_bench.cli.options import FILE, FOLDER, debug_option, device_option
+from ltgen_bench.cli.options import FILE, FOLDER, device_option
 from ltgen_bench.core.errors import UserError, unknown_name
 from ltgen_bench.core.words import counted
 
@@ -46,7 +46,6 @@ OF_METHODS = ("train", "methods")  # the stages that measure methods
 @click.option("--csv", "csv_file", type=FILE, metavar="FILE", help="Write the rows there too, and the kernels beside it.")
 @device_option
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads.  [default: as many as torch takes]")
-@debug_option
 def speed(stage: str, names: tuple[str, ...], preset: str | None, batch: int | None, compiling: "Compile", images: int | None,
           features: int | None, full: bool, profile: bool, recipe: str | None, data_root: Path, csv_file: Path | None,
           device: str | None, threads: int | None) -> None:

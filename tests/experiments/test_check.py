@@ -36,12 +36,17 @@ def digits():
 
 @pytest.fixture(scope="module")
 def here(digits, tmp_path_factory):
-    return Machine(digits, cache=tmp_path_factory.mktemp("cache"))
+    return Machine(digits, RunContext(cache=tmp_path_factory.mktemp("cache")))
 
 
 @pytest.fixture(scope="module")
 def findings(here):
     return {finding.name: finding for finding in run_checks(here)}
+
+
+def under(here, **context):
+    """The same checks with another cache, or with weights files."""
+    return replace(here, context=RunContext(**context))
 
 
 def failed(found):
@@ -172,7 +177,7 @@ class TestMachine:
 
     def test_a_cache_folder_that_cannot_be_written_is_reported_with_the_cure(self, here, tmp_path):
         (tmp_path / "file").write_text("in the way")
-        (found,) = (item for item in machine.memory_and_disk(replace(here, cache=tmp_path / "file")) if item.state == "FAILED")
+        (found,) = (item for item in machine.memory_and_disk(under(here, cache=tmp_path / "file")) if item.state == "FAILED")
         assert found.name == "cache folder"
         assert "LTGEN_BENCH_CACHE" in found.bound
 
@@ -180,7 +185,7 @@ class TestMachine:
         monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
         (tmp_path / "features").mkdir()
         (tmp_path / "features" / PUBLISHED["inception"].file_name).write_bytes(b"half")
-        found = {finding.name: finding for finding in weights.weights_at_hand(replace(here, cache=tmp_path))}
+        found = {finding.name: finding for finding in weights.weights_at_hand(under(here, cache=tmp_path))}
         assert found["weights of inception"].state == "FAILED"
         assert "damaged" in found["weights of inception"].figure
         assert found["weights of vgg16"].state == "note"
@@ -202,7 +207,7 @@ class TestGivenWeights:
         monkeypatch.setattr(weights, "SLOW_IMAGES", 1)
 
     def test_weights_that_are_not_the_published_ones_fail_by_their_checksum(self, here, whole):
-        found = {finding.name: finding for finding in weights.given_weights(replace(here, weights={"inception": whole}))}
+        found = {finding.name: finding for finding in weights.given_weights(under(here, extractor_weights={"inception": whole}))}
         assert failed(found.values()) == ["inception, checksum"]
         assert found["inception, stored features"].state == "note"
         assert found["inception, torch-fidelity's own call"].state == "ok"
@@ -213,7 +218,7 @@ class TestGivenWeights:
         extractor = inception(here.dataset, RunContext(extractor_weights={"inception": whole}), None)
         seen = extractor(reference_images(here.dataset).images[:weights.SLOW_IMAGES]).features
         reference = read_reference()
-        given = replace(here, weights={"inception": whole})
+        given = under(here, extractor_weights={"inception": whole})
         for features, expected in ((seen, []), (seen * np.float32(1.001), ["inception, stored features"])):
             known = replace(reference, weights={"inception": extractor.weights_id},
                             features={**reference.features, "inception": features})
@@ -228,7 +233,7 @@ class TestGivenWeights:
                 return os.mkdir, (str(target),)
 
         path.write_bytes(pickle.dumps({"fc.bias": Hostile()}))
-        (found,) = weights.given_weights(replace(here, weights={"inception": path}))
+        (found,) = weights.given_weights(under(here, extractor_weights={"inception": path}))
         assert found.state == "FAILED"
         assert "was refused" in found.figure
         assert not target.exists()

@@ -1,15 +1,11 @@
 """Findings of the self-check, and the input of its checks."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Literal
 
-from ltgen_bench.core.files import cache_folder
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.runtime.context import RunContext
-from ltgen_bench.runtime.device import choose_device
 
 
 @dataclass(frozen=True)
@@ -25,17 +21,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Machine:
-    """Input of the checks: the digits that ship with scikit-learn, a device, a cache, and given weights files."""
+    """Input of the checks: the digits that ship with scikit-learn, and the context with device, cache and given weights files."""
 
     dataset: LongTailDataset
-    device: str = "cpu"
-    cache: Path = field(default_factory=cache_folder)
-    weights: Mapping[str, Path] = field(default_factory=dict)
-
-    @property
-    def context(self) -> RunContext:
-        """The context of what these checks carry out."""
-        return RunContext(choose_device(self.device), cache=self.cache, extractor_weights=self.weights)
+    context: RunContext
 
 
 def at_most(name: str, value: float, bound: float) -> Finding:

@@ -13,18 +13,6 @@ MANY_STEPS = 60  # after which a coin of one in ten has come up, but once in 550
 ROUNDING = 1e-5  # of float32 sums, relative to the largest term
 
 
-def its_variants_are_valid(trial: Trial) -> None:
-    """The settings of every variant exist, are in range and differ from the defaults, and give a finite loss."""
-    defaults = trial.kind.Settings()
-    for name in trial.kind.variants:
-        values = variant_values(trial.name, name)
-        settings = validate(trial.kind.Settings, values, where=f"variant {name}", prefix="method.")
-        same = [key for key in values if getattr(settings, key) == getattr(defaults, key)]
-        if same or not values:
-            raise Unmet(f"variant {name}: {', '.join(same) or 'it'} does not differ from the defaults; state only what differs.")
-        _finite_losses(Trial(trial.name, trial.folder, {**trial.settings, **values}).build(), f"variant {name}: ")
-
-
 def its_loss_is_finite_in_float32(trial: Trial) -> None:
     """A float32 number with a gradient; the terms are detached."""
     _finite_losses(trial.build())
@@ -56,6 +44,18 @@ def _finite_losses(built: Built, where: str = "", labels: tuple[int, ...] = LABE
         if attached:
             raise Unmet(f"{where}the terms {', '.join(attached)} carry a gradient; write term.detach().")
     return loss
+
+
+def its_variants_are_valid(trial: Trial) -> None:
+    """The settings of every variant exist, are in range and differ from the defaults, and give a finite loss."""
+    defaults = trial.kind.Settings()
+    for name in trial.kind.variants:
+        values = variant_values(trial.name, name)
+        settings = validate(trial.kind.Settings, values, where=f"variant {name}", prefix="method.")
+        same = [key for key in values if getattr(settings, key) == getattr(defaults, key)]
+        if same or not values:
+            raise Unmet(f"variant {name}: {', '.join(same) or 'it'} does not differ from the defaults; state only what differs.")
+        _finite_losses(Trial(trial.name, trial.folder, {**trial.settings, **values}).build(), f"variant {name}: ")
 
 
 def the_terms_add_up_to_the_loss(trial: Trial) -> None:
@@ -146,25 +146,28 @@ def a_batch_in_parts_has_the_loss_of_the_whole(trial: Trial) -> None:
 
 def it_works_with_two_classes(trial: Trial) -> None:
     """The smallest problem."""
-    _finite_losses(trial.build((5, 3)), "two classes: ", (0, 1, 0)).total.backward()  # type: ignore[no-untyped-call]
+    _works(trial.build((5, 3)), "two classes: ", (0, 1, 0))
 
 
 def it_works_with_a_hundred_classes(trial: Trial) -> None:
     """The loss works with more classes than images in a batch, as in CIFAR-100-LT."""
-    built = trial.build(tuple(range(100, 0, -1)))
-    _finite_losses(built, "100 classes: ", (0, 99, 50, 3)).total.backward()  # type: ignore[no-untyped-call]
+    _works(trial.build(tuple(range(100, 0, -1))), "100 classes: ", (0, 99, 50, 3))
 
 
 def it_works_with_a_class_of_one_image(trial: Trial) -> None:
     """The end of a long tail."""
-    _finite_losses(trial.build((9, 1, 1)), "a class of one image: ", (2, 0, 1)).total.backward()  # type: ignore[no-untyped-call]
+    _works(trial.build((9, 1, 1)), "a class of one image: ", (2, 0, 1))
 
 
 def it_works_with_a_batch_of_one_image(trial: Trial) -> None:
     """The last batch of a budget may be that short."""
     built = trial.build()
     for label in range(len(COUNTS)):
-        _finite_losses(built, "a batch of one image: ", (label,)).total.backward()  # type: ignore[no-untyped-call]
+        _works(built, "a batch of one image: ", (label,))
+
+
+def _works(built: Built, where: str, labels: tuple[int, ...]) -> None:
+    _finite_losses(built, where, labels).total.backward()  # type: ignore[no-untyped-call]
 
 
 def the_augmentation_vector_reaches_the_network(trial: Trial) -> None:

@@ -37,7 +37,7 @@ def installed(machine: Machine) -> Iterator[Finding]:
 
 def arithmetic(machine: Machine) -> Iterator[Finding]:
     """Check that a convolution on the device is computed in float32, not in a shorter format."""
-    device = torch.device(machine.device)
+    device = machine.context.device
     facts = hardware(device)
     yield note("device", f"{facts['device']}: {facts['device_name']}, {facts['threads']} threads")
     generator = torch.Generator().manual_seed(0)
@@ -52,7 +52,7 @@ def arithmetic(machine: Machine) -> Iterator[Finding]:
 def memory_and_disk(machine: Machine) -> Iterator[Finding]:
     """Free memory, and a cache folder that can be written, with space left."""
     yield at_least("free memory", free_memory() / 1e9, MEMORY_GB, "GB")
-    folder = machine.cache
+    folder = machine.context.cache
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

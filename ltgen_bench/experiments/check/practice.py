@@ -1,27 +1,26 @@
 """The part of the contract of methods that goes through the training loop and the sampler."""
 
-import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ltgen_bench.core.errors import Interrupted
-from ltgen_bench.core.interruption import Interruption
 from ltgen_bench.core.progress import SILENT
 from ltgen_bench.diffusion import PROCESSES
 from ltgen_bench.diffusion.draws import Draws
 from ltgen_bench.diffusion.guidance import Denoiser, Guidance
+from ltgen_bench.experiments.check.losses import its_loss_is_finite_in_float32, the_terms_add_up_to_the_loss
 from ltgen_bench.experiments.check.trial import CPU, SHAPE, Trial, Unmet, tiny_dataset, untouched_generators
 from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.sampling.chunks import Sampling
 from ltgen_bench.sampling.draw import sample
 from ltgen_bench.sampling.pixel_values import from_uint8
 from ltgen_bench.training.checkpoint import load_newest
-from ltgen_bench.training.loop import Trained, train, untrained_method
+from ltgen_bench.training.loop import Snapshots, train, untrained_method
 from ltgen_bench.training.trainer import Trainer
 
 BUDGET, STOP = 44, 24  # images: six steps of eight, the last one short; half of it
@@ -59,8 +58,8 @@ def its_samples_have_the_right_shape(trial: Trial) -> None:
         if predicted.shape != (len(labels), *SHAPE) or predicted.dtype != torch.float32:
             raise Unmet(f"at omega {omega} the denoiser gives {tuple(predicted.shape)} of {predicted.dtype} for {len(labels)} "
                         f"images of {SHAPE}; it must give their shape in float32.")
-        with tempfile.TemporaryDirectory(dir=trial.folder) as folder:
-            images = sample(denoiser, Sampling(config, SHAPE, len(labels)), Path(folder), RunContext()).images
+        with _folder(trial) as folder:
+            images = sample(denoiser, Sampling(config, SHAPE, len(labels)), folder, RunContext()).images
         if images.shape != (config.images_per_class * len(labels), *SHAPE):
             raise Unmet(f"at omega {omega} the samples have the shape {images.shape}.")
 
@@ -87,22 +86,16 @@ def training_teaches_it_the_target(trial: Trial) -> None:
 
 
 def it_goes_on_bit_for_bit(trial: Trial) -> None:
-    """A training that was stopped and went on ends with the weights of one that ran through."""
+    """A training that was stopped and went on ends with the weights of one that ran through. With dropout."""
+    config = trial.config(budget_images=BUDGET)
+    config = config.model_copy(update={"network": config.network.model_copy(update={"dropout": 0.1})})
     with _folder(trial) as whole, _folder(trial) as pieces:
-        _train(trial, whole)
-        try:
-            _train(trial, pieces, stop=STOP)
-        except Interrupted:
-            pass
-        else:
-            raise Unmet(f"the training did not stop at {STOP} images.")
-        _train(trial, pieces)
-        first, second = (load_newest(folder, SILENT) for folder in (whole, pieces))
-    assert first is not None, "a finished training has a checkpoint"
-    assert second is not None, "a finished training has a checkpoint"
-    differ = [name for name, value in first[0].items() if name not in second[0] or not torch.equal(value, second[0][name])]
+        for folder, until in ((whole, None), (pieces, STOP), (pieces, None)):
+            train(config, tiny_dataset(), folder, RunContext(), Snapshots(until=until))
+        (first, _), (second, _) = filter(None, (load_newest(folder, SILENT) for folder in (whole, pieces)))
+    differ = [name for name, value in first.items() if name not in second or not torch.equal(value, second[name])]
     if differ:
-        raise Unmet(f"after going on from a checkpoint {len(differ)} of {len(first[0])} tensors differ "
+        raise Unmet(f"after going on from a checkpoint {len(differ)} of {len(first)} tensors differ "
                     f"({', '.join(differ[:2])}); what the method keeps from step to step must be in `extra_modules()`, as "
                     "parameters or buffers.")
 
@@ -113,29 +106,21 @@ def _folder(trial: Trial) -> Iterator[Path]:
         yield Path(name)
 
 
-def _train(trial: Trial, folder: Path, stop: int | None = None) -> Trained:
-    """Train with dropout; `stop`: as if Ctrl-C had come at so many images."""
-    config = trial.config(budget_images=BUDGET)
-    config = config.model_copy(update={"network": config.network.model_copy(update={"dropout": 0.1})})
-    interruption = Interruption()
-    return train(config, tiny_dataset(), folder, RunContext(interruption=interruption, progress=_Stopping(interruption, stop)))
+def it_works_under_the_other_processes(trial: Trial) -> None:
+    """Loss, terms, samples and learning under every process, or `needs_process` says which one alone and why."""
+    if trial.kind.needs_process is not None:
+        process, reason = trial.kind.needs_process
+        if process not in PROCESSES or not reason.strip():
+            raise Unmet(f"needs_process is {trial.kind.needs_process}; it is a process ({', '.join(PROCESSES)}) and the reason.")
+        return
+    for process in PROCESSES:
+        for requirement in UNDER_EVERY_PROCESS if process != trial.under else ():
+            try:
+                requirement(replace(trial, process=process))
+            except Unmet as unmet:
+                raise Unmet(f"under process {process}: {unmet} Where the definition is of {trial.under} alone, state "
+                            f"needs_process = (\"{trial.under}\", REASON).") from unmet
 
 
-class _Stopping:
-    """A `Progress` that asks for a stop when so many images were seen."""
-
-    def __init__(self, interruption: Interruption, stop: int | None) -> None:
-        self.interruption, self.stop, self.seen = interruption, stop, 0
-
-    def say(self, message: str) -> None:
-        return None
-
-    @contextmanager
-    def stage(self, name: str, total: int, unit: str, done: int = 0) -> "Iterator[_Stopping]":
-        self.seen = done
-        yield self
-
-    def advance(self, amount: int, note: str = "") -> None:
-        self.seen += amount
-        if self.stop is not None and self.seen >= self.stop:
-            self.interruption.requested = signal.SIGINT
+UNDER_EVERY_PROCESS = (its_loss_is_finite_in_float32, the_terms_add_up_to_the_loss, its_samples_have_the_right_shape,
+                       training_teaches_it_the_target)

@@ -12,7 +12,7 @@ from ltgen_bench.evaluation.extractors import EXTRACTORS
 from ltgen_bench.evaluation.extractors.fidelity import inception_network
 from ltgen_bench.evaluation.extractors.inception import read_weights
 from ltgen_bench.evaluation.extractors.pretrained import as_rgb
-from ltgen_bench.evaluation.extractors.published_weights import PUBLISHED, WeightsFile
+from ltgen_bench.evaluation.extractors.published_weights import PUBLISHED
 from ltgen_bench.evaluation.features.reference_features import SLOW_IMAGES, TOLERANCE, read_reference, reference_images
 from ltgen_bench.experiments.check.finding import Finding, Machine, at_most, note
 
@@ -20,9 +20,11 @@ from ltgen_bench.experiments.check.finding import Finding, Machine, at_most, not
 def weights_at_hand(machine: Machine) -> Iterator[Finding]:
     """Check the weights files in the cache, and say how to bring missing ones to a machine without network."""
     for name, file in PUBLISHED.items():
-        if name in machine.weights:
+        if name in machine.context.extractor_weights:
             continue
-        place = _place(file, machine.cache)
+        # where the evaluation would find it: in the cache, or torch.hub's folder
+        places = (machine.context.cache / "features" / file.file_name, Path(torch.hub.get_dir()) / "checkpoints" / file.file_name)
+        place = next((place for place in places if place.is_file()), None)
         if place is None:
             yield note(f"weights of {name}", f"not here; fetched when first used, or bring {file.url} ({file.megabytes:,} MB) "
                                              f"from a machine with a network and give it by {file.option}")
@@ -32,15 +34,9 @@ def weights_at_hand(machine: Machine) -> Iterator[Finding]:
                           f"SHA-256 {file.sha256[:8]}...")
 
 
-def _place(file: WeightsFile, cache: Path) -> Path | None:
-    """Return the path where the evaluation would find a file: in the cache, or torch.hub's folder."""
-    places = (cache / "features" / file.file_name, Path(torch.hub.get_dir()) / "checkpoints" / file.file_name)
-    return next((place for place in places if place.is_file()), None)
-
-
 def given_weights(machine: Machine) -> Iterator[Finding]:
     """Check the given weights files."""
-    for name, path in machine.weights.items():
+    for name, path in machine.context.extractor_weights.items():
         try:
             yield from _file(machine, name, path)
         except UserError as error:  # it was refused, with a sentence that says why
@@ -63,9 +59,10 @@ def _file(machine: Machine, name: str, path: Path) -> Iterator[Finding]:
     single = np.concatenate([extractor(images[place:place + 1]).features for place in range(len(images))])
     yield at_most(f"{name}, the batch size", float(np.abs(found - single).max() / np.abs(found).max()), 1e-5)
     if name == "inception":
-        net = inception_network(read_weights(path), ["2048"]).to(torch.device(machine.device))
+        device = machine.context.device
+        net = inception_network(read_weights(path), ["2048"]).to(device)
         with torch.inference_mode():
-            plain = net(as_rgb(images, torch.device(machine.device)).contiguous())[0].cpu().numpy()
+            plain = net(as_rgb(images, device).contiguous())[0].cpu().numpy()
         yield at_most(f"{name}, torch-fidelity's own call", float(np.abs(found - plain).max() / np.abs(plain).max()), 1e-4)
-    if not extractor.has_logits and name == "inception":
-        yield note(f"{name}, logits", "the file has none; IS is not available with it")
+        if not extractor.has_logits:
+            yield note(f"{name}, logits", "the file has none; IS is not available with it")
