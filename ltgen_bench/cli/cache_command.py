@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ltgen_bench.cli.common import Commands
+from ltgen_bench.cli.common import Commands, print_table
 
 if TYPE_CHECKING:
     from ltgen_bench.core.cache_folder import CacheItem
@@ -77,10 +77,8 @@ def _table(items: "list[CacheItem]", folder: Path) -> None:
     from rich.console import Console
 
     from ltgen_bench.report.table import Cell, Head, Row, Table
-    from ltgen_bench.report.table_formats import terminal
 
-    console = Console()
-    if not console.is_terminal:
+    if not Console().is_terminal:
         for item in items:
             click.echo("\t".join((item.group, item.words, str(item.size), _time(item.used), str(item.path))))
         return
@@ -90,7 +88,7 @@ def _table(items: "list[CacheItem]", folder: Path) -> None:
         rows = tuple(Row(tuple(Cell(text) for text in (
             item.words, item.group, _bytes(item.size), _time(item.used), str(item.path.relative_to(folder)))))
             for item in items)
-        click.echo(terminal(Table("cache", "", heads, rows), console.width, not console.no_color))
+        print_table(Table("cache", "", heads, rows))
 
 
 def _amount(items: "list[CacheItem]") -> str:

@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import torch
     from rich.console import Console
 
+    from ltgen_bench.core.console import TerminalProgress
     from ltgen_bench.data.dataset import LongTailDataset
     from ltgen_bench.report.table import Table
     from ltgen_bench.runtime.context import RunContext
@@ -71,6 +73,12 @@ def _out_of_memory(error: Exception) -> bool:
     from ltgen_bench.runtime.batch_size import out_of_memory
 
     return out_of_memory(error)
+
+
+def labelled(word: str, text: str, indent: int, width: int) -> list[str]:
+    """Return `word   text` in lines of at most `width` columns, the text in a column that begins at `indent`."""
+    return textwrap.wrap(text, max(width, 40), initial_indent=f"{word:<{indent}}", subsequent_indent=" " * indent,
+                         break_long_words=False, break_on_hyphens=False) or [word]
 
 
 def listing(rows: list[tuple[str, str, str]], heads: tuple[str, str, str]) -> None:
@@ -123,24 +131,29 @@ def resumable() -> Iterator[None]:
         raise Interrupted(f"{stopped}. To continue: {typed_command()}", stopped.exit_code) from None
 
 
+def terminal_progress(console: "Console | None" = None) -> "TerminalProgress":
+    """Return the progress on stderr, or on `console`."""
+    from rich.console import Console
+
+    from ltgen_bench.core.console import TerminalProgress
+
+    return TerminalProgress(console or Console(stderr=True))
+
+
 def terminal_context(device: str | None, threads: int | None = None, weights: "Mapping[str, Path]" = NO_WEIGHTS,
                      console: "Console | None" = None) -> "RunContext":
     """Return the context of a command: progress on stderr (`console`), this command line for records, torch's `threads` set.
 
     Imports torch, so the caller checks names before. A device that is not there is a `UserError`.
     """
-    from rich.console import Console
-
-    from ltgen_bench.core.console import TerminalProgress
     from ltgen_bench.runtime.context import RunContext
     from ltgen_bench.runtime.device import choose_device
 
-    progress = TerminalProgress(console or Console(stderr=True))
     if threads is not None:
         import torch
 
         torch.set_num_threads(threads)
-    return RunContext(choose_device(device), progress, extractor_weights=weights, command=recorded_command())
+    return RunContext(choose_device(device), terminal_progress(console), extractor_weights=weights, command=recorded_command())
 
 
 def typed_command() -> str:

@@ -1,18 +1,16 @@
 """`ltgen-bench data ...`: show, verify and export a data set."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ltgen_bench.cli.common import Commands
-from ltgen_bench.cli.options import FILE, FOLDER, data_options, data_values
+from ltgen_bench.cli.common import Commands, labelled, print_json, terminal_progress
+from ltgen_bench.cli.options import FILE, FOLDER, data_config, data_options, data_values
 from ltgen_bench.core.errors import UserError
 
 if TYPE_CHECKING:
     from ltgen_bench.config.schema import DataConfig
-    from ltgen_bench.core.console import TerminalProgress
 
 SHOWN = 20  # classes; of more, the first and the last ones
 
@@ -35,14 +33,14 @@ def show(dataset: str, data_root: Path, plot: Path | None, every: bool, as_json:
     ltgen-bench data show cifar10-lt-50
     ltgen-bench data show folder:photos --imbalance-factor 100 --profile pareto:6
     """
-    config = _config(dataset, options)
+    config = data_config(dataset, data_values(options))
     facts, missing = _facts(config, data_root)
     if plot is not None:
         from ltgen_bench.report.class_counts import class_count_plot
 
         class_count_plot(facts["class_counts"], facts["classes"], facts["groups"], facts["name"], plot)
     if as_json:
-        click.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+        print_json(facts)
         return
     _print(config, facts, missing, every)
     if plot is not None:
@@ -63,7 +61,7 @@ def _facts(config: "DataConfig", data_root: Path) -> tuple[dict[str, Any], str]:
         refuse_options(config, *OPTION_FORMS)  # a mistake, for which no manifest makes up
     try:
         if split is None or fetched:
-            return describe(load_dataset(config, data_root=data_root, progress=_progress())), ""
+            return describe(load_dataset(config, data_root=data_root, progress=terminal_progress())), ""
         missing = f"{source.content.upper()} is not under {data_root}/; `ltgen-bench data verify {config.name}` fetches it"
     except UserError as error:
         if split is None:
@@ -84,7 +82,8 @@ def verify(dataset: str | None, data_root: Path, update: bool, **options: Any) -
     if dataset is None:
         lines = verify_manifests()
     else:
-        lines = check(_config(dataset, options), data_root=data_root, progress=_progress(), update=update)
+        config = data_config(dataset, data_values(options))
+        lines = check(config, data_root=data_root, progress=terminal_progress(), update=update)
     for line in lines:
         click.echo(line)
     click.echo("all as it should be")
@@ -103,26 +102,11 @@ def export(dataset: str, out: Path, data_root: Path, reference: bool, **options:
     from ltgen_bench.data import load_dataset
     from ltgen_bench.data.folder_export import export as write
 
-    progress = _progress()
-    loaded = load_dataset(_config(dataset, options), data_root=data_root, progress=progress)
+    progress = terminal_progress()
+    loaded = load_dataset(data_config(dataset, data_values(options)), data_root=data_root, progress=progress)
     for folder in write(loaded, out, reference=reference, progress=progress):
         click.echo(str(folder))
     click.echo(str(out / "split.json"))
-
-
-def _config(dataset: str, options: dict[str, Any]) -> "DataConfig":
-    from ltgen_bench.config.schema import DataConfig
-    from ltgen_bench.core.validation import validate
-
-    return validate(DataConfig, {"name": dataset, **data_values(options)}, where="the command", prefix="data.")
-
-
-def _progress() -> "TerminalProgress":
-    from rich.console import Console
-
-    from ltgen_bench.core.console import TerminalProgress
-
-    return TerminalProgress(Console(stderr=True))
 
 
 def _print(config: "DataConfig", facts: dict[str, Any], missing: str, every: bool) -> None:
@@ -176,11 +160,8 @@ def _print(config: "DataConfig", facts: dict[str, Any], missing: str, every: boo
 
 def _echo(lines: list[tuple[str, str]]) -> None:
     """Print aligned `name  words` lines, the words wrapped."""
-    import textwrap
-
     from rich.console import Console
 
-    indent = max(len(name) for name, _ in lines) + 2
+    indent, width = max(len(name) for name, _ in lines) + 2, Console().width
     for name, words in lines:
-        click.echo(textwrap.fill(f"{name:<{indent}}{words}", width=max(Console().width, 40), subsequent_indent=" " * indent,
-                                 break_long_words=False, break_on_hyphens=False))
+        click.echo("\n".join(labelled(name, words, indent, width)))

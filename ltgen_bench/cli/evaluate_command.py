@@ -1,6 +1,5 @@
 """`ltgen-bench evaluate`: score the samples of a run, or of any model."""
 
-import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from ltgen_bench import __version__
-from ltgen_bench.cli.common import about, device_words, resumable, terminal_context
+from ltgen_bench.cli.common import about, device_words, print_json, resumable, terminal_context
 from ltgen_bench.cli.options import (
     FILE,
     FOLDER,
@@ -21,25 +20,21 @@ from ltgen_bench.cli.options import (
     names_of,
     preset_option,
     runs_option,
+    table_values,
     threads_option,
     weights_files,
     weights_option,
     whole_number,
 )
-from ltgen_bench.cli.run_notes import preset_notes
+from ltgen_bench.cli.run_notes import day, show, show_notes
 from ltgen_bench.core.errors import UserError, did_you_mean
 from ltgen_bench.core.registry import check_label, for_folder
 from ltgen_bench.core.user_paths import user_path
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from ltgen_bench.config.schema import EvaluateConfig, RunConfig
     from ltgen_bench.data.dataset import LongTailDataset
-    from ltgen_bench.evaluation.scores import Scores
     from ltgen_bench.experiments.rescore import Rescored
-    from ltgen_bench.records.run_folder import RunFolder
-    from ltgen_bench.records.run_record import RunRecord
     from ltgen_bench.runtime.context import RunContext
 
 SUFFIXES = (".npz", ".npy", ".zip")
@@ -100,7 +95,9 @@ def evaluate(samples: str, dataset: str | None, data_root: Path, preset: str | N
     neighbours = _whole_numbers("--k", options.pop("k"))
     data = data_values(options)
     given = {key: options.pop(key) for key in ("name", "seed", "labels", "labels_are", "label_policy", "images_per_class")}
-    changes = _changes(preset, settings, options)
+    stated = {"preset": check_preset(preset), "metrics": names_of(options["metrics"]),
+              "extractors": names_of(options["extractor"]), "half": options["half"], "batch_size": options["batch"]}
+    changes = table_values("evaluate", stated, settings, "nothing is trained or sampled")
     if neighbours and "k" in changes:
         raise UserError(f"--k and --set evaluate.k={changes['k']} say the same thing; leave one out.")
     weights = weights_files(extractor_weights)
@@ -165,21 +162,6 @@ def _whole_numbers(option: str, text: str | None) -> list[int]:
     return numbers
 
 
-def _changes(preset: str | None, settings: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
-    """Return the values of `[evaluate]` from the options."""
-    from ltgen_bench.config.recipe_files import parse_setting, set_dotted
-
-    stated = {"preset": check_preset(preset), "metrics": names_of(options["metrics"]),
-              "extractors": names_of(options["extractor"]), "half": options["half"], "batch_size": options["batch"]}
-    changes = {key: value for key, value in stated.items() if value is not None}
-    for key, value in map(parse_setting, settings):
-        table, dot, name = key.partition(".")
-        if table != "evaluate" or not dot:
-            raise UserError(f"--set {key}: only evaluate.* can be set here, since nothing is trained or sampled.")
-        set_dotted(changes, name, value)
-    return changes
-
-
 def _configured(config: "RunConfig", changes: dict[str, Any], shown: Shown) -> "tuple[RunConfig, list[EvaluateConfig]]":
     """Return (`config` with `changes` in [evaluate], its evaluation settings for each k); a preset replaces all of [evaluate]."""
     from ltgen_bench.config.schema import EvaluateConfig
@@ -201,7 +183,8 @@ def _of_run(name: str, digest: str | None, changes: dict[str, Any], shown: Shown
     context, dataset = _prepared(config, settings, shown)
     from ltgen_bench.experiments.rescore import rescore
 
-    _say(context, f"{stored.folder.name} on {about(dataset)}", stored.files.folder)
+    context.progress.say(f"ltgen-bench {__version__}  {stored.folder.name} on {about(dataset)}  {device_words(context.device)}")
+    context.progress.say(f"samples     {stored.files.folder}")
     with resumable():
         found = rescore(stored, settings, dataset, context)
     _present(found, config, shown, stored.folder.runs)
@@ -241,7 +224,8 @@ def _of_images(samples: str, given: dict[str, Any], data: dict[str, Any], change
         images = load_samples(path, dataset, given["labels"], context.progress, labels_are=given["labels_are"])
         name = given["name"] or for_folder(path.resolve().name.removesuffix(path.suffix if path.is_file() else ""))
         external = ExternalSamples(name, images, config.data, seed=seed, labels=given["label_policy"] or "balanced")
-    _say(context, f"{path.name} ({len(external.images):,} images) against {about(dataset)}")
+    context.progress.say(f"ltgen-bench {__version__}  {path.name} ({len(external.images):,} images) against {about(dataset)}  "
+                         f"{device_words(context.device)}")
     with resumable():
         found = score_external(external, settings, dataset, shown.runs, context)
     _present(found, config, shown, None)
@@ -250,44 +234,13 @@ def _of_images(samples: str, given: dict[str, Any], data: dict[str, Any], change
 def _present(found: "list[Rescored]", config: "RunConfig", shown: Shown, runs: Path | None) -> None:
     """Print tables or JSON of the scores; `runs` is the folder of the run that drew the images, if any."""
     if shown.out is not None:
+        from ltgen_bench.evaluation.scores import Scores
         from ltgen_bench.records.score_files import ScoreFiles
 
-        _joined([one.scores for one in found]).save(ScoreFiles(shown.out).table)
+        Scores.joined([one.scores for one in found]).save(ScoreFiles(shown.out).table)
     if shown.as_json:
-        _json([one.record.model_dump(mode="json") for one in found])
+        print_json([one.record.model_dump(mode="json") for one in found])
         return
-    from rich.console import Console
-
-    console = Console()
     for one in found:
-        if one.known:
-            click.echo(f"measured on {one.record.finished[:16].replace('T', ' ')}; shown from {one.folder}")
-        _show(one.record, one.scores, console, one.folder)
-    _notes(found[-1].record, config, console, runs)
-
-
-def _joined(parts: "list[Scores]") -> "Scores":
-    from ltgen_bench.evaluation.scores import Scores
-
-    return Scores.joined(parts)
-
-
-def _json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=1, ensure_ascii=False))
-
-
-def _say(context: "RunContext", what: str, samples: Path | None = None) -> None:
-    context.progress.say(f"ltgen-bench {__version__}  {what}  {device_words(context.device)}")
-    if samples is not None:
-        context.progress.say(f"samples     {samples}")
-
-
-def _show(record: "RunRecord", scores: "Scores", console: "Console", folder: "RunFolder") -> None:
-    from ltgen_bench.report.run_table import score_table
-
-    click.echo(score_table(record, scores, console.width, console.is_terminal and not console.no_color, folder=folder))
-
-
-def _notes(record: "RunRecord", config: "RunConfig", console: "Console", runs: Path | None) -> None:
-    if record.preset:
-        click.echo(preset_notes(record.preset, config, record.dataset, record.class_counts, console.width, runs))
+        show(one.record, one.scores, one.folder, f"measured on {day(one.record)}; shown from {one.folder}" if one.known else "")
+    show_notes(found[-1].record, config, runs)

@@ -2,16 +2,16 @@
 
 import inspect
 import tempfile
-import textwrap
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from ltgen_bench.cli.common import Commands, print_finding, print_json
+from ltgen_bench.cli.common import Commands, labelled, print_finding, print_json
+from ltgen_bench.cli.options import table_values
 from ltgen_bench.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def method_check(name: str, settings: tuple[str, ...], as_json: bool) -> None:
     """
     from rich.console import Console
 
-    registered, values = _registered(name), _settings(settings)
+    registered, values = _registered(name), table_values("method", {}, settings, "this checks the method alone")
     from ltgen_bench.config.schema import MethodConfig
     from ltgen_bench.experiments.check.contract import REQUIREMENTS, check_method
     from ltgen_bench.experiments.check.trial import Trial
@@ -83,7 +83,7 @@ def method_check(name: str, settings: tuple[str, ...], as_json: bool) -> None:
                 print_finding(finding.state, finding.name)
                 # repeated explanations are printed once
                 words = "the same as above" if any(finding.figure == other.figure for other in findings) else finding.figure
-                click.echo("".join(f"{line}\n" for line in _wrapped(words, Console().width, " " * 7) if finding.figure), nl=False)
+                click.echo("".join(f"{line}\n" for line in labelled("", words, 7, Console().width) if finding.figure), nl=False)
             findings.append(finding)
     failed = sum(finding.state == "FAILED" for finding in findings)
     seconds, left = time.monotonic() - begin, len(REQUIREMENTS) - len(findings)
@@ -109,19 +109,6 @@ def _registered(name: str) -> str:
         raise UserError(str(error).removeprefix("--method-file: ")) from error
 
 
-def _settings(settings: tuple[str, ...]) -> dict[str, Any]:
-    """Return KEY -> VALUE of settings given as `method.KEY=VALUE`."""
-    from ltgen_bench.config.recipe_files import parse_setting
-
-    values = {}
-    for text in settings:
-        key, value = parse_setting(text)
-        if not key.startswith("method."):
-            raise UserError(f"--set {text}: only settings of the method can be tried here, as --set method.KEY=VALUE.")
-        values[key.removeprefix("method.")] = value
-    return values
-
-
 def _recipes(name: str) -> dict[str, str]:
     """Return `data set/method` -> budget and sampling, for the shipped recipes of a method."""
     from ltgen_bench.cli.run_notes import recipe_words
@@ -143,17 +130,17 @@ def _page(described: "MethodDescription", recipes: Mapping[str, str], cost: str,
              "guidance": "with omega" if described.guidable else "none, since it teaches no null label",
              "cite": f"{', '.join(described.cites)}   (ltgen-bench cite {described.name})" if described.cites else "no paper"}
     lines = [f"{described.name}: {described.summary}", "", *_prose(described.objective, width), ""]
-    lines += [line for word, text in facts.items() for line in _beside(word, text, width)]
+    lines += [line for word, text in facts.items() for line in labelled(word, text, INDENT, width)]
     lines += ["", "settings" if described.settings else "no settings"]
     for setting in described.settings:
-        lines += ["", f"  method.{setting.name} = {setting.default}", *_wrapped(setting.allowed, width, " " * 6),
-                  *_wrapped(setting.description, width, " " * 6)]
+        lines += ["", f"  method.{setting.name} = {setting.default}", *labelled("", setting.allowed, 6, width),
+                  *labelled("", setting.description, 6, width)]
     lines += ["", "variants, by --set method.variant=NAME"] if described.variants else []
     for name, values in described.variants.items():
         lines += ["", f"  {name}", *(f"      {key} = {value}" for key, value in values.items())]
     lines += ["", "recipes" if recipes else f"no recipe of its own: it takes that of {stand_in(described.name)}"]
     indent = 4 + max(map(len, recipes), default=0)
-    lines += [line for name, words in recipes.items() for line in _beside(f"  {name}", words, width, indent)]
+    lines += [line for name, words in recipes.items() for line in labelled(f"  {name}", words, indent, width)]
     return "\n".join([*lines, ""])
 
 
@@ -162,16 +149,5 @@ def _prose(text: str, width: int) -> list[str]:
     lines: list[str] = []
     for paragraph in inspect.cleandoc(text).split("\n\n"):
         as_it_is = any(line.startswith((" ", "-", "*")) for line in paragraph.splitlines())
-        lines += ["", *(paragraph.splitlines() if as_it_is else _wrapped(paragraph, width, ""))]
+        lines += ["", *(paragraph.splitlines() if as_it_is else labelled("", paragraph, 0, width))]
     return lines[1:]
-
-
-def _beside(word: str, text: str, width: int, indent: int = INDENT) -> list[str]:
-    """Return `word   text`, the text wrapped in a column of its own."""
-    first, *rest = _wrapped(text, width, " " * indent)
-    return [f"{word:<{indent}}{first[indent:]}", *rest]
-
-
-def _wrapped(text: str, width: int, indent: str) -> list[str]:
-    return textwrap.wrap(text, max(width, 40), initial_indent=indent, subsequent_indent=indent, break_long_words=False,
-                         break_on_hyphens=False) or [indent]

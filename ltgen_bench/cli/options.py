@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.user_paths import check_path
+
+if TYPE_CHECKING:
+    from ltgen_bench.config.schema import DataConfig
 
 
 class SafePath(click.Path):
@@ -23,9 +26,12 @@ FOLDER = SafePath(path_type=Path, file_okay=False)
 FILE = SafePath(path_type=Path, dir_okay=False)
 
 
-def runs_option(command: Callable) -> Callable:
-    """Add `--runs DIR`, the folder of the run folders."""
-    return click.option("--runs", type=FOLDER, default=Path("runs"), show_default=True, help="Folder of the runs.")(command)
+runs_option = click.option("--runs", type=FOLDER, default=Path("runs"), show_default=True, help="Folder of the runs.")
+device_option = click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N.  [default: cuda if available]")
+threads_option = click.option("--threads", type=click.IntRange(min=1), metavar="N",
+                              help="CPU threads; the last bits of results depend on it.")
+weights_option = click.option("--extractor-weights", multiple=True, metavar="NAME=FILE",
+                              help="Weights from a file, e.g. inception=FILE.")
 
 
 def preset_option(command: Callable) -> Callable:
@@ -37,23 +43,6 @@ def preset_option(command: Callable) -> Callable:
     command = click.option("--protocol", hidden=True, expose_value=False, callback=refuse)(command)
     words = "Measure with the settings of standard, cbdm-paper, oc-paper, ..."
     return click.option("--preset", metavar="NAME", help=words)(command)
-
-
-def device_option(command: Callable) -> Callable:
-    """Add `--device NAME`."""
-    return click.option("--device", metavar="NAME", help="cpu, cuda or cuda:N.  [default: cuda if available]")(command)
-
-
-def threads_option(command: Callable) -> Callable:
-    """Add `--threads N`."""
-    return click.option("--threads", type=click.IntRange(min=1), metavar="N",
-                        help="CPU threads; the last bits of results depend on it.")(command)
-
-
-def weights_option(command: Callable) -> Callable:
-    """Add `--extractor-weights NAME=FILE`."""
-    return click.option("--extractor-weights", multiple=True, metavar="NAME=FILE",
-                        help="Weights from a file, e.g. inception=FILE.")(command)
 
 
 class Batch(click.ParamType):
@@ -117,6 +106,29 @@ def data_values(options: dict[str, Any]) -> dict[str, Any]:
     given = {"imbalance_factor": factor, **{name: options.pop(name) for name in names},
              "columns": None if columns is None else [name.strip() for name in columns.split(",")]}
     return {key: value for key, value in given.items() if value is not None}
+
+
+def data_config(dataset: str, values: dict[str, Any]) -> "DataConfig":
+    """Return the configuration of a data set by its name and the values of its options."""
+    from ltgen_bench.config.schema import DataConfig
+    from ltgen_bench.core.validation import validate
+
+    return validate(DataConfig, {"name": dataset, **values}, where="the command", prefix="data.")
+
+
+def table_values(table: str, stated: dict[str, Any], settings: tuple[str, ...], why: str) -> dict[str, Any]:
+    """Return the values of one table of the recipe: of the options that were given, and of --set, which takes precedence.
+
+    Raises `UserError`, with the reason `why`, where --set names another table.
+    """
+    from ltgen_bench.config.recipe_files import parse_setting, set_dotted
+
+    values = {key: value for key, value in stated.items() if value is not None}
+    for key, value in map(parse_setting, settings):
+        if not key.startswith(f"{table}."):
+            raise UserError(f"--set {key}: only {table}.* can be set here, since {why}.")
+        set_dotted(values, key.removeprefix(f"{table}."), value)
+    return values
 
 
 def names_of(text: str | None) -> list[str] | None:

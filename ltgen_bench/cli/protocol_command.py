@@ -1,11 +1,10 @@
 """`ltgen-bench protocol ...`: describe a protocol id, and compare protocols."""
 
-import json
 from pathlib import Path
 
 import click
 
-from ltgen_bench.cli.common import Commands
+from ltgen_bench.cli.common import Commands, print_json
 from ltgen_bench.cli.options import runs_option
 
 NAME = "ID|RUN|PRESET"
@@ -34,7 +33,7 @@ def protocol_show(name: str, as_json: bool, runs: Path) -> None:
     if as_json:
         described = {key: {"id": found.ids[key], **fields} if key in found.ids else fields
                      for key, fields in found.measurements.items()}
-        click.echo(json.dumps({found.kind: found.name, "measurements": described}, indent=1))
+        print_json({found.kind: found.name, "measurements": described})
     else:
         click.echo(show_text(found, Console().width), nl=False)
 
@@ -56,7 +55,7 @@ def protocol_diff(a: str, b: str, as_json: bool, runs: Path) -> None:
 
     first, second = find(a, runs), find(b, runs)
     if as_json:
-        click.echo(json.dumps({"a": str(first), "b": str(second), "differ": compared(first, second),
-                               "only_a": only(first, second), "only_b": only(second, first)}, indent=1))
+        print_json({"a": str(first), "b": str(second), "differ": compared(first, second), "only_a": only(first, second),
+                    "only_b": only(second, first)})
     else:
         click.echo(diff_text(first, second, Console().width), nl=False)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from ltgen_bench.cli.common import terminal_progress
 from ltgen_bench.cli.options import FILE, FOLDER, runs_option
 from ltgen_bench.core.errors import UserError
 
@@ -36,11 +37,10 @@ def report(runs: Path, out: Path, leaderboards: tuple[Path, ...], dataset: str |
         raise UserError("--scope says what --rank METRIC ranks in: give --rank too, or leave --scope out.")
     from rich.console import Console
 
-    from ltgen_bench.core.console import TerminalProgress
     from ltgen_bench.report import benchmark_page, write_report
 
     made = write_report.report(runs, out, leaderboards=leaderboards, dataset=dataset, all_papers=all_papers, equal=words,
-                               compare_published=compare_published, progress=TerminalProgress(Console(stderr=True)))
+                               compare_published=compare_published, progress=terminal_progress())
     console = Console()
     click.echo(made.terminal(console.width, console.is_terminal and not console.no_color))
     if update_benchmark:

@@ -1,6 +1,5 @@
 """`ltgen-bench run`: train a method, sample from it, and score the images."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,16 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ltgen_bench import __version__
-from ltgen_bench.cli.common import about, device_words, resumable, terminal_context
+from ltgen_bench.cli.common import about, device_words, print_json, print_table, resumable, terminal_context
 from ltgen_bench.cli.options import runs_option, weights_files
-from ltgen_bench.cli.run_notes import notes_of, planned_notes, recipe_note, show, warnings_of
+from ltgen_bench.cli.run_notes import planned_notes, recipe_note, show_notes, show_run, warnings_of
 from ltgen_bench.cli.run_options import config_of, run_function, run_options
 from ltgen_bench.core.errors import UserError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from ltgen_bench.experiments.pipeline import Run
     from ltgen_bench.experiments.plan import Plan
     from ltgen_bench.runtime.context import RunContext
 
@@ -47,14 +43,12 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
 
     place = local_device(device)
     ranks = init_process_group(place)
-    from rich.console import Console
-
     from ltgen_bench.data.load import load_dataset
     from ltgen_bench.evaluation.evaluator import check_weights
     from ltgen_bench.experiments.plan import make_plan
 
     check_weights([one.evaluate for one in configs], weights)
-    context, out = replace(terminal_context(place, threads, weights), ranks=ranks), Console()
+    context = replace(terminal_context(place, threads, weights), ranks=ranks)
     progress = context.progress
     with ranks.main_first():
         images = load_dataset(config.data, data_root=data_root, progress=progress)
@@ -82,13 +76,17 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
         results = [make(plan, context) for plan in plans]
     if as_json:
         records = [result.record.model_dump(mode="json") for result in results]
-        click.echo(json.dumps(records[0] if len(records) == 1 else records, indent=1, ensure_ascii=False))
+        print_json(records[0] if len(records) == 1 else records)
         return
     for result, before in zip(results, known, strict=True):
-        show(result, before, out)
+        show_run(result, before)
         if evaluate_every is not None:
-            _show_curve(result, out)
-    notes_of(results[-1], out)
+            from ltgen_bench.records.curve import load_curve
+            from ltgen_bench.report.curve_plots import run_curve
+
+            print_table(run_curve(load_curve(result.plan.scores.curve)))
+            click.echo(f" curve     {result.plan.scores.curve}")
+    show_notes(results[-1].record, plans[-1].config, runs)
 
 
 def _header(plan: "Plan", context: "RunContext") -> None:
@@ -97,15 +95,3 @@ def _header(plan: "Plan", context: "RunContext") -> None:
     for line in (f"ltgen-bench {__version__}  {config.method.name} on {about(plan.dataset)}  {place}, seed {config.seed}",
                  f"run folder  {plan.folder}", *recipe_note(config), *planned_notes(plan), *warnings_of(config)):
         context.progress.say(line)
-
-
-def _show_curve(result: "Run", out: "Console") -> None:
-    from ltgen_bench.records.curve import load_curve
-    from ltgen_bench.report.curve_plots import run_curve
-    from ltgen_bench.report.table_formats import terminal
-
-    file = result.plan.scores.curve
-    click.echo(terminal(run_curve(load_curve(file)), out.width, out.is_terminal and not out.no_color))
-    click.echo(f" curve     {file}")
-
-

@@ -1,18 +1,20 @@
 """What `run` and its like print beside a table: the recipe, warnings, and what a preset expects of samples."""
 
 import shlex
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from ltgen_bench.cli.common import labelled
 
+if TYPE_CHECKING:
     from ltgen_bench.config.schema import RunConfig
+    from ltgen_bench.evaluation.scores import Scores
     from ltgen_bench.experiments.pipeline import Run
     from ltgen_bench.experiments.plan import Plan
+    from ltgen_bench.records.run_folder import RunFolder
+    from ltgen_bench.records.run_record import RunRecord
 
 DEFAULT_RUNS = Path("runs")
 INDENT = 11  # as wide as the words before the files of a table
@@ -59,12 +61,8 @@ def planned_notes(plan: "Plan") -> list[str]:
 
 def _lines(word: str, sentences: list[str], width: int) -> list[str]:
     """Return ` word      sentence` lines, wrapped, each sentence starting at the same column."""
-    lines = []
-    for number, sentence in enumerate(sentences):
-        head = f" {word if number == 0 else '':<{INDENT - 2}} "
-        lines += textwrap.wrap(sentence, max(width, 40), initial_indent=head, subsequent_indent=" " * INDENT,
-                               break_long_words=False, break_on_hyphens=False)
-    return lines
+    return [line for number, sentence in enumerate(sentences)
+            for line in labelled("" if number else f" {word}", sentence, INDENT, width)]
 
 
 def recipe_note(config: "RunConfig") -> list[str]:
@@ -86,25 +84,37 @@ def warnings_of(config: "RunConfig") -> list[str]:
             f"warm-up and EMA, e.g. --set train.warmup_images={budget // 10} --set train.ema_halflife_images={budget // 8}"]
 
 
-def show(result: "Run", known: bool, out: "Console") -> None:
-    """Print the table of a run; `known` says that it was finished before."""
+def show(record: "RunRecord", scores: "Scores", folder: "RunFolder", first: str = "") -> None:
+    """Print the table of scores, below the line `first` if there is one."""
+    from rich.console import Console
+
     from ltgen_bench.report.run_table import score_table
 
+    if first:
+        click.echo(first)
+    out = Console()
+    click.echo(score_table(record, scores, out.width, out.is_terminal and not out.no_color, folder=folder))
+
+
+def show_run(result: "Run", known: bool) -> None:
+    """Print the table of a run; `known` says that it was finished before."""
     record, folder = result.record, result.plan.folder
-    if known:
-        seconds = sum(stage.seconds for stage in record.stages)
-        out.print(f"finished on {record.finished[:16].replace('T', ' ')} in {seconds:.0f} s; shown from {folder} (use --seed "
-                  f"{record.seed + 1} for another)", soft_wrap=True, highlight=False, markup=False, emoji=False)
-    color = out.is_terminal and not out.no_color
-    click.echo(score_table(record, result.scores, out.width, color, folder=folder))
+    seconds = sum(stage.seconds for stage in record.stages)
+    before = f"finished on {day(record)} in {seconds:.0f} s; shown from {folder} (use --seed {record.seed + 1} for another)"
+    show(record, result.scores, folder, before if known else "")
 
 
-def notes_of(result: "Run", out: "Console") -> None:
-    """Print where the samples differ from what the preset expects."""
-    record = result.record
+def day(record: "RunRecord") -> str:
+    """Return `2026-01-31 12:00`, when the scores of a record were finished."""
+    return record.finished[:16].replace("T", " ")
+
+
+def show_notes(record: "RunRecord", config: "RunConfig", runs: Path | None) -> None:
+    """Print where the samples differ from what their preset expects, as `preset_notes` has it."""
+    from rich.console import Console
+
     if record.preset:
-        click.echo(preset_notes(record.preset, result.plan.config, record.dataset, record.class_counts, out.width,
-                                result.plan.runs))
+        click.echo(preset_notes(record.preset, config, record.dataset, record.class_counts, Console().width, runs))
 
 
 def recipe_words(config: "RunConfig") -> str:

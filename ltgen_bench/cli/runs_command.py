@@ -7,6 +7,7 @@ import click
 
 from ltgen_bench.cli.common import Commands, listing
 from ltgen_bench.cli.options import runs_option
+from ltgen_bench.cli.run_notes import day, show
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.plain_text import printable_lines
 
@@ -29,8 +30,7 @@ def runs_list(runs: Path) -> None:
     if not found:
         click.echo(f"no runs in {runs}/; make one with: ltgen-bench run")
         return
-    listing([(item.name, _state(item), item.record.finished[:16].replace("T", " ")
-               if item.record else "") for item in found], ("run", "state", "finished"))
+    listing([(item.name, _state(item), day(item.record) if item.record else "") for item in found], ("run", "state", "finished"))
     for problem in filter(None, (item.problem for item in found)):
         click.echo(printable_lines(problem), err=True)
 
@@ -48,18 +48,15 @@ def _state(item: "StoredRun") -> str:
 @runs_option
 def runs_show(name: str, runs: Path) -> None:
     """Show the scores of a run, by its name or the beginning of it: the newest against all real images."""
-    from rich.console import Console
-
     from ltgen_bench.records.store import find_run, stored_in
-    from ltgen_bench.report.run_table import score_table
 
-    found, out = find_run(runs, name), Console()
+    found = find_run(runs, name)
     beside = [item for item in stored_in(found.folder) if item.record is not None]
     order = {None: 2, "report": 1, "selection": 0}  # of equal ones the last, which is the newest, is the largest
     found = max(reversed(beside), key=lambda item: order.get(item.record.half if item.record else None, 0), default=found)
     if found.record is None:
         raise UserError(found.problem or f"{found.folder} is not finished ({found.state}); repeat its command to continue.")
-    click.echo(score_table(found.record, found.scores, out.width, out.is_terminal and not out.no_color, folder=found.folder))
+    show(found.record, found.scores, found.folder)
     for item in beside:
         if item is not found and item.files is not None:
             click.echo(f" also      {item.files.folder} ({_state(item)})")

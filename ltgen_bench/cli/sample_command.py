@@ -7,7 +7,16 @@ import click
 
 from ltgen_bench import __version__
 from ltgen_bench.cli.common import device_words, resumable, terminal_context
-from ltgen_bench.cli.options import FILE, batch_option, data_options, data_values, device_option, threads_option
+from ltgen_bench.cli.options import (
+    FILE,
+    batch_option,
+    data_config,
+    data_options,
+    data_values,
+    device_option,
+    table_values,
+    threads_option,
+)
 from ltgen_bench.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -45,7 +54,12 @@ def sample(network: Path, dataset: str | None, settings: tuple[str, ...], data_r
     ltgen-bench sample theirs --dataset cifar10-lt --sampler ddim --steps 100 --omega 1.5 --out theirs.npz
     ltgen-bench evaluate theirs.npz --dataset cifar10-lt
     """
-    changes, data = _changes(settings, options), _data(dataset, options)
+    from ltgen_bench.sampling.samplers import SAMPLERS
+
+    data = _data(dataset, options)
+    changes = table_values("sample", {"batch_size": options.pop("batch"), **options}, settings, "nothing is trained or scored")
+    if isinstance(changes.get("sampler"), str):
+        SAMPLERS.check(changes["sampler"])
     _check_place(network)
     from ltgen_bench.data.load import load_dataset
     from ltgen_bench.export.diffusers_folder import read_network
@@ -65,36 +79,16 @@ def sample(network: Path, dataset: str | None, settings: tuple[str, ...], data_r
     _show(drawing, place, data)
 
 
-def _changes(settings: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
-    """Return the values of `[sample]` from the options."""
-    from ltgen_bench.config.recipe_files import parse_setting
-    from ltgen_bench.sampling.samplers import SAMPLERS
-
-    stated = {key: options.pop(key) for key in ("omega", "sampler", "steps", "images_per_class", "seed")}
-    stated["batch_size"] = options.pop("batch")
-    changes = {key: value for key, value in stated.items() if value is not None}
-    for key, value in map(parse_setting, settings):
-        table, dot, name = key.partition(".")
-        if table != "sample" or not dot:
-            raise UserError(f"--set {key}: only sample.* can be set here, since nothing is trained or scored.")
-        changes[name] = value
-    if isinstance(changes.get("sampler"), str):
-        SAMPLERS.check(changes["sampler"])
-    return changes
-
-
 def _data(dataset: str | None, options: dict[str, Any]) -> "DataConfig | None":
-    from ltgen_bench.config.schema import DataConfig
-    from ltgen_bench.core.validation import validate
     from ltgen_bench.data.catalog import find_source
 
     values = data_values(options)
-    if dataset is None:
-        if values:
-            raise UserError(f"--{next(iter(values)).replace('_', '-')}: it says more of a data set; name that with --dataset.")
-        return None
-    find_source(dataset)
-    return validate(DataConfig, {"name": dataset, **values}, where="the command", prefix="data.")
+    if dataset is not None:
+        find_source(dataset)
+        return data_config(dataset, values)
+    if values:
+        raise UserError(f"--{next(iter(values)).replace('_', '-')}: it says more of a data set; name that with --dataset.")
+    return None
 
 
 def _check_place(network: Path) -> None:

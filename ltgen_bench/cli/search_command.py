@@ -1,6 +1,5 @@
 """`ltgen-bench search`: choose settings on one half of the real images, and report on the other."""
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ltgen_bench import __version__
-from ltgen_bench.cli.common import about, device_words, resumable, terminal_context
+from ltgen_bench.cli.common import about, device_words, print_json, print_table, resumable, terminal_context
 from ltgen_bench.cli.options import runs_option, weights_files
-from ltgen_bench.cli.run_notes import notes_of, planned_notes, recipe_note, show
+from ltgen_bench.cli.run_notes import planned_notes, recipe_note, show_notes, show_run
 from ltgen_bench.cli.run_options import add_run_options, config_of
 
 if TYPE_CHECKING:
@@ -51,13 +50,11 @@ def search(axes: tuple[str, ...], metric: str, by: str | None, method: str | Non
     config = config_of(method, dataset, recipe, method_file, settings, options)
     weights = weights_files(extractor_weights)
     config = resolved_run(config, "a search reports with one; search without it, and evaluate the chosen run with it.")
-    from rich.console import Console
-
     from ltgen_bench.data.load import load_dataset
     from ltgen_bench.evaluation.evaluator import check_weights
     from ltgen_bench.experiments.search import carry_out_search, make_search, parse_axis
 
-    context, out = terminal_context(device, threads, weights), Console()
+    context = terminal_context(device, threads, weights)
     progress = context.progress
     images = load_dataset(config.data, data_root=data_root, progress=progress)
     plan = make_search(config, dict(map(parse_axis, axes)), images, runs, context, metric=metric, extractor=by)
@@ -73,14 +70,13 @@ def search(axes: tuple[str, ...], metric: str, by: str | None, method: str | Non
     with resumable():
         found = carry_out_search(plan, context)
     if as_json:
-        click.echo(json.dumps(_plain(found), indent=1, ensure_ascii=False))
+        print_json(_plain(found))
         return
-    from ltgen_bench.report.table_formats import terminal
-
-    click.echo(terminal(_table(found), out.width, out.is_terminal and not out.no_color))
+    print_table(_table(found))
     for result in found.results:
-        show(result, known[result.plan.scores.folder], out)
-    notes_of(found.results[-1], out)
+        show_run(result, known[result.plan.scores.folder])
+    last = found.results[-1]
+    show_notes(last.record, last.plan.config, runs)
 
 
 def _dry_run(search: "Search") -> None:

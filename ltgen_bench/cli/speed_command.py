@@ -163,8 +163,8 @@ def _kernels(kernels: "DataFrame") -> "Table":
     width = max(20, Console().width - BESIDE_KERNELS)
     heads = (Head("step of", "loop", number=False), Head("ms", "ms"), Head("%", "percent"), Head("calls", "calls"),
              Head("kernel", "kernel", number=False))
-    body = tuple(Row(tuple(map(Cell, (of.method, f"{of.ms:,.1f}", f"{of.percent:.1f}", f"{of.calls:,.0f}", of.kernel[:width]))))
-                 for of in kernels.itertuples())
+    body = tuple(Row(tuple(map(Cell, (of["method"], f"{of['ms']:,.1f}", f"{of['percent']:.1f}", f"{of['calls']:,.0f}",
+                                      of["kernel"][:width])))) for of in kernels.to_dict("records"))
     return Table("profile", "", heads, body, ("ms, calls and % of one step, without what a kernel calls.",))
 
 

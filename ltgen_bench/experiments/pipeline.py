@@ -32,12 +32,13 @@ def carry_out(plan: Plan, context: RunContext, snapshots: Snapshots = NO_SNAPSHO
     """Train, sample, evaluate and record; each stage is continued, or read where an earlier call finished it.
 
     The data set was loaded for the plan. `snapshots` says which averaged weights to keep on the way of the training; with
-    `trained`, nothing is trained, and these weights are sampled from. Every process of the run calls this with the same plan
-    and a device of its own, and all return the run. Raises `UserError` before any work where the plan cannot be carried out,
-    `Interrupted` on Ctrl-C and SIGTERM, and `MachineError` where the machine fails; finished stages are kept.
+    `trained`, for a plan without current scores, nothing is trained, and these weights are sampled from. Every process of the
+    run calls this with the same plan and a device of its own, and all return the run. Raises `UserError` before any work where
+    the plan cannot be carried out, `Interrupted` on Ctrl-C and SIGTERM, and `MachineError` where the machine fails; finished
+    stages are kept.
     """
     check_processes(plan, context.ranks)
-    if plan.is_current(context):
+    if trained is None and plan.is_current(context):
         return read_run(plan)
     config, dataset, folder, started = plan.config, plan.dataset, plan.folder, datetime.now(UTC)
     if trained is None:

@@ -24,13 +24,12 @@ from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.evaluation.preset import PRESET_FIELDS
 from ltgen_bench.evaluation.presets import resolved
 from ltgen_bench.methods import METHODS, runs_under, variant_values
-from ltgen_bench.sampling.samplers import SAMPLERS, check_sampler, samplers_of
+from ltgen_bench.sampling.samplers import SAMPLERS, check_sampler, fast_sampling, samplers_of
 from ltgen_bench.training.augmentation import AUGMENTATIONS
 
 DEFAULT_METHOD, DEFAULT_DATASET = "cbdm", "digits-lt"
-FAST = {"sampler": "dpm-solver++", "steps": 25}
 SUITES = "suites"  # folder of baselines/ that holds no recipes
-SMALL_IMAGE = 16  # pixels; up to here the recipes of the digits fit
+DIGITS_LIKE = 16  # pixels; up to here the recipes of the digits fit
 
 
 def shipped_recipes() -> list[Path]:
@@ -104,7 +103,7 @@ def _of_cpu_network(values: dict[str, Any], overrides: Mapping[str, Any]) -> dic
         return values
     sample = dict(values.get("sample", {}))
     if "sample.sampler" not in overrides:
-        sample |= FAST
+        sample["sampler"], sample["steps"] = fast_sampling(DEFAULT_PROCESS)
     if "sample.images_per_class" not in overrides:
         sample["share"] = 1.0
     return {**values, "sample": sample}
@@ -189,7 +188,7 @@ def recipe_family(dataset: str, resized: int | None = None, columns: Sequence[st
 
 
 def _family_of_size(pixels: int) -> str:
-    return "digits-lt" if pixels <= SMALL_IMAGE else "cifar10-lt"
+    return "digits-lt" if pixels <= DIGITS_LIKE else "cifar10-lt"
 
 
 def usual_measurement(dataset: LongTailDataset) -> EvaluateConfig:

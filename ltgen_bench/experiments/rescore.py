@@ -50,21 +50,17 @@ class ExternalSamples:
     def sample_digest(self) -> str:
         return digest({"content": self.content, "name": self.name, "seed": self.seed, "labels": self.labels})
 
-    def score_digest(self, settings: EvaluateConfig, samples: str) -> str:
-        """The digest of scores under `settings`, of samples with the digest `samples`."""
-        return RunConfig(data=self.data, evaluate=settings).score_digest(samples)
-
     def scores(self, folder: RunFolder, dataset: LongTailDataset, settings: EvaluateConfig) -> ScoreFiles:
         """The files of the scores under `settings`, by the content of `dataset`, whatever its name is.
 
         An earlier version had the name of the data set in the digest: its scores are taken where their record has these data.
         """
-        earlier = folder.scores(self.score_digest(settings, self.sample_digest))
+        config = RunConfig(data=self.data, evaluate=settings)
+        earlier = folder.scores(config.score_digest(self.sample_digest))
         record = earlier.readable_record()
         if record is not None and record.fingerprint == dataset.fingerprint:
             return earlier
-        compared = digest({"samples": self.sample_digest, "data": dataset.fingerprint})
-        return folder.scores(self.score_digest(settings, compared))
+        return folder.scores(config.score_digest(digest({"samples": self.sample_digest, "data": dataset.fingerprint})))
 
     def facts(self, dataset: LongTailDataset) -> dict[str, Any]:
         """The fields of a record that are known before a measurement; nothing is known of a training."""

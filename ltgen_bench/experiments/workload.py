@@ -52,17 +52,6 @@ class Workload:
         return sum(part.flops for part in self.parts)
 
 
-def drawn_images(config: RunConfig, classes: int) -> int:
-    """Return the number of images to sample."""
-    return config.sample.images_per_class * classes
-
-
-def passes_of_an_image(config: RunConfig) -> int:
-    """Return the network passes of one generated image: two per step with guidance, else one."""
-    steps = len(SAMPLERS[config.sample.sampler].make(config.sample.steps).timesteps)
-    return steps * (2 if config.sample.omega > 0 else 1)
-
-
 def worth_training(config: RunConfig, classes: int) -> RunConfig:
     """`config` with its `sample.share` as a number of images of each class: two digits of it, LEAST_A_CLASS or more.
 
@@ -97,12 +86,13 @@ def workload(config: RunConfig, dataset: LongTailDataset) -> Workload:
     with torch.device("meta"):
         net = build_network(config.network, dataset.image_shape, dataset.num_classes, seed=0)
         unit = flops_per_image(net, dataset.image_shape)
-    images = drawn_images(config, dataset.num_classes)
-    return Workload(unit * BACKWARD * config.train.budget_images, unit * passes_of_an_image(config) * images,
-                    tuple(evaluation_parts(config.evaluate, dataset, images)))
+    images, sample = config.sample.images_per_class * dataset.num_classes, config.sample
+    passes = len(SAMPLERS[sample.sampler].make(sample.steps).timesteps) * (2 if sample.omega > 0 else 1)  # of an image
+    return Workload(unit * BACKWARD * config.train.budget_images, unit * passes * images,
+                    tuple(_evaluation_parts(config.evaluate, dataset, images)))
 
 
-def evaluation_parts(config: EvaluateConfig, dataset: LongTailDataset, images: int) -> list[Part]:
+def _evaluation_parts(config: EvaluateConfig, dataset: LongTailDataset, images: int) -> list[Part]:
     """Return the parts of the evaluation of so many images, without cached results."""
     shape, through = dataset.image_shape, images + len(dataset.reference) + len(dataset.test)
     found = []
@@ -139,17 +129,17 @@ def _classifier_flops(recipe: ClassifierRecipe, dataset: LongTailDataset) -> flo
 
 def long_stages(config: RunConfig, dataset: LongTailDataset) -> list[str]:
     """Return a message on each stage that takes longer than the training, with the option that shortens it."""
-    load, images = workload(config, dataset), drawn_images(config, dataset.num_classes)
-    found = []
+    load, found, sample = workload(config, dataset), [], config.sample
     if load.sample > max(load.train, WORTH_SAYING):
-        fewer = worth_training(config.model_copy(update={"sample": config.sample.model_copy(update={"share": 1.0})}),
+        fewer = worth_training(config.model_copy(update={"sample": sample.model_copy(update={"share": 1.0})}),
                                dataset.num_classes).sample.images_per_class
-        cures = [f"--images-per-class {fewer}"] if fewer < config.sample.images_per_class else []
+        cures = [f"--images-per-class {fewer}"] if fewer < sample.images_per_class else []
         sampler, steps = fast_sampling(config.process.name)
-        cures += [f"--sampler {sampler} --steps {steps}"] if config.sample.steps > 2 * steps else []
+        cures += [f"--sampler {sampler} --steps {steps}"] if sample.steps > 2 * steps else []
         shorter = ", or ".join(cures) or "--steps, or --images-per-class"
+        images = sample.images_per_class * dataset.num_classes
         found.append(f"note: sampling takes about {_times(load.sample / load.train)} as long as the training: {images:,} images "
-                     f"in {config.sample.steps:,} steps each. Shorter: {shorter}.")
+                     f"in {sample.steps:,} steps each. Shorter: {shorter}.")
     if load.evaluate > max(load.train, WORTH_SAYING):
         most = max(load.parts, key=lambda part: part.flops)
         found.append(f"note: evaluation takes about {_times(load.evaluate / load.train)} as long as the training, most of it "

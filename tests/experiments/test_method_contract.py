@@ -256,7 +256,7 @@ class TestCommand:
 
     @pytest.mark.parametrize(("words", "sentence"), [
         (["absent.py"], "there is no file absent.py"), (["cbmd"], "'cbmd'. Did you mean 'cbdm'?"),
-        (["ddpm", "--set", "power=2"], "settings of the method"),
+        (["ddpm", "--set", "power=2"], "only method.* can be set"),
         (["ddpm", "--set", "method.power=2"], "method.power: unknown setting")])
     def test_mistakes_are_sentences(self, run, words, sentence):
         error = run("method", "check", *words).exception

@@ -112,14 +112,14 @@ def test_scores_from_before_the_data_were_in_the_digest_are_shown_for_their_own_
     first, second = folder("a/photos", 0), folder("b/photos", 150)
     value, _ = fid(first)
     (run,) = find_runs(tmp_path / "runs")
-    from ltgen_bench.config.schema import DataConfig, EvaluateConfig
+    from ltgen_bench.config.schema import DataConfig, EvaluateConfig, RunConfig
     from ltgen_bench.data.images import ImageSet
     from ltgen_bench.experiments.rescore import ExternalSamples
     with np.load(tmp_path / "made.npz") as stored:
         images = ImageSet(stored["images"][:, None], stored["labels"])
     external = ExternalSamples("made", images, DataConfig(name=first))
     rule = EvaluateConfig.model_validate(run.record.config["evaluate"], strict=False)
-    earlier = external.score_digest(rule, external.sample_digest)
+    earlier = RunConfig(data=external.data, evaluate=rule).score_digest(external.sample_digest)
     run.files.folder.rename(run.files.folder.with_name(earlier))
     assert fid(first) == (value, True)
     assert not fid(second)[1]
