@@ -47,14 +47,12 @@ def methods(measure: bool, threads: int | None) -> None:
 
 
 def _costs_here(threads: int | None) -> "Costs":
-    import torch
-
     from ltgen_bench.experiments.speed import STAGES
     from ltgen_bench.experiments.speed.speed_rows import Conditions, Sizes, costs_of
     from ltgen_bench.runtime.device import hardware, versions
 
     context = terminal_context(None, threads)
-    conditions = Conditions(Sizes(), torch.get_num_threads(), str(context.device))
+    conditions = Conditions(Sizes(), str(context.device))
     rows = STAGES["methods"](conditions, context.progress)
     return costs_of({row.what: row.ratio for row in rows}, rows[0].size, {**hardware(context.device), **versions()})
 

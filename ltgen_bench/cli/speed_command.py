@@ -79,7 +79,7 @@ def speed(stage: str, names: tuple[str, ...], preset: str | None, batch: int | N
         config = _recipe(recipe)
     if profile:
         os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # before torch is loaded: it would tell starts and stops
-    import torch
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     from ltgen_bench.core.files import write_text
     from ltgen_bench.runtime.device import hardware, versions
@@ -89,10 +89,10 @@ def speed(stage: str, names: tuple[str, ...], preset: str | None, batch: int | N
     # what a recipe takes is found first, as in a process that did nothing before, and told last
     foretold = [] if recipe is None else _foretold(config, data_root, context)
     given = {name: value for name, value in {"images": images, "features": features}.items() if value is not None}
-    conditions = Conditions(replace(FULL if full else Sizes(), **given), torch.get_num_threads(), str(context.device), names,
-                            preset or NETWORK, batch, compiling)
+    conditions = Conditions(replace(FULL if full else Sizes(), **given), str(context.device), names, preset or NETWORK, batch,
+                            compiling)
     machine = {**hardware(context.device), "load": round(os.getloadavg()[0], 1)}  # of others, before
-    with exact_float32():
+    with exact_float32(), threadpool_limits(threads):
         rows = [row for each in stages for row in STAGES[each](conditions, context.progress)]
     print_table(_table(rows, machine, versions()))
     if csv_file is not None:

@@ -20,7 +20,6 @@ from ltgen_bench.experiments.speed.evaluator_rates import (
     normal_features,
     untrained_inception,
 )
-from ltgen_bench.experiments.speed.own_process import in_own_process
 from ltgen_bench.runtime.context import RunContext
 from ltgen_bench.training.cost import in_turn
 
@@ -56,7 +55,7 @@ def test_neighbours(sides, reach):
 
 
 def test_memory_of_neighbours_at_full_size(reach):
-    found = in_own_process(neighbours, torch.get_num_threads(), 50_000, WIDTH)
+    found = neighbours(50_000, WIDTH)
     reach("k-NN: MB beyond the input, 50,000 x 50,000 x 2,048", found.memory_mb, at_most=2500.0)
 
 
@@ -70,7 +69,7 @@ def test_fid(sides, reach):
 
 
 def test_metrics_of_every_class(reach):
-    found = in_own_process(class_metrics, torch.get_num_threads(), 100, 500, WIDTH)
+    found = class_metrics(100, 500, WIDTH)
     reach("class metrics: seconds of 100 classes x 500", found.seconds, at_most=60.0)
 
 

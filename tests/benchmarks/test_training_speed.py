@@ -38,7 +38,7 @@ def test_losses_agree_and_a_step_is_faster_than_that_of_the_plain_loop(method, d
 
 @pytest.mark.parametrize("method", ["ddpm", *COSTS])
 def test_costs_beside_ddpm(method, device, reach):
-    found = training_speed(method, NETWORK, BATCH[device.type], str(device), "auto")
+    found = training_speed(method, NETWORK, BATCH[device.type], device, "auto")
     reach(f"{method}: images/s", found.times.rate)
     reach(f"{method}: cost of an image in those of ddpm", found.times.cost, at_most=COSTS.get(method, 1.1))
     on_cuda = device.type == "cuda"

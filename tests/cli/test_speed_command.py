@@ -55,8 +55,8 @@ class TestAsking:
         finally:
             torch.set_num_threads(before)
         [(name, conditions)] = asked
-        assert (name, conditions.methods, conditions.preset, conditions.batch, conditions.threads, conditions.sizes) == (
-            "train", ("oc", "cbdm"), "cpu", 3, 2, FULL)
+        assert (name, conditions.methods, conditions.preset, conditions.batch, conditions.sizes) == (
+            "train", ("oc", "cbdm"), "cpu", 3, FULL)
 
     @pytest.mark.parametrize(("arguments", "sentence"), [
         (["--method", "cbdn"], "unknown method 'cbdn'. Did you mean 'cbdm'? Known: "),

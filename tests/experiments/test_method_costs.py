@@ -13,7 +13,7 @@ from ltgen_bench.experiments.speed.speed_rows import Conditions, Sizes, SpeedRow
 from ltgen_bench.methods import METHODS
 from ltgen_bench.training.cost import probing
 
-HERE = Conditions(Sizes(), 1, "cpu")
+HERE = Conditions(Sizes(), "cpu")
 MACHINE = {"device": "cpu", "device_name": "a processor", "cpu": "a processor", "threads": 2, "torch": "2.99"}
 
 

@@ -1,23 +1,21 @@
-"""The stages of `speed`: rows from measurements that are known, each stage for real on a small network, and the own process."""
+"""The stages of `speed`: rows from measurements that are known, each stage for real on a small network, and what a call takes."""
 
 import csv
 import io
 import math
-import os
-import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
-from ltgen_bench.core.errors import MachineError, UserError
+from ltgen_bench.core.errors import UserError
 from ltgen_bench.experiments.speed import STAGES, kernel_profile
 from ltgen_bench.experiments.speed import evaluator_rates as evaluate
 from ltgen_bench.experiments.speed import sampler_rates as sample
 from ltgen_bench.experiments.speed import training_rates as train
 from ltgen_bench.experiments.speed.kernel_profile import profiled
-from ltgen_bench.experiments.speed.own_process import Measured, in_own_process, measured
-from ltgen_bench.experiments.speed.speed_rows import FULL, Conditions, Sizes, SpeedRow, comma_separated
+from ltgen_bench.experiments.speed.speed_rows import FULL, Conditions, Measured, Sizes, SpeedRow, comma_separated, measured
 from ltgen_bench.experiments.speed.training_rates import (
     COUNTS,
     RelativeCost,
@@ -27,11 +25,11 @@ from ltgen_bench.experiments.speed.training_rates import (
     random_images,
     relative_cost,
 )
-from ltgen_bench.training.cost import in_turn, probing
+from ltgen_bench.training.cost import Turns, in_turn, probing
 
 CPU = torch.device("cpu")
-HERE = Conditions(Sizes(), 2, "cpu")
-SMALL = Conditions(Sizes(images=100, features=16, classes=2, per_class=20, inception=2), 1, "cpu", ("ddpm",), "digits", 2)
+HERE = Conditions(Sizes(), "cpu")
+SMALL = Conditions(Sizes(images=100, features=16, classes=2, per_class=20, inception=2), "cpu", ("ddpm",), "digits", 2)
 
 
 class TestRows:
@@ -107,13 +105,6 @@ class TestTurns:
         assert found.rate == pytest.approx(found.base / found.cost)
 
 
-@pytest.fixture
-def in_this_process(monkeypatch):
-    """Measurements without a process of their own, whose start takes longer than they."""
-    for place in (train, sample, evaluate):
-        monkeypatch.setattr(place, "in_own_process", lambda job, threads, *inputs: job(*inputs))
-
-
 class TestTrain:
     @pytest.fixture
     def known(self, monkeypatch):
@@ -123,7 +114,7 @@ class TestTrain:
         monkeypatch.setattr(train, "resolve_precision", lambda setting, device: "bf16")
         monkeypatch.setattr(train, "matrix_rate", lambda precision, device: {"bf16": 6e12, "float32": 2e12}[precision])
         monkeypatch.setattr(train, "flops_per_image", lambda config, data, device: 30e9)
-        monkeypatch.setattr(train, "in_own_process", lambda job, threads, name, *inputs: found[name])
+        monkeypatch.setattr(train, "training_speed", lambda name, *inputs: found[name])
         return found
 
     def test_each_figure_of_a_method(self, known, told):
@@ -143,15 +134,15 @@ class TestTrain:
         assert share.value == pytest.approx(100 * 100 * 30 / 2_000)
 
     def test_what_cannot_train_is_told_and_left_out(self, known, told, monkeypatch):
-        def refuse(job, threads, name, *more):
+        def refuse(name, *more):
             raise UserError(f"{name}: not here.")
 
-        monkeypatch.setattr(train, "in_own_process", refuse)
+        monkeypatch.setattr(train, "training_speed", refuse)
         assert len(train.train_stage(replace(HERE, methods=("oc",)), told)) == 2
         assert told.messages == ["oc is left out: oc: not here."]
         assert told.stages[0]["done"] == told.stages[0]["total"]
 
-    def test_for_real_on_a_small_network(self, told, in_this_process, monkeypatch):
+    def test_for_real_on_a_small_network(self, told, monkeypatch):
         monkeypatch.setattr(train, "ROUNDS", {"least": 1, "most": 1})
         monkeypatch.setattr(train, "matrix_rate", lambda precision, device: matrix_rate(precision, device, 64))
         rows = {row.what: row for row in STAGES["train"](SMALL, told)}
@@ -163,8 +154,12 @@ class TestTrain:
 class TestSample:
     def test_seconds_of_three_steps_become_images_of_twenty_five(self, told, monkeypatch):
         monkeypatch.setattr(sample, "resolve_precision", lambda setting, device: "bf16")
-        monkeypatch.setattr(sample, "in_own_process", lambda job, threads, omega, precision, *inputs: Measured(
-            2.0 if omega else 1.0, 500.0 if precision == "bf16" else 900.0))
+        # what draws a chunk: (with guidance or not, precision)
+        monkeypatch.setattr(sample, "sampled_network", lambda preset, device: None)
+        monkeypatch.setattr(sample, "drawing", lambda net, sampling, device: (sampling.config.omega, sampling.config.precision))
+        monkeypatch.setattr(sample, "measured", lambda draw, device: Measured(0.0, 500.0 if draw[1] == "bf16" else 900.0))
+        monkeypatch.setattr(sample, "in_turn", lambda draws, device, **rounds: Turns(np.zeros((0, 1)), np.array(
+            [[2.0 if draws[0][0] else 1.0]])))
         rows = {row.what: row for row in sample.sample_stage(HERE, told)}
         assert list(rows) == [f"{what} {precision}{of}" for what in ("guided", "unguided") for precision in ("bf16", "float32")
                               for of in ("", ", 50,000")]
@@ -178,7 +173,7 @@ class TestSample:
         assert on_cuda.value == pytest.approx(500 / 2.0), "all steps are drawn there"
         assert "chunks of 500" in on_cuda.size
 
-    def test_for_real_on_a_small_network(self, told, in_this_process, monkeypatch):
+    def test_for_real_on_a_small_network(self, told, monkeypatch):
         monkeypatch.setattr(sample, "ROUNDS", {"least": 1, "most": 1})
         monkeypatch.setattr(sample, "CPU_STEPS", 2)
         assert all(row.value > 0 for row in STAGES["sample"](SMALL, told))
@@ -188,14 +183,13 @@ class TestEvaluate:
     def test_sizes_reach_the_measurements(self, told, monkeypatch):
         asked = []
 
-        def pretend(job, threads, *inputs):
-            asked.append((job.__name__, inputs, threads))
-            return Measured(2.0, 300.0)
+        def pretend(name):
+            return lambda *inputs: asked.append((name, inputs)) or Measured(2.0, 300.0)
 
-        monkeypatch.setattr(evaluate, "in_own_process", pretend)
-        rows = evaluate.evaluate_stage(Conditions(FULL, 2, "cpu"), told)
-        assert {threads for *_, threads in asked} == {2}
-        assert [(name, inputs) for name, inputs, _ in asked] == [
+        for name in ("neighbours", "frechet", "class_metrics", "inception"):
+            monkeypatch.setattr(evaluate, name, pretend(name))
+        rows = evaluate.evaluate_stage(Conditions(FULL, "cpu"), told)
+        assert asked == [
             ("neighbours", (10_000, 2048)), ("frechet", (10_000, 2048)), ("class_metrics", (100, 500, 2048)),
             ("inception", (256, "cpu")), ("neighbours", (50_000, 2048))]
         assert [(row.what, row.unit, row.value, row.memory_mb) for row in rows] == [
@@ -204,59 +198,15 @@ class TestEvaluate:
         assert told.stages[0]["done"] == told.stages[0]["total"] == 5
         assert len(evaluate.evaluate_stage(HERE, told)) == 4
 
-    def test_for_real_at_small_sizes(self, told, in_this_process):
+    def test_for_real_at_small_sizes(self, told):
         assert all(row.value > 0 for row in STAGES["evaluate"](SMALL, told))
 
 
-def allocate(megabytes):
-    """A job: memory that is taken and given back."""
-    return measured(lambda: torch.ones(megabytes * 250_000).sum())
-
-
-def what_is_not_possible():
-    raise UserError("oc: not here.")
-
-
-def fault():
-    raise ValueError("no such thing")
-
-
-@pytest.mark.slow
-class TestOwnProcess:
-    def test_a_measurement_tells_its_time_and_its_memory(self):
-        found = in_own_process(allocate, 1, 300)
+def test_a_measurement_tells_its_time_and_its_memory():
+    for _ in range(2):  # also where memory was taken and given back before
+        found = measured(lambda: torch.ones(300 * 250_000).sum(), CPU)
         assert found.seconds > 0
         assert 250 < found.memory_mb < 700
-
-    def test_threads_reach_it(self):
-        assert in_own_process(torch.get_num_threads, 3) == 3
-
-    def test_errors_come_back(self):
-        with pytest.raises(UserError, match="oc: not here"):
-            in_own_process(what_is_not_possible, 1)
-        with pytest.raises(MachineError, match="'fault' failed: ValueError: no such thing"):
-            in_own_process(fault, 1)
-
-    def test_a_process_that_is_killed_says_what_to_do(self):
-        with pytest.raises(MachineError, match=r"'abort' ended without a result.*--batch"):
-            in_own_process(os.abort, 1)
-
-    def test_an_interruption_ends_it_too(self, monkeypatch):
-        from multiprocessing.connection import Connection
-        from multiprocessing.context import SpawnProcess
-
-        begun = []
-
-        def interrupted(self):
-            raise KeyboardInterrupt
-
-        start = SpawnProcess.start
-        monkeypatch.setattr(SpawnProcess, "start", lambda self: (start(self), begun.append(self.pid)))
-        monkeypatch.setattr(Connection, "recv", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            in_own_process(time.sleep, 1, 60)
-        with pytest.raises(ProcessLookupError):
-            os.kill(begun[0], 0)
 
 
 class TestProbes:

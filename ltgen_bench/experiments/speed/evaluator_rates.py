@@ -20,11 +20,11 @@ from ltgen_bench.evaluation.measure import Configured, FeatureSets, Scope, measu
 from ltgen_bench.evaluation.metrics import METRICS, FeatureSet, default_metrics
 from ltgen_bench.evaluation.metrics.balls import neighbour_scores
 from ltgen_bench.evaluation.metrics.fid import frechet_distance
-from ltgen_bench.experiments.speed.own_process import Measured, in_own_process, measured
-from ltgen_bench.experiments.speed.speed_rows import Conditions, SpeedRow, rows_of
+from ltgen_bench.experiments.speed.speed_rows import Conditions, Measured, SpeedRow, measured, rows_of
 from ltgen_bench.runtime.context import RunContext
 
 K = 5
+CPU = torch.device("cpu")
 FEW = 64  # images of the call that warms up
 LAYERS = ["2048", "logits_unbiased"]
 
@@ -42,7 +42,7 @@ def evaluate_stage(conditions: Conditions, progress: Progress) -> list[SpeedRow]
         *([("k-NN", wide, neighbours, (sizes.wide, sizes.features))] if sizes.wide else [])]
 
     def timed(what: str, size: str, job: Callable[..., Measured], inputs: tuple[Any, ...]) -> list[SpeedRow]:
-        found = in_own_process(job, conditions.threads, *inputs)
+        found = job(*inputs)
         rate = job is inception
         return [SpeedRow("evaluate", what, size, "images/s" if rate else "s",
                          sizes.inception / found.seconds if rate else found.seconds, memory_mb=found.memory_mb)]
@@ -59,14 +59,14 @@ def neighbours(images: int, features: int) -> Measured:
     """Precision, recall, density and coverage of two sets of so many images."""
     first, second = normal_features(images, features, 0), normal_features(images, features, 1)
     neighbour_scores(first[:FEW], second[:FEW], K)
-    return measured(lambda: neighbour_scores(first, second, K))
+    return measured(lambda: neighbour_scores(first, second, K), CPU)
 
 
 def frechet(images: int, features: int) -> Measured:
     """FID of two sets of so many images, from their features."""
     first, second = normal_features(images, features, 0), normal_features(images, features, 1)
     frechet_distance(first[:FEW], second[:FEW])
-    return measured(lambda: frechet_distance(first, second))
+    return measured(lambda: frechet_distance(first, second), CPU)
 
 
 def class_metrics(classes: int, per_class: int, features: int) -> Measured:
@@ -78,7 +78,7 @@ def class_metrics(classes: int, per_class: int, features: int) -> Measured:
     metrics = [Configured(METRICS[name], METRICS[name].settings_of(EvaluateConfig(k=K))) for name in default_metrics()
                if "class" in METRICS[name].scopes and not METRICS[name].is_downstream]
     with SILENT.stage("metrics", classes, "classes") as stage:
-        return measured(lambda: measure(metrics, sides, scopes, stage))
+        return measured(lambda: measure(metrics, sides, scopes, stage), CPU)
 
 
 def inception(images: int, device: str) -> Measured:
@@ -88,7 +88,7 @@ def inception(images: int, device: str) -> Measured:
     extractor(pixels[:2])
     with tempfile.TemporaryDirectory() as folder, SILENT.stage("features", images, "images") as stage:
         context = RunContext(torch.device(device), cache=Path(folder))
-        return measured(lambda: cached_features(pixels, extractor, context, stage), device)
+        return measured(lambda: cached_features(pixels, extractor, context, stage), context.device)
 
 
 class _Untrained(FeatureExtractorInceptionV3):

@@ -11,8 +11,7 @@ from ltgen_bench.config.schema import SampleConfig
 from ltgen_bench.core.progress import Progress
 from ltgen_bench.diffusion.guidance import guided
 from ltgen_bench.diffusion.network import ConditionalUNet, build_network
-from ltgen_bench.experiments.speed.own_process import Measured, in_own_process, measured
-from ltgen_bench.experiments.speed.speed_rows import Conditions, SpeedRow, rows_of
+from ltgen_bench.experiments.speed.speed_rows import Conditions, SpeedRow, measured, rows_of
 from ltgen_bench.experiments.speed.training_rates import COUNTS, SHAPE, loop_config
 from ltgen_bench.runtime.precision import exact_float32
 from ltgen_bench.sampling.chunks import Sampling
@@ -27,31 +26,23 @@ IMAGES = 50_000  # of the set whose sampling is timed by a chunk
 ROUNDS: dict[str, Any] = {"warm_up": 1, "least": 3, "most": 40, "seconds": 30.0}
 
 
+@exact_float32()
 def sample_stage(conditions: Conditions, progress: Progress) -> list[SpeedRow]:
     """Images/s and the seconds of 50,000 with guidance and without, in float32 and where the device has it in bf16."""
+    device = torch.device(conditions.device)
     batch, steps = conditions.batch_size(CPU_BATCH, CUDA_BATCH), CPU_STEPS if conditions.device == "cpu" else STEPS
 
     def of_chunks(what: str, omega: float, precision: str) -> list[SpeedRow]:
-        found = in_own_process(sampling_speed, conditions.threads, omega, precision, conditions.preset, batch, steps,
-                               conditions.device)
-        rate = batch * steps / (found.seconds * STEPS)
-        size = f"dpm-solver++ {STEPS}, omega {omega:g}, {conditions.preset}, chunks of {batch}, {precision} on "
-        size += conditions.device
-        return [SpeedRow("sample", what, size, "images/s", rate, memory_mb=found.memory_mb),
+        draw = drawing(sampled_network(conditions.preset, device), sampling_of(omega, precision, batch, steps), device)
+        memory, seconds = measured(draw, device).memory_mb, float(np.median(in_turn([draw], device, **ROUNDS).rounds))
+        rate = batch * steps / (seconds * STEPS)
+        size = f"dpm-solver++ {STEPS}, omega {omega:g}, {conditions.preset}, chunks of {batch}, {precision} on {device}"
+        return [SpeedRow("sample", what, size, "images/s", rate, memory_mb=memory),
                 SpeedRow("sample", f"{what}, {IMAGES:,}", size, "s", IMAGES / rate)]
 
-    precisions = dict.fromkeys([resolve_precision("auto", torch.device(conditions.device)), "float32"])
+    precisions = dict.fromkeys([resolve_precision("auto", device), "float32"])
     return rows_of({f"{what} {precision}": partial(of_chunks, f"{what} {precision}", omega, precision)
                     for what, omega in (("guided", OMEGA), ("unguided", 0.0)) for precision in precisions}, progress)
-
-
-@exact_float32()
-def sampling_speed(omega: float, precision: str, preset: str, batch: int, steps: int, device: str) -> Measured:
-    """Seconds (the median) and memory of drawing a chunk of `batch` images in so many steps."""
-    place = torch.device(device)
-    draw = drawing(sampled_network(preset, place), sampling_of(omega, precision, batch, steps), place)
-    memory = measured(draw, device).memory_mb
-    return Measured(float(np.median(in_turn([draw], place, **ROUNDS).rounds)), memory)
 
 
 def sampled_network(preset: str, device: torch.device) -> ConditionalUNet:

@@ -2,16 +2,21 @@
 
 import csv
 import math
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ltgen_bench.config.schema import Compile
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.files import shipped_folder
 from ltgen_bench.core.progress import Progress
 from ltgen_bench.core.words import counted
+from ltgen_bench.runtime.memory import peak_memory
+
+if TYPE_CHECKING:
+    import torch
 
 COLUMNS = ["stage", "what", "size", "unit", "value", "against", "reference", "ratio", "memory_mb"]
 MORE_IS_BETTER = ("images/s", "TFLOP/s", "%")
@@ -43,7 +48,6 @@ class Conditions:
     """Conditions of all stages. An empty `methods` leaves the choice to the stage, an absent `batch` too."""
 
     sizes: Sizes
-    threads: int
     device: str  # of the network and the extractor; metrics of features are computed by the CPU
     methods: tuple[str, ...] = ()
     preset: str = NETWORK
@@ -97,6 +101,22 @@ def rows_of(jobs: Mapping[str, Callable[[], Iterable[SpeedRow]]], progress: Prog
                 progress.say(f"{what} is left out: {error}")
             stage.advance(1)
     return rows
+
+
+class Measured(NamedTuple):
+    """Seconds of a call, and its peak of memory beyond its input in 10^6 bytes (NaN: not known)."""
+
+    seconds: float
+    memory_mb: float
+
+
+def measured(call: Callable[[], object], device: "torch.device") -> Measured:
+    """Time `call` once and watch its memory on `device`."""
+    with peak_memory(device) as peak:
+        before, begin = peak.mb, time.perf_counter()
+        call()
+        seconds, largest = time.perf_counter() - begin, peak.mb
+    return Measured(seconds, math.nan if before is None or largest is None else largest - before)
 
 
 @dataclass(frozen=True)

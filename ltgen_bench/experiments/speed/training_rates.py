@@ -18,8 +18,7 @@ from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet
 from ltgen_bench.diffusion.draws import generator
 from ltgen_bench.experiments.recipes import resolve_recipe
-from ltgen_bench.experiments.speed.own_process import in_own_process, measured
-from ltgen_bench.experiments.speed.speed_rows import BASE, Conditions, SpeedRow, rows_of
+from ltgen_bench.experiments.speed.speed_rows import BASE, Conditions, SpeedRow, measured, rows_of
 from ltgen_bench.methods import METHODS
 from ltgen_bench.runtime.precision import exact_float32
 from ltgen_bench.training.cost import Part, an_image, flops_per_image, forked, in_turn, probing
@@ -85,8 +84,7 @@ def train_stage(conditions: Conditions, progress: Progress) -> list[SpeedRow]:
     how = "" if conditions.compile == "auto" else f", compile {conditions.compile}"
 
     def of_method(name: str) -> list[SpeedRow]:
-        found = in_own_process(training_speed, conditions.threads, name, conditions.preset, batch, conditions.device,
-                               conditions.compile)
+        found = training_speed(name, conditions.preset, batch, device, conditions.compile)
         row = partial(SpeedRow, "train", size=f"{conditions.preset}, batch {batch}, {found.precision} on {device}{how}")
         rate = found.times.rate
         return [
@@ -104,20 +102,20 @@ def train_stage(conditions: Conditions, progress: Progress) -> list[SpeedRow]:
 
 
 @exact_float32()
-def training_speed(method: str, preset: str, batch: int, device: str, how: Compile) -> TrainingSpeed:
+def training_speed(method: str, preset: str, batch: int, device: torch.device, how: Compile) -> TrainingSpeed:
     """Measure the training of `method` and, for the ratio, that of `ddpm`; `how` it is compiled is as `train.compile`."""
-    place, dataset = torch.device(device), random_images()
+    dataset = random_images()
     base, config = (loop_config(name, preset, batch, **{"train.compile": how}) for name in (BASE, method))
-    trainer = probing(config, dataset, place, batch)  # refuses what cannot be trained
+    trainer = probing(config, dataset, device, batch)  # refuses what cannot be trained
 
     def steps() -> None:
-        own = probing(config, dataset, place, batch)
+        own = probing(config, dataset, device, batch)
         for _ in range(MEMORY_STEPS):
             own.step()
 
     memory = measured(steps, device).memory_mb
-    times = relative_cost(probing(base, dataset, place, batch), trainer, ROUNDS)
-    return TrainingSpeed(trainer.precision, flops_per_image(config, dataset, place), times, memory)
+    times = relative_cost(probing(base, dataset, device, batch), trainer, ROUNDS)
+    return TrainingSpeed(trainer.precision, flops_per_image(config, dataset, device), times, memory)
 
 
 def methods_stage(conditions: Conditions, progress: Progress) -> list[SpeedRow]:
