@@ -53,7 +53,7 @@ class Draws:
     def _slice(self, drawn: Tensor) -> Tensor:
         return drawn[self.start:self.stop]
 
-    def normal(self, name: str, *shape: int) -> Float[Tensor, "B *shape"]:
+    def normal(self, name: str, *shape: int) -> Float[Tensor, " B *shape"]:
         """Standard normal float32 [B, *shape]."""
         drawn = torch.randn(self.global_batch, *shape, generator=self._generator(name), device=self.device)
         return self._slice(drawn)
@@ -76,7 +76,7 @@ class Draws:
         """One decision for the whole global batch, made on the CPU so that no device is waited for."""
         return bool(torch.rand((), generator=self._generator(name, torch.device("cpu"))) < probability)
 
-    def gathered(self, values: Shaped[Tensor, "b *shape"]) -> Shaped[Tensor, "B *shape"]:
+    def gathered(self, values: Shaped[Tensor, " b *shape"]) -> Shaped[Tensor, " B *shape"]:
         """`values` of the images of this slice, and of those that other ranks have now: for losses over the batch.
 
         In the order of the global batch, where there are no micro-batches. Gradients flow to the ranks that they belong to.

@@ -28,7 +28,7 @@ class _Gathered(torch.autograd.Function):
         return gradient[ctx.own], None, None
 
 
-def gathered(values: Shaped[Tensor, "b *shape"], rank: int, sizes: Sequence[int]) -> Shaped[Tensor, "B *shape"]:
+def gathered(values: Shaped[Tensor, " b *shape"], rank: int, sizes: Sequence[int]) -> Shaped[Tensor, " B *shape"]:
     """`values` of all processes in order, where process i has `sizes[i]` rows. Gradients flow back to where they came from.
 
     A loss that every process computes of all rows, and whose gradients are then averaged over the processes, is differentiated

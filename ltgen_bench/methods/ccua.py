@@ -89,7 +89,7 @@ class CCUA(Method):
         return Loss(torch.stack(list(terms.values())).sum(), {name: term.detach() for name, term in terms.items()})
 
 
-def repulsion(features: Float[Tensor, "B *shape"], temperature: float, draws: Draws) -> Float[Tensor, " B"]:
+def repulsion(features: Float[Tensor, " B *shape"], temperature: float, draws: Draws) -> Float[Tensor, " B"]:
     """UCL of each sample, in float32: 0 for one alone, log B where all features are alike."""
     with torch.autocast(features.device.type, enabled=False):
         f = normalize(features.float().flatten(1), dim=1)
