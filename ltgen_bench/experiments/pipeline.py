@@ -7,7 +7,7 @@ from functools import partial
 from ltgen_bench.evaluation.evaluator import Origin, evaluate
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.experiments.plan import Plan, check_before_training, check_processes
-from ltgen_bench.experiments.record_assembly import Measurement, assemble_record, run_facts
+from ltgen_bench.experiments.record_assembly import assemble_record, run_facts
 from ltgen_bench.methods.blame import blamed
 from ltgen_bench.records.run_record import RunRecord
 from ltgen_bench.report.pictures import attempt
@@ -63,7 +63,7 @@ def carry_out(plan: Plan, context: RunContext, snapshots: Snapshots = NO_SNAPSHO
             scores = evaluate(samples, dataset, config.evaluate, context, origin)
 
         record = context.ranks.from_main(lambda: folder.keep(assemble_record(
-            run_facts(plan, trained, context), Measurement(scores, config.evaluate, plan.scores, started), context), scores))
+            run_facts(plan, trained, context), config.evaluate, scores, plan.scores, started, context), scores))
     return Run(plan, record, scores)
 
 

@@ -1,7 +1,6 @@
 """The one place where a record is assembled: from the facts of the samples and from their measurement."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,31 +18,21 @@ from ltgen_bench.training.loop import Trained
 from ltgen_bench.training.trainer import resolve_precision
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """Scores under `settings`, begun at `started`. `files` are those of the scores; the cost of the evaluation is there."""
-
-    scores: Scores
-    settings: EvaluateConfig
-    files: ScoreFiles
-    started: datetime
-
-
-def assemble_record(facts: Mapping[str, Any], measured: Measurement, context: RunContext) -> RunRecord:
-    """Assemble the record of scores.
+def assemble_record(facts: Mapping[str, Any], settings: EvaluateConfig, scores: Scores, files: ScoreFiles, started: datetime,
+                    context: RunContext) -> RunRecord:
+    """Assemble the record of scores under `settings`, begun at `started`. The cost of the evaluation is among their `files`.
 
     `facts` has the fields of the record that are known before the measurement: kind, data set, method, label, seed, digests of
     training and samples, entry, stages before the evaluation, and the configuration of these.
     """
-    scores, settings = measured.scores, measured.settings
     processes = {"processes": context.ranks.size} if context.ranks.size > 1 else {}
     return RunRecord(**{
-        **facts, "score_digest": measured.files.folder.name, "preset": scores.preset, "departures": scores.departures,
+        **facts, "score_digest": files.folder.name, "preset": scores.preset, "departures": scores.departures,
         "notes": scores.notes, "protocols": scores.protocols, "metrics": revisions(settings.metrics),
         "extractor_weights": scores.extractor_weights,
-        "stages": [*facts["stages"], Stage(name="evaluate", **read_cost(measured.files.cost))],
+        "stages": [*facts["stages"], Stage(name="evaluate", **read_cost(files.cost))],
         "versions": versions(), "hardware": {**hardware(context.device), **processes},
-        "started": measured.started.isoformat(timespec="seconds"), "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "started": started.isoformat(timespec="seconds"), "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "config": {**facts["config"], "evaluate": settings.model_dump(mode="json")}, "command": context.command, "vouched": None})
 
 

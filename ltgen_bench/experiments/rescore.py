@@ -16,7 +16,7 @@ from ltgen_bench.data.images import ImageSet, SampleSet
 from ltgen_bench.evaluation.evaluator import Origin, check_extractors, check_samples, evaluate, with_available_reference
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.evaluation.subsets import canonical
-from ltgen_bench.experiments.record_assembly import Measurement, assemble_record, data_facts
+from ltgen_bench.experiments.record_assembly import assemble_record, data_facts
 from ltgen_bench.records.published import method_key
 from ltgen_bench.records.run_folder import RunFolder, SampleFiles
 from ltgen_bench.records.run_record import Entry, RunRecord
@@ -155,5 +155,5 @@ def _measured(samples: _Stored, settings: EvaluateConfig, files: ScoreFiles, dat
             scores = evaluate(images, dataset, settings, context, Origin(samples.sampling, samples.files.downstream))
         if not samples.files.sheet.is_file():
             draw_sample_sheet(images, dataset.class_names, dataset.class_counts, samples.files.sheet, context.progress.say)
-        record = assemble_record(samples.facts, Measurement(scores, settings, files, started), context)
+        record = assemble_record(samples.facts, settings, scores, files, started, context)
         return samples.folder.keep(record, scores), scores

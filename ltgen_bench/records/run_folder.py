@@ -10,7 +10,7 @@
         curve/<images>/               a snapshot: weights.safetensors, samples/ and scores/ as above
         curve/train/<images>/         a second training up to that position, for snapshots that are missing; deleted at its end
 
-No other module spells these names, but the one that writes a file's format.
+`core.file_names` has the names that other packages write; no other module spells one.
 """
 
 import shutil
@@ -24,6 +24,7 @@ import tomli_w
 
 from ltgen_bench.config.recipe_files import parse_toml, read_toml
 from ltgen_bench.core.errors import BenchError, BusyError, DamagedError, MachineError, UserError
+from ltgen_bench.core.file_names import CHECKPOINT, CHECKPOINTS, LOG, SAMPLES
 from ltgen_bench.core.files import only_writer, read_checked_json, set_aside, write_checked_json, write_text
 from ltgen_bench.core.validation import dotted
 from ltgen_bench.core.words import file_name
@@ -39,7 +40,7 @@ class SampleFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.images = folder / "samples.npz"
+        self.images = folder / SAMPLES
         self.sheet = folder / "samples.png"
         self.cost = folder / COST_FILE
         self.downstream = folder / "downstream"  # checkpoints of the classifiers that are trained on these samples
@@ -92,7 +93,7 @@ class RunFolder:
 
     @property
     def log(self) -> Path:
-        return self.train / "log.jsonl"
+        return self.train / LOG
 
     @property
     def loss_picture(self) -> Path:
@@ -154,7 +155,7 @@ class RunFolder:
 
     def positions(self) -> list[int]:
         """Return training images seen at each checkpoint, in order."""
-        names = [file.stem.removeprefix("checkpoint-") for file in self.train.glob("checkpoint-*.safetensors")]
+        names = [file.stem.removeprefix(CHECKPOINT) for file in self.train.glob(CHECKPOINTS)]
         return sorted(int(name) for name in names if name.isdigit())
 
     @property

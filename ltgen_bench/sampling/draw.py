@@ -11,6 +11,7 @@ import torch
 
 from ltgen_bench.config.schema import SampleConfig
 from ltgen_bench.core.errors import DamagedError, UserError
+from ltgen_bench.core.file_names import SAMPLES
 from ltgen_bench.core.files import read_checked_json, set_aside, write_checked_json
 from ltgen_bench.core.progress import Progress
 from ltgen_bench.data.images import SampleSet
@@ -44,7 +45,7 @@ def sample(denoiser: Denoiser, sampling: Sampling, folder: Path, context: RunCon
     whole set.
     """
     SAMPLERS[sampling.config.sampler].make(sampling.config.steps)  # refuses impossible steps before anything is written
-    ranks, whole, parts = context.ranks, folder / "samples.npz", folder / "chunks"
+    ranks, whole, parts = context.ranks, folder / SAMPLES, folder / "chunks"
     there = _finished_set(whole, context.progress) if ranks.is_main else None
     if ranks.broadcast(there is not None):
         if ranks.is_main:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ltgen_bench.core.errors import DamagedError
+from ltgen_bench.core.file_names import CHECKPOINT, CHECKPOINTS, WEIGHTS
 from ltgen_bench.core.files import CURE, set_aside
 from ltgen_bench.core.progress import Progress
 from ltgen_bench.runtime.tensors_file import load_checked_tensors, misfits, save_checked_tensors
@@ -21,18 +22,18 @@ Modules = Mapping[str, nn.Module]  # what a training changes: the network "net",
 
 def checkpoint_path(folder: Path, images_seen: int) -> Path:
     """`checkpoint-000000044800.safetensors`: names sort by position."""
-    return folder / f"checkpoint-{images_seen:012d}.safetensors"
+    return folder / f"{CHECKPOINT}{images_seen:012d}{WEIGHTS}"
 
 
 def checkpoints(folder: Path) -> list[Path]:
     """Return the checkpoints of a run, newest first."""
-    return sorted(folder.glob("checkpoint-*.safetensors"), reverse=True)
+    return sorted(folder.glob(CHECKPOINTS), reverse=True)
 
 
 def save_checkpoint(folder: Path, tensors: dict[str, Tensor], info: dict[str, Any]) -> Path:
     """Write the state at `info["images_seen"]`, then drop all but the newest two."""
     path = checkpoint_path(folder, info["images_seen"])
-    for left in folder.glob(".checkpoint-*.safetensors"):  # of a command that was killed while it wrote
+    for left in folder.glob(f".{CHECKPOINTS}"):  # of a command that was killed while it wrote
         left.unlink(missing_ok=True)
     write_tensors(path, tensors, info)
     # later positions are of a checkpoint that could not be read: training went back behind it

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ltgen_bench.config.schema import TrainConfig
 from ltgen_bench.core.errors import MachineError, UserError
+from ltgen_bench.core.file_names import LOG
 from ltgen_bench.core.files import append_text, write_text
 from ltgen_bench.core.interruption import PATIENCE
 from ltgen_bench.core.progress import Stage
@@ -116,7 +117,7 @@ class Session:
             refuse_unlike(self.ranks, self.trainer.precision)
         if found is None:
             if self.ranks.is_main:
-                (self.folder / "log.jsonl").unlink(missing_ok=True)
+                (self.folder / LOG).unlink(missing_ok=True)
             return
         tensors, info = found
         changed = [f"{key} {self.info[key]} instead of {info[key]}"
@@ -147,7 +148,7 @@ class Session:
         return state_fault(tensors, self.trainer.modules)
 
     def _cut_log(self, images_seen: int) -> None:
-        log = self.folder / "log.jsonl"
+        log = self.folder / LOG
         if not self.ranks.is_main or not log.is_file():
             return
         lines = log.read_bytes().decode("utf-8", errors="replace").splitlines()
@@ -202,7 +203,7 @@ class Session:
         line = {"images": seen, **means, "learning_rate": self.trainer.learning_rate(seen),
                 "images_per_second": round(rate, 2), "seconds": round(self.elapsed(), 2)}
         if self.ranks.is_main:
-            append_text(self.folder / "log.jsonl", json.dumps(line) + "\n")
+            append_text(self.folder / LOG, json.dumps(line) + "\n")
         self.window.clear()
         self.clock, self.logged, self.next_log = now, seen, (seen // self.log_every + 1) * self.log_every
 
