@@ -9,8 +9,9 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 import click
 
@@ -61,63 +62,58 @@ for _command in (run, grid, suite, evaluate, search, report, protocol, data, lis
     cli.add_command(_command)
 
 
-class _Signals:
-    """Handlers of Ctrl-C and SIGTERM while no stage handles them. `received` is set when one was received."""
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Handle Ctrl-C and SIGTERM while no stage does; yields the list of those that were received.
 
-    def __init__(self) -> None:
-        self.received = 0
-        self._before: dict[int, Any] = {}
+    With several processes torchrun's SIGTERM keeps its default.
+    """
+    received: list[int] = []
 
-    def install(self) -> None:
-        """Install the handlers; with several processes torchrun's SIGTERM keeps its default."""
-        for number in (signal.SIGINT, signal.SIGTERM) if torchrun_process().size == 1 else (signal.SIGINT,):
-            self._before[number] = signal.signal(number, self._handle)
-
-    def restore(self) -> None:
-        """Restore the former handlers."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.received = number
+    def handle(number: int, frame: FrameType | None) -> None:
+        received.append(number)
         if number == signal.SIGTERM:
             raise Interrupted("stopped", 128 + number)
         raise KeyboardInterrupt
 
+    handled = (signal.SIGINT, signal.SIGTERM) if torchrun_process().size == 1 else (signal.SIGINT,)
+    before = {number: signal.signal(number, handle) for number in handled}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
 
 def main() -> None:
     """Run a command, and turn exceptions into a message and an exit code."""
-    debug = "--debug" in sys.argv[1:]
-    signals, errors = _Signals(), ErrorOutput()
-    try:
-        signals.install()
-        any_text()
-        with report_lost_processes():
-            code = cli.main(standalone_mode=False)
-        if errors.size > 1:
-            destroy_process_group()
-    except click.exceptions.Abort:
-        _fail(errors, "interrupted", 130)
-    except click.ClickException as error:
-        _fail(errors, error.format_message(), 2, hint=_usage(error))
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of a pipe left; there is nobody to tell
-        sys.exit(141)
-    except BenchError as error:
-        _fail(errors, str(error), error.exit_code, trace=debug, at_once=isinstance(error, LostError))
-    except KeyboardInterrupt:
-        _fail(errors, "interrupted", 130, trace=debug)
-    except SystemExit as error:
-        if "_LTGEN_BENCH_COMPLETE" in os.environ:  # the completion of shells ends so
-            raise
-        _fail(errors, f"some code called sys.exit({error.code!r}), so nothing is finished; --debug shows where", 1, trace=debug)
-    except Exception as error:  # noqa: BLE001  (the last line of defence: what nobody foresaw, still without a traceback)
-        if signals.received:
-            _fail(errors, "interrupted", 128 + signals.received, trace=debug)
-        message, code = unforeseen(error)
-        _fail(errors, message, code, trace=debug)
-    finally:
-        signals.restore()
+    debug, errors = "--debug" in sys.argv[1:], ErrorOutput()
+    with _signals() as received:
+        try:
+            any_text()
+            with report_lost_processes():
+                code = cli.main(standalone_mode=False)
+            if errors.size > 1:
+                destroy_process_group()
+        except click.exceptions.Abort:
+            _fail(errors, "interrupted", 130)
+        except click.ClickException as error:
+            _fail(errors, error.format_message(), 2, hint=_usage(error))
+        except BrokenPipeError:
+            sys.stderr.close()  # the reader of a pipe left; there is nobody to tell
+            sys.exit(141)
+        except BenchError as error:
+            _fail(errors, str(error), error.exit_code, trace=debug, at_once=isinstance(error, LostError))
+        except KeyboardInterrupt:
+            _fail(errors, "interrupted", 130, trace=debug)
+        except SystemExit as error:
+            if "_LTGEN_BENCH_COMPLETE" in os.environ:  # the completion of shells ends so
+                raise
+            words = f"some code called sys.exit({error.code!r}), so nothing is finished; --debug shows where"
+            _fail(errors, words, 1, trace=debug)
+        except Exception as error:  # noqa: BLE001  (the last line of defence: what nobody foresaw, still without a traceback)
+            message, code = ("interrupted", 128 + received[-1]) if received else unforeseen(error)
+            _fail(errors, message, code, trace=debug)
     sys.exit(code if isinstance(code, int) else 0)
 
 

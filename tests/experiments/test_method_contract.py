@@ -178,7 +178,7 @@ def test_every_requirement_is_among_those_that_are_broken_here():
 
 
 @pytest.mark.parametrize(("old", "new", "words"), [
-    (RETURN, RETURN + "        total = total.detach()\n", "total has no gradient"),
+    (RETURN, RETURN + "        total = total.detach()\n", "does not depend on the network"),
     (TERMS, "{}", "terms is empty"),
     (TERMS, TERMS.replace("mse.detach()", "mse"), "the terms mse carry a gradient; write term.detach()"),
     ("total = mse + extra\n", "total = mse + extar\n", r"NameError: name 'extar' is not defined \(mine.py, line \d+\)"),
@@ -195,9 +195,9 @@ def test_where_the_loss_does_not_work_the_rest_is_not_tried(written, tmp_path, o
 @pytest.mark.slow
 def test_values_of_a_wrong_type_are_said_in_words(tmp_path):
     """In a program of its own, without the type checks of the tests, which would speak first."""
-    faults = [(TERMS, '{"mse": 1.0}', "term mse is no tensor of a single number."),
-              (f"return Loss(total, {TERMS})", "return total", "loss returns Tensor; return Loss(total, terms)."),
-              (RETURN, "        total = (eps - noise).square()\n", "total has the shape (8, 1, 8, 8) and the type"),
+    faults = [(TERMS, '{"mse": 1.0}', "the loss of mine0 gives the term 'mse', which is no tensor"),
+              (f"return Loss(total, {TERMS})", "return total", "the loss of mine1 gives a Tensor where a Loss is needed"),
+              (RETURN, "        total = (eps - noise).square()\n", "the loss of mine2 gives a Loss whose total has the shape"),
               ("self.noised(batch, draws)", "self.noised(batch)", "TypeError: Method.noised() missing 1 required")]
     for number, (old, new, _) in enumerate(faults):
         assert WHOLE.count(old) == 1

@@ -21,7 +21,7 @@ from ltgen_bench.diffusion.draws import Draws, generator
 from ltgen_bench.diffusion.network import ConditionalUNet, build_network
 from ltgen_bench.methods import METHODS
 from ltgen_bench.methods.base import Batch, Loss, Method
-from ltgen_bench.methods.blame import failure
+from ltgen_bench.methods.blame import checked, failure
 from ltgen_bench.sampling.samplers import SAMPLERS, samplers_of
 from ltgen_bench.training.loop import untrained_method
 
@@ -136,13 +136,16 @@ class Built:
         return Watched(0, position * size, size, CPU, cut.start, cut.stop, waits=waits)
 
     def loss(self, labels: tuple[int, ...] = LABELS, position: int = 0, *, bf16: bool = False, part: range | None = None) -> Loss:
-        """The loss of one step, or of a part of its images, after the method's own change of the batch."""
+        """The loss of one step, or of a part of its images, after the method's own change of the batch.
+
+        Raises `MethodError` for anything but a `Loss` of single numbers that can be differentiated.
+        """
         draws, batch = self.draws(len(labels), position, part=part), self.batch(labels)
         if part is not None:
             batch = Batch(batch.x_0[part.start:part.stop], batch.labels[part.start:part.stop])
         batch = self.method.transform_batch(batch, draws)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-            return self.method.loss(self.net, batch, draws)
+            return checked(self.method.loss(self.net, batch, draws), self.method)
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """All trained parameters, by name."""
@@ -209,11 +212,8 @@ class Trial:
 
 
 def sentence(error: BaseException) -> str:
-    """Return an exception of a method as a sentence: type, first line, and where it was raised."""
-    if isinstance(error, SystemExit):
-        return f"{failure(error)} ({place(traceback.extract_tb(error.__traceback__))})"
-    words = str(error).strip().splitlines() or ["no reason given"]
-    return f"{type(error).__name__}: {words[0]} ({place(traceback.extract_tb(error.__traceback__))})"
+    """Return an exception of a method as a sentence: type, message, and where it was raised."""
+    return f"{failure(error)} ({place(traceback.extract_tb(error.__traceback__))})"
 
 
 @contextmanager
