@@ -16,11 +16,13 @@ from ltgen_bench.core.errors import UserError
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.experiments.plan import make_plan
 from ltgen_bench.records.run_record import RunRecord
-from ltgen_bench.records.store import find_run, find_runs, find_samples
-from ltgen_bench.report.write_report import report
+from ltgen_bench.records.store import find_run, find_runs, find_samples, protocols, reported_runs, rows
+from ltgen_bench.report.entries import blocks
+from ltgen_bench.report.tables import section_tables
 from ltgen_bench.runtime.context import RunContext
 
 CLASSIFIER = ("--preset", "ccua-paper", "--extractor", "classifier", "--metrics", "fid,precision", "--device", "cpu")
+MAKING = ("training.loop.Trainer.step", "sampling.chunks.Sampling.draw", "evaluation.downstream.train_classifier")
 
 
 @pytest.fixture
@@ -30,22 +32,34 @@ def runs(undisturbed, tmp_path):
     return tmp_path / "runs"
 
 
-@pytest.fixture
-def ask(runs, monkeypatch):
-    """`ask("evaluate", ...)`: (stdout, stderr) of the command in this process, on the copied runs."""
-
-    def call(*arguments, width=100):
-        monkeypatch.setenv("COLUMNS", str(width))
-        monkeypatch.setattr(sys, "argv", ["ltgen-bench", *arguments])
+def asked(runs, arguments, width=100):
+    """(stdout, stderr) of a command in this process, on these runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", str(width))
+        patch.setattr(sys, "argv", ["ltgen-bench", *arguments])
         result = CliRunner().invoke(cli, [*arguments, "--runs", str(runs)], standalone_mode=False, catch_exceptions=False)
-        return result.stdout, result.stderr
+    return result.stdout, result.stderr
 
-    return call
+
+@pytest.fixture
+def ask(runs):
+    """`ask("evaluate", ...)`: (stdout, stderr) of the command, on the copied runs."""
+    return lambda *arguments, width=100: asked(runs, arguments, width)
+
+
+@pytest.fixture(scope="module")
+def by_preset(undisturbed, tmp_path_factory):
+    """(runs, stdout, stderr): the run scored by both settings of a preset, once; do not write into it."""
+    runs = shutil.copytree(undisturbed.plan.runs, tmp_path_factory.mktemp("preset") / "runs")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in MAKING:
+            patch.setattr(f"ltgen_bench.{name}", None)
+        return runs, *asked(runs, ["evaluate", "cbdm", *CLASSIFIER])
 
 
 @pytest.fixture
 def nothing_is_made(monkeypatch):
-    for name in ("training.loop.Trainer.step", "sampling.chunks.Sampling.draw", "evaluation.downstream.train_classifier"):
+    for name in MAKING:
         monkeypatch.setattr(f"ltgen_bench.{name}", None)
 
 
@@ -82,9 +96,13 @@ class TestK:
             ask("evaluate", "cbdm", *given)
 
 
-class TestRuns:
-    def test_every_rule_has_its_folder_its_record_and_its_table(self, ask, runs, undisturbed, nothing_is_made):
-        out, told = ask("evaluate", "cbdm", *CLASSIFIER)
+class TestPreset:
+    @pytest.fixture
+    def runs(self, by_preset, tmp_path):
+        return shutil.copytree(by_preset[0], tmp_path / "runs")
+
+    def test_every_rule_has_its_folder_its_record_and_its_table(self, by_preset, undisturbed):
+        runs, out, told = by_preset
         assert out.splitlines().count("classifier features") == 2
         assert "ccua-paper: 120 images where ccua-paper" in " ".join(out.split())
         assert "digits-lt" in told
@@ -101,19 +119,34 @@ class TestRuns:
         assert {described["reference"] for one in stored for described in one.record.protocols.values()} == {"train", "test"}
         assert len(find_runs(runs)) == 3
 
-    def test_a_finished_evaluation_is_shown_and_not_made_again(self, ask, monkeypatch):
-        first, _ = ask("evaluate", "cbdm", *CLASSIFIER)
+    def test_a_finished_evaluation_is_shown_and_not_made_again(self, ask, runs, by_preset, monkeypatch):
         monkeypatch.setattr("ltgen_bench.experiments.rescore.evaluate", None)
         again, _ = ask("evaluate", "cbdm", *CLASSIFIER)
         assert again.count("measured on 20") == 2
+        first = by_preset[1].replace(str(by_preset[0]), str(runs))
         assert [line for line in again.splitlines() if not line.startswith("measured on")] == first.splitlines()
 
-    def test_the_runs_own_command_shows_its_own_scores_afterwards(self, ask, runs, undisturbed, monkeypatch):
-        ask("evaluate", "cbdm", *CLASSIFIER)
+    def test_the_runs_own_command_shows_its_own_scores_afterwards(self, runs, undisturbed, monkeypatch):
         monkeypatch.setattr("ltgen_bench.experiments.pipeline.evaluate", None)
         again = run(undisturbed.plan.config, runs=runs, device="cpu")
         assert again.record == undisturbed.record
         assert find_run(runs, "cbdm").record.preset == "ccua-paper", "the newest scores stand for the run"
+
+    def test_without_options_the_runs_own_scores_are_shown_also_after_a_preset(self, ask, undisturbed):
+        out, _ = ask("evaluate", "cbdm", "--json")
+        assert json.loads(out)[0] == undisturbed.record.model_dump(mode="json")
+
+    @pytest.mark.parametrize("width", [60, 80])
+    def test_no_line_is_wider_than_the_terminal_but_commands_and_paths(self, ask, width):
+        out, _ = ask("evaluate", "cbdm", *CLASSIFIER, width=width)
+        wide = [line for line in out.splitlines() if len(line) > width]
+        assert all(line.startswith(("measured on", " to draw", " samples", " scores", " next")) for line in wide)
+        assert "sampling  sampler dpm-solver++ 3 where" in out
+        assert "sampler ddim 100" in out
+        assert "ltgen-bench run --preset ccua-paper" in out
+
+
+class TestRuns:
 
     def test_the_same_rules_give_the_same_numbers(self, ask, runs, undisturbed, nothing_is_made):
         out, _ = ask("evaluate", "cbdm", "--metrics", "fid,downstream_accuracy", "--device", "cpu", "--json")
@@ -126,11 +159,6 @@ class TestRuns:
         assert record["preset"] == ""
         assert record["sample_digest"] == undisturbed.record.sample_digest
 
-    def test_without_options_the_runs_own_scores_are_shown_also_after_a_preset(self, ask, undisturbed):
-        ask("evaluate", "cbdm", *CLASSIFIER)
-        out, _ = ask("evaluate", "cbdm", "--json")
-        assert json.loads(out)[0] == undisturbed.record.model_dump(mode="json")
-
     def test_json_is_a_list_of_records_with_their_departures(self, ask):
         out, _ = ask("evaluate", "cbdm", *CLASSIFIER, "--metrics", "fid", "--json")
         records = json.loads(out)
@@ -141,15 +169,6 @@ class TestRuns:
         out, _ = ask("evaluate", "cbdm", "--half", "report", "--metrics", "fid", "--device", "cpu", "--json")
         (described,) = json.loads(out)[0]["protocols"].values()
         assert described["reference_half"] == "report"
-
-    @pytest.mark.parametrize("width", [60, 80])
-    def test_no_line_is_wider_than_the_terminal_but_commands_and_paths(self, ask, width):
-        out, _ = ask("evaluate", "cbdm", *CLASSIFIER, width=width)
-        wide = [line for line in out.splitlines() if len(line) > width]
-        assert all(line.startswith((" to draw", " samples", " scores", " next")) for line in wide)
-        assert "sampling  sampler dpm-solver++ 3 where" in out
-        assert "sampler ddim 100" in out
-        assert "ltgen-bench run --preset ccua-paper" in out
 
     def test_the_command_that_is_named_draws_from_the_same_training(self, ask, undisturbed, read_back, tmp_path):
         out, _ = ask("evaluate", "cbdm", *CLASSIFIER, "--metrics", "fid")
@@ -248,7 +267,7 @@ class TestFiles:
         with pytest.raises(UserError, match="give the images themselves again"):
             ask("evaluate", "theirs")
 
-    def test_a_collapsed_and_a_copying_generator_are_exposed_below_a_run_and_never_ranked(self, ask, runs, tmp_path):
+    def test_a_collapsed_and_a_copying_generator_are_exposed_below_a_run_and_never_ranked(self, ask, runs):
         rules = ("--dataset", "digits-lt", "--images-per-class", "12", "--metrics", "fid,recall,coverage,memorised", "--device",
                  "cpu")
         collapsed, _ = ask("evaluate", "one-per-class", *rules)
@@ -257,8 +276,9 @@ class TestFiles:
         assert "One seed" not in collapsed
         for name in ("copy-train", "real-train", "jitter-train", "class-gaussian"):
             ask("evaluate", name, *rules)
-        made = report(runs, tmp_path / "report")
-        (table,) = (table for section in made.sections for table in section.tables if table.name == "comparison")
+        found, _ = reported_runs(runs)
+        (block,) = blocks(rows(found, runs), (), protocols(found))
+        (table,) = (table for table in section_tables(block, []) if table.name == "comparison")
         kinds = {row.cells[0].text: row.kind for row in table.rows}
         below = ["baseline", "baseline-n", "score-at-n", "baseline", "baseline"]
         assert list(kinds.values()) == ["entry", *["reference"] * 5, *below]
