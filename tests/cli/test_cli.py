@@ -17,7 +17,7 @@ PROGRAM = [sys.executable, "-m", "ltgen_bench"]
 @pytest.fixture
 def tiny_recipe(tiny_run, tmp_path):
     path = tmp_path / "tiny.toml"
-    path.write_text(tiny_run().to_toml())
+    path.write_text(tiny_run(**{"evaluate.metrics": ["fid"], "evaluate.downstream": False}).to_toml())
     return path
 
 

@@ -15,6 +15,8 @@ from ltgen_bench.experiments.plan import make_plan
 from ltgen_bench.experiments.record_assembly import training_flops
 from ltgen_bench.runtime.context import RunContext
 
+SHORT = {"evaluate.metrics": ["fid"], "evaluate.downstream": False}  # an evaluation of a moment
+
 
 def claim(plan, say=lambda message: None):
     plan.folder.claim(plan.trained_part(), say)
@@ -79,7 +81,7 @@ def test_another_omega_samples_anew_from_the_same_training(undisturbed, tiny_run
     shutil.copytree(undisturbed.plan.runs, tmp_path / "runs")
     steps = []
     monkeypatch.setattr("ltgen_bench.training.loop.Trainer.step", lambda self: steps.append(1))
-    other = run(tiny_run(**{"sample.omega": 2.0}), runs=tmp_path / "runs", device="cpu")
+    other = run(tiny_run(**{"sample.omega": 2.0}, **SHORT), runs=tmp_path / "runs", device="cpu")
     assert not steps, "training was not repeated"
     assert other.plan.train_digest == undisturbed.plan.train_digest
     assert other.plan.samples.folder.name != undisturbed.plan.samples.folder.name
@@ -210,10 +212,10 @@ def test_a_second_machine_with_other_threads_is_said_and_recorded(tiny_run, tmp_
     monkeypatch.setattr(loop.Session, "due", lambda session: True)
     monkeypatch.setattr(loop.Trainer, "step", stop_after_four)
     with pytest.raises(Interrupted):
-        run(tiny_run(), runs=tmp_path, device="cpu")
+        run(tiny_run(**SHORT), runs=tmp_path, device="cpu")
     monkeypatch.setattr(loop.Trainer, "step", step)
     torch.set_num_threads(1)
-    finished = run(tiny_run(), runs=tmp_path, device="cpu", progress=told)
+    finished = run(tiny_run(**SHORT), runs=tmp_path, device="cpu", progress=told)
     assert any("continuing at 64 of 200 images" in message for message in told.messages)
     assert any("threads 1 instead of 2" in message for message in told.messages)
     assert not finished.record.deterministic
