@@ -13,7 +13,6 @@ from ltgen_bench.cli.many_runs import announce, carry_out_many, end, is_helper, 
 from ltgen_bench.cli.options import (
     FILE,
     FOLDER,
-    debug_option,
     device_option,
     names_of,
     runs_option,
@@ -55,7 +54,6 @@ def suite() -> None:
 
 
 @suite.command(name="list")
-@debug_option
 def suite_list() -> None:
     """List the suites that ship with the package."""
     from ltgen_bench.experiments.suite_file import read_suite, shipped_suites
@@ -66,7 +64,6 @@ def suite_list() -> None:
 
 @suite.command(name="show")
 @click.argument("name")
-@debug_option
 def suite_show(name: str) -> None:
     """Show a suite: tasks, methods, seeds, headline metrics and digest. NAME is that of a list, or a TOML file."""
     from rich.console import Console
@@ -105,7 +102,6 @@ def suite_show(name: str) -> None:
 @device_option
 @weights_option
 @click.option("--dry-run", is_flag=True, help="Show the state of the runs and the time they will take, without running them.")
-@debug_option
 def suite_run(name: str, methods: str | None, seeds: str | None, method_file: Path | None, runs: Path, data_root: Path,
               jobs: int, threads: int | None, device: str | None, extractor_weights: tuple[str, ...], dry_run: bool) -> None:
     """Run every task with every method and seed.
@@ -157,7 +153,6 @@ def suite_run(name: str, methods: str | None, seeds: str | None, method_file: Pa
 @click.argument("name")
 @_selection
 @click.option("--json", "as_json", is_flag=True, help="Print the state of every run, as JSON.")
-@debug_option
 def suite_status(name: str, methods: str | None, seeds: str | None, method_file: Path | None, runs: Path, data_root: Path,
                  as_json: bool) -> None:
     """Show which runs of a suite are done, running, failed or missing, and the time left."""
