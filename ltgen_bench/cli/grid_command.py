@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ltgen_bench.cli.common import print_json, print_table
 from ltgen_bench.cli.many_runs import announce, carry_out_many, end, is_helper, jobs_options, seeds_of, shared_context
 from ltgen_bench.cli.options import FILE, names_of, runs_option, weights_files
 from ltgen_bench.cli.run_options import add_run_options, config_of, run_function
@@ -113,17 +114,12 @@ def _dry_run(cells: "Sequence[Cell]") -> None:
 
 
 def _show(cells: "Sequence[Cell]", as_json: bool) -> None:
-    from rich.console import Console
-
-    from ltgen_bench.report.table_formats import terminal
-
     if as_json:
         records = [run.record.model_dump(mode="json") for cell in cells for run in cell.runs]
         failed = [{"run": cell.name, "seed": cell.seed, "error": cell.error} for cell in cells if cell.error]
-        click.echo(json.dumps({"records": records, "failed": failed}, indent=1, ensure_ascii=False))
+        print_json({"records": records, "failed": failed})
         return
-    out = Console()
-    click.echo(terminal(_table(cells), out.width, out.is_terminal and not out.no_color))
+    print_table(_table(cells))
     click.echo(" next      ltgen-bench report")
 
 

@@ -1,6 +1,5 @@
 """`ltgen-bench suite ...`: list, show and run suites of tasks, and the state of their runs."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ltgen_bench.cli.common import Commands, listing
+from ltgen_bench.cli.common import Commands, listing, print_json, print_table
 from ltgen_bench.cli.many_runs import announce, carry_out_many, end, is_helper, jobs_options, seeds_of, shared_context
 from ltgen_bench.cli.options import (
     FILE,
@@ -66,13 +65,10 @@ def suite_list() -> None:
 @click.argument("name")
 def suite_show(name: str) -> None:
     """Show a suite: tasks, methods, seeds, headline metrics and digest. NAME is that of a list, or a TOML file."""
-    from rich.console import Console
-
     from ltgen_bench.experiments.suite_file import find_suite
     from ltgen_bench.report.table import Cell, Head, Row, Table
-    from ltgen_bench.report.table_formats import terminal
 
-    found, out = find_suite(name), Console()
+    found = find_suite(name)
     click.echo(f"{found.name}, version {found.version}, digest {found.digest}: {found.title}")
     click.echo(f"file      {found.path}")
     click.echo(f"size      {_size(found)}")
@@ -92,7 +88,7 @@ def suite_show(name: str) -> None:
             *(most or [f"{config.train.budget_images:,} images"]),
             f"{sample.images_per_class:,} a class, {sample.sampler} {sample.steps}",
             evaluate.preset or ", ".join(evaluate.extractors))))))
-    click.echo(terminal(Table("suite", "", tuple(heads), tuple(rows)), out.width, out.is_terminal and not out.no_color))
+    print_table(Table("suite", "", tuple(heads), tuple(rows)))
 
 
 @suite.command(name="run")
@@ -166,12 +162,12 @@ def suite_status(name: str, methods: str | None, seeds: str | None, method_file:
     others, left = [run.name for run in other_runs(cells, runs)], Times(cells).left()
     if as_json:
         found = chosen[0]
-        click.echo(json.dumps({
+        print_json({
             "suite": found.name, "version": found.version, "digest": found.digest, "seconds_left": left.seconds,
             "runs": [{"task": one.task, "method": one.method, "seed": one.cell.seed, "state": state, "why": why,
                       "folder": str(one.cell.plans[0].folder) if one.cell.plans else None}
                      for one, (state, why) in zip(cells, states, strict=True)],
-            "others": others}, indent=1, ensure_ascii=False))
+            "others": others})
         return
     _show(chosen, cells)
     running = Counter(state for state, _ in states)["running"]
@@ -215,11 +211,8 @@ def _impossible(cells: "Sequence[SuiteCell]") -> list[str]:
 
 def _show(chosen: Selected, cells: "Sequence[SuiteCell]") -> None:
     """Print the state of the runs: a row a method, a column a task; then why runs failed."""
-    from rich.console import Console
-
     from ltgen_bench.experiments.grid import first
     from ltgen_bench.report.table import Cell, Head, Row, Table
-    from ltgen_bench.report.table_formats import terminal
 
     found, methods, _ = chosen
     heads = [Head("", "method", number=False), *(Head(task, task, number=False) for task in found.tasks)]
@@ -239,6 +232,4 @@ def _show(chosen: Selected, cells: "Sequence[SuiteCell]") -> None:
         if state == "failed":
             why.setdefault(reason, []).append(one.cell.words)
     notes += [f"failed: {first(words)}: {reason}" for reason, words in why.items()]
-    out = Console()
-    click.echo(terminal(Table("suite", "", tuple(heads), tuple(rows), tuple(notes)), out.width,
-                        out.is_terminal and not out.no_color))
+    print_table(Table("suite", "", tuple(heads), tuple(rows), tuple(notes)))

@@ -11,7 +11,7 @@ from datetime import timedelta
 from ltgen_bench.config.schema import digest
 from ltgen_bench.core.words import counted
 from ltgen_bench.experiments.plan import Plan
-from ltgen_bench.experiments.speed.costs import shipped_costs
+from ltgen_bench.experiments.speed.speed_rows import shipped_costs
 from ltgen_bench.experiments.suite import SuiteCell
 from ltgen_bench.runtime.context import RunContext
 
