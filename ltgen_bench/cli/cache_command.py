@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from rich.filesize import decimal
 
 from ltgen_bench.cli.common import Commands, print_table
 
@@ -86,7 +87,7 @@ def _table(items: "list[CacheItem]", folder: Path) -> None:
         heads = (Head("what", "what", number=False), Head("kind", "kind", number=False), Head("size", "size"),
                  Head("last use", "used", number=False), Head("path", "path", number=False))
         rows = tuple(Row(tuple(Cell(text) for text in (
-            item.words, item.group, _bytes(item.size), _time(item.used), str(item.path.relative_to(folder)))))
+            item.words, item.group, decimal(item.size), _time(item.used), str(item.path.relative_to(folder)))))
             for item in items)
         print_table(Table("cache", "", heads, rows))
 
@@ -96,18 +97,9 @@ def _amount(items: "list[CacheItem]") -> str:
     sizes: dict[str, list[int]] = {}
     for item in items:
         sizes.setdefault(item.group, []).append(item.size)
-    parts = [f"{kind}: {len(own)} ({_bytes(sum(own))})" for kind, own in sizes.items()]
-    total = f"; {_bytes(sum(map(sum, sizes.values())))} in all" if len(parts) > 1 else ""
+    parts = [f"{kind}: {len(own)} ({decimal(sum(own))})" for kind, own in sizes.items()]
+    total = f"; {decimal(sum(map(sum, sizes.values())))} in all" if len(parts) > 1 else ""
     return f"{', '.join(parts)}{total}" if parts else "the cache is empty"
-
-
-def _bytes(size: int) -> str:
-    number = float(size)
-    for unit in ("B", "kB", "MB"):
-        if number < 1000:
-            return f"{number:.3g} {unit}"
-        number /= 1000
-    return f"{number:,.2f} GB"
 
 
 def _time(seconds: float) -> str:

@@ -16,7 +16,7 @@ from ltgen_bench.core.interruption import Interruption
 from ltgen_bench.data.load import load_dataset
 from ltgen_bench.diffusion.guidance import Guidance
 from ltgen_bench.experiments.curves import carry_out_curve, networks_of, positions
-from ltgen_bench.experiments.pipeline import carry_out
+from ltgen_bench.experiments.pipeline import carry_out, read_run
 from ltgen_bench.experiments.plan import make_plan
 from ltgen_bench.methods import METHODS
 from ltgen_bench.methods.base import Loss
@@ -43,18 +43,19 @@ def plain(plan_in, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def with_curve(plan_in, tmp_path_factory):
-    """(plan, run, curve): the same run, scored on its way every 64 images."""
-    plan = plan_in(tmp_path_factory.mktemp("curve"))
-    return plan, *carry_out_curve(plan, 64, RunContext())
+def halved(plan_in, tmp_path_factory):
+    """(plan, curve): the same run, scored once on its way."""
+    plan = plan_in(tmp_path_factory.mktemp("halved"))
+    return plan, carry_out_curve(plan, 112, RunContext())[1]
 
 
-def test_the_last_point_is_the_run_and_the_training_is_that_of_a_run_without_a_curve(plain, with_curve):
-    plan, run, curve = with_curve
+def test_the_last_point_is_the_run_and_the_training_is_that_of_a_run_without_a_curve(plain, halved):
+    plan, curve = halved
+    run = read_run(plan)
     assert plan.folder.name == plain.plan.folder.name
     assert run.scores.table["value"].tolist() == pytest.approx(plain.scores.table["value"].tolist(), abs=0, nan_ok=True)
-    places = [*positions(plan.config.train, 64), plan.config.train.budget_images]
-    assert sorted(set(curve["images"])) == places == [64, 128, 192, 200]
+    places = [*positions(plan.config.train, 112), plan.config.train.budget_images]
+    assert sorted(set(curve["images"])) == places == [112, 200]
     last = curve[curve["images"] == places[-1]].drop(columns=list(COSTS)).reset_index(drop=True)
     pd.testing.assert_frame_equal(last, run.scores.table)
     each = curve["flops"] / curve["images"]
@@ -65,9 +66,9 @@ def test_the_last_point_is_the_run_and_the_training_is_that_of_a_run_without_a_c
     assert first != pytest.approx(last["value"].tolist(), nan_ok=True)
 
 
-def test_after_the_fact_the_points_are_the_same(plain, with_curve):
-    _, after = carry_out_curve(plain.plan, 64, RunContext())
-    assert after["value"].tolist() == pytest.approx(with_curve[2]["value"].tolist(), abs=0, nan_ok=True)
+def test_after_the_fact_the_points_are_the_same(plain, halved):
+    _, after = carry_out_curve(plain.plan, 112, RunContext())
+    assert after["value"].tolist() == pytest.approx(halved[1]["value"].tolist(), abs=0, nan_ok=True)
     assert not (plain.plan.folder.path / "curve" / "train").exists()
 
 
@@ -77,13 +78,6 @@ def test_positions_are_ends_of_steps_below_the_budget(tiny_run):
     assert positions(train, 16) == [16, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192]
     assert positions(train, 5) == positions(train, 16), "no position twice"
     assert positions(train, 199) == positions(train, 200) == positions(train, 10**6) == []
-
-
-@pytest.fixture(scope="module")
-def halved(plan_in, tmp_path_factory):
-    """(plan, curve): a finished curve with one point below the budget."""
-    plan = plan_in(tmp_path_factory.mktemp("halved"))
-    return plan, carry_out_curve(plan, 112, RunContext())[1]
 
 
 class TestWhatIsThere:
