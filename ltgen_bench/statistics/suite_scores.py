@@ -15,8 +15,11 @@ from typing import Literal
 import pandas as pd
 from scipy import stats
 
+from ltgen_bench.statistics.scale import ScaleName, scale_of
+from ltgen_bench.statistics.seed_model import fit
 from ltgen_bench.statistics.suite_cells import Policy, SuitePlan, complete_cells
 from ltgen_bench.statistics.task_means import mean_interval, share_interval
+from ltgen_bench.statistics.verdicts import compare
 
 Judge = Callable[[str, pd.DataFrame], Mapping[tuple[str, str], str]]
 """From a task and its frame of seeds x entries to verdicts (a, b) -> better, worse, equivalent or open, of a against b."""
@@ -64,6 +67,14 @@ class SuiteScores:
     failures: dict[str, int]
     notes: tuple[str, ...]
 
+    def frame(self) -> pd.DataFrame:
+        """One row an entry, in `order`: value, low and high of each number (skill_low, ...), why one is missing, and failures."""
+        numbers = {"skill": self.skill, "win_rate": self.win_rate, "mean_rank": self.mean_rank}
+        rows = {entry: {f"{name}{end}": getattr(found[entry], key) for name, found in numbers.items()
+                        for end, key in (("", "value"), ("_low", "low"), ("_high", "high"), ("_reason", "reason"))}
+                for entry in [*self.order, *(entry for entry in self.skill if entry not in self.order)]}
+        return pd.DataFrame(rows.values()).assign(entry=list(rows), failures=[self.failures[entry] for entry in rows])
+
     @property
     def depends_on(self) -> WithoutTask | None:
         """The task whose absence changes the order most; None where no single task changes it."""
@@ -104,6 +115,21 @@ def suite_scores(scores: pd.DataFrame, plan: SuitePlan, judge: Judge, *, directi
     return SuiteScores(tuple(map(str, means.index)), skill | lacking, rate | lacking, rank | lacking,
                        points.mean().unstack().reindex(index=entries, columns=entries), order,
                        "mean rank" if no_skill else "skill", without, cells.failures, cells.notes)
+
+
+def judge_by_seeds(scale: ScaleName, direction: Literal["lower", "higher", "nearest"], ideal: float | None = None) -> Judge:
+    """Return the judge that compares all pairs over the seeds of a task (`compare`), on the metric's `scale`.
+
+    Where the nearest to `ideal` is best, the distances to it are compared as they are. Pairs that no variance is known for have
+    no verdict.
+    """
+    def judge(task: str, values: pd.DataFrame) -> Mapping[tuple[str, str], str]:
+        nearest = direction == "nearest"
+        scores = (values - (ideal or 0.0)).abs() if nearest else values
+        model = fit(scores, scale=scale_of("linear" if nearest else scale, scores), direction="lower" if nearest else direction)
+        return {(one.a, one.b): one.verdict for one in compare(model).differences}
+
+    return judge
 
 
 def judge_by_table(verdicts: pd.DataFrame) -> Judge:

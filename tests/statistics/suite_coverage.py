@@ -4,19 +4,18 @@
 """
 
 from dataclasses import dataclass, replace
-from functools import cache
-from itertools import permutations, product
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from ltgen_bench.statistics.suite_cells import SuitePlan
-from ltgen_bench.statistics.suite_scores import suite_scores
+from ltgen_bench.statistics.suite_scores import judge_by_seeds, suite_scores
 
 BEGIN, END = "<!-- suite-coverage:begin -->", "<!-- suite-coverage:end -->"
-REPETITIONS = 400
+REPETITIONS = 300
+JUDGE = judge_by_seeds("log", "lower")
 
 
 @dataclass(frozen=True)
@@ -62,23 +61,6 @@ def drawn(world, rng):
     return np.exp(true_logs(world) + in_task + in_order + of_seed)
 
 
-@cache
-def studentised(methods, df):
-    return stats.studentized_range.ppf(0.95, methods, df)
-
-
-def tukey(task, values):
-    """Verdicts by Tukey's method on the log scale, seeds as blocks."""
-    logs = np.log(values)
-    rest = logs.sub(logs.mean(axis=1), axis=0) - logs.mean() + logs.to_numpy().mean()
-    seeds, methods = logs.shape
-    df = (seeds - 1) * (methods - 1)
-    least = studentised(methods, df) * np.sqrt(float((rest.to_numpy() ** 2).sum()) / df / seeds)
-    means = logs.mean().to_dict()
-    return {(a, b): "better" if means[a] < means[b] - least else "worse" if means[a] > means[b] + least else "open"
-            for a, b in permutations(means, 2)}
-
-
 def scored(world, values):
     """`suite_scores` of drawn values."""
     tasks, orders, seeds, methods = values.shape
@@ -87,7 +69,7 @@ def scored(world, values):
     scores = pd.DataFrame(rows, columns=["task", "entry", "seed"]).assign(value=values.ravel())
     groups = {f"t{task}-{order}": f"t{task}" for task, order in product(range(tasks), range(orders))}
     plan = SuitePlan(groups, names, range(seeds), names[methods // 2])
-    return suite_scores(scores, plan, tukey, direction="lower", ideal=0.0)
+    return suite_scores(scores, plan, JUDGE, direction="lower", ideal=0.0)
 
 
 def percentiles(values, baseline, rng, draws=400):
@@ -138,7 +120,7 @@ def section(page):
 
 
 if __name__ == "__main__":
+    made = table([(world, coverage(world)) for world in WORLDS])
     path = Path(__file__).parents[2] / "BENCHMARK.md"
     before, rest = path.read_text(encoding="utf-8").split(BEGIN)
-    made = table([(world, coverage(world)) for world in WORLDS])
     path.write_text(f"{before}{BEGIN}\n\n{made}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")

@@ -20,7 +20,7 @@ def test_intervals_of_few_tasks_hold_the_truth():
 def test_coverage_is_what_benchmark_shows():
     found = [(world, coverage(world)) for world in WORLDS]
     for world, own in found:
-        # 0.95 less the error of 400 repetitions, in each of which the methods share the tasks
+        # 0.95 less the error of 300 repetitions, in each of which the methods share the tasks
         assert own["skill"] > 0.935, world
         assert own["win rate"] > 0.935, world
         assert own["mean rank"] > 0.935, world

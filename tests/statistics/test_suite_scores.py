@@ -9,9 +9,10 @@ import pytest
 from scipy import stats
 
 from ltgen_bench.core.errors import UserError
+from ltgen_bench.statistics import compare, fit, scale_of
 from ltgen_bench.statistics.suite_cells import SuitePlan, complete_cells
 from ltgen_bench.statistics.suite_costs import pareto_front, suite_costs
-from ltgen_bench.statistics.suite_scores import judge_by_table, suite_scores
+from ltgen_bench.statistics.suite_scores import judge_by_seeds, judge_by_table, suite_scores
 from ltgen_bench.statistics.task_means import mean_interval, share_interval
 
 TASKS = {"f5-a": "f5", "f5-b": "f5", "f20": "f20", "f50": "f50"}
@@ -123,6 +124,32 @@ def test_equivalent_and_missing_verdicts_count_half_and_a_table_gives_the_same_a
     none = suite_scores(scores, PLAN, lambda *_: {}, direction="lower", ideal=0.0)
     assert {own.value for own in none.win_rate.values()} == {0.5}
     assert all(0.1 < own.low < 0.2 and 0.8 < own.high < 0.9 for own in none.win_rate.values())  # three tasks show little
+
+
+def test_the_judge_of_seeds_gives_the_verdicts_of_one_task(scores):
+    judge = judge_by_seeds("log", "lower")
+    table = table_of(scores, "f20")
+    direct = compare(fit(table, scale=scale_of("log", table)))
+    assert judge("f20", table) == {(one.a, one.b): one.verdict for one in direct.differences}
+    clear = scores.assign(value=scores["value"] * scores["entry"].map({"cfg": 1, "ddpm": 100, "oc": 1e-4, "cm": 1}))
+    found = suite_scores(clear, PLAN, judge, direction="lower", ideal=0.0)
+    assert found.win_rate["oc"].value == 1
+    assert found.win_rate["ddpm"].value == 0
+    around = clear.assign(value=np.where(clear["seed"] == 1, 5 - clear["value"], 5 + clear["value"]))
+    nearest = judge_by_seeds("log", "nearest", 5.0)("f20", table_of(around, "f20"))
+    assert nearest["cfg", "ddpm"] == "better"
+    assert judge("one seed", table[:1]) == {}
+
+
+def test_the_frame_has_every_number_in_the_order_of_the_methods(scores):
+    found = suite_scores(scores[scores["entry"] != "ddpm"], PLAN, far_apart, direction="lower", ideal=0.0)
+    frame = found.frame().set_index("entry")
+    assert list(frame.index) == [*found.order, "ddpm"]
+    assert frame.loc["oc", "skill_low"] == found.skill["oc"].low
+    assert frame.loc["cm", "mean_rank"] == found.mean_rank["cm"].value
+    assert frame.loc["ddpm", "failures"] == 12
+    assert frame.loc["ddpm", "win_rate_reason"] == found.win_rate["ddpm"].reason
+    assert math.isnan(frame.loc["ddpm", "skill"])
 
 
 def test_equal_means_share_a_rank_whatever_the_order_of_their_seeds(scores):
