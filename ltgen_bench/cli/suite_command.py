@@ -113,6 +113,7 @@ def suite_run(name: str, methods: str | None, seeds: str | None, method_file: Pa
     context = shared_context(device, jobs, threads, weights_files(extractor_weights))
     from ltgen_bench.evaluation.evaluator import check_weights
     from ltgen_bench.experiments.pipeline import carry_out
+    from ltgen_bench.experiments.suite import keep_suite
     from ltgen_bench.experiments.suite_time import Times
 
     cells = _cells(chosen, runs, data_root, context)
@@ -132,6 +133,8 @@ def suite_run(name: str, methods: str | None, seeds: str | None, method_file: Pa
     if dry_run:
         _show(chosen, cells)
         return
+
+    keep_suite(chosen[0], runs)
 
     def make(plan: "Plan", own: "RunContext") -> "Run":
         known = plan.finished
@@ -154,12 +157,12 @@ def suite_status(name: str, methods: str | None, seeds: str | None, method_file:
     """Show which runs of a suite are done, running, failed or missing, and the time left."""
     chosen = _selected(name, methods, seeds, method_file)
     context = shared_context("cpu", 1, None, {})
-    from ltgen_bench.experiments.suite import other_runs
+    from ltgen_bench.experiments.suite import other_runs, other_versions
     from ltgen_bench.experiments.suite_time import Times
 
     cells = _cells(chosen, runs, data_root, context)
     states = [one.state for one in cells]
-    others, left = [run.name for run in other_runs(cells, runs)], Times(cells).left()
+    others, left = list(dict.fromkeys(run.name for run in other_runs(cells, runs))), Times(cells).left()
     if as_json:
         found = chosen[0]
         print_json({
@@ -173,7 +176,9 @@ def suite_status(name: str, methods: str | None, seeds: str | None, method_file:
     running = Counter(state for state, _ in states)["running"]
     click.echo(f" {left.words(max(1, running))}")
     if others:
-        click.echo(f" left out, since of other settings or another version of the suite: {some(dict.fromkeys(others), 3)}")
+        click.echo(f" left out, since they are of other settings: {some(others, 3)}")
+    for version, sentences in other_versions(chosen[0], runs).items():
+        click.echo(f" {version}, was run here too, and differs: {'; '.join(sentences)}")
 
 
 def _selected(name: str, methods: str | None, seeds: str | None, method_file: Path | None) -> Selected:

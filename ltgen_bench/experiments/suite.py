@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 from ltgen_bench.config.schema import DataConfig
+from ltgen_bench.core.files import read_checked_json, write_checked_json
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.experiments.grid import Cell, make_grid
-from ltgen_bench.experiments.suite_file import Suite
+from ltgen_bench.experiments.recipes import SUITES
+from ltgen_bench.experiments.suite_file import Suite, differences
 from ltgen_bench.records.store import StoredRun, find_runs
 from ltgen_bench.runtime.context import RunContext
 
@@ -59,10 +61,27 @@ def make_suite(suite: Suite, methods: Sequence[str], seeds: Sequence[int],
 def other_runs(cells: Sequence[SuiteCell], runs: Path) -> list[StoredRun]:
     """Return the finished runs of the suite's methods and data sets under `runs` that are none of `cells`.
 
-    They were made with other settings, or by another version of the suite.
+    They were made with other settings, as by another version of the suite.
     """
     plans = [plan for one in cells for plan in one.cell.plans]
     own = {plan.score_digest for plan in plans}
     places = {(plan.dataset.name, plan.config.method.name) for plan in plans}
     return [run for run in find_runs(runs) if run.record is not None and run.record.kind == "run"
             and (run.record.dataset, run.record.method) in places and run.record.score_digest not in own]
+
+
+def keep_suite(suite: Suite, runs: Path) -> None:
+    """Write what the suite states beside its runs, so that a later version can say what is different."""
+    path = runs / SUITES / f"{suite.name}-{suite.digest}.json"
+    if not path.is_file():
+        write_checked_json(path, {"suite": suite.name, "version": suite.version, "digest": suite.digest, "stated": suite.stated})
+
+
+def other_versions(suite: Suite, runs: Path) -> dict[str, list[str]]:
+    """Return the other versions of the suite that were run into `runs`, in words, and their differences from this one."""
+    found = {}
+    for path in sorted((runs / SUITES).glob(f"{suite.name}-*.json")):
+        kept = read_checked_json(path)
+        if kept["suite"] == suite.name and kept["digest"] != suite.digest:
+            found[f"version {kept['version']}, digest {kept['digest']}"] = differences(kept["stated"], suite.stated)
+    return found

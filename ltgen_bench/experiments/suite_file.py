@@ -43,6 +43,7 @@ from ltgen_bench.core.errors import UserError, did_you_mean, unknown_name
 from ltgen_bench.core.files import shipped_folder
 from ltgen_bench.core.registry import Registry, label_fault
 from ltgen_bench.core.validation import dotted, problems_of
+from ltgen_bench.core.words import some
 from ltgen_bench.data.catalog import find_source
 from ltgen_bench.diffusion import PROCESSES
 from ltgen_bench.evaluation.extractors import EXTRACTORS
@@ -167,15 +168,17 @@ class Suite:
 
     @cached_property
     def stated(self) -> dict[str, Any]:
-        """What decides the values of this suite, recipes included, as dotted keys; without titles and sources."""
-        found: dict[str, Any] = {"methods": list(self.methods), "seeds": list(self.seeds), "metrics": list(self.metrics),
-                                 "baseline": self.baseline}
-        for task in self.tasks:
-            for method in self.methods:
-                values = self.config(task, method).model_dump(
-                    mode="json", exclude_defaults=True, exclude={"source", "reported", "seed"})
-                found |= dotted(values, f"{task}.{method}.")
-        return found
+        """What decides the values of this suite, recipes included, as plain values; without titles and sources.
+
+        `tasks` maps task -> method -> setting, as a dotted key -> value.
+        """
+        def settings(task: str, method: str) -> dict[str, Any]:
+            config = self.config(task, method)
+            return dotted(config.model_dump(mode="json", exclude_defaults=True, exclude={"source", "reported", "seed"}))
+
+        tasks = {task: {method: settings(task, method) for method in self.methods} for task in self.tasks}
+        return {"methods": list(self.methods), "seeds": list(self.seeds), "metrics": list(self.metrics),
+                "baseline": self.baseline, "tasks": tasks}
 
     @property
     def digest(self) -> str:
@@ -252,8 +255,22 @@ def _contradictions(suite: Suite) -> list[str]:
     return found
 
 
-def differences(old: Suite, new: Suite) -> list[str]:
-    """Return what decides values and differs between two versions of a suite, as `key: before there, now here`."""
-    mine, theirs = new.stated, old.stated
-    return [f"{key}: {theirs.get(key, 'absent')} there, {mine.get(key, 'absent')} here"
-            for key in sorted(mine.keys() | theirs.keys()) if mine.get(key) != theirs.get(key)]
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """Return what differs between what two versions of a suite state (`Suite.stated`): `key: before there, now here`.
+
+    A setting that changed alike in several tasks and methods is told once.
+    """
+    found = [f"{key}: {there[key]} there, {here[key]} here" for key in here if key != "tasks" and there[key] != here[key]]
+    mine, theirs = ({(task, method): own for task, methods in one["tasks"].items() for method, own in methods.items()}
+                    for one in (here, there))
+    for word, one, other in (("there", here, there), ("here", there, here)):
+        found += [f"task {task}: not {word}" for task in one["tasks"] if task not in other["tasks"]]
+    common = [pair for pair in mine if pair in theirs]
+    changed: dict[str, list[tuple[str, str]]] = {}
+    for pair in common:
+        for key in sorted(mine[pair].keys() | theirs[pair].keys()):
+            values = [one[pair].get(key, "the default") for one in (theirs, mine)]
+            if values[0] != values[1]:
+                changed.setdefault(f"{key}: {values[0]} there, {values[1]} here", []).append(pair)
+    return found + [words if pairs == common else f"{words} ({some([', '.join(pair) for pair in pairs], 2)})"
+                    for words, pairs in changed.items()]

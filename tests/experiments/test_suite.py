@@ -5,7 +5,7 @@ import pytest
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.data.load import load_dataset
 from ltgen_bench.experiments.grid import carry_out_grid
-from ltgen_bench.experiments.suite import make_suite, other_runs
+from ltgen_bench.experiments.suite import keep_suite, make_suite, other_runs, other_versions
 from ltgen_bench.experiments.suite_file import differences, find_suite, shipped_suites
 from ltgen_bench.experiments.suite_time import Times
 from ltgen_bench.records.run_folder import RunFolder
@@ -99,10 +99,16 @@ class TestTheFile:
     def test_the_digest_is_of_what_decides_values(self, tiny):
         first, title, budget = tiny(), tiny(title="another"), tiny(images=64)
         assert first.digest == title.digest != budget.digest
-        assert differences(first, title) == []
-        told = differences(first, budget)
-        assert told
-        assert all("train.budget_images: 48 there, 64 here" in line for line in told)
+        assert differences(first.stated, title.stated) == []
+        assert differences(first.stated, budget.stated) == ["train.budget_images: 48 there, 64 here"], "once, not for each run"
+
+    def test_differences_name_tasks_and_methods(self, tiny):
+        there, here = tiny().stated, tiny(title="a copy").stated
+        here["seeds"] = [0]
+        here["tasks"]["plain"]["oc"]["method.strength"] = 2
+        here["tasks"]["third"] = here["tasks"].pop("straight")
+        assert differences(there, here) == ["seeds: [0, 1] there, [0] here", "task third: not there", "task straight: not here",
+                                            "method.strength: the default there, 2 here (plain, oc)"]
 
     def test_a_preset_decides_in_place_of_the_recipe(self, tmp_path):
         path = tmp_path / "preset.toml"
@@ -163,3 +169,7 @@ class TestTheRuns:
         assert [cell.state[0] for cell in changed] == ["missing", "missing"]
         assert [run.folder for run in other_runs(changed, tmp_path)] == [RunFolder(one.cell.plans[0].folder.path)]
         assert other_runs([one], tmp_path) == []
+        keep_suite(tiny(), tmp_path)
+        assert other_versions(tiny(), tmp_path) == {}
+        assert other_versions(tiny(images=64), tmp_path) == {
+            f"version 1, digest {tiny().digest}": ["train.budget_images: 48 there, 64 here"]}
