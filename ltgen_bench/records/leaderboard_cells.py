@@ -11,10 +11,9 @@ from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.records.published_fields import unit_factor
 
 REQUIRED = ("paper_id", "method", "dataset", "imbalance_factor", "split", "metric", "value")
-ABOUT = ("source", "reported_by", "retrieved_from", "method_origin", "evidence", "secondary", "notes")  # where a value is from
 ALL_COLUMNS = (*REQUIRED, "train_data", "classifier", "unit_note", "n_samples", "reference", "steps", "guidance", "sampler",
-               "value_std", *ABOUT)
-KEY = tuple(name for name in ALL_COLUMNS if name not in ("value", "value_std", *ABOUT))  # what makes two rows one result
+               "source", "reported_by", "retrieved_from", "value_std", "method_origin", "evidence", "secondary", "notes")
+KEY = tuple(name for name in ALL_COLUMNS[:ALL_COLUMNS.index("source")] if name != "value")  # what makes two rows one result
 FILLED = ("paper_id", "method", "split", "metric")  # the data set may be missing: a few tables name none
 NUMBERS = {  # column -> (whole, smallest and largest allowed)
     "value": (False, -math.inf, math.inf), "value_std": (False, 0.0, math.inf), "imbalance_factor": (False, 1.0, 1e9),

@@ -41,10 +41,11 @@ def read_own(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     protocols = _protocols(path)
     values = values[values["scope"].ne("class")]
     made = values.groupby([*ENTRY, "extractor", "train_data"], sort=False, dropna=False)
-    values = values.assign(images=made["n_generated"].transform("max"), twins=values.groupby(
-        [*ENTRY, *SCORE_OF, "seed"], sort=False, dropna=False)["protocol"].transform("nunique"))
-    found = [_row(own, protocols, path) for _, own in values.groupby([*ENTRY, *SCORE_OF, "protocol"], sort=False, dropna=False)]
-    return pd.DataFrame(found, index=range(2, len(found) + 2))
+    values = values.assign(images=made["n_generated"].transform("max"))
+    found = values.groupby([*ENTRY, *SCORE_OF, "protocol"], sort=False, dropna=False).agg(
+        value=("value", "mean"), value_std=("value", "std"), seeds=("value", "count"), images=("images", "first")).reset_index()
+    found["twins"] = found.groupby([*ENTRY, *SCORE_OF], sort=False, dropna=False)["protocol"].transform("size")
+    return _leaderboard(found, protocols, path)
 
 
 def _scores(path: Path) -> pd.DataFrame:
@@ -83,26 +84,22 @@ def _check(values: pd.DataFrame, numbers: list[int], path: Path) -> None:
         raise UserError(f"{path} holds values that cannot have been measured", problems)
 
 
-def _row(own: pd.DataFrame, protocols: Mapping[str, Mapping[str, Any]], path: Path) -> dict[str, Any]:
-    """Return one score of one entry, over its seeds."""
-    first = own.iloc[0]
-    known = own["value"].dropna()
-    group, _, rule = str(first["scope"]).partition("@")
-    value = float(known.mean()) if len(known) else math.nan
-    words = [f"{len(known)} seeds" if len(known) > 1 else "", f"protocol {first['protocol']}" if first["twins"] > 1 else ""]
-    split = group if rule in ("", "thirds") else f"{group}@{rule}"
-    trained = bool(first["train_data"])
-    steps = "" if pd.isna(first["steps"]) else f"-{int(first['steps'])}"
-    return {
-        "paper_id": path.stem, "method": str(first["label"]), "dataset": str(first["dataset"]),
-        "imbalance_factor": first["imbalance_factor"], "split": split, "metric": str(first["metric"]), "value": value,
-        "value_std": float(known.std()) if len(known) > 1 else math.nan, "printed": f"{value:.{DIGITS}g}", "unit": 1.0,
-        "digits": DIGITS, "features": "" if trained else str(first["extractor"]),
-        "classifier": str(first["extractor"]) if trained else "", "train_data": str(first["train_data"]),
-        "n_samples": math.nan if pd.isna(first["images"]) else float(first["images"]),
-        "reference": str(protocols.get(str(first["protocol"]), {}).get("reference", "")),
-        "guidance": math.nan if pd.isna(first["omega"]) else float(first["omega"]),
-        "sampler": f"{first['sampler']}{steps}" if first["sampler"] else "",
-        "source": ", ".join(filter(None, [path.name, *words])), "reported_by": path.stem, "evidence": str(first["train_digest"]),
-        "notes": {"thirds": "splits are thirds", "count": "splits are by count"}.get(rule, ""), "secondary": "no",
-    }
+def _leaderboard(found: pd.DataFrame, protocols: Mapping[str, Mapping[str, Any]], path: Path) -> pd.DataFrame:
+    """Return scores (a row for each score of an entry under a protocol, over its seeds) with a leaderboard's columns."""
+    scope, trained = found["scope"].str.partition("@"), found["train_data"].ne("")
+    samplers = zip(found["sampler"], found["steps"], strict=True)
+    sources = zip(found["seeds"], found["twins"], found["protocol"], strict=True)
+    table = pd.DataFrame({
+        "paper_id": path.stem, "method": found["label"], "split": scope[0].where(scope[2].isin(["", "thirds"]), found["scope"]),
+        "printed": found["value"].map(f"{{:.{DIGITS}g}}".format), "unit": 1.0, "digits": DIGITS,
+        "features": found["extractor"].mask(trained, ""), "classifier": found["extractor"].where(trained, ""),
+        "n_samples": found["images"].astype(float), "guidance": found["omega"].astype(float),
+        "reference": [str(protocols.get(one, {}).get("reference", "")) for one in found["protocol"]],
+        "sampler": [f"{name}-{int(steps)}" if name and pd.notna(steps) else name for name, steps in samplers],
+        "source": [", ".join([path.name, *([f"{seeds} seeds"] if seeds > 1 else []), *([f"protocol {one}"] if twins > 1 else [])])
+                   for seeds, twins, one in sources],
+        "reported_by": path.stem, "evidence": found["train_digest"], "secondary": "no",
+        "notes": scope[2].map({"thirds": "splits are thirds", "count": "splits are by count"}).fillna(""),
+    })
+    same = found[["dataset", "imbalance_factor", "metric", "value", "value_std", "train_data"]]
+    return pd.concat([same, table], axis=1).set_axis(range(2, len(found) + 2))
