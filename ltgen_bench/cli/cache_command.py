@@ -66,7 +66,7 @@ def prune(older_than: float | None, kind: str, yes: bool, dry_run: bool) -> None
 
 def _items(folder: Path) -> "list[CacheItem]":
     """Return everything in the cache folder, by the kinds that readers of images and evaluations register."""
-    import ltgen_bench.data.cached_images
+    import ltgen_bench.data.image_cache
     import ltgen_bench.evaluation.cached_evaluation  # noqa: F401
     from ltgen_bench.core.cache_folder import cache_items
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from ltgen_bench.core.cache_folder import CacheKind, register_kind
 from ltgen_bench.core.errors import DamagedError, MachineError, UserError
 from ltgen_bench.core.files import (
     CACHE_VARIABLE,
@@ -31,7 +32,6 @@ from ltgen_bench.core.files import (
 )
 from ltgen_bench.core.progress import Progress
 from ltgen_bench.core.words import counted, size_words
-from ltgen_bench.data.cached_images import IMAGES
 from ltgen_bench.data.image_files import RESIZE_RULE, Shape, common_shape, read_images, say_marks
 from ltgen_bench.data.images import BROKEN_ARRAYS, ImageSet
 from ltgen_bench.data.listing import NAMED, Listing, Part
@@ -43,6 +43,26 @@ MEMORY_SHARE = 0.25  # share of the machine's memory; larger arrays are memory-m
 FACTS = "listing.json"
 HASHED = 1024  # images at a time
 Arrays = dict[str, UInt8[np.ndarray, "N C H W"]]
+
+
+def shape_words(shape: list[int]) -> str:
+    """Return the shape [N, C, H, W] of an array in words: `50,000 images of 3 x 32 x 32`."""
+    count, channels, height, width = shape
+    return f"{count:,} images of {channels} x {height} x {width}"
+
+
+def _words(folder: Path) -> str:
+    """Return the source folder, number and shape of the cached images."""
+    try:
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        return f"{facts['root']}, {' and '.join(shape_words(part['shape']) for part in facts['parts'].values())}"
+    except FileNotFoundError:
+        return "a reading that was killed, no images yet"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "of a data set, its listing cannot be read"
+
+
+IMAGES = register_kind(CacheKind("images", "images", "{hex16}", _words, lock="beside", is_folder=True))
 
 
 @dataclass(frozen=True)

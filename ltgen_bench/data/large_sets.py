@@ -21,14 +21,14 @@ class LargeSet:
 
     `archives` are published files with their md5 (empty where none is published), `inner` is the folder that they unpack to,
     `wanted` says what the folder must contain. `index_lists` are the names of the published lists of training and test images;
-    `find` reads the layout where there are none.
+    `find` reads the layout where there are none; None: the set needs its lists, which are those of OLTR.
     """
 
     folder: str
     address: str
     archives: tuple[tuple[str, str], ...]
     wanted: str
-    find: Callable[[Path, str], Listing]
+    find: Callable[[Path, str], Listing] | None = None
     inner: str = "."
     index_lists: tuple[str, str] | None = None
 
@@ -46,7 +46,12 @@ def list_large(large: LargeSet, config: DataConfig, data_root: Path) -> Listing:
     root = outer / large.inner if (outer / large.inner).is_dir() else outer
     published = [root / name for name in large.index_lists or ()]
     lists = given_lists(config, *(published if any(path.is_file() for path in published) else ()))
-    return list_indexed(root, config.name, *lists) if lists else large.find(root, config.name)
+    if lists:
+        return list_indexed(root, config.name, *lists)
+    if large.find is not None:
+        return large.find(root, config.name)
+    raise UserError(f"{config.name}: {root} has no {' and '.join(large.index_lists or ())}; get these lists from {OLTR} and put "
+                    "them there, or name them with --index-list and --test-list.")
 
 
 def given_lists(config: DataConfig, *published: Path) -> tuple[Path, Path | None] | None:
@@ -59,15 +64,6 @@ def given_lists(config: DataConfig, *published: Path) -> tuple[Path, Path | None
     if test is not None:
         raise UserError(f"{config.name}: --test-list is given without --index-list, the list of the training images.")
     return None
-
-
-def _needs_lists(names: tuple[str, str], address: str) -> Callable[[Path, str], Listing]:
-    """Return a `find` for a set that needs its published lists; it raises `UserError`."""
-    def find(root: Path, where: str) -> Listing:
-        raise UserError(f"{where}: {root} has no {names[0]} and {names[1]}; get these lists from {address} and put them there, "
-                        "or name them with --index-list and --test-list.")
-
-    return find
 
 
 def _list_celeba_5(root: Path, where: str) -> Listing:
@@ -92,13 +88,13 @@ IMAGENET_LT = LargeSet(
     (("ILSVRC2012_img_train.tar", "1d675b47d978889d74fa0da5fadfb00e"),
      ("ILSVRC2012_img_val.tar", "29b22e2961454d5413ddabcf34fc5622")),
     f"train/ and val/ as the lists {' and '.join(IMAGENET_LISTS)} of {OLTR} name them, and these lists",
-    _needs_lists(IMAGENET_LISTS, OLTR), index_lists=IMAGENET_LISTS)
+    index_lists=IMAGENET_LISTS)
 PLACES_LT = LargeSet(
     "places-lt", "http://places2.csail.mit.edu/download.html",
     (("train_256_places365standard.tar", "53ca1c756c3d1e7809517cc47c5561c5"),
      ("val_256.tar", "e27b17d8d44f4af9a78502beb927f808")),
     f"the images where the lists {' and '.join(PLACES_LISTS)} of {OLTR} name them, and these lists",
-    _needs_lists(PLACES_LISTS, OLTR), index_lists=PLACES_LISTS)
+    index_lists=PLACES_LISTS)
 INATURALIST_2018 = LargeSet(
     "inaturalist-2018", "https://github.com/visipedia/inat_comp/tree/master/2018",
     (("train_val2018.tar.gz", "b1c6952ce38f31868cc50ea72d066cc3"), ("train2018.json", ""), ("val2018.json", "")),

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from ltgen_bench.core.cache_folder import CacheKind, register_kind
-from ltgen_bench.data.cached_images import shape_words
+from ltgen_bench.data.image_cache import shape_words
 from ltgen_bench.evaluation.extractors.published_weights import PUBLISHED
 
 

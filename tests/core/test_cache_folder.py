@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-import ltgen_bench.data.cached_images
+import ltgen_bench.data.image_cache
 import ltgen_bench.evaluation.cached_evaluation  # noqa: F401
 from ltgen_bench.core.cache_folder import CacheKind, cache_items, remove
 from ltgen_bench.core.errors import MachineError
