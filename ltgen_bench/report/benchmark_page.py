@@ -17,6 +17,7 @@ from ltgen_bench.core.words import distinct_name, power
 from ltgen_bench.evaluation.scores import protocols_path
 from ltgen_bench.records.published import published
 from ltgen_bench.records.results_csv import measured_csv, read_measured
+from ltgen_bench.report.baselines import AT_N_NOTE
 from ltgen_bench.report.entries import blocks
 from ltgen_bench.report.papers import papers_tables
 from ltgen_bench.report.table import Table
@@ -93,7 +94,7 @@ def _shortened(tables: list[Table]) -> list[Table]:
     Downstream scores are in a table of their own, scores of real images alone and at the n of a baseline in the CSVs; a note is
     printed once.
     """
-    shown, seen = [], set[str]()
+    shown, seen = [], {AT_N_NOTE}  # the note is about rows that are not on the page
     for table in tables:
         if not table.name.startswith(TABLES) or table.name.endswith("-count"):
             continue

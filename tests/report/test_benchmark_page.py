@@ -45,26 +45,27 @@ def test_every_score_of_the_readme_stands_in_the_benchmark_too(tables):
 BENCHMARK = f"# Benchmark\n\nRules.\n\n{BEGIN}\nold numbers\n{END}\n\nMore.\n"
 
 
-@pytest.fixture
-def benchmark(tmp_path):
-    (tmp_path / "BENCHMARK.md").write_text(BENCHMARK)
-    return tmp_path / "BENCHMARK.md"
+@pytest.fixture(scope="module")
+def benchmark(three_report, tmp_path_factory):
+    """(BENCHMARK.md as the report of three seeds wrote it, the files that were written)."""
+    page = tmp_path_factory.mktemp("benchmark") / "BENCHMARK.md"
+    page.write_text(BENCHMARK)
+    return page, update_benchmark(three_report, page)
 
 
 def test_only_what_stands_between_the_markers_changes_and_twice_is_as_once(made, benchmark):
-    written = update_benchmark(made, benchmark)
-    text = benchmark.read_text()
+    page, written = benchmark
+    text = page.read_text()
     assert text.startswith(f"# Benchmark\n\nRules.\n\n{BEGIN}\n")
     assert text.endswith(f"{END}\n\nMore.\n")
     assert "old numbers" not in text
     assert all(path.is_file() for path in written)
-    update_benchmark(made, benchmark)
-    assert benchmark.read_text() == text
+    update_benchmark(made, page)
+    assert page.read_text() == text
 
 
 def test_the_benchmark_tells_commands_costs_machine_and_ids(made, benchmark):
-    update_benchmark(made, benchmark)
-    text = benchmark.read_text()
+    text = benchmark[0].read_text()
     for method in ("ddpm", "cfg", "cbdm"):
         for seed in range(3):
             assert re.search(rf"- `ltgen-bench run --method {method} --seed {seed}`.*: {method} .*80 to 80 s", text)
@@ -75,18 +76,18 @@ def test_the_benchmark_tells_commands_costs_machine_and_ids(made, benchmark):
 
 
 def test_every_picture_of_the_benchmark_lies_where_it_points(made, benchmark):
-    update_benchmark(made, benchmark)
-    pictures = re.findall(r"!\[[^]]*\]\(([^)]*)\)", benchmark.read_text())
+    page, _ = benchmark
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]*)\)", page.read_text())
     assert len(pictures) == len(made.sections[0].plots)
     assert all(link.startswith("results/figures/digits-lt-") for link in pictures)
-    assert all((benchmark.parent / link).is_file() for link in pictures)
+    assert all((page.parent / link).is_file() for link in pictures)
 
 
 def test_the_measured_rows_are_kept_beside_the_benchmark(made, benchmark):
-    update_benchmark(made, benchmark)
-    back = read_measured(benchmark.parent / "results" / "digits-lt.csv")
+    folder = benchmark[0].parent / "results"
+    back = read_measured(folder / "digits-lt.csv")
     assert back["value"].tolist() == pytest.approx(made.rows["value"].tolist(), nan_ok=True, rel=0)
-    assert (benchmark.parent / "results" / "digits-lt.protocols.json").is_file()
+    assert (folder / "digits-lt.protocols.json").is_file()
 
 
 @pytest.mark.parametrize("text", ["no markers", f"{END}\n{BEGIN}", f"{BEGIN}{BEGIN}{END}"])

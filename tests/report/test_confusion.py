@@ -9,9 +9,8 @@ from synthetic_runs import write_run
 
 from ltgen_bench.records.store import find_runs
 from ltgen_bench.report.confusion import confusion_data, confusion_figure, drawings
-from ltgen_bench.report.pictures import save
+from ltgen_bench.report.pictures import save, save_drawings
 from ltgen_bench.report.sheets import head_to_tail
-from ltgen_bench.report.write_report import report
 
 RISING = [6, 9, 13, 18, 25, 35, 48, 67, 94, 131]  # so that head to tail is the labels backwards
 
@@ -47,12 +46,13 @@ def test_runs_that_kept_none_are_left_out_and_without_any_nothing_is_drawn(one_s
     assert drawings(block_of(one_seed), find_runs(one_seed)) == {}
 
 
-def test_the_report_shows_it_among_its_plots(confused, tmp_path):
-    made = report(confused[0], tmp_path / "out")
-    file = made.sections[0].plots["confusion matrix of the classifier"]
+def test_it_is_a_picture_of_panels_beside_each_other(confused, block_of, tmp_path):
+    runs = find_runs(confused[0])
+    made = save_drawings(drawings(block_of(confused[0]), runs), tmp_path, pytest.fail)
+    file = made["confusion matrix of the classifier"]
     assert file.name == "confusion-classifier.png"
     with Image.open(file) as image:
-        assert image.width > image.height > 300  # two panels beside each other
+        assert image.width > image.height > 300  # two panels
 
 
 def test_classes_of_one_size_stand_in_the_order_of_their_labels(confused):

@@ -124,13 +124,13 @@ def test_a_reference_that_was_measured_unlike_stands_apart(no_plots, tmp_path):
         ranking(tmp_path / "refs", "fid:classifier")
 
 
-def test_a_report_of_references_alone_is_a_table(tmp_path):
+def test_a_report_of_references_alone_is_a_table(tmp_path, no_plots):
     write_external(tmp_path / "runs", "copy-train", kind="reference")
     made = report(tmp_path / "runs", tmp_path / "out", compare_published=True)
     assert "copy-train" in made.terminal(80)
 
 
-def test_the_page_keeps_them_out_of_what_is_sorted(mixed, tmp_path):
+def test_the_page_keeps_them_out_of_what_is_sorted(mixed, tmp_path, no_plots):
     made = report(mixed, tmp_path)
     body, _, foot = made.index.read_text().partition("<tfoot>")
     assert "StyleGAN2" in body

@@ -16,12 +16,14 @@ from ltgen_bench.report.curve_plots import COLUMNS, curve_data, draw_curve, draw
 from ltgen_bench.report.plots import palette
 from ltgen_bench.report.write_report import report
 
+METRICS = ("fid", "recall", "label_accuracy", "downstream_accuracy")  # those with a curve among their plots
+
 
 @pytest.fixture
 def curves(tmp_path, block_of):
     """(block, runs, folder): cbdm with curves of two seeds of three, ddpm with one of its three, cfg with none."""
     for method, seed in (("cbdm", 0), ("cbdm", 1), ("cbdm", 2), ("ddpm", 0), ("cfg", 0)):
-        made = write_run(tmp_path / "runs", method, seed, samples=False)
+        made = write_run(tmp_path / "runs", method, seed, samples=False, metrics=METRICS)
         if (method, seed) in (("cbdm", 0), ("cbdm", 1)):
             add_curve(*made, pace=0.01 + 0.01 * seed, places=PLACES if seed else (500, *PLACES))
         if method == "ddpm":
@@ -84,7 +86,8 @@ def test_each_panel_has_a_line_an_entry_over_its_cost_in_the_colours_of_the_bloc
     assert (ax.get_xlabel(), ax.get_yscale()) == ("training FLOPs", "log")
 
 
-def test_plots_and_table_are_written_and_shown_and_without_a_curve_nothing_is(curves, one_block, one_seed):
+def test_plots_and_table_are_written_and_shown_and_without_a_curve_nothing_is(curves, one_block, one_seed, monkeypatch):
+    monkeypatch.setattr("ltgen_bench.report.write_report.drawings", lambda block: {})  # the other plots
     block, runs, folder = curves
     made = report(folder / "runs", folder / "report")
     plots = {title: path for title, path in made.sections[0].plots.items() if path.name.startswith("curve")}
