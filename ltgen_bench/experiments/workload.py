@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
-from ltgen_bench.config.schema import EvaluateConfig, RunConfig, SampleConfig
+from ltgen_bench.config.schema import EvaluateConfig, NetworkConfig, RunConfig, SampleConfig
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.diffusion.network import build_network, flops_per_image
 from ltgen_bench.evaluation.classifiers.classifier_networks import NETWORKS
@@ -83,13 +84,18 @@ def as_preset(config: RunConfig, dataset: LongTailDataset) -> RunConfig:
 
 def workload(config: RunConfig, dataset: LongTailDataset) -> Workload:
     """The operations of every stage of `config` on `dataset`. Nothing is trained or fetched."""
-    with torch.device("meta"):
-        net = build_network(config.network, dataset.image_shape, dataset.num_classes, seed=0)
-        unit = flops_per_image(net, dataset.image_shape)
+    unit = _network_flops(config.network, dataset.image_shape)
     images, sample = config.sample.images_per_class * dataset.num_classes, config.sample
     passes = len(SAMPLERS[sample.sampler].make(sample.steps).timesteps) * (2 if sample.omega > 0 else 1)  # of an image
     return Workload(unit * BACKWARD * config.train.budget_images, unit * passes * images,
                     tuple(_evaluation_parts(config.evaluate, dataset, images)))
+
+
+@cache
+def _network_flops(network: NetworkConfig, image_shape: tuple[int, int, int]) -> float:
+    """Operations of one forward pass of one image, counted once for all runs of a command."""
+    with torch.device("meta"):
+        return flops_per_image(build_network(network, image_shape, 2, seed=0), image_shape)
 
 
 def _evaluation_parts(config: EvaluateConfig, dataset: LongTailDataset, images: int) -> list[Part]:
