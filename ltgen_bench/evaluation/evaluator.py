@@ -12,7 +12,6 @@ from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.files import CACHE_VARIABLE
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.data.images import ImageSet
-from ltgen_bench.evaluation.caveats import find_caveats
 from ltgen_bench.evaluation.classifiers.classifier_recipe import ClassifierRecipe, downstream_recipe
 from ltgen_bench.evaluation.compared_images import (
     ComparedImages,
@@ -78,6 +77,8 @@ def evaluate(samples: ImageSet, dataset: LongTailDataset, config: EvaluateConfig
 
 def _scores(dataset: LongTailDataset, comparison: "_Comparison", context: RunContext, work: Path | None) -> Scores:
     """The scores of one process; `work` keeps the predictions of downstream classifiers."""
+    from ltgen_bench.evaluation.copies import find_caveats  # torch, without which this module is imported
+
     config, real_data, sets, labels = comparison
     metrics = [METRICS[name] for name in wanted_metrics(config)]
     generated = sets.generated
