@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from ltgen_bench.report.entries import each
@@ -36,22 +38,23 @@ def difference_figure(panels: Panels, *, label: str, larger_is_better: bool, foo
     """Differences to a baseline with simultaneous intervals, one row a method, the best on top.
 
     Columns: entry, estimate, low, high, verdict (better, worse, equivalent, open) and optionally margin: a method whose whole
-    interval is inside the band of that width around 0 is equivalent. `label` says what is shown, with the unit and the baseline.
+    interval is within +-margin, a grey band, is equivalent. `label` says what is shown, with the unit and the baseline.
     """
     figure, axes = _side_by_side(panels, width)
     toward = "better →" if larger_is_better else "← better"
     for (title, data), ax in zip(panels.items(), axes, strict=True):
         data = data.sort_values("estimate", ascending=not larger_is_better, kind="stable")
         low, high = _rows(data, ax, title, [VERDICTS[verdict] for verdict in data["verdict"].fillna("open")])
-        if "margin" in data and data["margin"].notna().any():
-            margin = float(data["margin"].max())
-            ax.axvspan(-margin, margin, color="0.9", zorder=0)
+        if "margin" in data:
+            ax.barh(range(len(data)), 2 * data["margin"], left=-data["margin"], height=0.7, color="0.88", zorder=0)
         ax.axvline(0, color="0.2", linewidth=1)
         space = 0.05 * (high - low)
         ax.set(xlim=(min(low, -space), max(high, space)), xlabel=textwrap.fill(f"{label} ({toward})", 48))
     shown = {verdict for data in panels.values() for verdict in data["verdict"].dropna()}
-    keys = [_key(verdict, *VERDICTS[verdict]) for verdict in VERDICTS if verdict in shown]
-    figure.legend(handles=keys, loc="outside upper left", ncols=4, frameon=False, fontsize=8)
+    keys: list[Artist] = [_key(verdict, *VERDICTS[verdict]) for verdict in VERDICTS if verdict in shown]
+    if any("margin" in data for data in panels.values()):
+        keys.append(Patch(color="0.88", label="margin"))
+    figure.legend(handles=keys, loc="outside upper left", ncols=3 if width < NARROW else 5, frameon=False, fontsize=8)
     return _finished(figure, footer)
 
 
