@@ -2,7 +2,7 @@
 
 The values of the tasks already vary by their seeds, so their spread holds both sources, and an interval from it needs no second
 term for seeds. Percentiles of a hierarchical bootstrap (tasks, then seeds within them) are far too narrow with few tasks: in
-simulations with known truth they cover in 75 % with three tasks and in 87 % with six, and a bootstrap of studentised means is
+simulations with known truth they cover in 76 % with three tasks and in 87 % with six, and a bootstrap of studentised means is
 right with three tasks only because its intervals are three times as wide. Both intervals below cover in at least 95 %, up to the
 error of the simulation, from three tasks on (tests/statistics/suite_coverage.py; figures in BENCHMARK.md).
 """
