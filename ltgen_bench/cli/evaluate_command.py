@@ -28,7 +28,7 @@ from ltgen_bench.cli.options import (
 )
 from ltgen_bench.cli.run_notes import day, show, show_notes
 from ltgen_bench.core.errors import UserError, did_you_mean
-from ltgen_bench.core.registry import check_label, for_folder
+from ltgen_bench.core.registry import check_name, for_folder
 from ltgen_bench.core.user_paths import user_path
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def evaluate(samples: str, dataset: str | None, data_root: Path, preset: str | N
     if not samples.strip():
         raise UserError("SAMPLES is empty; name a run, images or a reference row.   (ltgen-bench evaluate --help)")
     if options["name"] is not None:
-        check_label("--name", options["name"])
+        check_name("--name", options["name"], folders=False)
     neighbours = _whole_numbers("--k", options.pop("k"))
     data = data_values(options)
     given = {key: options.pop(key) for key in ("name", "seed", "labels", "labels_are", "label_policy", "images_per_class")}

@@ -21,28 +21,19 @@ INSTALLED: dict[str, str] = {}  # top-level module of an installed package -> th
 LONGEST_NAME = 100  # bytes; folder names may have 255, including digests and seed
 
 
-def label_fault(name: object) -> str:
-    """Return what makes a name unfit for tables, as "it ..."; an empty text where it is fit."""
+def name_fault(name: object, *, folders: bool = True) -> str:
+    """Return what makes a name unfit for tables, and with `folders` for folders, as "it ..."; an empty text where it is fit."""
     if not isinstance(name, str):
         return f"it is a {type(name).__name__} and no text"
-    if not name.strip():
-        return "it is empty"
-    if not name.isprintable():
-        return "it has line breaks, control characters or the like in it"
-    if "/" in name:
-        return "it has a slash in it, as paths have"
-    length = len(name.encode())
-    return f"it has {length:,} bytes, and {LONGEST_NAME} are allowed" if length > LONGEST_NAME else ""
-
-
-def name_fault(name: object) -> str:
-    """Return what makes a name unfit for tables or folders, as "it ..."; an empty text where it is fit."""
-    fault = label_fault(name)
-    if fault or not isinstance(name, str):
-        return fault
-    if "\\" in name:
-        return "it has a backslash in it, as paths have"
-    return "it begins or ends with a blank, or begins with a dot or a dash" if name != name.strip() or name[0] in ".-" else ""
+    length = len(name.encode(errors="replace"))
+    faults = [(not name.strip(), "it is empty"),
+              (not name.isprintable(), "it has line breaks, control characters or the like in it"),
+              ("/" in name, "it has a slash in it, as paths have"),
+              (length > LONGEST_NAME, f"it has {length:,} bytes, and {LONGEST_NAME} are allowed"),
+              (folders and "\\" in name, "it has a backslash in it, as paths have"),
+              (folders and (name != name.strip() or name[:1] in (".", "-")),
+               "it begins or ends with a blank, or begins with a dot or a dash")]
+    return next((words for wrong, words in faults if wrong), "")
 
 
 def for_folder(text: str) -> str:
@@ -54,18 +45,12 @@ def for_folder(text: str) -> str:
     return f"{short}-{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:6]}"
 
 
-def check_name(kind: str, name: object) -> None:
-    """Raise `UserError` for a name that is unfit for a folder; `kind` says what has this name."""
-    refuse_named(kind, name, name_fault(name))
+def check_name(kind: str, name: object, *, folders: bool = True) -> None:
+    """Raise `UserError` for a name that is unfit by `name_fault`; `kind` says what has this name.
 
-
-def check_label(kind: str, name: object) -> None:
-    """Raise `UserError` for a name that is unfit for a table; `kind` says what has this name."""
-    refuse_named(kind, name, label_fault(name))
-
-
-def refuse_named(kind: str, name: object, fault: str) -> None:
-    """Raise `UserError` where `fault` is not empty; control characters of the name are escaped, and a long name is cut."""
+    Control characters of the name are escaped in the message, and a long name is cut.
+    """
+    fault = name_fault(name, folders=folders)
     if fault:
         shown = ascii(name)
         raise UserError(f"{kind} {shown if len(shown) <= LONGEST_NAME else shown[:LONGEST_NAME] + '...'}: {fault}; a name is of "

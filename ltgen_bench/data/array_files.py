@@ -3,7 +3,6 @@
 import math
 import tokenize
 import zipfile
-import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,12 +13,9 @@ from typing import IO
 import numpy as np
 
 from ltgen_bench.core.errors import UserError
+from ltgen_bench.data.images import BROKEN_ARRAYS
 from ltgen_bench.runtime.memory import machine_memory
 
-# What numpy raises for files that are truncated, encrypted or pickled, for impossible sizes, and for headers that are no
-# dictionary or do not end.
-UNREADABLE = (OSError, ValueError, EOFError, MemoryError, OverflowError, NotImplementedError, RuntimeError, TypeError,
-              SyntaxError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
 MEMORY_SHARE = 0.5  # largest share of the machine's memory for the arrays of one file
 BOMB_BYTES = 1 << 30  # arrays that take more than this ...
 BOMB_TIMES = 100  # ... and this many times the bytes of their file cannot be photographs, which compress to a third
@@ -46,7 +42,7 @@ def _readable(path: Path, where: str, form: str) -> Iterator[None]:
         raise UserError(f"{where} is no regular file." if path.exists() else f"{where}: there is no such file.")
     try:
         yield
-    except UNREADABLE as error:
+    except BROKEN_ARRAYS as error:
         raise UserError(f"{where} is not a readable {form} ({fault_message(error)}).") from error
 
 
@@ -94,7 +90,7 @@ def read_npy(path: Path, where: str) -> np.ndarray:
 
 
 def read_header(file: IO[bytes] | BufferedIOBase, size: int) -> Header:
-    """Read the header at the beginning of `file`, which has `size` bytes in all. Raises one of UNREADABLE."""
+    """Read the header at the beginning of `file`, which has `size` bytes in all. Raises one of BROKEN_ARRAYS."""
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:

@@ -41,7 +41,7 @@ from ltgen_bench.config.schema import (
 )
 from ltgen_bench.core.errors import UserError, did_you_mean, unknown_name
 from ltgen_bench.core.files import shipped_folder
-from ltgen_bench.core.registry import Registry, label_fault
+from ltgen_bench.core.registry import Registry, name_fault
 from ltgen_bench.core.validation import dotted, problems_of
 from ltgen_bench.core.words import some
 from ltgen_bench.data.catalog import find_source
@@ -74,7 +74,7 @@ def _a_data_set(name: str) -> str:
 
 
 def _a_label(name: str) -> str:
-    fault = label_fault(name)
+    fault = name_fault(name, folders=False)
     if fault:
         raise ValueError(f"{fault}; a name is of letters, digits, dots, dashes and the like")
     return name

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from ltgen_bench.core.errors import BenchError, Interrupted, MachineError, UserError, did_you_mean, unknown_name
-from ltgen_bench.core.registry import Later, Registry, check_label, for_folder
+from ltgen_bench.core.registry import Later, Registry, check_name, for_folder
 
 NO_NAMES = ["../../../evil", "a/b", "..", "", " ", "a\nb", "a\x1b[2J", "a\x00b", "x" * 300, "é" * 60, "a\udcff", ".hidden",
             "-o", " a", "a\u202eb", "a\\b"]
@@ -122,11 +122,11 @@ def test_a_package_with_such_a_name_stops_nobody_and_says_why_when_it_is_asked_f
 
 
 def test_labels_of_tables_may_have_more_signs_than_folders():
-    check_label("--name", "OC $\\bm{\\tau}$")
-    check_label("--name", ".5 τ, 日本語")
+    check_name("--name", "OC $\\bm{\\tau}$", folders=False)
+    check_name("--name", ".5 τ, 日本語", folders=False)
     for name in ("a/b", "a\nb", "x" * 300, ""):
         with pytest.raises(UserError, match=r"^--name "):
-            check_label("--name", name)
+            check_name("--name", name, folders=False)
 
 
 def test_names_that_others_chose_become_fit_for_a_folder_and_stay_apart():
