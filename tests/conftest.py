@@ -217,6 +217,15 @@ def tiny_run():
     return lambda **overrides: RunConfig.from_values(TINY, overrides=overrides)
 
 
+@pytest.fixture(scope="module")
+def few_halvings():
+    """Baseline scores and sampling errors from one halving instead of several, where a file looks at other things."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("BASELINE_SPLITS", "SPREAD_SPLITS"):
+            patch.setattr(f"ltgen_bench.evaluation.baseline_scores.{name}", 1)
+        yield
+
+
 @pytest.fixture(scope="session")
 def undisturbed(tiny_run, common_folder, one_at_a_time, tmp_path_factory):
     """A finished tiny run that nothing interrupted, made once and copied for each process; do not write into it."""

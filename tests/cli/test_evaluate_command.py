@@ -25,6 +25,11 @@ CLASSIFIER = ("--preset", "ccua-paper", "--extractor", "classifier", "--metrics"
 MAKING = ("training.loop.Trainer.step", "sampling.chunks.Sampling.draw", "evaluation.downstream.train_classifier")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _quick(undisturbed, few_halvings):
+    """`undisturbed`, which other files look at too, is made before with all halvings."""
+
+
 @pytest.fixture
 def runs(undisturbed, tmp_path):
     """A folder with one finished run in it, which a test may write into."""
@@ -48,7 +53,7 @@ def ask(runs):
 
 
 @pytest.fixture(scope="module")
-def by_preset(undisturbed, tmp_path_factory):
+def by_preset(undisturbed, _quick, tmp_path_factory):
     """(runs, stdout, stderr): the run scored by both settings of a preset, once; do not write into it."""
     runs = shutil.copytree(undisturbed.plan.runs, tmp_path_factory.mktemp("preset") / "runs")
     with pytest.MonkeyPatch.context() as patch:

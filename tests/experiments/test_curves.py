@@ -30,7 +30,7 @@ from ltgen_bench.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
-def plan_in(tiny_run):
+def plan_in(tiny_run, few_halvings):
     digits = load_dataset(DataConfig(name="digits-lt"))
     config = tiny_run(**{"evaluate.downstream": False, "evaluate.metrics": ["fid", "is"]})
     return lambda runs: make_plan(config, digits, runs, RunContext())
