@@ -1,12 +1,10 @@
 """A whole step, from the images to the averaged weights, reads nothing back from the device: the host runs ahead of it."""
 
-from functools import partial
-
 import pytest
 import torch
 from short_trainings import CASES, trainer_of
 
-from ltgen_bench.experiments.check.trial import Trial, Waits, Watched
+from ltgen_bench.experiments.check.trial import Trial, Waits
 from ltgen_bench.training.augmentation import AUGMENTATIONS
 
 STEPS = 3
@@ -15,9 +13,7 @@ STEPS = 3
 def found_in(trainer):
     """Where `trainer` would wait for a device, in some steps after the first, which lays out the optimiser's state."""
     trainer.step()
-    waits = Waits()
-    trainer.draws = partial(Watched, waits=waits)
-    with waits:
+    with Waits() as waits:
         for _ in range(STEPS):
             trainer.step()
     return waits.found

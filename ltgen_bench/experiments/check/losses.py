@@ -211,9 +211,8 @@ def a_step_waits_for_no_device(trial: Trial) -> None:
     """On CUDA a step goes through without reading a value back."""
     built = trial.build()
     for position in range(STEPS):
-        waits = Waits()
-        draws = built.draws(position=position, waits=waits)
-        with waits:
+        draws = built.draws(position=position)
+        with Waits() as waits:
             built.method.loss(built.net, built.method.transform_batch(built.batch(), draws), draws)
         if waits.found:
             raise Unmet(f"on a GPU every step would wait for {waits.found[0]}; write it with tensors (torch.where, a product "

@@ -1,8 +1,9 @@
 """A tiny world in which a method is tried: data, network and batches, and a watch over what the method does with them."""
 
+import inspect
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,19 +64,16 @@ class Call:
 
 @dataclass(frozen=True)
 class Watched(Draws):
-    """Draws that remember the names that they were asked for. `waits` does not count how they are made."""
+    """Draws that remember the names that they were asked for."""
 
     names: list[str] = field(default_factory=list)
-    waits: "Waits | None" = None
 
     def _generator(self, name: str, device: torch.device | None = None) -> torch.Generator:
         self.names.append(name)
         return super()._generator(name, device)
 
-    def coin(self, name: str, probability: float) -> bool:
-        """Tossed on the CPU, whatever the device."""
-        with self.waits.paused() if self.waits is not None else nullcontext():
-            return super().coin(name, probability)
+
+COIN = (inspect.getfile(Draws), "coin")  # tossed on the CPU, whatever the device
 
 
 class Waits(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -87,23 +85,14 @@ class Waits(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.found: list[str] = []
-        self._pausing = False
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Inside, nothing is noted."""
-        self._pausing = True
-        try:
-            yield
-        finally:
-            self._pausing = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
-        by_mask = name == "index" and any(i is not None and i.dtype == torch.bool for i in args[1])
-        if not self._pausing and (by_mask or name in self.READING):
-            words = {"_local_scalar_dense": "a number read from a tensor", "index": "a selection by a mask"}
-            self.found.append(f"{words.get(name, name)} ({place(traceback.extract_stack())})")
+        if name in self.READING or (name == "index" and any(i is not None and i.dtype == torch.bool for i in args[1])):
+            frames = traceback.extract_stack()
+            if COIN not in [(frame.filename, frame.name) for frame in frames]:
+                words = {"_local_scalar_dense": "a number read from a tensor", "index": "a selection by a mask"}
+                self.found.append(f"{words.get(name, name)} ({place(frames)})")
         return func(*args, **(kwargs or {}))
 
 
@@ -130,10 +119,10 @@ class Built:
         """Images of noise with these labels."""
         return Batch(torch.rand(len(labels), *SHAPE, generator=generator(0)) * 2 - 1, torch.tensor(labels))
 
-    def draws(self, size: int = len(LABELS), position: int = 0, waits: Waits | None = None, part: range | None = None) -> Watched:
+    def draws(self, size: int = len(LABELS), position: int = 0, part: range | None = None) -> Watched:
         """The draws of the step at `position`, or of a part of its images."""
         cut = range(size) if part is None else part
-        return Watched(0, position * size, size, CPU, cut.start, cut.stop, waits=waits)
+        return Watched(0, position * size, size, CPU, cut.start, cut.stop)
 
     def loss(self, labels: tuple[int, ...] = LABELS, position: int = 0, *, bf16: bool = False, part: range | None = None) -> Loss:
         """The loss of one step, or of a part of its images, after the method's own change of the batch.
