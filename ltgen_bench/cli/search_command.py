@@ -34,7 +34,8 @@ def search(axes: tuple[str, ...], metric: str, by: str | None, method: str | Non
 
     A score that settings were chosen by is biased in their favour. Every candidate is trained (once for each distinct
     training), sampled, and scored against the half `selection`; the best is scored against the half `report`. Takes the
-    options of `run`. Repeating the command continues where it stopped.
+    options of `run`. Repeating the command continues where it stopped. Where trainings are short, each candidate has three
+    seeds; --seed N is for one. The chosen settings are written as a recipe.
 
     \b
     ltgen-bench search --over sample.omega=0,0.5,1,2
@@ -52,12 +53,15 @@ def search(axes: tuple[str, ...], metric: str, by: str | None, method: str | Non
     config = resolved_run(config, "a search reports with one; search without it, and evaluate the chosen run with it.")
     from ltgen_bench.data.load import load_dataset
     from ltgen_bench.evaluation.evaluator import check_weights
-    from ltgen_bench.experiments.search import carry_out_search, make_search, parse_axis
+    from ltgen_bench.experiments.search import carry_out_search, make_search, parse_axis, repeats
 
     context = terminal_context(device, threads, weights)
     progress = context.progress
     images = load_dataset(config.data, data_root=data_root, progress=progress)
-    plan = make_search(config, dict(map(parse_axis, axes)), images, runs, context, metric=metric, extractor=by)
+    over = dict(map(parse_axis, axes))
+    if "seed" not in over and options["seed"] is None:
+        over["seed"] = repeats(config, images)
+    plan = make_search(config, over, images, runs, context, metric=metric, extractor=by)
     check_weights([config.evaluate, plan.candidates[0].plans[0].config.evaluate], weights)
     progress.say(f"ltgen-bench {__version__}  {config.method.name} on {about(images)}  {device_words(context.device)}")
     progress.say(f"{plan.words}, chosen by {metric} ({plan.extractor}) on the selection half of the real images")
@@ -75,6 +79,7 @@ def search(axes: tuple[str, ...], metric: str, by: str | None, method: str | Non
     print_table(_table(found))
     for result in found.results:
         show_run(result, known[result.plan.scores.folder])
+    click.echo(f" recipe    {found.recipe}")
     last = found.results[-1]
     show_notes(last.record, last.plan.config, runs)
 
@@ -105,6 +110,11 @@ def _table(found: "Found") -> "Table":
              "scores against the other half stands below; only that is a result."]
     if seeds > 1:
         notes.append(f"Mean ± standard deviation over {seeds} seeds; a row names the first one's run.")
+    if found.may_be_best:
+        best = "; ".join(plan.candidates[place].words for place in found.may_be_best)
+        notes.append(f"May be the best (not worse than another by simultaneous 95 % intervals): {best}.")
+    else:
+        notes.append("Too few seeds to tell the candidates apart.")
     return Table("candidates", "candidates, on the selection half", heads, tuple(rows), tuple(notes))
 
 
@@ -116,6 +126,7 @@ def _plain(found: "Found") -> dict[str, Any]:
             {"values": dict(candidate.values), "mean": None if math.isnan(mean) else mean,
              "spread": None if math.isnan(spread) else spread, "runs": [str(one.folder) for one in candidate.plans]}
             for candidate, mean, spread in zip(plan.candidates, found.means, found.spreads, strict=True)],
+        "may_be_best": [dict(plan.candidates[place].values) for place in found.may_be_best], "recipe": str(found.recipe),
         "chosen": dict(plan.candidates[found.chosen].values),
         "records": [result.record.model_dump(mode="json") for result in found.results]}
 

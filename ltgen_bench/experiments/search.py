@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ltgen_bench.config.recipe_files import parse_setting
 from ltgen_bench.config.schema import RunConfig
 from ltgen_bench.core.errors import UserError
+from ltgen_bench.core.files import write_text
 from ltgen_bench.core.progress import SILENT
 from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.evaluation.downstream import TRAIN_DATA
@@ -25,10 +27,15 @@ from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.experiments.pipeline import Run, carry_out
 from ltgen_bench.experiments.plan import Plan, make_plan
-from ltgen_bench.experiments.workload import as_preset, worth_training
+from ltgen_bench.experiments.workload import as_preset, workload, worth_training
 from ltgen_bench.runtime.context import RunContext
+from ltgen_bench.statistics.scale import ScaleName, scale_of
+from ltgen_bench.statistics.seed_model import fit
+from ltgen_bench.statistics.verdicts import compare
 
 SEEDS = ("seed", "sample.seed")  # repetitions of a candidate: scores are averaged over them
+REPEATS = 3  # seeds of a candidate where trainings are short
+CHEAP = 2e13  # operations of a short training: minutes on two CPU cores
 MEASUREMENT = ("data.", "evaluate.", "sample.images_per_class", "sample.labels", "source", "reported")
 SYNTHETIC = TRAIN_DATA[1]  # downstream metrics select by the classifier trained on generated images alone
 
@@ -66,13 +73,19 @@ class Search:
 
 @dataclass(frozen=True)
 class Found:
-    """A finished search: the selection-half score of every candidate (mean over seeds), the choice, and its result."""
+    """A finished search: the selection-half score of every candidate (mean over seeds), the choice, and its result.
+
+    `may_be_best` are the candidates that are not worse than any other by simultaneous 95 % intervals of their differences; empty
+    where the seeds are too few to tell. `recipe` is the file of the chosen one.
+    """
 
     search: Search
     means: tuple[float, ...]
     spreads: tuple[float, ...]  # standard deviation over seeds; NaN for one
     chosen: int
     results: tuple[Run, ...]  # the chosen one on the report half, a run a seed
+    may_be_best: tuple[int, ...]
+    recipe: Path
 
 
 def parse_axis(text: str) -> tuple[str, list[Any]]:
@@ -129,6 +142,13 @@ def make_search(config: RunConfig, over: Mapping[str, Sequence[Any]], dataset: L
                   tuple(plans(values, reporting) for values in combinations))
 
 
+def repeats(config: RunConfig, dataset: LongTailDataset) -> list[int]:
+    """Return the seeds of a search that names none: three where one training takes a few minutes at most, else the recipe's."""
+    budget = config.budget.flops if config.budget is not None else None
+    cheap = (budget or workload(config, dataset).train) <= CHEAP
+    return [config.seed + more for more in range(REPEATS if cheap else 1)]
+
+
 def _check_metric(name: str) -> None:
     metric = METRICS[name]
     if "all" not in metric.scopes:
@@ -148,11 +168,12 @@ def carry_out_search(search: Search, context: RunContext) -> Found:
     """
     progress, report = context.progress, search.reports[0][0]
     check_extractors(report.dataset, report.config.evaluate, context)
-    means, spreads = [], []
+    means, spreads, scores = [], [], []
     for number, candidate in enumerate(search.candidates, 1):
         progress.say(f"candidate {number} of {len(search.candidates)}: {candidate.words}")
         runs = [carry_out(plan, context) for plan in candidate.plans]
         values = np.array([selection_value(run.scores, search.metric) for run in runs])
+        scores.append(values)
         means.append(float(values.mean()))
         spreads.append(float(values.std(ddof=1)) if len(values) > 1 else math.nan)
     metric = METRICS[search.metric]
@@ -165,7 +186,30 @@ def carry_out_search(search: Search, context: RunContext) -> Found:
     chosen = int(ranked.argmin())
     progress.say(f"chosen: {search.candidates[chosen].words}; scoring it against the other half")
     results = [carry_out(plan, context) for plan in search.reports[chosen]]
-    return Found(search, tuple(means), tuple(spreads), chosen, tuple(results))
+    return Found(search, tuple(means), tuple(spreads), chosen, tuple(results), _may_be_best(scores, search.metric),
+                 _write_recipe(search, chosen))
+
+
+def _may_be_best(scores: Sequence[np.ndarray], name: str) -> tuple[int, ...]:
+    """Return the candidates that are not worse than another one; `scores` has an array over seeds for each."""
+    metric = METRICS[name]
+    values = np.stack(scores, axis=1)
+    kind: ScaleName = {(0.0, math.inf): "log", (0.0, 1.0): "logit"}.get(metric.bounds, "linear")  # type: ignore[assignment]
+    if metric.direction == "nearest":
+        values, kind = np.abs(values - (metric.target or 0.0)), "linear"
+    table = pd.DataFrame(values, columns=[str(place) for place in range(len(scores))])
+    model = fit(table, scale=scale_of(kind, values), direction="higher" if metric.direction == "higher" else "lower")
+    return tuple(map(int, compare(model).best))
+
+
+def _write_recipe(search: Search, chosen: int) -> Path:
+    """Write the chosen settings as a recipe, whose run is the result of the search, and return its path."""
+    plan = search.reports[chosen][0]
+    source = (f"chosen by {search.metric} ({search.extractor}) on the selection half of the real images among {search.words}: "
+              f"{search.candidates[chosen].words}; else {plan.config.source or 'as given'}")
+    path = plan.runs / plan.dataset.name / "searches" / f"{plan.config.method.name}-{plan.score_digest}.toml"
+    write_text(path, plan.spelled_out.model_copy(update={"source": source}).to_toml())
+    return path
 
 
 def selection_value(scores: Scores, metric: str) -> float:

@@ -9,11 +9,12 @@ import pytest
 from click.testing import CliRunner
 
 from ltgen_bench.cli import cli
-from ltgen_bench.config.schema import DataConfig
+from ltgen_bench.config.schema import DataConfig, RunConfig
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.data.load import load_dataset
+from ltgen_bench.experiments.plan import make_plan
 from ltgen_bench.experiments.recipes import resolved_run
-from ltgen_bench.experiments.search import carry_out_search, make_search, parse_axis, selection_value
+from ltgen_bench.experiments.search import carry_out_search, make_search, parse_axis, repeats, selection_value
 from ltgen_bench.records.store import find_samples
 from ltgen_bench.runtime.context import RunContext
 
@@ -255,17 +256,33 @@ class TestTheCommand:
         assert "against the selection half" in " ".join(head.split())
         assert out.splitlines().count("classifier features") == 2, "a table a seed"
         assert "3 candidates of 2 seeds" in told
-        assert all(len(line) <= 60 or line.startswith((" samples", " scores", " next", "finished"))
+        assert all(len(line) <= 60 or line.startswith((" samples", " scores", " next", " recipe", "finished"))
                    for line in ask(*self.GRID, width=60)[0].splitlines())
+
+    def test_the_written_recipe_is_the_result(self, found):
+        written = RunConfig.from_recipe(found[0].recipe)
+        plan = found[0].results[0].plan
+        again = make_plan(written, plan.dataset, plan.runs, RunContext())
+        assert again.finished
+        assert (again.folder, again.score_digest) == (plan.folder, plan.score_digest)
+        assert "on the selection half" in written.source
+
+    def test_short_trainings_have_three_seeds(self, ask, small, digits):
+        assert repeats(small, digits) == [0, 1, 2]
+        long = small.model_copy(update={"train": small.train.model_copy(update={"budget_images": 10**9})})
+        assert repeats(long, digits) == [0]
+        assert "2 candidates of 3 seeds" in ask("--over", "sample.omega=0.0,3.0", "--dry-run")[1]
 
     def test_json_has_candidates_and_records(self, ask, found):
         shown = json.loads(ask(*self.GRID, "--json")[0])
         assert [one["mean"] for one in shown["candidates"]] == list(found[0].means)
+        assert shown["chosen"] in shown["may_be_best"]
+        assert shown["recipe"] == str(found[0].recipe)
         assert shown["chosen"] == {"sample.omega": OMEGAS["sample.omega"][found[0].chosen]}
         assert [record["seed"] for record in shown["records"]] == [0, 1]
 
     def test_a_dry_run_lists_the_candidates(self, ask):
-        out, _ = ask("--over", "sample.omega=0.0,3.0", "--dry-run")
+        out, _ = ask("--over", "sample.omega=0.0,3.0", "--seed", "0", "--dry-run")
         first, second = (line.split("\t") for line in out.splitlines())
         assert (first[0], first[2]) == ("sample.omega 0.0", "finished")
         assert second[0] == "sample.omega 3.0"
