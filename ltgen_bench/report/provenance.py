@@ -17,11 +17,8 @@ def run_lines(records: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
     made: dict[str, list[RunRecord]] = {}
     for record in ordered:
         made.setdefault(record.command, []).append(record)
-    return [(printable(command), [_cost_of(record, len(runs) > 1) for record in runs]) for command, runs in made.items()]
-
-
-def _cost_of(record: RunRecord, several: bool) -> str:
-    return printable(f"{record.label}, {_cost(record)}" if several else _cost(record))
+    return [(printable(command), [printable((f"{record.label}, " if len(runs) > 1 else "") + _cost(record)) for record in runs])
+            for command, runs in made.items()]
 
 
 def _cost(record: RunRecord) -> str:

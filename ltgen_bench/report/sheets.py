@@ -78,15 +78,11 @@ def methods_sheet(
 
 def on_same_seeds(samples: Mapping[str, SampleSet]) -> dict[str, ImageSet]:
     """The images whose (label, seed) every entry has, in the same order for all."""
-    keys = {name: list(zip(one.labels.tolist(), one.seeds.tolist(), strict=True)) for name, one in samples.items()}
-    common = sorted(set.intersection(*(set(own) for own in keys.values())))
-    found = {name: {key: place for place, key in enumerate(own)} for name, own in keys.items()}
-    places = {name: _places(own, common) for name, own in found.items()}
+    found = {name: {key: place for place, key in enumerate(zip(one.labels.tolist(), one.seeds.tolist(), strict=True))}
+             for name, one in samples.items()}
+    common = sorted(set.intersection(*map(set, found.values())))
+    places = {name: np.array([own[key] for key in common], dtype=np.int64) for name, own in found.items()}
     return {name: ImageSet(one.images[places[name]], one.labels[places[name]]) for name, one in samples.items()}
-
-
-def _places(found: dict[tuple[int, int], int], keys: list[tuple[int, int]]) -> Int64[np.ndarray, " n"]:
-    return np.array([found[key] for key in keys], dtype=np.int64)
 
 
 def head_to_tail(class_counts: Sequence[int]) -> list[int]:

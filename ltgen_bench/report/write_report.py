@@ -213,8 +213,7 @@ def _methods_sheet(block: Block, runs: Sequence[StoredRun], path: Path) -> Path 
     keys = block.rows[["entry", "seed", "sample_digest"]].drop_duplicates()
     if keys.empty:
         return None
-    entries_of = {seed: keys.loc[keys["seed"] == seed, "entry"].nunique() for seed in block.seeds}
-    seed = max(block.seeds, key=lambda one: entries_of[one])
+    seed = keys.groupby("seed")["entry"].nunique().idxmax()
     folders = {run.record.sample_digest: run.folder for run in runs if run.record is not None}
     samples = {}
     for row in each(keys[keys["seed"] == seed]):
