@@ -19,6 +19,7 @@ from ltgen_bench.records.published import published
 from ltgen_bench.records.results_csv import measured_csv, read_measured
 from ltgen_bench.report.baselines import AT_N_NOTE
 from ltgen_bench.report.entries import blocks
+from ltgen_bench.report.numbers import MISSING
 from ltgen_bench.report.papers import papers_tables
 from ltgen_bench.report.table import Table
 from ltgen_bench.report.table_formats import markdown
@@ -114,7 +115,7 @@ def _shortened(tables: list[Table]) -> list[Table]:
 
 
 def _is_tie(verdict: str) -> bool:
-    return verdict.startswith("0 / ") and verdict.endswith(" / 0")
+    return verdict.startswith("0 / 0 / ") or verdict == MISSING
 
 
 def _origin(rows: pd.DataFrame) -> str:

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from ltgen_bench.core.words import count
-from ltgen_bench.records.statistics import clear_best
-from ltgen_bench.report.baselines import better_than_real, distance_from_best, mean_cell
+from ltgen_bench.report.baselines import better_than_real, mean_cell
+from ltgen_bench.report.comparisons import best_entries, comparison
 from ltgen_bench.report.entries import Block, Key, seeds_of
 from ltgen_bench.report.numbers import MISSING, facts, is_known
 from ltgen_bench.report.table import Cell, Head, Row
@@ -45,26 +45,16 @@ def _seed_text(seeds: Sequence[int]) -> str:
     return ", ".join(map(str, seeds))
 
 
-def distances(block: Block, key: Key, scope: str = "all") -> pd.DataFrame:
-    """How far each score of a measurement is from the best possible one, as seeds x entries; lower is better, whatever the
-    metric. NaN where there is no value.
-    """
-    part = block.part(key, scope)
-    part = part[["seed", "entry"]].assign(distance=distance_from_best(part, key[0]))
-    return part.pivot(index="seed", columns="entry", values="distance").reindex(columns=block.entries)
-
-
 def score_cells(block: Block, key: Key, scope: str) -> dict[str, Cell]:
-    """The cells of one measurement, one an entry; the best is marked where it wins against every other one.
+    """The cells of one measurement, one an entry; those that may be the best are marked where others are worse.
 
     A value better than that of real images is never marked: it is no gain.
     """
     part = block.part(key, scope)
-    best = clear_best(distances(block, key, scope), "lower") if block.entries else None
-    if best is not None and better_than_real(part[part["entry"] == best], key[0]).any():
-        best = None
+    best = set(best_entries(comparison(block, key, scope))) if len(block.entries) > 1 else set()
+    best -= set(part["entry"][better_than_real(part, key[0])]) if best else set()
     cells = means(key[0], part, "entry")
-    return {entry: replace(cells.get(entry, Cell(MISSING)), best=entry == best) for entry in block.entries}
+    return {entry: replace(cells.get(entry, Cell(MISSING)), best=entry in best) for entry in block.entries}
 
 
 def means(metric: str, rows: pd.DataFrame, column: str | list[str]) -> dict[Any, Cell]:

@@ -19,7 +19,7 @@ Key = tuple[str, str, str, str]  # metric, extractor, train_data, protocol
 
 MEASUREMENT = ["metric", "extractor", "train_data", "protocol"]
 # what the parts of a block have: the scores and whose they are; `Block.first` has what an entry is
-PART_COLUMNS = ["entry", "seed", *(name for name in SCORE_COLUMNS if name != "uncertainty"), "class_count"]
+PART_COLUMNS = ["entry", "seed", *SCORE_COLUMNS, "class_count"]
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,11 @@ class Block:
         noted = [rows.loc[rows["notes"] != "", ["entry", "notes"]] for rows in (self.rows, self.references) if len(rows)]
         by_name = pd.concat(noted).drop_duplicates().groupby("entry", sort=False)["notes"]
         return {str(name): " ".join(own) for name, own in by_name}
+
+    @cached_property
+    def computed(self) -> dict[Any, Any]:
+        """What was computed from the block once, for whoever asks again."""
+        return {}
 
     @cached_property
     def _parts(self) -> list[dict[Any, pd.DataFrame]]:

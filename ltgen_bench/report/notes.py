@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Sequence
-from itertools import combinations
 from operator import attrgetter
 from typing import Any
 
@@ -13,16 +12,12 @@ from ltgen_bench.core.plain_text import printable
 from ltgen_bench.core.words import count, listed
 from ltgen_bench.evaluation.measure import NO_CLASSES
 from ltgen_bench.evaluation.trivial_samples import TRIVIAL
-from ltgen_bench.records.statistics import FEW_SEEDS, MIN_SEEDS, ONE_SEED
 from ltgen_bench.report.baselines import BASELINES, baseline_notes, few_images
 from ltgen_bench.report.columns import measurement_name
+from ltgen_bench.report.comparisons import BEST, FEW_SEEDS, ONE_SEED, comparison, conditions
 from ltgen_bench.report.entries import Block, Key, difference, each
 from ltgen_bench.report.numbers import MISSING, SMALL_SAMPLE_MARK, facts, is_known
 
-BEST = (
-    "The best value (bold, *) wins against every other row in a paired t test over common training seeds (5 %, Holm's "
-    "correction over all pairs of the column). In a column without a mark no row wins against all others."
-)
 CLASSIFIER = "Scores on the features of a domain classifier compare only with each other."
 TOO_FEW = "not available: needs n"  # how a note of `evaluation.measure` begins where images are lacking
 SEPARATOR = "; "  # between the notes of one row
@@ -70,16 +65,15 @@ def verdict_notes(block: Block, *, best: bool = True) -> list[str]:
     `best`: the table marks best values.
     """
     notes = [f"Not {block.preset}: {text}." for text in block.departures]
-    seeds = [frozenset(block.seeds_of[entry]) for entry in block.entries]
-    most = max((len(own) for own in seeds), default=0)
+    most = max((len(block.seeds_of[entry]) for entry in block.entries), default=0)
     if most > 1:
         notes.append("± is the standard deviation over training seeds.")
-    if len(seeds) > 1:
-        common = max(len(a & b) for a, b in combinations(seeds, 2))
-        if common < MIN_SEEDS:
+    if len(block.entries) > 1:
+        found = [comparison(block, key) for key in block.keys]
+        if not any(one.differences for one in found):
             notes.append(ONE_SEED if most == 1 else FEW_SEEDS)
-        elif best:
-            notes.append(BEST)
+        else:
+            notes += [*([BEST] if best else []), *conditions(found)]
     external = [entry for entry, row in block.first.items() if row.kind == "samples"]
     notes += _differing_entries(block)
     return [*notes, *([f"{listed(external)}: external samples; how they were made is not known here."] if external else [])]

@@ -1,4 +1,4 @@
-"""One ranking of all runs by one score: ranks where paired tests show them, an error where the runs do not compare."""
+"""One ranking of all runs by one score: ranks with intervals, verdicts, an error where the runs do not compare."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,12 +9,10 @@ import pandas as pd
 
 from ltgen_bench.core.errors import UserError, did_you_mean, unknown_name
 from ltgen_bench.evaluation.metrics import METRICS
-from ltgen_bench.records.statistics import Pair, compare, record_of
 from ltgen_bench.records.store import protocols, reported_runs, rows
 from ltgen_bench.report.baselines import baseline_rows, distance_from_best
 from ltgen_bench.report.columns import (
     TRAINED_ON,
-    distances,
     entry_columns,
     head,
     measurement_name,
@@ -22,17 +20,24 @@ from ltgen_bench.report.columns import (
     scope_words,
     score_cells,
 )
+from ltgen_bench.report.comparisons import (
+    METHOD,
+    Planned,
+    comparison,
+    conditions,
+    counts_text,
+    difference_text,
+    margin_text,
+    rank_text,
+)
 from ltgen_bench.report.entries import Block, Key, blocks, check_equal, difference, name_entries, newest, split_equal
 from ltgen_bench.report.notes import reference_notes, value_notes, verdict_notes
 from ltgen_bench.report.numbers import MISSING
 from ltgen_bench.report.table import Cell, Head, Row, Table
 
-RANKS = (
-    "Rank: one more than the number of rows that win against it in a paired t test over common training seeds (5 %, Holm's "
-    "correction over all pairs). tie: at least one of its tests is neither a win nor a loss; the order within ties is that of "
-    "the means and is no result."
-)
-ORDER = "The order is that of the means; the tests do not tell the rows apart, so that none has a rank."
+RANKS = ("Rank: place of the estimate, with a 95 % interval where it is not certain (draws from the fitted model). Bold, *: may "
+         "be the best, not worse than any other row.")
+ORDER = "The order is that of the means and is no result."
 SINGLE = "There is no other row to compare it with."
 
 
@@ -157,37 +162,30 @@ def _chosen(table: pd.DataFrame, asked: Wanted, scope: str) -> pd.DataFrame:
     return chosen[chosen["scope"] == scope]
 
 
-def ranking_table(block: Block, key: Key, scope: str) -> Table:
-    """One score of one block from best to worst: rank, entry, score, wins / ties / losses, and what the entries are."""
-    pairs = compare(distances(block, key, scope), "lower")
+def ranking_table(block: Block, key: Key, scope: str, planned: Planned | None = None) -> Table:
+    """One score of one block from best to worst: rank, entry, score, verdicts, the difference from the first or the baseline, and
+    what the entries are."""
+    found = comparison(block, key, scope, planned)
     order = rank(block.rows, key[0], key[1], train_data=key[2], scope=scope)["entry"].tolist()
+    order.sort(key=lambda entry: found.ranks[entry].rank if entry in found.ranks else len(order))
     (method, *facts), names, shared = entry_columns(block, show_differing=True)
-    scores = {entry: replace(cell, best=False) for entry, cell in score_cells(block, key, scope).items()}
-    records = {entry: " / ".join(map(str, record_of(pairs, entry))) if pairs else MISSING for entry in order}
-    found = [Row((Cell(place(pairs, entry, len(order) - 1)), names[entry][0], scores[entry], Cell(records[entry]),
-                  *names[entry][1:])) for entry in order]
+    scores = score_cells(block, key, scope)
+    against = found.baseline or order[0]
+    rows = [Row((Cell(rank_text(found, entry)), names[entry][0], scores[entry], Cell(counts_text(found, entry)),
+                 Cell(difference_text(key[0], found.of(entry, against))), *names[entry][1:])) for entry in order]
     unknown = [Cell(MISSING) for _ in facts[:-1]]
-    found += [Row((Cell(""), Cell(name), cells[1], Cell(""), *unknown, cells[0]), "reference")
-              for name, cells in reference_scores(block, [(key, scope)]).items()]
-    found += [Row((Cell(""), *row.cells, Cell(""), *(Cell("") for _ in facts)), row.kind)
-              for row in baseline_rows(block, [(key, scope)], 1)]
-    verdicts = Head("win / tie / loss", "verdicts", score=False)
-    heads = (Head("rank", "rank", number=False), method, head(key, scope), verdicts, *facts)
-    notes = [*shared, (RANKS if pairs else ORDER) if len(order) > 1 else SINGLE, *verdict_notes(block, best=False),
-             *reference_notes(block), *value_notes(block, scope)]
+    rows += [Row((Cell(""), Cell(name), cells[1], Cell(""), Cell(""), *unknown, cells[0]), "reference")
+             for name, cells in reference_scores(block, [(key, scope)]).items()]
+    rows += [Row((Cell(""), *row.cells, Cell(""), Cell(""), *(Cell("") for _ in facts)), row.kind)
+             for row in baseline_rows(block, [(key, scope)], 1)]
+    verdicts = Head("better / worse / equivalent / open", "verdicts", score=False)
+    difference = Head(f"against {names[against][0].text}", "difference", score=False, csv_only=not found.differences)
+    heads = (Head("rank", "rank", number=False), method, head(key, scope), verdicts, difference, *facts)
+    told = [RANKS, METHOD, found.words(), *margin_text(key[0], found), *conditions([found])] if found.differences else [ORDER]
+    notes = [*shared, *(told if len(order) > 1 else [SINGLE]), *verdict_notes(block, best=False), *reference_notes(block),
+             *value_notes(block, scope)]
     title = f"{block.title}: {measurement_name(key)}, {scope_words(scope)}, ranked"
-    return Table("ranking", title, heads, tuple(found), tuple(notes))
-
-
-def place(pairs: Sequence[Pair], entry: str, others: int) -> str:
-    """`1`, `2`, ... where every comparison of the entry is a win or a loss, `tie` where one is neither.
-
-    A dash where it was not tested against every other entry: fewer than three common seeds.
-    """
-    wins, ties, losses = record_of(pairs, entry)
-    if others == 0 or wins + ties + losses < others:
-        return MISSING
-    return "tie" if ties else str(losses + 1)
+    return Table("ranking", title, heads, tuple(rows), tuple(notes))
 
 
 def rank(

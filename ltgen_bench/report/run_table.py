@@ -14,7 +14,6 @@ from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.evaluation.trivial_samples import TRIVIAL
 from ltgen_bench.records.run_folder import RunFolder
 from ltgen_bench.records.run_record import RunRecord
-from ltgen_bench.records.statistics import ONE_SEED
 from ltgen_bench.report.baselines import (
     BASELINES,
     REAL_HALVES,
@@ -26,6 +25,7 @@ from ltgen_bench.report.baselines import (
     number_of_images,
 )
 from ltgen_bench.report.columns import TRAINED_ON
+from ltgen_bench.report.comparisons import ONE_SEED
 from ltgen_bench.report.entries import Key, measurements, select
 from ltgen_bench.report.notes import CLASSIFIER, few_notes, missing, row_notes
 from ltgen_bench.report.numbers import facts, marked, show

@@ -9,7 +9,6 @@ import pandas as pd
 from ltgen_bench.core.words import listed
 from ltgen_bench.data.groups import GROUPS
 from ltgen_bench.evaluation.metrics import METRICS
-from ltgen_bench.records.statistics import compare, record_of
 from ltgen_bench.report.baselines import (
     REAL_TEST,
     baseline_cell,
@@ -22,7 +21,6 @@ from ltgen_bench.report.baselines import (
 from ltgen_bench.report.columns import (
     TRAINED_ON,
     csv_key,
-    distances,
     entry_columns,
     head,
     means,
@@ -34,6 +32,7 @@ from ltgen_bench.report.columns import (
     slug,
     subtitle,
 )
+from ltgen_bench.report.comparisons import METHOD, comparison, counts_text
 from ltgen_bench.report.entries import Block, Key, each, measurements
 from ltgen_bench.report.notes import (
     entry_notes,
@@ -186,16 +185,12 @@ def _real_columns(block: Block, key: Key) -> tuple[list[Head], dict[Any, list[Ce
 
 
 def verdict_table(block: Block) -> Table | None:
-    """Wins, ties and losses of each entry in each metric; None without three seeds that two entries share."""
-    pairs = {key: compare(distances(block, key), "lower") for key in block.keys}
-    tested = [key for key in block.keys if pairs[key]]
-    if not tested:
+    """How often each entry is better, worse, equivalent and open in each metric; None where no metric has verdicts."""
+    found = {key: one for key in block.keys if (one := comparison(block, key)).differences}
+    if not found:
         return None
     heads, names, shared = entry_columns(block)
-    rows = [Row((*names[entry], *(Cell(" / ".join(map(str, record_of(pairs[key], entry)))) for key in tested)))
-            for entry in block.entries]
-    note = ("Wins, ties and losses of each row against the others, column by column: paired t test over common training seeds, "
-            "5 %, Holm's correction over all pairs of the column.")
-    notes = (note, *shared, *(text for text in verdict_notes(block, best=False) if not text.startswith("±")))
-    return Table("verdicts", f"{block.title}: wins / ties / losses", (*heads, *(head(key, score=False) for key in tested)),
-                 tuple(rows), notes)
+    rows = [Row((*names[entry], *(Cell(counts_text(one, entry)) for one in found.values()))) for entry in block.entries]
+    notes = (f"better / worse / equivalent / open against the other rows. {METHOD}", *shared,
+             *(text for text in verdict_notes(block, best=False) if not text.startswith("±")))
+    return Table("verdicts", f"{block.title}: verdicts", (*heads, *(head(key, score=False) for key in found)), tuple(rows), notes)

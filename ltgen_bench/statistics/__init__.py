@@ -5,7 +5,6 @@
 
 from ltgen_bench.statistics.scale import Scale, scale_of
 from ltgen_bench.statistics.seed_model import SeedModel, fit
-from ltgen_bench.statistics.summary import Summary, summarise
 from ltgen_bench.statistics.verdicts import Comparison, Difference, Rank, compare
 
-__all__ = ["Comparison", "Difference", "Rank", "Scale", "SeedModel", "Summary", "compare", "fit", "scale_of", "summarise"]
+__all__ = ["Comparison", "Difference", "Rank", "Scale", "SeedModel", "compare", "fit", "scale_of"]

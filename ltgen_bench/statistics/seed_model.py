@@ -85,6 +85,9 @@ def fit(values: pd.DataFrame, *, scale: Scale, direction: str = "lower", externa
     paired = _paired(known, np.array([name not in external for name in names], dtype=bool))
     blocks = known & paired
     design = _design(*blocks.shape, blocks.tobytes())
+    if design.df < MIN_DF and not paired.all():  # nothing to learn from seeds in common: all scores vary by seed and rest
+        paired, blocks = np.ones_like(paired), known
+        design = _without_blocks(known)
     scores, owner = y[blocks], np.nonzero(blocks)[1]
     residuals = design.residuals @ scores
     pooled = _pooled(residuals, scores, design.df)
@@ -143,6 +146,15 @@ def _design(seeds: int, entries: int, pattern: bytes) -> _Design:
     residuals = np.eye(len(rows)) - x @ inverse
     df = round(float(np.trace(residuals)))
     return _Design(weights, residuals, np.diag(residuals), df, inverse[entries:] - mean_seed)
+
+
+def _without_blocks(known: Any) -> _Design:
+    """Return the design of entries without seeds in common: estimates are means, and residuals the distances from these."""
+    owner = np.nonzero(known)[1]
+    same = owner[:, None] == owner
+    residuals = np.eye(len(owner)) - same / same.sum(axis=1, keepdims=True)
+    weights = (np.arange(known.shape[1])[:, None] == owner) / np.maximum(known.sum(axis=0), 1)[:, None]
+    return _Design(weights, residuals, np.diag(residuals), len(owner) - known.shape[1], np.zeros((0, len(owner))))
 
 
 def _paired(known: Any, allowed: Any) -> Any:

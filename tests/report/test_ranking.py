@@ -1,28 +1,32 @@
 """One ranking of all runs: places that tests carry, and refusals."""
 
-import pandas as pd
+import shutil
+
 import pytest
 from synthetic_runs import CIFAR, HALF, protocol_id, write_run
 
 from ltgen_bench.core.errors import UserError
-from ltgen_bench.records.statistics import FEW_SEEDS, ONE_SEED, compare
+from ltgen_bench.report.comparisons import FEW_SEEDS, METHOD, ONE_SEED
 from ltgen_bench.report.numbers import MISSING
-from ltgen_bench.report.ranking import ORDER, RANKS, place, ranking
+from ltgen_bench.report.ranking import ORDER, RANKS, ranking
 
 
 def places(table):
     return {row.cells[1].text: row.cells[0].text for row in table.rows if row.kind == "entry"}
 
 
-def test_places_stand_where_every_test_is_won_or_lost(three_seeds):
+def test_ranks_verdicts_and_differences_from_the_first(three_seeds):
     (table,) = ranking(three_seeds, "fid:inception")
     assert places(table) == {"cbdm": "1", "cfg": "2", "ddpm": "3"}
-    assert [row.cells[3].text for row in table.rows[:3]] == ["2 / 0 / 0", "1 / 0 / 1", "0 / 0 / 2"]
+    assert [row.cells[3].text for row in table.rows[:3]] == ["2 / 0 / 0 / 0", "1 / 1 / 0 / 0", "0 / 2 / 0 / 0"]
+    assert [row.cells[4].text.rpartition(" ")[2] for row in table.rows[:3]] == ["", "worse", "worse"]
+    assert "%" in table.rows[1].cells[4].text
     assert table.title == "digits-lt: FID ↓ (inception), all classes, ranked"
-    assert RANKS in table.notes
+    assert {RANKS, METHOD} <= set(table.notes)
+    assert any("margin" in note.lower() and "%" in note for note in table.notes)
     assert "omega (0 and 1)" in " ".join(table.notes)
     assert next(head for head in table.heads if head.title == "FID ↓").subtitle.endswith(protocol_id("fid", "inception"))
-    assert not any(cell.best for row in table.rows for cell in row.cells)
+    assert [cell.best for row in table.rows[:3] for cell in row.cells[2:3]] == [True, False, False]
 
 
 def test_one_seed_or_two_give_an_order_and_no_place(one_seed, tmp_path):
@@ -54,24 +58,13 @@ def test_results_of_a_search_stand_apart_from_scores_against_all_real_images(tmp
     assert list(places(ranking(tmp_path, "is")[0])) == ["cbdm", "cfg"], "which has no reference, but was searched for"
 
 
-def test_rows_that_no_test_tells_apart_are_ties(three_seeds):
-    (table,) = ranking(three_seeds, "downstream_accuracy:real-lt")
-    assert set(places(table).values()) == {"tie"}
-
-
-def test_a_place_is_given_beside_ties_of_others():
-    seeds = [0.0, 0.1, -0.1, 0.05]
-    wide = pd.DataFrame({
-        "best": [1.0 + seed for seed in seeds],
-        "a": [2.0 + seed + small for seed, small in zip(seeds, (0.01, -0.01, 0.02, -0.02), strict=True)],
-        "b": [2.0 + seed - small for seed, small in zip(seeds, (0.01, -0.01, 0.02, -0.02), strict=True)],
-        "c": [3.0, 3.1, float("nan"), float("nan")],
-    })
-    pairs = compare(wide, "lower")
-    assert [place(pairs, name, 2) for name in ("best", "a", "b")] == ["1", "tie", "tie"]
-    assert place(pairs, "c", 3) == MISSING  # two seeds only
-    assert place(pairs, "best", 3) == MISSING  # not tested against c
-    assert place([], "best", 0) == MISSING
+def test_a_row_with_one_seed_takes_nothing_from_the_others(three_seeds, tmp_path):
+    shutil.copytree(three_seeds, tmp_path / "runs")
+    write_run(tmp_path / "runs", "oc", 0, samples=False)
+    (table,) = ranking(tmp_path / "runs", "fid:classifier")
+    assert [name for name in places(table) if name != "oc"] == ["cbdm", "cfg", "ddpm"]
+    assert MISSING not in places(table).values()
+    assert any("oc: one seed" in note for note in table.notes)
 
 
 def test_a_group_is_ranked_by_its_scope(three_seeds):

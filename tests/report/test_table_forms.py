@@ -12,7 +12,7 @@ from synthetic_runs import NO_LOGITS, make_record, score_rows
 from ltgen_bench.core.words import count, listed
 from ltgen_bench.evaluation.scores import Scores
 from ltgen_bench.records.run_folder import RunFolder
-from ltgen_bench.records.statistics import ONE_SEED
+from ltgen_bench.report.comparisons import ONE_SEED
 from ltgen_bench.report.latex_table import latex
 from ltgen_bench.report.numbers import MISSING, facts, show
 from ltgen_bench.report.run_table import score_table

@@ -8,10 +8,9 @@ import pytest
 from synthetic_runs import COUNTS, NO_LOGITS, write_run
 
 from ltgen_bench.records.published import published
-from ltgen_bench.records.statistics import FEW_SEEDS, ONE_SEED
 from ltgen_bench.records.store import find_runs, rows
+from ltgen_bench.report.comparisons import BEST, FEW_SEEDS, ONE_SEED
 from ltgen_bench.report.entries import blocks, measurements
-from ltgen_bench.report.notes import BEST
 from ltgen_bench.report.numbers import MISSING
 from ltgen_bench.report.papers import papers_tables
 from ltgen_bench.report.table import Cell, Head, Row, Table
@@ -74,7 +73,7 @@ def test_two_seeds_give_a_spread_and_still_no_verdict(tmp_path):
     assert "±" in column(table, "FID")["cbdm"].text
 
 
-def test_three_seeds_mark_what_a_paired_test_carries(three_block):
+def test_three_seeds_mark_what_may_be_the_best(three_block):
     table = comparison_table(three_block)
     fid = column(table, "FID", "classifier")
     assert (fid["cbdm"].best, fid["cfg"].best, fid["ddpm"].best) == (True, False, False)
@@ -155,12 +154,12 @@ def test_downstream_has_a_column_for_each_training_set(three_block):
     assert [head.subtitle.split(" · ")[0] for head in table.heads[1:3]] == ["cnn-8x8", "few"]
 
 
-def test_verdicts_count_wins_ties_and_losses(three_block):
+def test_verdicts_count_better_worse_equivalent_and_open(three_block):
     fid = column(verdict_table(three_block), "FID", "classifier")
     assert {name: cell.text for name, cell in fid.items()} == {
-        "cbdm": "2 / 0 / 0",
-        "cfg": "1 / 0 / 1",
-        "ddpm": "0 / 0 / 2",
+        "cbdm": "2 / 0 / 0 / 0",
+        "cfg": "1 / 1 / 0 / 0",
+        "ddpm": "0 / 2 / 0 / 0",
     }
 
 

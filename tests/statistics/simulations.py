@@ -42,7 +42,8 @@ def drawn(seeds: int, repetitions: int, *, rest: str = "normal", deviation: str 
     rng = np.random.default_rng([key, seeds, list(RESTS).index(rest), list(DEVIATIONS).index(deviation), steps])
     sd = STEP if steps else sd
     shape = (repetitions, seeds, METHODS)
-    values = 0.8 + shifts + 2 * sd * rng.standard_normal((repetitions, seeds, 1)) + sd * DEVIATIONS[deviation] * RESTS[rest](rng, shape)
+    values = 0.8 + shifts + 2 * sd * rng.standard_normal((repetitions, seeds, 1))
+    values = values + sd * DEVIATIONS[deviation] * RESTS[rest](rng, shape)
     values = np.round(values / STEP) * STEP if steps else values
     for one in values:
         yield pd.DataFrame(one, columns=NAMES)
@@ -137,19 +138,21 @@ def false_equivalence(seeds: int, sd: float, repetitions: int = REPETITIONS) -> 
 
 def markdown() -> str:
     """The section of BENCHMARK.md."""
-    lines = ["", f"{METHODS} equal methods, {REPETITIONS:,} repetitions: share with at least one false verdict among 78 pairs, and in",
-             "brackets the share in which all 78 intervals contain the true difference. \"Steps\": scores are shares of 450 images with",
-             "a deviation of one step.", "",
+    lines = ["", f"{METHODS} equal methods, {REPETITIONS:,} repetitions: share with at least one false verdict among 78 pairs, and",
+             "in brackets the share in which all 78 intervals contain the true difference. \"Steps\": scores are shares of 450 images,",
+             "with a deviation of one step.", "",
              "| seeds | rest | variances | continuous | steps of 1/450 |", "|---|---|---|---|---|"]
     for seeds, rest, deviation, steps in CELLS:
         if not steps:
             cells = [false_verdicts(seeds, rest, deviation, one) for one in (False, True)]
             texts = [f"{100 * wrong:.1f} % ({100 * covered:.1f} %)" for wrong, covered in cells]
             lines.append(f"| {seeds} | {rest} | {deviation} | {texts[0]} | {texts[1]} |")
-    dunnett = [false_verdicts(seeds, "normal", deviation, False, baseline=NAMES[0])[0] for seeds in (3, 5) for deviation in DEVIATIONS]
-    lines += ["", "Twelve methods against a baseline (`--baseline`), normal rest: " + ", ".join(f"{100 * one:.1f} %" for one in dunnett)
-              + " (3 seeds, then 5, variances as above; in the last of each the baseline has four times the variance).", "",
-              "Power: share of the pairs of one method that are told apart where it differs from twelve equal ones.", "",
+    dunnett = [false_verdicts(seeds, "normal", deviation, False, baseline=NAMES[0])[0]
+               for seeds in (3, 5) for deviation in DEVIATIONS]
+    lines += ["", "Twelve methods against a baseline (`--baseline`), normal rest, 3 seeds and then 5, variances as above (in the last",
+              "of each the baseline has four times the variance): " + ", ".join(f"{100 * one:.1f} %" for one in dunnett) + ".",
+              "",
+             "Power: share of the pairs of one method that are told apart where it differs from twelve equal ones.", "",
               "| seeds | difference in standard deviations | verdicts | paired t tests with Holm's correction | calculated |",
               "|---|---|---|---|---|"]
     for seeds in (3, 5):

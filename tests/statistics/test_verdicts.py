@@ -113,6 +113,14 @@ def test_the_seeds_of_external_samples_pair_with_nothing():
     assert with_it.estimate == pytest.approx(others.estimate)
 
 
+def test_two_rows_without_a_seed_in_common_are_compared_by_a_t_test_of_two_samples():
+    frame = scores([0.0, 9.0], seeds=4, block=0.5)
+    (one,) = compare(fit(frame, scale=Scale(), external=frozenset({"m01"}))).differences
+    interval = stats.ttest_ind(frame["m00"], frame["m01"]).confidence_interval(0.95)
+    assert one.estimate == pytest.approx(float((frame["m00"] - frame["m01"]).mean()))
+    assert one.high - one.low == pytest.approx(interval.high - interval.low, rel=0.3), "of Welch's degrees of freedom"
+
+
 def test_one_seed_gives_no_verdict_and_two_seeds_of_two_entries_neither():
     assert compare(fit(scores([0.0, 9.0, 30.0], seeds=1), scale=Scale())).differences == ()
     assert compare(fit(scores([0.0, 9.0], seeds=2), scale=Scale())).differences == ()

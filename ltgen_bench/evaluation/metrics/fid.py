@@ -93,7 +93,7 @@ def _compute(generated: FeatureSet, real: FeatureSet, settings: Settings, kind: 
 
 
 FID = Metric(
-    name="fid", title="FID", direction="lower", bounds=(0.0, float("inf")), min_images=2,
+    name="fid", title="FID", transform="log", direction="lower", bounds=(0.0, float("inf")), min_images=2,
     summary="Frechet distance between Gaussians fitted to real and generated features; biased upwards at small n",
     source="Heusel et al. 2017, arXiv:1706.08500", needs=("features", "reference"), scopes=("all", "group"),
     enough=COVARIANCE, biased_below=BIASED_BELOW, plots=("groups", "curve"), plotted_against="recall", compute=_compute)

@@ -47,7 +47,8 @@ def _compute(generated: FeatureSet, real: FeatureSet, settings: InceptionScoreSe
 
 
 INCEPTION_SCORE = Metric(
-    name="is", title="IS", direction="higher", bounds=(1.0, float("inf")), min_images=1,
+    name="is", title="IS", direction="higher", bounds=(1.0, float("inf")), min_images=1, transform="log",
+    uncertainty_is_error=False,  # over splits, which are smaller
     summary="exp of the mean divergence of a classifier's predictions from their average; sees no real image",
     source="Salimans et al. 2016, arXiv:1606.03498", needs=("logits",), scopes=("all", "group"), baselines=("test",),
     enough=ENTROPY, settings=InceptionScoreSettings, blind_to=(HELD_OUT, REPEATED), compute=_compute)

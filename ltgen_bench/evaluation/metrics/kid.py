@@ -80,6 +80,7 @@ def _compute(generated: FeatureSet, real: FeatureSet, settings: KidSettings, kin
 
 KID = Metric(
     name="kid", title="KID", direction="lower", bounds=(float("-inf"), float("inf")), scale=1000.0, decimals=5,
+    uncertainty_is_error=False,  # over subsets, which are smaller
     min_images=2,
     summary="unbiased MMD^2 with a cubic kernel, as it is and not times 1000; over subsets for all images, over all pairs for "
             "groups and classes",

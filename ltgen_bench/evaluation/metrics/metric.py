@@ -126,6 +126,8 @@ class Metric:
     scopes: tuple[ScopeKind, ...]
     revision: int = 1
     scale: float = 1.0  # what papers may multiply it by; a report prints it as it is
+    transform: Literal["log", "logit", "linear"] | None = None  # the scale on which seeds are compared; None: by `compared_as`
+    uncertainty_is_error: bool = True  # whether the uncertainty of a result is the standard error of its value
     decimals: int | None = None  # digits after the point in a report; None: three of a share, else two
     min_images: int = 1  # on each side that takes part; `images_needed` adds what the settings ask for
     min_per_class: int = 1  # likewise of every class of the scope
@@ -144,6 +146,16 @@ class Metric:
     blind_to: tuple[Blind, ...] = (HELD_OUT,)  # what would have to count against the samples, and does not
     compute: Compute | None = field(default=None, repr=False)
     against_training: ComputeAgainstTraining | None = field(default=None, repr=False)
+
+    @property
+    def compared_as(self) -> Literal["log", "logit", "linear"]:
+        """The scale on which scores of several seeds are compared: logarithms of positive scores without an upper bound, log
+        odds of shares, and others, also distances from a target, as they are."""
+        if self.transform is not None:
+            return self.transform
+        if self.direction == "nearest" or self.bounds[0] < 0:
+            return "linear"
+        return "logit" if self.bounds == (0.0, 1.0) else "log" if self.bounds[1] == math.inf else "linear"
 
     @property
     def is_downstream(self) -> bool:

@@ -1,0 +1,126 @@
+"""Verdicts of a table: the comparison behind one column, and the sentences and cells that tell it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ltgen_bench.evaluation.metrics import METRICS
+from ltgen_bench.report.baselines import REAL_HALVES, distance_from_best
+from ltgen_bench.report.entries import Block, Key
+from ltgen_bench.report.numbers import MISSING, facts
+from ltgen_bench.statistics import Comparison, Difference, compare, fit, scale_of
+
+ONE_SEED = "One seed: no verdict between methods."
+FEW_SEEDS = "Too few common seeds to estimate a variance: no verdict between methods."
+METHOD = (
+    "Verdicts: score = method + seed + rest on the logarithm of the score (shares: log odds; scores that may be negative, or are "
+    "best nearest to a value: as they are), simultaneous 95 % intervals of all differences. better, worse: the interval excludes "
+    "0; equivalent: it lies within the margin, the larger of the sampling error of real images and 2 % of the score; open: neither."
+)
+BEST = (
+    "Bold, *: may be the best, not worse than any other row by simultaneous 95 % intervals of all differences of the column. In "
+    "a column without a mark no row is worse than another."
+)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A planned comparison: against the method `baseline`, or of all pairs where it is empty."""
+
+    baseline: str = ""
+
+
+def comparison(block: Block, key: Key, scope: str = "all", planned: Planned | None = None) -> Comparison:
+    """Return the comparison of the entries of `block` in one measurement; without verdicts it has no differences.
+
+    Values that are best nearest to a target are compared by their distance from it. External samples pair with nothing.
+    """
+    planned = planned or Planned()
+    if (key, scope, planned) not in block.computed:
+        block.computed[key, scope, planned] = _comparison(block, key, scope, planned)
+    found: Comparison = block.computed[key, scope, planned]
+    return found
+
+
+def _comparison(block: Block, key: Key, scope: str, planned: Planned) -> Comparison:
+    metric, part = METRICS[key[0]], block.part(key, scope)
+    nearest = metric.direction == "nearest"
+    part = part.assign(compared=distance_from_best(part, key[0]) if nearest else part["value"])
+    wide = part.pivot(index="seed", columns="entry", values="compared").reindex(columns=block.entries)
+    errors = part["uncertainty"].to_numpy(dtype=np.float64) if metric.uncertainty_is_error else np.full(len(part), np.nan)
+    values = part["compared"].to_numpy(dtype=np.float64)
+    model = fit(wide, scale=scale_of(metric.compared_as, values, errors), direction="lower" if nearest else metric.direction,
+                external=frozenset(entry for entry, row in block.first.items() if row.kind == "samples"))
+    baseline = baseline_entry(block, planned.baseline) if planned.baseline else None
+    return compare(model, baseline=baseline, error_of_real=_error_of_real(part[REAL_HALVES.score].to_numpy(dtype=np.float64),
+                                                                          values, errors))
+
+
+def baseline_entry(block: Block, method: str) -> str | None:
+    """Return the entry of `block` that is called `method`, or is its only one; None where there is none or are several."""
+    if method in block.entries:
+        return method
+    own = list(dict.fromkeys(block.rows.loc[block.rows["label"] == method, "entry"]))
+    return str(own[0]) if len(own) == 1 else None
+
+
+def _error_of_real(real: np.ndarray, values: np.ndarray, errors: np.ndarray) -> float:
+    """Return the sampling error of the score of real images, in its unit; 0 where it is not known.
+
+    Scores have the sampling error of generated images with them. That of real ones is taken to be the same share of their
+    score, where the score is smaller for these (as of FID), and else the same.
+    """
+    shares = np.where(np.isfinite(real) & (np.abs(values) > 0), np.minimum(np.abs(real / values), 1.0), 1.0)
+    known = np.isfinite(errors)
+    return float(np.median((errors * shares)[known])) if known.any() else 0.0
+
+
+def best_entries(found: Comparison) -> tuple[str, ...]:
+    """Return the entries that may be the best, where there are others; else nothing is to be marked."""
+    return found.best if 0 < len(found.best) < len(found.entries) else ()
+
+
+def counts_text(found: Comparison, entry: str) -> str:
+    """Return `2 / 0 / 1 / 9`: how often the entry is better, worse, equivalent, open; a dash without verdicts."""
+    return " / ".join(map(str, found.counts(entry).values())) if found.differences and entry in found.entries else MISSING
+
+
+def rank_text(found: Comparison, entry: str) -> str:
+    """Return `2 [1, 4]`: the rank of the entry with its 95 % interval; a dash without verdicts."""
+    rank = found.ranks.get(entry)
+    if rank is None:
+        return MISSING
+    return f"{rank.rank} [{rank.low}, {rank.high}]" if rank.low < rank.high else str(rank.rank)
+
+
+def difference_text(metric: str, one: Difference | None) -> str:
+    """Return `-38 % [-50, -20] better`, with `open, 4 more seeds` where that would settle it; empty without a difference."""
+    if one is None:
+        return ""
+    numbers = [one.shown(value) for value in (one.estimate, one.low, one.high)]
+    if one.scale.name == "log":
+        text = "{:+.0f} % [{:+.0f}, {:+.0f}]".format(*(100 * number for number in numbers))
+    else:
+        decimals = facts(metric).decimals
+        text = f"{numbers[0]:+.{decimals}f} [{numbers[1]:+.{decimals}f}, {numbers[2]:+.{decimals}f}]"
+    if one.verdict != "open":
+        return f"{text} {one.verdict}"
+    more = one.further_seeds
+    seeds = "over 1,000 more seeds" if more is None else f"{more} more seed{'s' if more > 1 else ''}"
+    return f"{text} open, {seeds}"
+
+
+def conditions(found: Sequence[Comparison]) -> list[str]:
+    """Return what was assumed for the verdicts of `found`, each once."""
+    return list(dict.fromkeys(text for one in found for text in one.model.conditions if one.differences))
+
+
+def margin_text(metric: str, found: Comparison) -> list[str]:
+    """Return a sentence with the margin of equivalence of one score, none without verdicts."""
+    if not found.differences:
+        return []
+    margins = sorted({one.shown(one.margin) for one in found.differences})
+    ends = [f"{100 * value:.1f} %" if found.model.scale.name == "log" else f"{value:.{facts(metric).decimals + 1}f}"
+            for value in (margins[0], margins[-1])]
+    return [f"Margin of equivalence: {' to '.join(dict.fromkeys(ends))}."]
