@@ -16,7 +16,8 @@ FEW_SEEDS = "Too few common seeds to estimate a variance: no verdict between met
 METHOD = (
     "Verdicts: score = method + seed + rest on the logarithm of the score (shares: log odds; scores that may be negative, or are "
     "best nearest to a value: as they are), simultaneous 95 % intervals of all differences. better, worse: the interval excludes "
-    "0; equivalent: it lies within the margin, the larger of the sampling error of real images and 2 % of the score; open: neither."
+    "0; equivalent: it lies within the margin, the larger of the sampling error of real images and 2 % of the score; open: "
+    "neither."
 )
 BEST = (
     "Bold, *: may be the best, not worse than any other row by simultaneous 95 % intervals of all differences of the column. In "

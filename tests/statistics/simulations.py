@@ -138,9 +138,9 @@ def false_equivalence(seeds: int, sd: float, repetitions: int = REPETITIONS) -> 
 
 def markdown() -> str:
     """The section of BENCHMARK.md."""
-    lines = ["", f"{METHODS} equal methods, {REPETITIONS:,} repetitions: share with at least one false verdict among 78 pairs, and",
-             "in brackets the share in which all 78 intervals contain the true difference. \"Steps\": scores are shares of 450 images,",
-             "with a deviation of one step.", "",
+    lines = ["", f"{METHODS} equal methods, {REPETITIONS:,} repetitions: share with at least one false verdict among 78 pairs,",
+             "and in brackets the share in which all 78 intervals contain the true difference. \"Steps\": scores are shares of 450",
+             "images, with a deviation of one step.", "",
              "| seeds | rest | variances | continuous | steps of 1/450 |", "|---|---|---|---|---|"]
     for seeds, rest, deviation, steps in CELLS:
         if not steps:
@@ -149,7 +149,7 @@ def markdown() -> str:
             lines.append(f"| {seeds} | {rest} | {deviation} | {texts[0]} | {texts[1]} |")
     dunnett = [false_verdicts(seeds, "normal", deviation, False, baseline=NAMES[0])[0]
                for seeds in (3, 5) for deviation in DEVIATIONS]
-    lines += ["", "Twelve methods against a baseline (`--baseline`), normal rest, 3 seeds and then 5, variances as above (in the last",
+    lines += ["", "Twelve methods against a baseline, normal rest, 3 seeds and then 5, variances as above (in the last",
               "of each the baseline has four times the variance): " + ", ".join(f"{100 * one:.1f} %" for one in dunnett) + ".",
               "",
              "Power: share of the pairs of one method that are told apart where it differs from twelve equal ones.", "",
