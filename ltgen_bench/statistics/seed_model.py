@@ -9,7 +9,7 @@ Brown and Forsythe's test decides on the weights: where the variances agree ("po
 quarters of the own degrees of freedom, where they differ ("own") it counts as 1.5 degrees of freedom, so that its part vanishes
 with more seeds. Differences have Welch's degrees of freedom. Why not the pooled variance alone: with three seeds no test sees
 that some variances are four times the others, and at least one verdict among 78 pairs of equal entries is then false in 11 % of
-cases; with own variances alone (Games and Howell) in 36 %. The mixture was chosen among some twenty such rules as the most
+cases; with own variances alone (Games and Howell) in 47 %. The mixture was chosen among some twenty such rules as the most
 powerful that keeps 5 % in all simulated cases (tests/statistics/simulations.py, figures in BENCHMARK.md).
 """
 

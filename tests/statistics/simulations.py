@@ -139,8 +139,8 @@ def false_equivalence(seeds: int, sd: float, repetitions: int = REPETITIONS) -> 
 def markdown() -> str:
     """The section of BENCHMARK.md."""
     lines = ["", f"{METHODS} equal methods, {REPETITIONS:,} repetitions: share with at least one false verdict among 78 pairs,",
-             "and in brackets the share in which all 78 intervals contain the true difference. \"Steps\": scores are shares of 450",
-             "images, with a deviation of one step.", "",
+             "and in brackets the share in which all 78 intervals contain the true difference. \"Steps\": scores are shares of",
+             "450 images, with a deviation of one step.", "",
              "| seeds | rest | variances | continuous | steps of 1/450 |", "|---|---|---|---|---|"]
     for seeds, rest, deviation, steps in CELLS:
         if not steps:

@@ -1,0 +1,67 @@
+"""Verdicts, intervals and numbers of further seeds on simulated scores of which the truth is known."""
+
+import math
+
+import pytest
+import simulations
+from simulations import CELLS, REPETITIONS, false_equivalence, false_verdicts, further, power
+
+QUICK = 150
+
+
+def at_most(share, repetitions):
+    """The largest frequency that `share` has in so many repetitions but in 1 of 400 cases."""
+    return share + 2.8 * math.sqrt(share * (1 - share) / repetitions)
+
+
+@pytest.mark.parametrize(("seeds", "rest", "deviation", "steps"), [
+    (3, "normal", "equal", False), (3, "normal", "6 of 13 four times", False), (3, "exponential", "1 of 13 four times", True)])
+def test_equal_methods_rarely_get_a_verdict(seeds, rest, deviation, steps):
+    wrong, covered = false_verdicts(seeds, rest, deviation, steps, QUICK)
+    assert wrong <= at_most(0.05, QUICK)
+    assert covered >= 1 - at_most(0.05, QUICK)
+
+
+def test_verdicts_find_what_paired_tests_with_a_correction_over_all_pairs_do_not():
+    new, old, calculated = power(3, 5, 60)
+    assert new > 0.7
+    assert old < 0.1
+    assert new == pytest.approx(calculated, abs=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seeds", "rest", "deviation", "steps"), CELLS)
+def test_at_most_five_percent_have_a_false_verdict_and_intervals_cover(seeds, rest, deviation, steps):
+    wrong, covered = false_verdicts(seeds, rest, deviation, steps)
+    assert wrong <= at_most(0.05, REPETITIONS)
+    assert covered >= 0.935
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("shift", [1, 2, 3, 5])
+def test_power_is_near_the_calculated_one_and_above_that_of_the_former_test(seeds, shift):
+    new, old, calculated = power(seeds, shift)
+    assert new == pytest.approx(calculated, abs=0.03)
+    assert new > 1.5 * old
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shift", [1.0, 1.5, 2.0, 3.0])
+def test_further_seeds_are_right_within_a_factor_of_one_and_a_half(shift):
+    told, needed = further(shift)
+    assert 1 / 1.5 <= (told - 3) / (needed - 3) <= 1.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("sd", [0.001, 0.004])
+def test_methods_that_differ_by_the_margin_are_rarely_equivalent(seeds, sd):
+    assert false_equivalence(seeds, sd) <= at_most(0.05, REPETITIONS)
+
+
+def test_the_scores_that_further_seeds_are_told_from_have_the_stated_variance():
+    frame = simulations.exact(3, 2.0)
+    within = frame.sub(frame.mean(axis=1), axis=0)
+    within -= within.mean()
+    assert (within**2).sum().to_numpy() == pytest.approx(2 * 12 / 13)
