@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from ltgen_bench.config.schema import digest
+from ltgen_bench.core.errors import Interrupted
 from ltgen_bench.core.words import counted
 from ltgen_bench.experiments.plan import Plan
 from ltgen_bench.experiments.speed.speed_rows import shipped_costs
@@ -29,11 +30,13 @@ class Timed:
 
 @dataclass(frozen=True)
 class TimeLeft:
-    """What is left of a suite. `seconds` is None where nothing is known of some runs; `basis` says how it was found."""
+    """What is left of a suite: `seconds` of the runs of which something is known (None: of none), and the number `unknown` of the
+    others. `basis` says how it was found."""
 
     done: int
     of: int
     seconds: float | None
+    unknown: int
     basis: str
 
     def words(self, jobs: int) -> str:
@@ -44,7 +47,8 @@ class TimeLeft:
         if self.seconds is None:
             return f"{head}; the time left is not known before one is finished"
         at_once = f", {jobs} at a time" if jobs > 1 else ""
-        return f"{head}; about {timedelta(seconds=round(self.seconds / jobs))} left{at_once} ({self.basis})"
+        more = f", and {counted(self.unknown, 'run')} of which nothing is known" if self.unknown else ""
+        return f"{head}; about {timedelta(seconds=round(self.seconds / jobs))} left{at_once} ({self.basis}){more}"
 
 
 def work_of(plan: Plan) -> str:
@@ -76,9 +80,17 @@ class Times:
         from ltgen_bench.experiments.speed_probe import estimate
 
         self._look()
+        tried = set()
         for number, (one, work) in enumerate(self.cells):
-            if number not in self.recorded and self._seconds(one, work) is None:
-                found = estimate(one.cell.plans[0], context.device)
+            if number not in self.recorded and (one.method, work) not in tried and self._seconds(one, work) is None:
+                tried.add((one.method, work))
+                try:
+                    found = estimate(one.cell.plans[0], context.device)
+                except Interrupted:
+                    raise
+                except Exception as error:  # noqa: BLE001  (its run fails too, and says why in its folder)
+                    context.progress.say(f"{one.cell.words}: its time could not be measured: {error}")
+                    continue
                 self.measured.append(Timed("", one.method, work, found.train_seconds,
                                            found.sample_seconds + found.evaluate_seconds))
 
@@ -89,7 +101,8 @@ class Times:
         seconds = [one for one in each if one is not None]
         basis = f"by the seconds of {counted(len(self.recorded), 'finished run')}" if self.recorded else \
             "by measured steps on this machine"
-        return TimeLeft(len(self.recorded), len(self.cells), sum(seconds) if len(seconds) == len(each) else None, basis)
+        return TimeLeft(len(self.recorded), len(self.cells), sum(seconds) if seconds or not each else None,
+                        len(each) - len(seconds), basis)
 
     def _look(self) -> None:
         """Read the records of the runs that were finished since."""

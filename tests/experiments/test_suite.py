@@ -147,10 +147,20 @@ class TestTheRuns:
 
         left = Times([one, *cells_of(tiny(), tmp_path, ("cfg",))]).left()
         assert (left.done, left.of) == (1, 3)
-        assert left.seconds is None, "guided and straight ones take another time"
+        assert left.unknown == 2, "guided and straight ones take another time"
         again = Times([one, *cells_of(tiny(), tmp_path, seeds=(1,))[:1]]).left()
         assert again.seconds == pytest.approx(sum(stage.seconds for stage in one.cell.plans[0].scores.read()[0].stages))
         assert "1 of 2 runs done; about" in again.words(1)
+
+    def test_a_run_that_cannot_be_measured_does_not_end_the_suite(self, tiny, tmp_path, monkeypatch, told):
+        def broken(self, net, batch, draws):
+            raise KeyError("oops")
+
+        monkeypatch.setattr("ltgen_bench.methods.ddpm.DDPM.loss", broken)
+        times = Times(cells_of(tiny(), tmp_path)[:1])
+        times.measure(RunContext(progress=told))
+        assert times.left().seconds is None
+        assert "could not be measured" in told.messages[-1]
 
     def test_another_method_takes_as_much_longer_as_it_was_measured_to(self, tiny, tmp_path):
         from ltgen_bench.experiments.suite_time import Timed
