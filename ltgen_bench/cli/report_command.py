@@ -20,9 +20,10 @@ from ltgen_bench.core.errors import UserError
 @click.option("--all-papers", is_flag=True, help="Papers' numbers on every data set, not only on those of the runs.")
 @click.option("--rank", metavar="METRIC[:EXTRACTOR]", help="Only print one ranking of all runs.")
 @click.option("--scope", metavar="NAME", help="Classes for --rank: all (the default), few@thirds, many@count, ...")
+@click.option("--baseline", metavar="METHOD", help="Compare the rows of --rank with this one alone (Dunnett).")
 @click.option("--update-benchmark", is_flag=True, help="Store the results in results/ and update BENCHMARK.md.")
 def report(runs: Path, out: Path, leaderboards: tuple[Path, ...], dataset: str | None, equal: str, compare_published: bool,
-           all_papers: bool, rank: str | None, scope: str | None, update_benchmark: bool) -> None:
+           all_papers: bool, rank: str | None, scope: str | None, baseline: str | None, update_benchmark: bool) -> None:
     """Compare all runs: tables (terminal, Markdown, CSV, LaTeX), plots and a page; papers' numbers in their own block."""
     words = [word.strip() for word in equal.split(",") if word.strip()]
     if rank is not None:
@@ -31,8 +32,10 @@ def report(runs: Path, out: Path, leaderboards: tuple[Path, ...], dataset: str |
         if any(given.values()):
             unwanted = next(name for name, value in given.items() if value)
             raise UserError(f"--rank prints one ranking and writes nothing: leave out {unwanted}, or --rank.")
-        _rank(runs, rank, scope or "all", dataset, words)
+        _rank(runs, rank, scope or "all", baseline or "", dataset=dataset, equal=words)
         return
+    if baseline is not None:
+        raise UserError("--baseline says what --rank METRIC compares with: give --rank too, or leave --baseline out.")
     if scope is not None:
         raise UserError("--scope says what --rank METRIC ranks in: give --rank too, or leave --scope out.")
     from rich.console import Console
@@ -47,7 +50,7 @@ def report(runs: Path, out: Path, leaderboards: tuple[Path, ...], dataset: str |
         benchmark_page.update_benchmark(made, Path("BENCHMARK.md"))
 
 
-def _rank(runs: Path, wanted: str, scope: str, dataset: str | None, equal: list[str]) -> None:
+def _rank(runs: Path, wanted: str, scope: str, baseline: str, *, dataset: str | None, equal: list[str]) -> None:
     from rich.console import Console
 
     from ltgen_bench.report.ranking import ranking
@@ -55,5 +58,5 @@ def _rank(runs: Path, wanted: str, scope: str, dataset: str | None, equal: list[
 
     console = Console()
     color = console.is_terminal and not console.no_color
-    tables = ranking(runs, wanted, scope=scope, dataset=dataset, equal=equal)
+    tables = ranking(runs, wanted, scope=scope, dataset=dataset, equal=equal, baseline=baseline)
     click.echo("\n".join(terminal(table, console.width, color) for table in tables), nl=False)

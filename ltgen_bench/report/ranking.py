@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ltgen_bench.core.errors import UserError, did_you_mean, unknown_name
+from ltgen_bench.data.groups import GROUPS
 from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.records.store import protocols, reported_runs, rows
 from ltgen_bench.report.baselines import baseline_rows, distance_from_best
@@ -23,6 +24,7 @@ from ltgen_bench.report.columns import (
 from ltgen_bench.report.comparisons import (
     METHOD,
     Planned,
+    baseline_entry,
     comparison,
     conditions,
     counts_text,
@@ -51,7 +53,7 @@ class Wanted(NamedTuple):
 
 
 def ranking(
-    runs_dir: Path, wanted: str, *, scope: str = "all", dataset: str | None = None, equal: Sequence[str] = ()
+    runs_dir: Path, wanted: str, *, scope: str = "all", dataset: str | None = None, equal: Sequence[str] = (), baseline: str = ""
 ) -> list[Table]:
     """One table that ranks all finished runs under `runs_dir` in one score, or one for each combination of `equal`.
 
@@ -60,6 +62,7 @@ def ranking(
     when the runs were measured under different protocols, with the difference in words, and for names that no run has.
     """
     check_equal(equal)
+    scope = f"{scope}@thirds" if scope in GROUPS else scope
     runs, left_out = reported_runs(runs_dir)
     table = rows(runs, runs_dir)
     if table.empty:
@@ -80,7 +83,11 @@ def ranking(
     for _, own in split_equal(chosen, equal):
         (block,) = blocks(pd.concat([own, _same_measurement(references, own, asked, scope)]), equal, described)
         key = (asked.metric, asked.extractor, asked.train_data, block.protocols[0])
-        made.append(ranking_table(block, key, scope))
+        if baseline and baseline_entry(block, baseline) is None:
+            names = list(dict.fromkeys(block.rows["label"]))
+            raise UserError(f"--baseline {baseline}: no row, or several, have this name.{did_you_mean(baseline, block.entries)} "
+                            f"Known: {', '.join(block.entries if baseline in names else names)}.")
+        made.append(ranking_table(block, key, scope, Planned(baseline)))
     unread = tuple(f"Left out, since it cannot be read: {sentence}" for sentence in left_out)
     made[0] = replace(made[0], notes=(*halves, *made[0].notes))
     return [*made[:-1], replace(made[-1], notes=(*made[-1].notes, *unread))]

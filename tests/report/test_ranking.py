@@ -58,6 +58,15 @@ def test_results_of_a_search_stand_apart_from_scores_against_all_real_images(tmp
     assert list(places(ranking(tmp_path, "is")[0])) == ["cbdm", "cfg"], "which has no reference, but was searched for"
 
 
+def test_a_baseline_is_compared_with_each_other_row_alone(three_seeds):
+    (table,) = ranking(three_seeds, "fid:inception", baseline="cfg")
+    assert {row.cells[1].text: row.cells[3].text for row in table.rows[:3]} == {
+        "cbdm": "1 / 0 / 0 / 0", "cfg": "1 / 1 / 0 / 0", "ddpm": "0 / 1 / 0 / 0"}
+    assert any("2 differences" in note and "Dunnett" in note for note in table.notes)
+    with pytest.raises(UserError, match=r"--baseline cgf.*Known: "):
+        ranking(three_seeds, "fid:inception", baseline="cgf")
+
+
 def test_a_row_with_one_seed_takes_nothing_from_the_others(three_seeds, tmp_path):
     shutil.copytree(three_seeds, tmp_path / "runs")
     write_run(tmp_path / "runs", "oc", 0, samples=False)
