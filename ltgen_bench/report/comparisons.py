@@ -1,7 +1,6 @@
 """Verdicts of a table: the comparison behind one column, and the sentences and cells that tell it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,39 +22,33 @@ BEST = (
     "Bold, *: may be the best, not worse than any other row by simultaneous 95 % intervals of all differences of the column. In "
     "a column without a mark no row is worse than another."
 )
+BETTER = "Bold, *: better than {} by simultaneous 95 % intervals of the differences from it."
 
 
-@dataclass(frozen=True)
-class Planned:
-    """A planned comparison: against the method `baseline`, or of all pairs where it is empty."""
-
-    baseline: str = ""
-
-
-def comparison(block: Block, key: Key, scope: str = "all", planned: Planned | None = None) -> Comparison:
+def comparison(block: Block, key: Key, scope: str = "all") -> Comparison:
     """Return the comparison of the entries of `block` in one measurement; without verdicts it has no differences.
 
     Values that are best nearest to a target are compared by their distance from it. External samples pair with nothing.
     """
-    planned = planned or Planned()
-    if (key, scope, planned) not in block.computed:
-        block.computed[key, scope, planned] = _comparison(block, key, scope, planned)
-    found: Comparison = block.computed[key, scope, planned]
+    if (key, scope) not in block.computed:
+        block.computed[key, scope] = _comparison(block, key, scope)
+    found: Comparison = block.computed[key, scope]
     return found
 
 
-def _comparison(block: Block, key: Key, scope: str, planned: Planned) -> Comparison:
-    metric, part = METRICS[key[0]], block.part(key, scope)
+def _comparison(block: Block, key: Key, scope: str) -> Comparison:
+    whole = block.whole or block
+    metric, part = METRICS[key[0]], whole.part(key, scope)
     nearest = metric.direction == "nearest"
     part = part.assign(compared=distance_from_best(part, key[0]) if nearest else part["value"])
-    wide = part.pivot(index="seed", columns="entry", values="compared").reindex(columns=block.entries)
+    wide = part.pivot(index="seed", columns="entry", values="compared").reindex(columns=whole.entries)
     errors = part["uncertainty"].to_numpy(dtype=np.float64) if metric.uncertainty_is_error else np.full(len(part), np.nan)
     values = part["compared"].to_numpy(dtype=np.float64)
     model = fit(wide, scale=scale_of(metric.compared_as, values, errors), direction="lower" if nearest else metric.direction,
-                external=frozenset(entry for entry, row in block.first.items() if row.kind == "samples"))
-    baseline = baseline_entry(block, planned.baseline) if planned.baseline else None
-    return compare(model, baseline=baseline, error_of_real=_error_of_real(part[REAL_HALVES.score].to_numpy(dtype=np.float64),
-                                                                          values, errors))
+                external=frozenset(entry for entry, row in whole.first.items() if row.kind == "samples"))
+    real = part[REAL_HALVES.score].to_numpy(dtype=np.float64)
+    return compare(model, baseline=block.baseline or None, among=block.entries,
+                   error_of_real=_error_of_real(real, values, errors))
 
 
 def baseline_entry(block: Block, method: str) -> str | None:
@@ -78,8 +71,28 @@ def _error_of_real(real: np.ndarray, values: np.ndarray, errors: np.ndarray) -> 
 
 
 def best_entries(found: Comparison) -> tuple[str, ...]:
-    """Return the entries that may be the best, where there are others; else nothing is to be marked."""
+    """Return the entries that may be the best, where there are others; else nothing is to be marked.
+
+    With a baseline, those that are better than it: the others were not compared with each other.
+    """
+    if found.baseline is not None:
+        return tuple(one.a for one in found.differences if one.verdict == "better")
     return found.best if 0 < len(found.best) < len(found.entries) else ()
+
+
+def marks_note(block: Block) -> str:
+    """Return what a marked value is."""
+    return BETTER.format(block.baseline) if block.baseline else BEST
+
+
+def family_note(block: Block, found: Sequence[Comparison]) -> str:
+    """Return how many differences of a column are told together, and which rows count besides those that are shown."""
+    families = [one.family for one in found]
+    number = " to ".join(dict.fromkeys((str(min(families)), str(max(families)))))
+    which = f"from {block.baseline} (Dunnett)" if block.baseline else "between two rows (Tukey)"
+    hidden = len(set(block.whole.entries) - set(block.entries)) if block.whole is not None else 0
+    rest = f" Rows not shown, whose scores count in the variance alone: {hidden}." if hidden else ""
+    return f"Differences {which} that are told together, in each column: {number}.{rest}"
 
 
 def counts_text(found: Comparison, entry: str) -> str:

@@ -30,6 +30,10 @@ class Block:
     a shorter one for a table that shows sampler, omega and budget in columns. `equal_in` are the values, in words, that all rows
     were asked to share. `references` are such rows of real images and trivial generators under the same protocols: shown, never
     ranked. A block of references alone has no rows.
+
+    A planned comparison shows a part of the block `whole`, from which variances are estimated: some rows, some `metrics` (in this
+    order), one `scope` (empty: all classes, and before them the few ones), differences from the row `baseline` (empty: of all
+    pairs).
     """
 
     dataset: str
@@ -40,6 +44,10 @@ class Block:
     equal_in: tuple[str, ...] = ()
     described: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # protocol id -> what it stands for
     references: pd.DataFrame = field(default_factory=pd.DataFrame)
+    whole: "Block | None" = None
+    metrics: tuple[str, ...] = ()
+    scope: str = ""
+    baseline: str = ""
 
     @cached_property
     def entries(self) -> list[str]:
@@ -58,8 +66,14 @@ class Block:
 
     @cached_property
     def keys(self) -> list[Key]:
-        """The `measurements` over all classes."""
-        return measurements(self.shown)
+        """The `measurements` over all classes, or in the `scope`."""
+        names = [wanted.partition(":")[0] for wanted in self.metrics]
+        return sorted(measurements(self.shown, self.scope or "all"), key=lambda key: names.index(key[0]) if names else 0)
+
+    @cached_property
+    def columns(self) -> list[tuple[Key, str]]:
+        """(measurement, scope) of each column of scores."""
+        return [(key, self.scope or "all") for key in self.keys]
 
     @cached_property
     def first(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from ltgen_bench.evaluation.measure import NO_CLASSES
 from ltgen_bench.evaluation.trivial_samples import TRIVIAL
 from ltgen_bench.report.baselines import BASELINES, baseline_notes, few_images
 from ltgen_bench.report.columns import measurement_name
-from ltgen_bench.report.comparisons import BEST, FEW_SEEDS, ONE_SEED, comparison, conditions
+from ltgen_bench.report.comparisons import FEW_SEEDS, ONE_SEED, comparison, conditions, family_note, marks_note
 from ltgen_bench.report.entries import Block, Key, difference, each
 from ltgen_bench.report.numbers import MISSING, SMALL_SAMPLE_MARK, facts, is_known
 
@@ -69,11 +69,13 @@ def verdict_notes(block: Block, *, best: bool = True) -> list[str]:
     if most > 1:
         notes.append("± is the standard deviation over training seeds.")
     if len(block.entries) > 1:
-        found = [comparison(block, key) for key in block.keys]
-        if not any(one.differences for one in found):
-            notes.append(ONE_SEED if most == 1 else FEW_SEEDS)
+        found = [one for key, scope in block.columns if (one := comparison(block, key, scope)).differences]
+        if found:
+            notes += [*([marks_note(block)] if best else []), family_note(block, found), *conditions(found)]
+        elif block.baseline and block.baseline not in block.entries:
+            notes.append(f"No row, or several, are called {block.baseline} here: no verdict.")
         else:
-            notes += [*([BEST] if best else []), *conditions(found)]
+            notes.append(ONE_SEED if most == 1 else FEW_SEEDS)
     external = [entry for entry, row in block.first.items() if row.kind == "samples"]
     notes += _differing_entries(block)
     return [*notes, *([f"{listed(external)}: external samples; how they were made is not known here."] if external else [])]

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ltgen_bench.core.errors import UserError, did_you_mean, unknown_name
-from ltgen_bench.data.groups import GROUPS
 from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.records.store import protocols, reported_runs, rows
 from ltgen_bench.report.baselines import baseline_rows, distance_from_best
@@ -23,22 +22,21 @@ from ltgen_bench.report.columns import (
 )
 from ltgen_bench.report.comparisons import (
     METHOD,
-    Planned,
-    baseline_entry,
     comparison,
     conditions,
     counts_text,
     difference_text,
     margin_text,
+    marks_note,
     rank_text,
 )
 from ltgen_bench.report.entries import Block, Key, blocks, check_equal, difference, name_entries, newest, split_equal
 from ltgen_bench.report.notes import reference_notes, value_notes, verdict_notes
 from ltgen_bench.report.numbers import MISSING
+from ltgen_bench.report.planned import Planned, faults, full_scope, narrowed, refuse
 from ltgen_bench.report.table import Cell, Head, Row, Table
 
-RANKS = ("Rank: place of the estimate, with a 95 % interval where it is not certain (draws from the fitted model). Bold, *: may "
-         "be the best, not worse than any other row.")
+RANKS = "Rank: place of the estimate, with a 95 % interval where it is not certain (draws from the fitted model)."
 ORDER = "The order is that of the means and is no result."
 SINGLE = "There is no other row to compare it with."
 
@@ -53,16 +51,19 @@ class Wanted(NamedTuple):
 
 
 def ranking(
-    runs_dir: Path, wanted: str, *, scope: str = "all", dataset: str | None = None, equal: Sequence[str] = (), baseline: str = ""
+    runs_dir: Path, wanted: str, *, scope: str = "all", dataset: str | None = None, equal: Sequence[str] = (),
+    methods: Sequence[str] = (), baseline: str = "",
 ) -> list[Table]:
     """One table that ranks all finished runs under `runs_dir` in one score, or one for each combination of `equal`.
+
+    `methods` and `baseline` make it a planned comparison (`report.planned`).
 
     `wanted` is written as the heads of the CSV tables are: METRIC, and where there are several its extractor, the training
     set of downstream metrics (real-lt, synthetic, both) and the protocol id, with colons between. Raises `UserError`
     when the runs were measured under different protocols, with the difference in words, and for names that no run has.
     """
     check_equal(equal)
-    scope = f"{scope}@thirds" if scope in GROUPS else scope
+    scope, planned = full_scope(scope), Planned(methods=tuple(methods), scope=scope, baseline=baseline)
     runs, left_out = reported_runs(runs_dir)
     table = rows(runs, runs_dir)
     if table.empty:
@@ -75,19 +76,25 @@ def ranking(
     if table.empty:
         raise UserError(f"under {runs_dir} there are reference rows alone{f' on {dataset}' if dataset else ''}, and these are "
                         "not ranked. Make a run with: ltgen-bench run")
-    asked = parse(wanted, table)
     described = protocols(runs)
-    chosen, halves = _against_all_images(_chosen(table, asked, scope), asked, described)
+    problems = faults(replace(planned, scope=""), blocks(pd.concat([table, references]), (), described))
+    try:
+        asked = parse(wanted, table)
+        chosen, halves = _against_all_images(_chosen(table, asked, scope), asked, described)
+    except UserError as error:
+        if problems:
+            refuse([str(error), *problems])
+        raise
+    refuse(problems)
     rank(chosen, asked.metric, asked.extractor, train_data=asked.train_data, scope=scope, protocols=described)
     made = []
     for _, own in split_equal(chosen, equal):
-        (block,) = blocks(pd.concat([own, _same_measurement(references, own, asked, scope)]), equal, described)
-        key = (asked.metric, asked.extractor, asked.train_data, block.protocols[0])
-        if baseline and baseline_entry(block, baseline) is None:
-            names = list(dict.fromkeys(block.rows["label"]))
-            raise UserError(f"--baseline {baseline}: no row, or several, have this name.{did_you_mean(baseline, block.entries)} "
-                            f"Known: {', '.join(block.entries if baseline in names else names)}.")
-        made.append(ranking_table(block, key, scope, Planned(baseline)))
+        (whole,) = blocks(pd.concat([own, _same_measurement(references, own, asked, scope)]), equal, described)
+        block = narrowed(whole, planned)
+        if block is not None:
+            made.append(ranking_table(block, (asked.metric, asked.extractor, asked.train_data, block.protocols[0]), scope))
+    if not made:
+        raise UserError(f"--methods {','.join(methods)}: none of these has {wanted} in the scope {scope}.")
     unread = tuple(f"Left out, since it cannot be read: {sentence}" for sentence in left_out)
     made[0] = replace(made[0], notes=(*halves, *made[0].notes))
     return [*made[:-1], replace(made[-1], notes=(*made[-1].notes, *unread))]
@@ -169,15 +176,15 @@ def _chosen(table: pd.DataFrame, asked: Wanted, scope: str) -> pd.DataFrame:
     return chosen[chosen["scope"] == scope]
 
 
-def ranking_table(block: Block, key: Key, scope: str, planned: Planned | None = None) -> Table:
+def ranking_table(block: Block, key: Key, scope: str) -> Table:
     """One score of one block from best to worst: rank, entry, score, verdicts, the difference from the first or the baseline, and
     what the entries are."""
-    found = comparison(block, key, scope, planned)
+    found = comparison(block, key, scope)
     order = rank(block.rows, key[0], key[1], train_data=key[2], scope=scope)["entry"].tolist()
     order.sort(key=lambda entry: found.ranks[entry].rank if entry in found.ranks else len(order))
     (method, *facts), names, shared = entry_columns(block, show_differing=True)
     scores = score_cells(block, key, scope)
-    against = found.baseline or order[0]
+    against = found.baseline if found.baseline in names else order[0]
     rows = [Row((Cell(rank_text(found, entry)), names[entry][0], scores[entry], Cell(counts_text(found, entry)),
                  Cell(difference_text(key[0], found.of(entry, against))), *names[entry][1:])) for entry in order]
     unknown = [Cell(MISSING) for _ in facts[:-1]]
@@ -188,7 +195,8 @@ def ranking_table(block: Block, key: Key, scope: str, planned: Planned | None = 
     verdicts = Head("better / worse / equivalent / open", "verdicts", score=False)
     difference = Head(f"against {names[against][0].text}", "difference", score=False, csv_only=not found.differences)
     heads = (Head("rank", "rank", number=False), method, head(key, scope), verdicts, difference, *facts)
-    told = [RANKS, METHOD, found.words(), *margin_text(key[0], found), *conditions([found])] if found.differences else [ORDER]
+    told = [RANKS, marks_note(block), METHOD, found.words(), *margin_text(key[0], found), *conditions([found])] \
+        if found.differences else [ORDER]
     notes = [*shared, *(told if len(order) > 1 else [SINGLE]), *verdict_notes(block, best=False), *reference_notes(block),
              *value_notes(block, scope)]
     title = f"{block.title}: {measurement_name(key)}, {scope_words(scope)}, ranked"

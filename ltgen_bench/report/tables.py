@@ -28,11 +28,12 @@ from ltgen_bench.report.columns import (
     name_in,
     reference_rows,
     scope_head,
+    scope_words,
     score_rows,
     slug,
     subtitle,
 )
-from ltgen_bench.report.comparisons import METHOD, comparison, counts_text
+from ltgen_bench.report.comparisons import METHOD, comparison, counts_text, difference_text
 from ltgen_bench.report.entries import Block, Key, each, measurements
 from ltgen_bench.report.notes import (
     entry_notes,
@@ -56,6 +57,8 @@ def section_tables(block: Block, before: Sequence[Block] = ()) -> list[Table]:
     main = comparison_table(block)
     main = replace(main, notes=(*separate_table_note(block, before), *main.notes))
     tables = [main, verdict_table(block), downstream_table(block)]
+    if block.scope:  # other groups and single classes are not asked for
+        return [table for table in tables if table is not None]
     for rule in ("thirds", "count"):
         tables += [group_table(block, key, rule) for key in measurements(block.shown, f"few@{rule}")]
     tables += [class_table(block, key) for key in measurements(block.shown, "class")]
@@ -68,14 +71,15 @@ def comparison_table(block: Block) -> Table:
     Sampler, omega, budget and seeds have a column each where the entries differ in them, else a note. A value is marked
     best only when a paired test over three or more seeds shows it.
     """
-    columns = [(key, "all") for key in block.keys]
     heads, names, shared = entry_columns(block, show_differing=True)
     scores, same = _metric_heads(block)
     notes = [*same, *shared, *verdict_notes(block), *reference_notes(block), *older_note(block), *same_name_notes(block),
-             *value_notes(block)]
+             *value_notes(block, block.scope or "all")]
+    columns = block.columns
     rows = [*score_rows(block, columns, names), *reference_rows(block, columns), *baseline_rows(block, columns, len(heads))]
     heads = [*heads, *scores, Head("notes", "notes", number=False, csv_only=True)]
-    return Table("comparison", f"{block.title}: all classes", tuple(heads), tuple(_with_notes(block, rows)), tuple(notes))
+    title = f"{block.title}: {scope_words(block.scope or 'all')}"
+    return Table("comparison", title, tuple(heads), tuple(_with_notes(block, rows)), tuple(notes))
 
 
 def _metric_heads(block: Block) -> tuple[list[Head], list[str]]:
@@ -84,15 +88,15 @@ def _metric_heads(block: Block) -> tuple[list[Head], list[str]]:
     Such a column is in the CSV alone. A narrow terminal keeps the columns whose scores see the labels of the images.
     """
     heads, notes = [], []
-    for key in block.keys:
-        values = pd.concat([block.part(key, "all")["value"], block.reference_part(key, "all")["value"]]).dropna()
+    for key, scope in block.columns:
+        values = pd.concat([block.part(key, scope)["value"], block.reference_part(key, scope)["value"]]).dropna()
         shown = {show(key[0], value) for value in values}
         constant = key[2] == REAL_ALONE and len(shown) == 1
         if constant:
             name = measurement_name(key, extractor=False)
-            notes.append(f"{name}: {shown.pop()} in every row, since no generated images enter it ({subtitle(key)}).")
+            notes.append(f"{name}: {shown.pop()} in every row, since no generated images enter it ({subtitle(key, scope)}).")
         keep = key[2] == IMAGES_ALONE or "class logits" in METRICS[key[0]].needs
-        made = replace(head(key), csv_only=constant, keep=keep)
+        made = replace(head(key, scope), csv_only=constant, keep=keep)
         if key[2] == IMAGES_ALONE:  # `downstream accuracy, synthetic` in two lines is narrower
             title, _, rest = facts(key[0]).heading.partition(" ")
             rest, _, arrow = rest.rpartition(" ")
@@ -133,7 +137,8 @@ def downstream_table(block: Block) -> Table | None:
     keys = [key for key in block.keys if METRICS[key[0]].is_downstream]
     if not keys:
         return None
-    columns = [(key, scope) for key in keys for scope in ("all", "few@thirds") if len(block.part(key, scope))]
+    columns = [(key, scope) for key in keys for scope in ([block.scope] if block.scope else ["all", "few@thirds"])
+               if len(block.part(key, scope))]
     heads = [Head(f"{TRAINED_ON.get(key[2], key[2])} {facts(key[0]).arrow}", csv_key(key, scope), subtitle(key, scope))
              for key, scope in columns]
     return _score_table(block, "downstream", "accuracy on real test images, by training set", columns, heads)
@@ -185,12 +190,23 @@ def _real_columns(block: Block, key: Key) -> tuple[list[Head], dict[Any, list[Ce
 
 
 def verdict_table(block: Block) -> Table | None:
-    """How often each entry is better, worse, equivalent and open in each metric; None where no metric has verdicts."""
-    found = {key: one for key in block.keys if (one := comparison(block, key)).differences}
+    """How often each entry is better, worse, equivalent and open in each column of scores; None where none has verdicts.
+
+    With a baseline: the difference of each entry from it.
+    """
+    found = {column: one for column in block.columns if (one := comparison(block, *column)).differences}
     if not found:
         return None
     heads, names, shared = entry_columns(block)
-    rows = [Row((*names[entry], *(Cell(counts_text(one, entry)) for one in found.values()))) for entry in block.entries]
-    notes = (f"better / worse / equivalent / open against the other rows. {METHOD}", *shared,
+    if block.baseline:
+        told = f"Differences from {block.baseline} with their verdicts."
+        rows = [Row((*names[entry], *(Cell(difference_text(key[0], one.of(entry, block.baseline)) or MISSING)
+                                      for (key, _), one in found.items())))
+                for entry in block.entries if entry != block.baseline]
+    else:
+        told = "better / worse / equivalent / open against the other rows."
+        rows = [Row((*names[entry], *(Cell(counts_text(one, entry)) for one in found.values()))) for entry in block.entries]
+    notes = (f"{told} {METHOD}", *shared,
              *(text for text in verdict_notes(block, best=False) if not text.startswith("±")))
-    return Table("verdicts", f"{block.title}: verdicts", (*heads, *(head(key, score=False) for key in found)), tuple(rows), notes)
+    heads += [head(*column, score=False) for column in found]
+    return Table("verdicts", f"{block.title}: verdicts", tuple(heads), tuple(rows), notes)

@@ -26,6 +26,7 @@ from ltgen_bench.report.latex_table import latex
 from ltgen_bench.report.page import page
 from ltgen_bench.report.papers import papers_tables, papers_text
 from ltgen_bench.report.pictures import Drawings, attempt, save_drawings
+from ltgen_bench.report.planned import Planned, faults, narrowed, refuse
 from ltgen_bench.report.plots import drawings, footer, for_pictures
 from ltgen_bench.report.published_rows import base_name, published_tables
 from ltgen_bench.report.report_folder import INDEX, MANIFEST, begin, check_ours, end
@@ -34,6 +35,7 @@ from ltgen_bench.report.table import Table
 from ltgen_bench.report.table_formats import comma_separated, markdown, terminal
 from ltgen_bench.report.tables import section_tables
 
+EVERYTHING = Planned()
 FORMATS: dict[str, Callable[[Table], str]] = {".md": markdown, ".csv": comma_separated, ".tex": latex}
 
 
@@ -96,6 +98,7 @@ def report(
     all_papers: bool = False,
     equal: Sequence[str] = (),
     compare_published: bool = False,
+    planned: Planned = EVERYTHING,
     progress: Progress = SILENT,
 ) -> Report:
     """Compare the finished runs under `runs_dir` with each other, and show papers' numbers in tables of their own.
@@ -103,7 +106,8 @@ def report(
     Writes `out/tables/` (Markdown, CSV, LaTeX), `out/plots/` and `out/index.html`. `leaderboards` are further CSVs of
     published numbers; all are checked before anything is written. `dataset` keeps one data set; papers' numbers are
     those on the data sets shown, or all with `all_papers`. `equal` (words of `equal.EQUAL`) makes tables and plots of
-    their own for rows that are equal in these; `compare_published` adds tables with papers' rows below ours of the same method.
+    their own for rows that are equal in these; `planned` shows some rows and columns alone
+    (names that no run has: `UserError`); `compare_published` adds tables with papers' rows below ours of the same method.
     An earlier report in `out` is replaced. No runs and no leaderboard, or an `out` that holds something else: `UserError`.
     """
     check_equal(equal)
@@ -124,8 +128,14 @@ def report(
     compared = pd.concat([known, *given], ignore_index=True) if compare_published else None
     sections: list[Section] = []
     files: list[Path] = []
+    found = blocks(table, equal, ids)
+    if planned != EVERYTHING:
+        refuse(faults(planned, found) if found else [f"there are no runs under {runs_dir} whose rows could be chosen."])
+    shown_blocks = [(name, own) for name, block in named_blocks(found) if (own := narrowed(block, planned)) is not None]
+    if found and not shown_blocks:
+        raise UserError("no row has what --methods, --metrics and --scope ask for together.")
     earlier = begin(out)
-    for name, block in named_blocks(blocks(table, equal, ids)):
+    for name, block in shown_blocks:
         before = [section.block for section in sections]
         section, written = _write_section(name, block, before, runs, out, compared, progress)
         sections.append(section)

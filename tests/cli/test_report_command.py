@@ -53,7 +53,11 @@ def test_a_forced_ranking_of_unlike_rows_is_exit_code_2_with_the_difference(prog
     ("arguments", "sentence"),
     [
         (["report", "--equal", "omega,bugdet"], "unknown word of --equal 'bugdet'."),
-        (["report", "--scope", "few@thirds"], "--scope says what --rank METRIC"),
+        (["report", "--methods", "cdbm", "--scope", "fwe"], "--methods: there is no row 'cdbm'. Did you mean 'cbdm'?"),
+        (["report", "--rank", "fid", "--baseline", "ddmp"], "--baseline ddmp: no row has this name. Did you mean 'ddpm'?"),
+        (["report", "--methods", ","], "--methods names nothing"),
+        (["report", "--methods", "cbdm", "--update-benchmark"], "leave out --methods"),
+        (["report", "--rank", "fid", "--sort"], "leave out --sort, or --rank"),
         (["report", "--rank", "fid", "--update-benchmark"], "leave out --update-benchmark, or --rank"),
         (["report", "--rank", "fid", "--compare-published"], "leave out --compare-published, or --rank"),
         (["protocol", "show", "standrad"], "'standrad'. Did you mean 'standard'"),

@@ -53,7 +53,7 @@ def test_the_csv_has_what_each_entry_is_even_where_all_are_alike(three_block):
 def test_verdicts_stand_in_their_csv_and_every_table_that_ranks_says_what_else_differs(three_block):
     fid = key_of(three_block, "fid")
     lines = list(csv.DictReader(io.StringIO(comma_separated(verdict_table(three_block)))))
-    assert [line[f"fid:classifier:{fid[3]}"] for line in lines] == ["2 / 0 / 0", "1 / 0 / 1", "0 / 0 / 2"]
+    assert [line[f"fid:classifier:{fid[3]}"] for line in lines] == ["2 / 0 / 0 / 0", "1 / 1 / 0 / 0", "0 / 2 / 0 / 0"]
     said = "also differ in omega (0 and 1): a difference"
     assert all(any(said in note for note in table.notes) for table in every_table(three_block))
 
