@@ -1,4 +1,4 @@
-"""`ltgen-bench suite ...`: list, show and run suites of tasks, and the state of their runs."""
+"""`ltgen-bench suite ...`: list, show and run suites of tasks, the state of their runs, and what they tell."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ltgen_bench.cli.common import Commands, listing, print_json, print_table
+from ltgen_bench.cli.common import Commands, listing, print_json, print_table, terminal_progress
 from ltgen_bench.cli.many_runs import announce, carry_out_many, end, is_helper, jobs_options, seeds_of, shared_context
 from ltgen_bench.cli.options import (
     FILE,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ltgen_bench.experiments.suite import SuiteCell
     from ltgen_bench.experiments.suite_file import Suite
     from ltgen_bench.runtime.context import RunContext
+    from ltgen_bench.statistics.suite_cells import Policy
 
 Selected = tuple["Suite", list[str], list[int]]
 
@@ -44,11 +45,12 @@ def _selection(command: Callable) -> Callable:
 
 @click.group(cls=Commands)
 def suite() -> None:
-    """List, show and run suites: several tasks, for all methods and seeds.
+    """List, show, run and report suites: several tasks, for all methods and seeds.
 
     \b
     ltgen-bench suite run smoke          every stage and method in five minutes
     ltgen-bench suite status digits      what is done, failed and missing, and the time left
+    ltgen-bench suite report digits      what the methods are shown to be over all tasks
     """
 
 
@@ -129,7 +131,7 @@ def suite_run(name: str, methods: str | None, seeds: str | None, method_file: Pa
     for sentence in _impossible(cells):
         context.progress.say(sentence)
     times.measure(context)
-    context.progress.say(f"{_title(chosen[0])}: {times.left().words(at_once)}")
+    context.progress.say(f"{chosen[0].words}: {times.left().words(at_once)}")
     if dry_run:
         _show(chosen, cells)
         return
@@ -181,6 +183,53 @@ def suite_status(name: str, methods: str | None, seeds: str | None, method_file:
         click.echo(f" {version}, was run here too, and differs: {'; '.join(sentences)}")
 
 
+@suite.command(name="report")
+@click.argument("name")
+@_selection
+@click.option("--results", type=FOLDER, metavar="FOLDER", help="Read results that --record wrote, instead of runs.")
+@click.option("--missing", type=click.Choice(["error", "drop", "impute"]), default="error", show_default=True,
+              help="Missing and failed runs: an error; drop seeds and tasks that not all methods have; impute the "
+              "baseline's score.")
+@click.option("--out", type=FOLDER, help="Folder of the report.  [default: report-NAME]")
+@click.option("--record", "record_into", type=FOLDER, metavar="FOLDER",
+              help="Also write the results as CSV files, for --results.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def suite_report(name: str, methods: str | None, seeds: str | None, method_file: Path | None, runs: Path, data_root: Path,
+                 results: Path | None, missing: "Policy", out: Path | None, record_into: Path | None, as_json: bool) -> None:
+    """Compare the methods of a suite over its tasks: what is known in sentences, tables, pictures and a page.
+
+    The baseline is always among the methods. Runs of other settings are left out and named.
+
+    \b
+    ltgen-bench suite report digits --missing drop
+    ltgen-bench suite report digits --results results/suites/digits
+    """
+    from ltgen_bench.experiments import suite_collect
+    from ltgen_bench.report import suite_report
+
+    chosen = _selected(name, methods, seeds, method_file)
+    found = chosen[0]
+    if found.baseline not in chosen[1]:
+        chosen = (found, [found.baseline, *chosen[1]], chosen[2])
+    if results is None:
+        every = (found, chosen[1], list(dict.fromkeys([*found.seeds, *chosen[2]])))
+        read = suite_collect.collect(found, _cells(every, runs, data_root, shared_context("cpu", 1, None, {})), chosen[1],
+                                     chosen[2], runs)
+    else:
+        read = suite_collect.read_recorded(found, results, None if methods is None else chosen[1],
+                                           None if seeds is None else chosen[2])
+    made = suite_report.suite_report(read, out or Path(f"report-{found.name}"), policy=missing, progress=terminal_progress())
+    if record_into is not None:
+        suite_collect.record(found, read, record_into)
+    if as_json:
+        print_json(made.values())
+        return
+    from rich.console import Console
+
+    console = Console()
+    click.echo(made.terminal(console.width, console.is_terminal and not console.no_color))
+
+
 def _selected(name: str, methods: str | None, seeds: str | None, method_file: Path | None) -> Selected:
     """Return the suite, and the methods and seeds that are meant. Raises `UserError` for unknown names."""
     from ltgen_bench.experiments.suite_file import find_suite
@@ -205,10 +254,6 @@ def _size(found: "Suite") -> str:
             f"{counted(tasks * methods * seeds, 'run')}")
 
 
-def _title(found: "Suite") -> str:
-    return f"suite {found.name}, version {found.version}, digest {found.digest}"
-
-
 def _impossible(cells: "Sequence[SuiteCell]") -> list[str]:
     """Return, for each method that cannot run on a task, why."""
     return list(dict.fromkeys(f"not possible: {one.method} on {one.task}: {one.cell.error}" for one in cells if one.impossible))
@@ -231,7 +276,7 @@ def _show(chosen: Selected, cells: "Sequence[SuiteCell]") -> None:
             rest = [f"{number} {state}" for state, number in count.items() if state in ("running", "failed")]
             words.append("not possible" if count["impossible"] else ", ".join([f"{count['done']} of {total}", *rest]))
         rows.append(Row(tuple(map(Cell, (method, *words)))))
-    notes = [f"{_title(found)}: finished runs of all seeds.", *_impossible(cells)]
+    notes = [f"{found.words}: finished runs of all seeds.", *_impossible(cells)]
     why: dict[str, list[str]] = {}
     for one, state, reason in states:
         if state == "failed":

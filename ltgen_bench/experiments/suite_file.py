@@ -181,6 +181,19 @@ class Suite:
                 "baseline": self.baseline, "tasks": tasks}
 
     @property
+    def words(self) -> str:
+        """`suite digits, version 1, digest 1a2b3c4d`."""
+        return f"suite {self.name}, version {self.version}, digest {self.digest}"
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """Task -> the first task that differs from it in the class order alone, perhaps itself: together they count as one."""
+        def rest(task: str) -> dict[str, Any]:
+            return {key: value for key, value in self.tasks[task].items() if key != "data.class_order"}
+
+        return {task: next(other for other in self.tasks if rest(other) == rest(task)) for task in self.tasks}
+
+    @property
     def digest(self) -> str:
         """8 hex digits over `stated`."""
         return digest(self.stated)

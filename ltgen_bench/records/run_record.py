@@ -113,6 +113,13 @@ class RunRecord(Part):
         return next((stage.seconds for stage in self.stages if stage.name == "train"), None)
 
     @property
+    def peak_memory_mb(self) -> float | None:
+        """Peak memory of the whole run, of its stage that took most; None where that of a stage is not known."""
+        peaks = [stage.peak_memory_mb for stage in self.stages]
+        known = [peak for peak in peaks if peak is not None]
+        return max(known) if known and len(known) == len(peaks) else None
+
+    @property
     def half(self) -> str | None:
         """Half of the real images that the scores compare with (selection or report); None: all of them."""
         half = self.config.get("evaluate", {}).get("half")

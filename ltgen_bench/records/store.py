@@ -24,13 +24,14 @@ ENTRY_COLUMNS = ["dataset", "method", "label", "seed", "sampler", "steps", "omeg
                  "images_per_class", "sample_seed", "network", "train_digest", "sample_digest", "score_digest", "fingerprint",
                  "imbalance_factor"]
 # The rules that the scores were asked to follow, where they do not, what was judged (run, samples of another model, or a
-# reference row), augmentation and process of the training, and what the whole training cost. CSVs of earlier versions lack
+# reference row), augmentation and process of the training, and what training and run cost. CSVs of earlier versions lack
 # them: column -> what is meant there.
 LATER_COLUMNS = {"preset": "", "departures": "", "kind": "run", "augment": "flip", "process": "ddpm", "train_flops": "",
-                 "train_seconds": "", "notes": ""}
+                 "train_seconds": "", "peak_memory_mb": "", "notes": ""}
 # Values that are unknown for external samples are missing, or empty.
 UNKNOWN_TYPES = {"steps": "Int64", "omega": "Float64", "budget_images": "Int64", "batch_size": "Int64",
-                 "images_per_class": "Int64", "sample_seed": "Int64", "train_flops": "Float64", "train_seconds": "Float64"}
+                 "images_per_class": "Int64", "sample_seed": "Int64", "train_flops": "Float64", "train_seconds": "Float64",
+                 "peak_memory_mb": "Float64"}
 ORIGIN_COLUMNS = ["finished", "versions", "hardware", "command", "run"]
 # An entry has a label (its name in a table) and a score has one (its class): in the rows the second is `class_label`.
 SCORE_COLUMNS = ["class_label" if name == "label" else name for name in COLUMNS]
@@ -260,6 +261,7 @@ def _rows_of(run: StoredRun, runs_dir: Path | None) -> pd.DataFrame:
         "process": record.entry.process or ("ddpm" if record.kind == "run" else ""),
         "departures": "; ".join(record.departures), "notes": " ".join(record.notes),
         "train_flops": record.entry.train_flops, "train_seconds": record.train_seconds,
+        "peak_memory_mb": record.peak_memory_mb,
         "versions": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
         "hardware": ", ".join(f"{name}: {value}" for name, value in record.hardware.items()),
         "run": str(run.folder.path.relative_to(runs_dir)) if inside and runs_dir is not None else run.name,

@@ -65,7 +65,8 @@ def _error_of_real(real: np.ndarray, values: np.ndarray, errors: np.ndarray) -> 
     Scores have the sampling error of generated images with them. That of real ones is taken to be the same share of their
     score, where the score is smaller for these (as of FID), and else the same.
     """
-    shares = np.where(np.isfinite(real) & (np.abs(values) > 0), np.minimum(np.abs(real / values), 1.0), 1.0)
+    above = np.isfinite(real) & (np.abs(values) > 0)
+    shares = np.minimum(np.abs(np.divide(real, values, out=np.ones_like(values), where=above)), 1.0)
     known = np.isfinite(errors)
     return float(np.median((errors * shares)[known])) if known.any() else 0.0
 

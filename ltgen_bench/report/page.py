@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from ltgen_bench.report.provenance import machine_lines, protocol_words, run_lines
 from ltgen_bench.report.table import Table
@@ -24,14 +24,6 @@ def page(sections: Sequence["Section"], papers: Sequence[Table], protocols: Mapp
 
     `left_out` are sentences on runs that are damaged and not shown.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["sort_value"] = _sort_value
     shown = [
         {
             "name": section.name,
@@ -47,7 +39,20 @@ def page(sections: Sequence["Section"], papers: Sequence[Table], protocols: Mapp
         for section in sections
     ]
     published = [table.first(PAPER_ROWS, f"tables/papers/{table.name}.csv") for table in papers]
-    return environment.get_template("page.html.j2").render(sections=shown, papers=published, left_out=left_out)
+    return template("page.html.j2").render(sections=shown, papers=published, left_out=left_out)
+
+
+def template(name: str) -> Template:
+    """A template of this package, in which every text is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["sort_value"] = _sort_value
+    return environment.get_template(name)
 
 
 def data_uri(path: Path) -> str:

@@ -23,9 +23,8 @@ def run_lines(records: Sequence[RunRecord]) -> list[tuple[str, list[str]]]:
 
 def _cost(record: RunRecord) -> str:
     stages = ", ".join(f"{stage.name} {stage.seconds:.0f} s" for stage in record.stages)
-    peaks = [stage.peak_memory_mb for stage in record.stages]
-    known = [peak for peak in peaks if peak is not None]
-    memory = f"{max(known) / 1000:.1f} GB" if known and len(known) == len(peaks) else "not known"
+    peak = record.peak_memory_mb
+    memory = f"{peak / 1000:.1f} GB" if peak is not None else "not known"
     exact = ", not bit-exact" if record.deterministic is False else ""
     parameters, seen = record.entry.parameters, record.entry.budget_images
     made = "not trained here" if parameters is None or seen is None else \

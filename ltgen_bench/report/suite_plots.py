@@ -119,6 +119,9 @@ def cost_figure(panels: Panels, *, label: str, cost_label: str, footer: str = ""
         else:
             ax.xaxis.set_major_locator(MaxNLocator(5))
         ax.margins(x=0.08, y=0.08)
+        span = 0.7 * max(float(np.ptp(known["quality"])), 0.02) if len(known) else 1.0
+        low, high = ax.get_ylim()  # long intervals are cut, so that the methods do not lie over each other
+        ax.set_ylim(max(low, known["quality"].min() - span), min(high, known["quality"].max() + span))
         _labels_at_right(ax, known["cost"].tolist(), known["quality"].tolist(), picture_names(known["entry"].tolist(), 24))
         ax.set(xlabel=textwrap.fill(cost_label, 48), ylabel=textwrap.fill(label, 40))
         ax.set_title(picture_text(title), fontsize=9, loc="left")

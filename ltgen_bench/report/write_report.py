@@ -143,7 +143,7 @@ def report(
     shown = {base_name(section.block) for section in sections}
     papers = _papers(known, given, shown, dataset, all_papers)
     always = {table.name for table in _papers(known, [], shown, dataset, False)}
-    files += _write_tables(papers, out / "tables" / "papers")
+    files += write_tables(papers, out / "tables" / "papers")
     write_text(out / INDEX, page(sections, papers, ids, left_out))
     end(out, earlier, (*files, out / INDEX))
     return Report(out, tuple(sections), tuple(papers), table, ids, (*files, out / INDEX, out / MANIFEST), tuple(left_out),
@@ -184,7 +184,7 @@ def _write_section(
 ) -> tuple[Section, list[Path]]:
     tables = section_tables(block, before)
     tables += published_tables(block, published) if published is not None and block.entries else []
-    files = _write_tables(tables, out / "tables" / name)
+    files = write_tables(tables, out / "tables" / name)
     folder = out / "plots" / name
     own = {digest for rows in (block.rows, block.references) if len(rows) for digest in rows["score_digest"]}
     part = [run for run in runs if run.record is not None and run.record.score_digest in own]
@@ -208,7 +208,8 @@ def _drawings(block: Block, runs: Sequence[StoredRun], curves: pd.DataFrame) -> 
     return {**drawings(block), **confusion.drawings(block, runs), **curve_plots.drawings(block, curves)}
 
 
-def _write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:
+def write_tables(tables: Sequence[Table], folder: Path) -> list[Path]:
+    """Write each table as Markdown, CSV and LaTeX into `folder`; returns the files."""
     written = []
     for table in tables:
         for suffix, write in FORMATS.items():

@@ -71,11 +71,13 @@ class SeedModel:
         return self.df >= MIN_DF and len(self.entries) > 1 and bool(np.all(self.variances > 0))
 
 
-def fit(values: pd.DataFrame, *, scale: Scale, direction: str = "lower", external: frozenset[str] = frozenset()) -> SeedModel:
+def fit(values: pd.DataFrame, *, scale: Scale, direction: str = "lower", external: frozenset[str] = frozenset(),
+        pooled_df: float | None = None) -> SeedModel:
     """Return the `SeedModel` of the scores `values`, a row a seed and a column an entry; NaN where there is no score.
 
     `direction` is "lower" or "higher", whichever is better. `external` names entries whose seeds pair with nothing. Entries
-    without any score are left out.
+    without any score are left out. `pooled_df`: the degrees of freedom that the pooled variance counts in each entry's; by
+    default the test of equal variances decides.
     """
     y = scale.transform(values.to_numpy(dtype=np.float64))
     named = np.isfinite(y).any(axis=0)
@@ -98,6 +100,7 @@ def fit(values: pd.DataFrame, *, scale: Scale, direction: str = "lower", externa
     seeds = known.sum(axis=0)
     own_df = (seeds - 1).astype(float)
     prior = np.maximum(LEAST, SHARE * own_df) if p_equal >= AGREE else LEAST
+    prior = prior if pooled_df is None else pooled_df
     own_share = own_df / (prior + own_df)
     squares = np.bincount(owner, np.square(residuals), len(names))
     freedom = np.bincount(owner, design.freedom, len(names))

@@ -106,7 +106,7 @@ def _drop(wide: pd.DataFrame, gaps: pd.DataFrame, policy: Policy) -> tuple[pd.Da
         places = np.argwhere(gaps.to_numpy()).tolist()
         cells = [f"{gaps.index[row][0]}, {gaps.columns[column]}, seed {gaps.index[row][1]}" for row, column in places]
         raise UserError(f"{counted(len(cells), 'run')} without a score: {some(cells)}. Run what is missing, or choose the policy "
-                        "'drop' (seeds and tasks that all methods have) or 'impute' (the baseline's score).")
+                        "'drop' (seeds and tasks that all methods have) or 'impute' (the baseline's score): --missing drop.")
     kept = wide[~gaps.any(axis=1)]
     if kept.empty:
         raise UserError("No seed of any task has a score of all methods: there is nothing to compare. Leave out the method that "

@@ -15,17 +15,19 @@ from typing import Literal
 import pandas as pd
 from scipy import stats
 
-from ltgen_bench.statistics.scale import ScaleName, scale_of
+from ltgen_bench.statistics.scale import Scale, ScaleName, scale_of
 from ltgen_bench.statistics.seed_model import fit
 from ltgen_bench.statistics.suite_cells import Policy, SuitePlan, complete_cells
 from ltgen_bench.statistics.task_means import mean_interval, share_interval
-from ltgen_bench.statistics.verdicts import compare
+from ltgen_bench.statistics.verdicts import Comparison, compare
 
 Judge = Callable[[str, pd.DataFrame], Mapping[tuple[str, str], str]]
 """From a task and its frame of seeds x entries to verdicts (a, b) -> better, worse, equivalent or open, of a against b."""
 
 POINTS = {"better": 1.0, "worse": 0.0, "equivalent": 0.5, "open": 0.5}
 ONE_TASK = "one task: how much tasks differ is not known"
+POOLED_DF = 0.5  # of the variance over tasks, in which methods differ far more than over seeds
+LEAST_TASKS = 3  # for a comparison over tasks; with two its level is not held where methods vary differently
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ class SuiteScores:
 
     `wins` is a frame of entries x opponents: the share of tasks in which the row's entry wins against the column's, open and
     equivalent counted half, NaN on the diagonal. `order` is best first, by skill where every method has one, else by mean rank
-    (`ordered_by` says which). `without` has an order for each task that is left out, empty with one task.
+    (`ordered_by` says which). `without` has an order for each task that is left out, empty with one task. `by_task`, a frame of
+    tasks x entries, has the logarithm of the distance to the ideal value, NaN where there is none.
     """
 
     tasks: tuple[str, ...]
@@ -66,6 +69,18 @@ class SuiteScores:
     without: tuple[WithoutTask, ...]
     failures: dict[str, int]
     notes: tuple[str, ...]
+    by_task: pd.DataFrame
+
+    def over_tasks(self, baseline: str | None = None) -> Comparison | None:
+        """Return the simultaneous comparison of the skills of all pairs, or with a `baseline`; None with fewer than 3 tasks.
+
+        Tasks are the blocks of the model that seeds are in one task: distance to the ideal = entry + task + rest, on the scale of
+        logarithms. What it tells holds for tasks like those of the suite, which count as a random draw.
+        """
+        known = self.by_task.dropna(axis="columns")
+        if len(known) < LEAST_TASKS or known.shape[1] < 2 or baseline not in (None, *known.columns):
+            return None
+        return compare(fit(known.transform("exp"), scale=Scale("log"), pooled_df=POOLED_DF), baseline=baseline)
 
     def frame(self) -> pd.DataFrame:
         """One row an entry, in `order`: value, low and high of each number (skill_low, ...), why one is missing, and failures."""
@@ -114,7 +129,7 @@ def suite_scores(scores: pd.DataFrame, plan: SuitePlan, judge: Judge, *, directi
     without = tuple(_without(means, str(group), order) for group in means.index) if len(means) > 1 else ()
     return SuiteScores(tuple(map(str, means.index)), skill | lacking, rate | lacking, rank | lacking,
                        points.mean().unstack().reindex(index=entries, columns=entries), order,
-                       "mean rank" if no_skill else "skill", without, cells.failures, cells.notes)
+                       "mean rank" if no_skill else "skill", without, cells.failures, cells.notes, logs)
 
 
 def judge_by_seeds(scale: ScaleName, direction: Literal["lower", "higher", "nearest"], ideal: float | None = None) -> Judge:
