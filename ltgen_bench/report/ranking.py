@@ -36,7 +36,8 @@ from ltgen_bench.report.numbers import MISSING
 from ltgen_bench.report.planned import Planned, faults, full_scope, narrowed, refuse
 from ltgen_bench.report.table import Cell, Head, Row, Table
 
-RANKS = "Rank: place of the estimate, with a 95 % interval where it is not certain (draws from the fitted model)."
+RANKS = ("Rank: place of the estimate, with a 95 % interval where it is not certain: at least 1 + the number of rows proven "
+         "better, at most the number of rows less those proven worse.")
 ORDER = "The order is that of the means and is no result."
 SINGLE = "There is no other row to compare it with."
 

@@ -1,14 +1,9 @@
-"""Ranks of entries with intervals, by a parametric bootstrap of the model."""
+"""Ranks of entries with intervals, read off the simultaneous intervals of their differences."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from ltgen_bench.statistics.seed_model import SeedModel
-
-DRAWS = 4000
-SEED = 14
 
 
 @dataclass(frozen=True)
@@ -20,20 +15,15 @@ class Rank:
     high: int
 
 
-def rank_intervals(model: SeedModel, entries: Sequence[str], *, level: float = 0.05) -> dict[str, Rank]:
-    """Return the rank of each of `entries` with an interval of 1 - `level`.
+def rank_intervals(model: SeedModel, entries: Sequence[str], before: Callable[[str, str], bool]) -> dict[str, Rank]:
+    """Return the rank of each of `entries`, at least 1 + the number of others that are proven better, at most their number less
+    those proven worse; `before(a, b)` tells whether `a` is proven better than `b`.
 
-    The scores are drawn 4,000 times from the fitted model, with a variance that varies as its estimate does.
+    Where the intervals of the differences hold simultaneously with 95 %, those of all ranks do. A parametric bootstrap of the
+    model, as is often used, has narrower intervals that miss: those of 13 nearly equal entries contain the true rank in 81 % of
+    cases (three and five seeds), since the bootstrap takes the estimated distances for the true ones.
     """
-    rng = np.random.default_rng(SEED)
-    chosen = [model.entries.index(entry) for entry in entries]
     sign = 1 if model.lower_is_better else -1
-    noise = rng.standard_normal((DRAWS, len(model.owner))) * np.sqrt(model.variances[model.owner])
-    noise *= np.sqrt(model.df / rng.chisquare(model.df, (DRAWS, 1)))
-    of_blocks = rng.standard_normal((DRAWS, 1)) * np.sqrt(model.block_variance / max(model.blocks, 1))
-    drawn = model.estimates + noise @ model.weights.T + of_blocks * model.paired
-    ranks = 1 + np.argsort(np.argsort(sign * drawn[:, chosen], axis=1), axis=1)
-    low, high = np.quantile(ranks, [level / 2, 1 - level / 2], axis=0, method="inverted_cdf")
-    own = 1 + np.argsort(np.argsort(sign * model.estimates[chosen], kind="stable"))
-    ends = zip(own.tolist(), np.minimum(low, own).astype(int).tolist(), np.maximum(high, own).astype(int).tolist(), strict=True)
-    return {entry: Rank(*three) for entry, three in zip(entries, ends, strict=True)}
+    order = sorted(entries, key=lambda entry: sign * float(model.estimates[model.entries.index(entry)]))
+    return {entry: Rank(1 + order.index(entry), 1 + sum(before(other, entry) for other in entries),
+                        len(entries) - sum(before(entry, other) for other in entries)) for entry in entries}

@@ -11,7 +11,7 @@ from ltgen_bench.statistics.critical import Family, critical_value
 from ltgen_bench.statistics.further_seeds import further_seeds
 from ltgen_bench.statistics.ranks import Rank, rank_intervals
 from ltgen_bench.statistics.scale import Scale
-from ltgen_bench.statistics.seed_model import SeedModel, standard_errors
+from ltgen_bench.statistics.seed_model import SeedModel, standard_errors, with_larger_variance
 
 Verdict = Literal["better", "worse", "equivalent", "open"]
 LEVEL = 0.05
@@ -105,9 +105,13 @@ class Comparison:
     @cached_property
     def ranks(self) -> dict[str, Rank]:
         """Entry -> rank of its estimate among the entries, with a 95 % interval; empty without verdicts."""
-        if not self.differences:
-            return {}
-        return rank_intervals(self.model, self.entries, level=self.level)
+        return rank_intervals(self.model, self.entries, self._before) if self.differences else {}
+
+    def _before(self, a: str, b: str) -> bool:
+        """Return whether the interval of `a` - `b`, or those of both from the baseline, prove that `a` is better."""
+        one, other = self.of(a, self.baseline or b), self.of(b, self.baseline) if self.baseline else None
+        (low, high), (least, most) = ((found.low, found.high) if found else (0.0, 0.0) for found in (one, other))
+        return high < least if self.model.lower_is_better else low > most
 
     def words(self) -> str:
         """Return how the verdicts came about, in one sentence."""
@@ -127,31 +131,46 @@ def compare(model: SeedModel, *, baseline: str | None = None, among: Sequence[st
     the score), and 2 % of the score.
     """
     entries = tuple(entry for entry in model.entries if among is None or entry in among or entry == baseline)
-    at = {entry: model.entries.index(entry) for entry in entries}
+    at = np.array([model.entries.index(entry) for entry in entries], dtype=int)
     if baseline is None:
-        pairs = [(a, b) for first, a in enumerate(entries) for b in entries[first + 1:]]
+        first, second = (at[side] for side in np.triu_indices(len(at), 1))
     else:
-        pairs = [(entry, baseline) for entry in entries if entry != baseline] if baseline in at else []
-    if not model.has_verdicts or not pairs:
+        first = at[[baseline in entries and entry != baseline for entry in entries]]
+        second = np.full_like(first, model.entries.index(baseline) if len(first) else 0)
+    if not model.has_verdicts or not len(first):
         return Comparison(model, entries, (), baseline, level)
-    contrasts = np.zeros((len(pairs), len(model.entries)))
-    for row, (a, b) in enumerate(pairs):
-        contrasts[row, at[a]], contrasts[row, at[b]] = 1, -1
-    family: tuple[Family, int, float] = ("pairs" if baseline is None else "baseline", len(entries), level)
-    errors, df = standard_errors(model, contrasts)
-    estimates = contrasts @ model.estimates
-    half = critical_value(family[0], family[1], df, level) * errors
-    middle = np.abs(contrasts) @ model.estimates / 2
+    half, errors, df, family = half_widths(model, first, second, baseline, level)
+    estimates, middle = model.estimates[first] - model.estimates[second], (model.estimates[first] + model.estimates[second]) / 2
     margins = margin_of(model.scale, middle, error_of_real)
     sign = -1 if model.lower_is_better else 1
-    seeds = model.seeds.tolist()
-    columns = zip(pairs, estimates.tolist(), half.tolist(), margins.tolist(), middle.tolist(), errors.tolist(), df.tolist(),
-                  strict=True)
+    columns = (column.tolist() for column in (first, second, estimates, half, margins, middle, errors, df,
+                                              np.minimum(model.seeds[first], model.seeds[second])))
     differences = tuple(
-        Difference(a, b, estimate, estimate - wide, estimate + wide, _verdict(sign * estimate, wide, margin), margin, model.scale,
-                   between, error, freedom, min(seeds[at[a]], seeds[at[b]]), family)
-        for (a, b), estimate, wide, margin, between, error, freedom in columns)
+        Difference(model.entries[a], model.entries[b], estimate, estimate - wide, estimate + wide,
+                   _verdict(sign * estimate, wide, margin), margin, model.scale, between, error, freedom, seeds, family)
+        for a, b, estimate, wide, margin, between, error, freedom, seeds in zip(*columns, strict=True))
     return Comparison(model, entries, differences, baseline, level)
+
+
+def half_widths(model: SeedModel, first: Any, second: Any, baseline: str | None = None,
+                level: float = LEVEL) -> tuple[Any, Any, Any, tuple[Family, int, float]]:
+    """Return half the width of the simultaneous intervals of the differences `first` - `second` (places of entries in `model`),
+    their standard errors and degrees of freedom, and the family of the critical value.
+
+    Its level is `level` times 1 - 1 / entries^2: the difference of two or three skewed rests is not as near to a normal one as
+    the critical value takes it to be.
+    """
+    chosen = np.unique([first, second])
+    if len(chosen) < len(model.entries):
+        model = with_larger_variance(model, chosen)
+    elif baseline is not None:
+        model = with_larger_variance(model, model.entries.index(baseline))
+    contrasts, rows = np.zeros((len(first), len(model.entries))), np.arange(len(first))
+    contrasts[rows, first], contrasts[rows, second] = 1, -1
+    errors, df = standard_errors(model, contrasts)
+    family: tuple[Family, int, float] = ("pairs" if baseline is None else "baseline", len(chosen),
+                                         level * (1 - 1 / len(chosen) ** 2))
+    return critical_value(family[0], family[1], df, family[2]) * errors, errors, df, family
 
 
 def margin_of(scale: Scale, middle: Any, error_of_real: float) -> Any:

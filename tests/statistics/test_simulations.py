@@ -4,7 +4,20 @@ import math
 
 import pytest
 import simulations
-from simulations import CELLS, REPETITIONS, false_equivalence, false_verdicts, further, power
+from simulations import (
+    CELLS,
+    METHODS,
+    REPETITIONS,
+    SELECTIONS,
+    UNLIKE,
+    Cell,
+    false_equivalence,
+    further,
+    level,
+    level_of_unlike,
+    power,
+    rank_coverage,
+)
 
 QUICK = 150
 
@@ -14,36 +27,55 @@ def at_most(share, repetitions):
     return share + 2.8 * math.sqrt(share * (1 - share) / repetitions)
 
 
-@pytest.mark.parametrize(("seeds", "rest", "deviation", "steps"), [
-    (3, "normal", "equal", False), (3, "normal", "6 of 13 four times", False), (3, "exponential", "1 of 13 four times", True)])
-def test_equal_methods_rarely_get_a_verdict(seeds, rest, deviation, steps):
-    wrong, covered = false_verdicts(seeds, rest, deviation, steps, QUICK)
-    assert wrong <= at_most(0.05, QUICK)
-    assert covered >= 1 - at_most(0.05, QUICK)
+@pytest.mark.parametrize("cell", [Cell(13, 3), Cell(13, 3, "normal", "baseline"), Cell(20, 4, "normal", "half"),
+                                  Cell(13, 3, "exponential", "baseline", True), Cell(2, 5, "exponential", "baseline")])
+def test_equal_methods_rarely_get_a_verdict(cell):
+    assert max(level(cell, QUICK)) <= at_most(0.05, QUICK)
 
 
 def test_verdicts_find_what_paired_tests_with_a_correction_over_all_pairs_do_not():
-    new, old, calculated = power(3, 5, 60)
+    new, from_baseline, old, calculated = power(3, 5, 60)
     assert new > 0.7
+    assert from_baseline > new
     assert old < 0.1
     assert new == pytest.approx(calculated, abs=0.1)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("seeds", "rest", "deviation", "steps"), CELLS)
-def test_at_most_five_percent_have_a_false_verdict_and_intervals_cover(seeds, rest, deviation, steps):
-    wrong, covered = false_verdicts(seeds, rest, deviation, steps)
-    assert wrong <= at_most(0.05, REPETITIONS)
-    assert covered >= 0.935
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: "-".join(map(str, cell)))
+def test_at_most_five_percent_have_a_false_verdict(cell):
+    found = level(cell)
+    assert max(found) <= at_most(0.05, REPETITIONS if cell.methods == METHODS else REPETITIONS // 2)
+    if (cell.rest, cell.large, cell.steps) == ("normal", "equal", False):
+        assert min(found) >= 0.01, "intervals that contain the truth too often are too wide"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("cell", "repetitions", "chosen"), SELECTIONS)
+def test_a_selection_of_the_methods_keeps_the_level(cell, repetitions, chosen):
+    assert max(level(cell, repetitions, chosen)) <= at_most(0.05, REPETITIONS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", UNLIKE)
+def test_entries_with_fewer_seeds_and_external_samples_keep_the_level(case):
+    assert max(level_of_unlike(*UNLIKE[case])) <= at_most(0.05, REPETITIONS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("distance", [1e-6, 0.5, 2.0])
+def test_rank_intervals_contain_the_true_ranks(seeds, distance):
+    assert rank_coverage(seeds, distance) >= 1 - at_most(0.05, REPETITIONS)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seeds", [3, 5])
 @pytest.mark.parametrize("shift", [1, 2, 3, 5])
 def test_power_is_near_the_calculated_one_and_above_that_of_the_former_test(seeds, shift):
-    new, old, calculated = power(seeds, shift)
+    new, from_baseline, old, calculated = power(seeds, shift)
     assert new == pytest.approx(calculated, abs=0.03)
-    assert new > 1.5 * old
+    assert from_baseline > new > 1.5 * old
 
 
 @pytest.mark.slow

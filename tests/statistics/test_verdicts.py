@@ -9,6 +9,7 @@ from ltgen_bench.statistics import Scale, compare, fit, scale_of
 from ltgen_bench.statistics.critical import box_epsilon, brown_forsythe, critical_value
 from ltgen_bench.statistics.further_seeds import further_seeds, settled
 from ltgen_bench.statistics.scale import step_of
+from ltgen_bench.statistics.seed_model import with_larger_variance
 
 NAMES = [f"m{at:02}" for at in range(13)]
 
@@ -41,10 +42,11 @@ def test_the_critical_value_against_a_baseline_is_dunnetts():
     assert critical_value("baseline", 2, 10.0) == pytest.approx(stats.t.ppf(0.975, 10), rel=1e-3)
 
 
-def test_two_entries_are_compared_by_the_paired_t_test():
+@pytest.mark.parametrize("baseline", [None, "m01"])
+def test_two_entries_are_compared_by_the_paired_t_test_at_three_quarters_of_the_level(baseline):
     frame = scores([0.0, 3.0], seeds=5)
-    (one,) = compare(fit(frame, scale=Scale())).differences
-    interval = stats.ttest_rel(frame["m00"], frame["m01"]).confidence_interval(0.95)
+    (one,) = compare(fit(frame, scale=Scale()), baseline=baseline).differences
+    interval = stats.ttest_rel(frame["m00"], frame["m01"]).confidence_interval(1 - 0.75 * 0.05)
     assert (one.low, one.high) == pytest.approx((interval.low, interval.high), rel=1e-3)
 
 
@@ -143,11 +145,20 @@ def test_scores_without_any_variance_give_no_verdict():
 
 def test_a_baseline_and_a_selection_have_families_of_their_own():
     model = fit(scores(np.zeros(13)), scale=Scale())
-    every, against, few = compare(model), compare(model, baseline="m03"), compare(model, among=["m01", "m02"])
+    every, against, few = compare(model), compare(model, baseline="m04"), compare(model, among=["m01", "m04"])
     assert (every.family, against.family, few.family) == (78, 12, 1)
-    widths = [one.high - one.low for one in (every.of("m01", "m03"), against.of("m01", "m03"))]
-    assert widths[0] > widths[1]
-    assert few.of("m01", "m02").high - few.of("m01", "m02").low < every.of("m01", "m02").high - every.of("m01", "m02").low
+    widths = [one.of("m01", "m04").high - one.of("m01", "m04").low for one in (every, against, few)]
+    assert widths[0] > widths[1] > widths[2]
+
+
+def test_a_baseline_with_a_large_variance_has_its_own_and_one_with_a_small_one_the_pooled():
+    frame = scores(np.zeros(6), seeds=6)
+    frame["m00"] = 100 + 6 * (frame["m00"] - frame["m00"].mean())
+    model = fit(frame, scale=Scale())
+    large, small = (with_larger_variance(model, [at]).variances[at] for at in (0, int(np.argmin(model.own_variances))))
+    assert large == pytest.approx(model.own_variances[0])
+    assert large > model.variances[0]
+    assert small == pytest.approx(model.pooled_variances[0])
 
 
 def test_logarithms_tell_ratios_and_log_odds_tell_shares():
