@@ -10,7 +10,7 @@ import pandas as pd
 from ltgen_bench.core.words import count
 from ltgen_bench.report.baselines import better_than_real, mean_cell
 from ltgen_bench.report.comparisons import best_entries, comparison
-from ltgen_bench.report.entries import Block, Key, seeds_of
+from ltgen_bench.report.entries import FEW, Block, Key, seeds_of
 from ltgen_bench.report.numbers import MISSING, facts, is_known
 from ltgen_bench.report.table import Cell, Head, Row
 
@@ -88,6 +88,13 @@ def reference_rows(block: Block, columns: Sequence[tuple[Key, str]]) -> list[Row
 def head(key: Key, scope: str = "all", *, score: bool = True) -> Head:
     """The head of one measurement: its name, and below it extractor and protocol id."""
     return Head(measurement_name(key, extractor=False), csv_key(key, scope), subtitle(key, scope), score=score)
+
+
+def column_head(block: Block, key: Key, scope: str, *, score: bool = True) -> Head:
+    """The head of one of `block.columns`; `all` stands in it where the block shows the few classes too."""
+    own = head(key, scope, score=score)
+    both = scope == "all" and (key, FEW) in block.columns
+    return replace(own, subtitle=f"all · {own.subtitle}") if both else own
 
 
 def scope_head(key: Key, scope: str) -> Head:

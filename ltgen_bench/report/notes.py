@@ -111,16 +111,16 @@ def older_note(block: Block) -> list[str]:
     return [f"{left} of the same entry and seed not shown; the newest is."]
 
 
-def value_notes(block: Block, scope: str = "all") -> list[str]:
-    """Why values are missing or to be read with care, each reason once with the columns it holds for."""
-    every = pd.concat([block.rows, block.references]) if len(block.references) and len(block.rows) else block.shown
-    known = block.shown[block.shown["scope"] == scope]
+def value_notes(block: Block) -> list[str]:
+    """Why values in the columns of a block are missing or to be read with care, each reason once with its columns."""
+    known = pd.concat([block.part(*column) for column in block.columns])
+    references = pd.concat([block.reference_part(*column) for column in block.columns])
     notes = [*entry_notes(block), *baseline_notes(known)]
     notes += [CLASSIFIER] if "classifier" in set(block.shown["extractor"]) else []
     notes += [*few_notes(known), *row_notes(known)]
-    if block.shown is not block.references and len(block.references):
-        notes += row_notes(missing(block.references[block.references["scope"] == scope]))
-    if every.loc[every["scope"] == scope, "value"].isna().any():
+    if block.shown is not block.references and len(references):
+        notes += row_notes(missing(references))
+    if known["value"].isna().any() or references["value"].isna().any():
         notes.append(f"{MISSING}: not available.")
     return notes
 

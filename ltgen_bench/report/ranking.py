@@ -30,7 +30,8 @@ from ltgen_bench.report.comparisons import (
     marks_note,
     rank_text,
 )
-from ltgen_bench.report.entries import Block, Key, blocks, check_equal, difference, name_entries, newest, split_equal
+from ltgen_bench.report.entries import Block, Key, blocks, check_equal, difference, newest, split_equal
+from ltgen_bench.report.entry_names import name_entries
 from ltgen_bench.report.notes import reference_notes, value_notes, verdict_notes
 from ltgen_bench.report.numbers import MISSING
 from ltgen_bench.report.planned import Planned, faults, full_scope, narrowed, refuse
@@ -199,7 +200,7 @@ def ranking_table(block: Block, key: Key, scope: str) -> Table:
     told = [RANKS, marks_note(block), METHOD, found.words(), *margin_text(key[0], found), *conditions([found])] \
         if found.differences else [ORDER]
     notes = [*shared, *(told if len(order) > 1 else [SINGLE]), *verdict_notes(block, best=False), *reference_notes(block),
-             *value_notes(block, scope)]
+             *value_notes(block)]
     title = f"{block.title}: {measurement_name(key)}, {scope_words(scope)}, ranked"
     return Table("ranking", title, heads, tuple(rows), tuple(notes))
 

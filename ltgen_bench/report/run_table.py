@@ -32,7 +32,7 @@ from ltgen_bench.report.numbers import facts, marked, show
 from ltgen_bench.report.table import Cell, Head, Row, Table
 from ltgen_bench.report.table_formats import fold, terminal
 
-SCOPES = ("all", *(f"{group}@thirds" for group in GROUPS))
+SCOPES = (*(f"{group}@thirds" for group in reversed(GROUPS)), "all")
 DEFAULT_DATASET = "digits-lt"
 HALF_NOTES = {"report": "Scored against the report half of the real images: a search chose its settings on the other half. These "
                         "scores do not compare with scores against all real images.",
@@ -41,7 +41,7 @@ HALF_NOTES = {"report": "Scored against the report half of the real images: a se
 
 
 def score_table(record: RunRecord, scores: Scores, console_width: int, color: bool, folder: RunFolder | None = None) -> str:
-    """Every metric over all, many, medium and few classes, with baseline scores and protocol ids; where the files are.
+    """Every metric over few, medium, many and all classes, with baseline scores and protocol ids; where the files are.
 
     The text has lines of at most `console_width` columns (paths and commands stay in one piece), with ANSI colours
     when `color`. `folder` is the run folder; without it no paths are named.
@@ -69,7 +69,7 @@ def run_table(record: RunRecord, scores: Scores) -> Table:
     keys = measurements(scores.table)
     heads = (
         Head("", "measurement", number=False),
-        *(Head(scope.partition("@")[0], scope, keep=scope in ("all", SCOPES[-1])) for scope in SCOPES),
+        *(Head(scope.partition("@")[0], scope, keep=scope in (SCOPES[0], SCOPES[-1])) for scope in SCOPES),
         Head("real test", REAL_TEST.score, keep=True),
         Head("real halves", REAL_HALVES.score),
         Head("protocol", "protocol", number=False),
@@ -143,7 +143,7 @@ def _notes(record: RunRecord, scores: Scores) -> tuple[str, ...]:
     if record.preset:
         departures = f"Not {record.preset}: {'; '.join(record.departures)}."
         notes.append(departures if record.departures else f"Measured as the preset {record.preset} says.")
-    parts = scores.table[scores.table["scope"].isin(SCOPES[1:])]
+    parts = scores.table[scores.table["scope"].isin(SCOPES[:-1])]
     notes = [*map(printable, record.notes), *notes, *row_notes(pd.concat([every, missing(parts)]))]
     words = f"{TRIVIAL[record.label].summary}. " if record.label in TRIVIAL else ""
     reference = f"{record.label}: {words}For reference, never ranked."

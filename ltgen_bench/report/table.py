@@ -17,7 +17,7 @@ class Head:
 
     `number` aligns it to the right; `score` says that its cells are means over seeds, which the CSV has in full digits with
     standard deviation and count. `prose` cells are sentences: they wrap, and the terminal prints them below their row. A
-    `csv_only` column is in the CSV alone. A `keep` column is the last that a narrow terminal leaves out.
+    `csv_only` column is in the CSV alone. A narrow terminal leaves out columns with a larger `keep` later.
     """
 
     title: str
@@ -27,7 +27,7 @@ class Head:
     score: bool = True
     prose: bool = False
     csv_only: bool = False
-    keep: bool = False
+    keep: int = 0
 
     def __post_init__(self) -> None:
         _make_printable(self, "title", "key", "subtitle")

@@ -83,7 +83,9 @@ def terminal(table: Table, width: int, color: bool = False) -> str:
     shown = replace(shown, rows=tuple(row for row in shown.rows if row.kind != "baseline" or any(cell.n for cell in row.cells)))
     notes = list(table.notes)
     if dropped and table.rows:
-        names = dict.fromkeys(re.sub(r" ([↑↓]|≈ \S+)", "", head.title) for head in dropped)
+        groups = [[f", {word}" for word in head.subtitle.split(" · ") if word in ("few", "all")] for head in dropped]
+        names = dict.fromkeys("".join([re.sub(r" ([↑↓]|≈ \S+)", "", head.title), *group])
+                              for head, group in zip(dropped, groups, strict=True))
         notes.insert(0, f"Columns left out, too wide for {width} characters: {'; '.join(names)}.")
     title = _wrapped(table.title, width, "")
     lines = _drawn(Text("\n".join(title), style="bold"), width, color) if title else []
@@ -116,14 +118,14 @@ def _wrapped(text: str, width: int, indent: str) -> list[str]:
 def fold(table: Table, width: int) -> tuple[Table, list[Head]]:
     """The table with the columns that fit into `width`, and the heads of those that were left out.
 
-    Columns are left out from the right, those with `keep` last. The first column and the first number always stay; if need be
-    the names in the first column are cut short, never a number.
+    Columns are left out from the right, those with a larger `keep` later. The first column and the first number always stay; if
+    need be the names in the first column are cut short, never a number.
     """
     kept = list(range(len(table.heads)))
     score = next((place for place, head in enumerate(table.heads) if head.number), 0)
     while _excess(table.take(kept), width) > 0 and set(kept) != {0, score}:
         others = [place for place in kept if place not in (0, score)]
-        kept.remove(max(others, key=lambda place: (not table.heads[place].keep, place)))
+        kept.remove(max(others, key=lambda place: (-table.heads[place].keep, place)))
     folded = table.take(kept)
     excess = _excess(folded, width)
     return _shorten(folded, excess) if excess > 0 else folded, [

@@ -20,9 +20,9 @@ from ltgen_bench.report.baselines import (
 )
 from ltgen_bench.report.columns import (
     TRAINED_ON,
+    column_head,
     csv_key,
     entry_columns,
-    head,
     means,
     measurement_name,
     name_in,
@@ -34,7 +34,7 @@ from ltgen_bench.report.columns import (
     subtitle,
 )
 from ltgen_bench.report.comparisons import METHOD, comparison, counts_text, difference_text
-from ltgen_bench.report.entries import Block, Key, each, measurements
+from ltgen_bench.report.entries import FEW, Block, Key, each, measurements
 from ltgen_bench.report.notes import (
     entry_notes,
     few_notes,
@@ -53,7 +53,7 @@ REAL_ALONE, IMAGES_ALONE = "real-lt", "synthetic"  # training sets of a downstre
 
 
 def section_tables(block: Block, before: Sequence[Block] = ()) -> list[Table]:
-    """Every table of a block: all classes, verdicts, training sets, groups, classes. `before` are the blocks above it."""
+    """Every table of a block: few and all classes, verdicts, training sets, groups, classes. `before` are the blocks above it."""
     main = comparison_table(block)
     main = replace(main, notes=(*separate_table_note(block, before), *main.notes))
     tables = [main, verdict_table(block), downstream_table(block)]
@@ -66,7 +66,8 @@ def section_tables(block: Block, before: Sequence[Block] = ()) -> list[Table]:
 
 
 def comparison_table(block: Block) -> Table:
-    """Entries against metrics, over all classes: mean (± standard deviation over seeds), with baseline scores at the end.
+    """Entries against metrics, over all classes and of some before that over the few ones: mean (± standard deviation over
+    seeds), with baseline scores at the end.
 
     Sampler, omega, budget and seeds have a column each where the entries differ in them, else a note. A value is marked
     best only when a paired test over three or more seeds shows it.
@@ -74,18 +75,20 @@ def comparison_table(block: Block) -> Table:
     heads, names, shared = entry_columns(block, show_differing=True)
     scores, same = _metric_heads(block)
     notes = [*same, *shared, *verdict_notes(block), *reference_notes(block), *older_note(block), *same_name_notes(block),
-             *value_notes(block, block.scope or "all")]
+             *value_notes(block)]
     columns = block.columns
     rows = [*score_rows(block, columns, names), *reference_rows(block, columns), *baseline_rows(block, columns, len(heads))]
     heads = [*heads, *scores, Head("notes", "notes", number=False, csv_only=True)]
-    title = f"{block.title}: {scope_words(block.scope or 'all')}"
+    both = "few and all classes" if any(scope == FEW for _, scope in block.columns) else "all classes"
+    title = f"{block.title}: {scope_words(block.scope) if block.scope else both}"
     return Table("comparison", title, tuple(heads), tuple(_with_notes(block, rows)), tuple(notes))
 
 
 def _metric_heads(block: Block) -> tuple[list[Head], list[str]]:
     """The heads of all measurements, and a sentence for each that has one value in all rows since no images enter it.
 
-    Such a column is in the CSV alone. A narrow terminal keeps the columns whose scores see the labels of the images.
+    Such a column is in the CSV alone. A narrow terminal keeps the few classes of the first measurement and of those that see the
+    labels of the images, and the first over all classes.
     """
     heads, notes = [], []
     for key, scope in block.columns:
@@ -95,8 +98,10 @@ def _metric_heads(block: Block) -> tuple[list[Head], list[str]]:
         if constant:
             name = measurement_name(key, extractor=False)
             notes.append(f"{name}: {shown.pop()} in every row, since no generated images enter it ({subtitle(key, scope)}).")
-        keep = key[2] == IMAGES_ALONE or "class logits" in METRICS[key[0]].needs
-        made = replace(head(key, scope), csv_only=constant, keep=keep)
+        first = scope == next(other for same, other in block.columns if same == key)
+        keep = 3 * first if "class logits" in METRICS[key[0]].needs else int(first) if key[2] == IMAGES_ALONE else \
+            2 * (key == block.keys[0])
+        made = replace(column_head(block, key, scope), csv_only=constant, keep=keep)
         if key[2] == IMAGES_ALONE:  # `downstream accuracy, synthetic` in two lines is narrower
             title, _, rest = facts(key[0]).heading.partition(" ")
             rest, _, arrow = rest.rpartition(" ")
@@ -123,8 +128,8 @@ def _score_table(block: Block, name: str, title: str, columns: list[tuple[Key, s
 
 
 def group_table(block: Block, key: Key, rule: str = "thirds") -> Table:
-    """One measurement over all classes and over the many, medium and few classes of a rule."""
-    scopes = [scope for scope in ("all", *(f"{group}@{rule}" for group in GROUPS)) if len(block.part(key, scope))]
+    """One measurement over the few, medium and many classes of a rule and over all classes."""
+    scopes = [scope for scope in (*(f"{group}@{rule}" for group in reversed(GROUPS)), "all") if len(block.part(key, scope))]
     empty = [scope for scope in scopes if block.part(key, scope)["note"].eq("no classes in this group").all()]
     notes = [f"No classes in {listed(empty)}."] if empty else []
     return _score_table(block, f"groups-{slug(block, key)}-{rule}", f"{name_in(block, key)} by group ({rule})",
@@ -133,13 +138,14 @@ def group_table(block: Block, key: Key, rule: str = "thirds") -> Table:
 
 
 def downstream_table(block: Block) -> Table | None:
-    """Downstream scores on real test images of classifiers trained on each training set, over all and over the few classes."""
+    """Downstream scores on real test images of classifiers trained on each training set, over the few and over all classes."""
     keys = [key for key in block.keys if METRICS[key[0]].is_downstream]
     if not keys:
         return None
-    columns = [(key, scope) for key in keys for scope in ([block.scope] if block.scope else ["all", "few@thirds"])
+    columns = [(key, scope) for key in keys for scope in ([block.scope] if block.scope else [FEW, "all"])
                if len(block.part(key, scope))]
-    heads = [Head(f"{TRAINED_ON.get(key[2], key[2])} {facts(key[0]).arrow}", csv_key(key, scope), subtitle(key, scope))
+    heads = [Head(f"{TRAINED_ON.get(key[2], key[2])} {facts(key[0]).arrow}", csv_key(key, scope),
+                  ("all · " if scope == "all" and (key, FEW) in columns else "") + subtitle(key, scope))
              for key, scope in columns]
     return _score_table(block, "downstream", "accuracy on real test images, by training set", columns, heads)
 
@@ -208,5 +214,5 @@ def verdict_table(block: Block) -> Table | None:
         rows = [Row((*names[entry], *(Cell(counts_text(one, entry)) for one in found.values()))) for entry in block.entries]
     notes = (f"{told} {METHOD}", *shared,
              *(text for text in verdict_notes(block, best=False) if not text.startswith("±")))
-    heads += [head(*column, score=False) for column in found]
+    heads += [column_head(block, *column, score=False) for column in found]
     return Table("verdicts", f"{block.title}: verdicts", tuple(heads), tuple(rows), notes)

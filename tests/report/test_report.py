@@ -53,11 +53,11 @@ def test_all_files_are_there_and_listed(made):
 
 def test_the_terminal_shows_tables_and_where_the_page_is(made):
     text = made.terminal(100)
-    assert "digits-lt: all classes" in text
+    assert "digits-lt: few and all classes" in text
     assert "digits-lt: verdicts" in text
     assert f"page      {made.index}" in text
     assert "\x1b" not in text
-    assert str(made).startswith("digits-lt: all classes")
+    assert str(made).startswith("digits-lt: few and all classes")
 
 
 class Page(HTMLParser):

@@ -29,7 +29,7 @@ def test_the_protocol_id_stands_over_every_score_in_every_form(three_block):
         scores = [head for head in table.heads if head.number and head.key != "training_images"]
         assert scores
         csv_heads = next(csv.reader(io.StringIO(comma_separated(table))))
-        wide_text = terminal(table, 400)
+        wide_text = terminal(table, 800)
         for head in scores:
             one = head.subtitle[-8:]
             assert re.fullmatch(r"[0-9a-f]{8}", one)
@@ -73,7 +73,8 @@ def test_two_references_are_two_columns_and_a_note_tells_them_apart(tmp_path):
     (block,) = blocks(rows(runs), (), protocols(runs))
     table = comparison_table(block)
     train, test = (protocol_id("fid", "classifier", variant) for variant in ("a", "test"))
-    assert {head.subtitle for head in table.heads if head.title == "FID ↓"} == {f"classifier · {train}", f"classifier · {test}"}
+    assert {head.subtitle for head in table.heads if head.title == "FID ↓"} == {
+        f"{scope} · classifier · {one}" for scope in ("few", "all") for one in (train, test)}
     sets = {train: "the balanced training set", test: "the held-out test set"}
     first, second = sorted(sets)
     assert f"FID ↓ (classifier): protocols {first} and {second} differ in reference: {sets[first]} against {sets[second]}." in (

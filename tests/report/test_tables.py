@@ -14,7 +14,7 @@ from ltgen_bench.report.entries import blocks, measurements
 from ltgen_bench.report.numbers import MISSING
 from ltgen_bench.report.papers import papers_tables
 from ltgen_bench.report.table import Cell, Head, Row, Table
-from ltgen_bench.report.table_formats import comma_separated
+from ltgen_bench.report.table_formats import comma_separated, fold
 from ltgen_bench.report.tables import class_table, comparison_table, downstream_table, group_table, verdict_table
 
 
@@ -36,7 +36,7 @@ def test_a_cell_is_the_mean_and_sd_over_seeds(three_block):
         & (rows_of["scope"] == "all")
         & (rows_of["entry"] == "cfg")
     ]["value"]
-    cell = column(comparison_table(three_block), "FID", "classifier")["cfg"]
+    cell = column(comparison_table(three_block), "FID", "all · classifier")["cfg"]
     assert cell.value == pytest.approx(np.mean(values))
     assert cell.spread == pytest.approx(np.std(values, ddof=1))
     assert cell.text == f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}"
@@ -47,11 +47,30 @@ def test_heads_carry_arrow_extractor_and_protocol_id(three_block):
     table = comparison_table(three_block)
     fid = key_of(three_block, "fid")
     head = next(head for head in table.heads if head.title == "FID ↓")
-    assert head.subtitle == f"classifier · {fid[3]}"
-    assert head.key == f"fid:classifier:{fid[3]}"
+    assert head.subtitle == f"few · classifier · {fid[3]}"
+    assert head.key == f"fid:classifier:few@thirds:{fid[3]}"
+    alone = next(head for head in table.heads if head.title == "KID ↓")
+    assert alone.subtitle.startswith("classifier · "), "what has one column is of all classes"
     scores = [head for head in table.heads if head.number]
     assert all(re.search(r"[↑↓≈]", head.title) for head in scores)
     assert all(re.search(r"[0-9a-f]{8}$", head.subtitle) for head in scores)
+
+
+def test_the_few_classes_stand_before_all_in_tables_and_at_every_width(three_block):
+    (main, verdicts, downstream) = comparison_table(three_block), verdict_table(three_block), downstream_table(three_block)
+    for table in (main, verdicts, downstream):
+        scopes = {head.key.replace(":few@thirds", ""): [] for head in table.heads if head.number}
+        for head in table.heads:
+            if head.number:
+                scopes[head.key.replace(":few@thirds", "")].append("few" if ":few@thirds" in head.key else "all")
+        assert set(map(tuple, scopes.values())) <= {("few", "all"), ("all",)}
+        assert ["few", "all"] in list(scopes.values())
+    for width, least in ((80, 1), (100, 2), (120, 3)):
+        shown, _ = fold(main.shown, width)
+        scopes = [set(head.subtitle.split(" · ")) for head in shown.heads if head.number]
+        assert "few" in scopes[0]
+        assert sum("few" in words for words in scopes) >= least
+        assert width < 100 or "all" in scopes[1]
 
 
 def test_one_seed_marks_nothing_and_says_so(one_block):
@@ -129,10 +148,10 @@ def test_groups_have_a_column_each_and_empty_ones_are_named(tmp_path):
     write_run(tmp_path, "cbdm", 0, counts=[131 - n for n in range(10)])
     (block,) = blocks(rows(find_runs(tmp_path)))
     thirds = group_table(block, key_of(block, "fid"))
-    assert [head.title for head in thirds.shown.heads] == ["method", "all ↓", "many ↓", "medium ↓", "few ↓"]
+    assert [head.title for head in thirds.shown.heads] == ["method", "few ↓", "medium ↓", "many ↓", "all ↓"]
     by_count = group_table(block, key_of(block, "fid"), "count")
     assert column(by_count, "few")["cbdm"].text == MISSING
-    assert by_count.notes[0] == "No classes in medium@count and few@count."
+    assert by_count.notes[0] == "No classes in few@count and medium@count."
 
 
 def test_classes_stand_from_head_to_tail_with_their_images(three_block):
@@ -151,7 +170,7 @@ def test_downstream_has_a_column_for_each_training_set(three_block):
         *(["synthetic ↑"] * 2),
         *(["both ↑"] * 2),
     ]
-    assert [head.subtitle.split(" · ")[0] for head in table.heads[1:3]] == ["cnn-8x8", "few"]
+    assert [head.subtitle.split(" · ")[0] for head in table.heads[1:3]] == ["few", "all"]
 
 
 def test_verdicts_count_better_worse_equivalent_and_open(three_block):
@@ -223,5 +242,6 @@ def test_the_accuracy_of_real_images_alone_is_said_once_and_what_sees_labels_sta
         shown = {row.cells[place].text for row in table.rows if row.kind in ("entry", "reference")}
         assert table.heads[place].csv_only == (len(shown) == 1)
     kept = [head.key for head in table.heads if head.keep]
-    assert {key.partition(":")[0] for key in kept} == {"label_accuracy", "downstream_accuracy"}
+    assert {key.partition(":")[0] for key in kept} == {"fid", "label_accuracy", "downstream_accuracy"}
+    assert all(":few@thirds:" in key for key in kept if not key.startswith("fid"))
     assert not any(":real-lt" in key for key in kept)
