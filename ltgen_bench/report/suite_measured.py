@@ -67,6 +67,19 @@ class Measured:
         """The comparison with the baseline over the tasks; None likewise."""
         return self.scores.over_tasks(self.plan.baseline)
 
+    @cached_property
+    def best(self) -> tuple[str, ...]:
+        """The methods that may be the best over the tasks: neither comparison shows them to be worse than another one.
+
+        Empty where nothing was compared.
+        """
+        found, against, baseline = self.over_tasks, self.against_baseline, self.plan.baseline
+        if found is None or against is None:
+            return ()
+        worse = {own.a if own.verdict == "worse" else baseline for own in against.differences
+                 if own.verdict in ("better", "worse")}
+        return tuple(entry for entry in found.best if entry not in worse)
+
     @property
     def quality(self) -> dict[str, float]:
         """Entry -> skill, or the negative of the mean rank where there are no skills; larger is better."""

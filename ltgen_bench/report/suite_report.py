@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from ltgen_bench.core.files import write_text
+from ltgen_bench.core.plain_text import printable
 from ltgen_bench.core.progress import SILENT, Progress
 from ltgen_bench.evaluation.scores import csv_text
 from ltgen_bench.report import suite_drawings
 from ltgen_bench.report.page import data_uri, template
 from ltgen_bench.report.pictures import attempt, save_drawings
+from ltgen_bench.report.provenance import protocol_words
 from ltgen_bench.report.report_folder import INDEX, MANIFEST, begin, check_ours, end
 from ltgen_bench.report.suite_measured import ALL, FEW, SuiteTables, suite_tables
 from ltgen_bench.report.suite_results import SuiteResults
@@ -79,7 +81,7 @@ def suite_report(results: SuiteResults, out: Path, *, policy: Policy = "error", 
     write_text(out / INDEX, template("suite.html.j2").render(
         title=results.title, sentences=sentences, scores=[table.shown for table in scores],
         verdicts=[table.shown for table in verdicts], limits=[SKILL, LIMITS],
-        plots=[(title, data_uri(path)) for title, path in plots.items()]))
+        plots=[(title, data_uri(path)) for title, path in plots.items()], measured=_how_measured(results)))
     files += [*plots.values(), out / INDEX]
     end(out, earlier, files)
     return SuiteReport(out, tables, sentences, scores, verdicts, (*files, out / MANIFEST))
@@ -90,6 +92,17 @@ def known(tables: SuiteTables) -> Told:
     found = [(one.name, told(one)) for scope in (FEW, ALL) for one in tables.measured if one.scope == scope]
     rest: Sequence[tuple[str, list[str]]] = [("cost", of_costs(tables)), ("runs", of_runs(tables))]
     return [*found, *((heading, sentences) for heading, sentences in rest if sentences)]
+
+
+def _how_measured(results: SuiteResults) -> list[tuple[str, list[str]]]:
+    """Commands, machines and versions of the runs, and what the protocol ids of each task's headline stand for."""
+    rows, found = results.rows, []
+    for title in ("command", "hardware", "versions"):
+        found.append((title, sorted(set(map(printable, rows[title])))))
+    for task, own in rows[rows["metric"].isin(results.metrics)].groupby("task", sort=False):
+        ids = [one for one in dict.fromkeys(own["protocol"]) if one in results.protocols]
+        found.append((f"protocols of task {task}", [f"{one}: {protocol_words(results.protocols[one])}" for one in ids]))
+    return [(title, lines) for title, lines in found if lines]
 
 
 def _records(frame: Any) -> list[dict[str, Any]]:

@@ -14,8 +14,8 @@ from ltgen_bench.report.table import Cell, Head, Row, Table
 SHOWN = {FEW: "few", ALL: "all"}
 RATES = ("Win rate: share of tasks and opponents that a method wins by its seeds, open and equivalent ones counted half. Its "
          "interval, that of the mean rank and that of the skill here are for one method each (95 %), for tasks like these.")
-BEST = ("Bold, *: may be the best, not worse than any other method over the tasks (simultaneous 95 % intervals). In a column "
-        "without a mark no method is shown to be worse than another.")
+BEST = ("Bold, *: may be the best, not worse than any other method over the tasks (simultaneous 95 % intervals of all pairs, and "
+        "of the differences from the baseline). In a column without a mark no method is shown to be worse than another.")
 
 
 def score_table(tables: SuiteTables, measurement: Measurement) -> Table:
@@ -26,7 +26,7 @@ def score_table(tables: SuiteTables, measurement: Measurement) -> Table:
     for title, name in (("skill ↑", "skill"), ("win rate ↑", "win_rate"), ("mean rank ↓", "mean_rank")):
         for scope, one in shown.items():
             found, decimals = getattr(one.scores, name), 1 if name == "mean_rank" else 2
-            best = _best(one) if name == "skill" else ()
+            best = one.best if name == "skill" and len(one.best) < len(one.scores.order) else ()
             heads.append(Head(title, f"{name}:{scope}", SHOWN[scope], score=False))
             columns.append({entry: Cell(interval_text(own, decimals), own.value, best=entry in best)
                             for entry, own in found.items()})
@@ -43,11 +43,6 @@ def score_table(tables: SuiteTables, measurement: Measurement) -> Table:
              RATES, *(f"{one.name}: {note}" for one in shown.values() for note in one.notes)]
     return Table(f"scores-{file_part(measurement)}", f"{tables.results.name}: {first.score} over {_over(first)}", tuple(heads),
                  tuple(rows), tuple(notes))
-
-
-def _best(one: Measured) -> tuple[str, ...]:
-    found = one.over_tasks
-    return found.best if found is not None and 0 < len(found.best) < len(found.entries) else ()
 
 
 def _over(one: Measured) -> str:

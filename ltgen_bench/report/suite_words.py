@@ -38,7 +38,7 @@ def _over_tasks(one: Measured) -> list[str]:
     where = f"Over the {tasks} tasks"
     if not found.differences:
         return [f"{where} nothing can be tested, since the methods do not vary."]
-    sentences = [_separable([entry for entry in one.scores.order if entry in found.entries], found.best, where)]
+    sentences = [_separable([entry for entry in one.scores.order if entry in found.entries], one.best, where)]
     left = [entry for entry in one.scores.order if entry not in found.entries]
     sentences += [f"Not among these: {listed(left)}, without a skill."] if left else []
     return [*sentences, *_against_baseline(against.differences, one.plan.baseline)]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from suite_coverage import WORLDS, World, coverage, section, table
+from task_levels import SPREADS, levels
 
 BENCHMARK = Path(__file__).parents[2] / "BENCHMARK.md"
 
@@ -26,3 +27,13 @@ def test_coverage_is_what_benchmark_shows():
         assert own["mean rank"] > 0.935, world
         assert own["percentiles"] < 0.92, world
     assert table(found) == section(BENCHMARK)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tasks", [3, 6])
+@pytest.mark.parametrize("words", list(SPREADS))
+def test_equal_methods_are_rarely_told_apart_over_tasks(tasks, words):
+    pairs, against = levels(SPREADS[words], tasks, 500)
+    # 5 %, what BENCHMARK.md says of very unequal spreads at three tasks, and the error of 500 repetitions
+    assert pairs < 0.09, (tasks, words)
+    assert against < 0.11, (tasks, words)
