@@ -138,12 +138,9 @@ def write_checked_json(path: Path, values: Mapping[str, Any]) -> None:
     write_text(path, json.dumps({**plain, CHECKSUM: json_sha256(plain)}, indent=1) + "\n")
 
 
-def read_checked_json(path: Path, cure: str = CURE) -> dict[str, Any]:
-    """Read a JSON object, check it against its checksum and return its values without that key.
-
-    Files of earlier versions have no checksum and are returned as they are. Raises `DamagedError`, which ends in `cure`, for a
-    file that is no JSON object or does not match its checksum, and `MachineError` for one that cannot be read.
-    """
+def read_json_object(path: Path, cure: str = CURE) -> dict[str, Any]:
+    """Read a JSON object. Raises `DamagedError`, which ends in `cure`, for a file that is none, and `MachineError` for one that
+    cannot be read."""
     try:
         values = json.loads(path.read_bytes().decode("utf-8"))
     except OSError as error:
@@ -152,9 +149,22 @@ def read_checked_json(path: Path, cure: str = CURE) -> dict[str, Any]:
         raise DamagedError(f"{path} is damaged ({error}); {cure}.") from error
     if not isinstance(values, dict):
         raise DamagedError(f"{path} is damaged (it holds no JSON object); {cure}.")
+    return values
+
+
+def without_checksum(values: Mapping[str, Any], path: Path, cure: str = CURE) -> dict[str, Any]:
+    """Check the values of `path` against their checksum and return them without that key.
+
+    Files of earlier versions have no checksum and are returned as they are. Raises `DamagedError`, which ends in `cure`.
+    """
     if not checksum_matches(values, json_sha256):
         raise DamagedError(f"{path} is damaged (its values do not match its checksum); {cure}.")
     return {key: value for key, value in values.items() if key != CHECKSUM}
+
+
+def read_checked_json(path: Path, cure: str = CURE) -> dict[str, Any]:
+    """Read a JSON object and check it against its checksum; see `read_json_object` and `without_checksum`."""
+    return without_checksum(read_json_object(path, cure), path, cure)
 
 
 def json_sha256(values: Mapping[str, Any]) -> str:

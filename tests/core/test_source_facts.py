@@ -19,7 +19,7 @@ PLACES = {
 @pytest.mark.parametrize(("registry", "name", "names"), PLACES.values(), ids=list(PLACES))
 def test_they_are_what_the_imported_thing_has(registry, name, names):
     module = {"method": "ltgen_bench.methods", "augmentation": "ltgen_bench.training.augmentation"}[registry.kind]
-    file = {"flip": "flip", "none": "flip"}.get(name, name.replace("-", "_"))
+    file = {"flip": "augmentation", "none": "augmentation"}.get(name, name.replace("-", "_"))
     thing = registry[name]
     place = f"{module}.{file}:{name.upper() if registry.kind == 'augmentation' else thing.__name__}"
     assert source_facts(place, names) == {attribute: getattr(thing, attribute) for attribute in names}

@@ -11,9 +11,9 @@ from ltgen_bench.records.run_folder import RunFolder
 
 PACKAGE = Path(ltgen_bench.__file__).parent
 OWNERS = {"records/run_folder.py", "records/score_files.py", "records/run_record.py"}
-# file of a run -> the module that writes its format, which is given the folder
+# file of a run -> the module that spells its name for those who write and read it
 FORMATS = {
-    "samples.npz": "sampling/draw.py", "log.jsonl": "training/session.py", "checkpoint-": "training/checkpoint.py",
+    "samples.npz": "core/file_names.py", "log.jsonl": "core/file_names.py", "checkpoint-": "core/file_names.py",
     "config.toml": "", "record.json": "", "scores.csv": "", "curve.csv": "", "cost.json": "", "flops.json": "", "loss.png": "",
     "weights.safetensors": "", "samples.png": ""}
 # the file of a user in a command that is shown, and the picture of a report
