@@ -123,8 +123,14 @@ class SuiteTables:
         return {str(entry): float(value) for entry, value in zip(own["entry"], own[column], strict=True)}
 
     def front(self, one: Measured) -> tuple[str, ...]:
-        """The methods that no other one beats in both the score and `cost`, cheapest first."""
-        return pareto_front(one.quality, self.cost_of(self.cost))
+        """The methods that no other one beats in both the score and `cost`, cheapest first; costs that differ by less than a
+        hundredth of the baseline's count as equal."""
+        return pareto_front(one.quality, {entry: round(cost, 2) for entry, cost in self.cost_of(self.cost, "ratio").items()})
+
+    @property
+    def shared_notes(self) -> tuple[str, ...]:
+        """The notes that hold for every score alike."""
+        return tuple(note for note in self.measured[0].notes if all(note in one.notes for one in self.measured))
 
 
 def suite_tables(results: SuiteResults, policy: Policy = "error") -> SuiteTables:

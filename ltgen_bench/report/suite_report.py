@@ -1,7 +1,6 @@
 """The report of a suite: sentences first, then tables and pictures, in the terminal and as a folder with a page."""
 
 import textwrap
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -89,8 +88,10 @@ def suite_report(results: SuiteResults, out: Path, *, policy: Policy = "error", 
 
 def known(tables: SuiteTables) -> Told:
     """Return what is known: of each headline score for few and then for all classes, then costs and runs."""
-    found = [(one.name, told(one)) for scope in (FEW, ALL) for one in tables.measured if one.scope == scope]
-    rest: Sequence[tuple[str, list[str]]] = [("cost", of_costs(tables)), ("runs", of_runs(tables))]
+    shared = tables.shared_notes
+    found = [(one.name, [*told(one), *(note for note in one.notes if note not in shared)])
+             for scope in (FEW, ALL) for one in tables.measured if one.scope == scope]
+    rest = [("Cost", of_costs(tables)), ("Runs", of_runs(tables))]
     return [*found, *((heading, sentences) for heading, sentences in rest if sentences)]
 
 

@@ -51,9 +51,9 @@ class SuiteResults:
 
 
 def gaps(rest: pd.DataFrame) -> list[str]:
-    """Return `failed: lt-5, oc, seed 0: the reason`, the runs of one state and reason together."""
+    """Return `failed: oc on lt-5 (seed 0): the reason`, the runs of one state and reason together."""
     found = []
     for (state, why), own in rest.groupby(["state", "why"], sort=False):
-        names = [f"{row.task}, {row.method}, seed {row.seed}" for row in own.itertuples()]
+        names = [f"{row.method} on {row.task} (seed {row.seed})" for row in own.itertuples()]
         found.append(f"{state}: {some(names, 6)}{f': {why}' if why else ''}".replace("impossible:", "not possible:"))
     return found

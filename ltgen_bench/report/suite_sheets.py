@@ -40,13 +40,14 @@ def score_table(tables: SuiteTables, measurement: Measurement) -> Table:
     order = [*first.scores.order, *(entry for entry in first.scores.skill if entry not in first.scores.order)]
     rows = [Row((Cell(entry), *(column.get(entry, Cell(MISSING)) for column in columns))) for entry in order]
     notes = [f"{_over(first)}; policy for missing runs: {tables.policy}. Baseline: {tables.results.plan.baseline}.", SKILL, BEST,
-             RATES, *(f"{one.name}: {note}" for one in shown.values() for note in one.notes)]
+             RATES, *tables.shared_notes,
+             *(f"{one.name}: {note}" for one in shown.values() for note in one.notes if note not in tables.shared_notes)]
     return Table(f"scores-{file_part(measurement)}", f"{tables.results.name}: {first.score} over {_over(first)}", tuple(heads),
                  tuple(rows), tuple(notes))
 
 
 def _over(one: Measured) -> str:
-    groups, tasks = len(one.scores.tasks), sum(group in one.scores.tasks for group in one.plan.tasks.values())
+    groups, tasks = len(one.scores.tasks), sum(one.plan.tasks[task] in one.scores.tasks for task in one.pairs)
     orders = f" ({tasks} with class orders)" if tasks > groups else ""
     return f"{counted(groups, 'task')}{orders}, {counted(len(one.plan.seeds), 'seed')}"
 

@@ -24,7 +24,7 @@ SKILL = ("Skill is 1 - the geometric mean over tasks of the distance to the idea
 
 def told(one: Measured) -> list[str]:
     """Return what is known of one score in one scope."""
-    return [*_over_tasks(one), *_by_seeds(one), *_dependence(one), *one.notes]
+    return [*_over_tasks(one), *_by_seeds(one), *_dependence(one)]
 
 
 def _over_tasks(one: Measured) -> list[str]:
@@ -191,4 +191,5 @@ def of_runs(tables: SuiteTables) -> list[str]:
         sentences += [f"Without a score, so that {policy}: {'; '.join(gaps(rest))}."]
     absent = [method for method in results.plan.entries if method not in set(states.loc[states["state"] == "done", "method"])]
     sentences += [f"Not compared, since no run of them is done: {listed(absent)}."] if absent else []
-    return [*sentences, *(f"{sentence[0].upper()}{sentence[1:]}." for sentence in results.left_out), *tables.notes]
+    return [*sentences, *(f"{sentence[0].upper()}{sentence[1:]}." for sentence in results.left_out),
+            *tables.shared_notes, *tables.notes]

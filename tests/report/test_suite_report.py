@@ -131,7 +131,7 @@ class TestMissingRuns:
     def test_they_are_an_error_that_names_them(self, results):
         with pytest.raises(UserError, match=r"1 run of 36 is not done.*--missing drop") as error:
             suite_tables(self.gap(results))
-        assert error.value.problems == ("missing: b, oc, seed 2",)
+        assert error.value.problems == ("missing: oc on b (seed 2)",)
 
     @pytest.mark.parametrize(("policy", "words"), [("drop", "1 seed of tasks left out"), ("impute", "the score of 'cfg' stands")])
     def test_a_policy_treats_them_and_is_told(self, results, policy, words):
@@ -139,7 +139,7 @@ class TestMissingRuns:
         one = tables.of(("fid", "classifier", ""))[FEW]
         assert one.scores.failures["oc"] == 1
         assert any(words in note for note in one.notes)
-        assert any("missing: b, oc, seed 2" in sentence and f"policy '{policy}'" in sentence for sentence in of_runs(tables))
+        assert any("missing: oc on b (seed 2)" in sentence and f"policy '{policy}'" in sentence for sentence in of_runs(tables))
 
     def test_a_method_without_any_run_is_named_and_takes_nothing(self, results, tables):
         found = suite_tables(without(results, lambda row: row.method == "ddpm"))
