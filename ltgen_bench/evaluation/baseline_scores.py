@@ -22,11 +22,16 @@ class Baseline:
 
     Where that is another number than in the score itself, and the metric depends on it, `again` are the scores of as many
     generated images, on as many real ones: only these compare with the baseline.
+
+    `deviations` are standard deviations of the scores over random halvings, where there are several. The halvings are of the
+    same real images: a deviation is that of dividing these, and lacks what other real images would change. Of three halvings
+    it has two degrees of freedom: it is uncertain by about half.
     """
 
     values: Mapping[str, float] = field(default_factory=dict)
     n: int = 0
     again: Mapping[str, float] = field(default_factory=dict)
+    deviations: Mapping[str, float] = field(default_factory=dict)
 
 
 NO_BASELINE = Baseline()
@@ -72,12 +77,14 @@ def halves_baseline(score: Score, metric: Metric, generated: FeatureSet, real: F
             return NO_BASELINE
         first, second = (half.take(stratified_take(half.labels, count, rng)) for half in halves)
         found.append(score(first, second))
-    values = {name: float(np.mean([results[name].value for results in found])) for name in found[0]}
+    every = {name: [results[name].value for results in found] for name in found[0]}
+    values = {name: float(np.mean(scores)) for name, scores in every.items()}
+    deviations = {name: float(np.std(scores, ddof=1)) for name, scores in every.items()} if len(found) > 1 else {}
     if not _other_n(metric, found[0], results):
-        return Baseline(values, count)
+        return Baseline(values, count, deviations=deviations)
     rng = np.random.default_rng(SEED)
-    return Baseline(values, count, _values(score(*(side.take(stratified_take(side.labels, count, rng))
-                                                   for side in (generated, real)))))
+    again = _values(score(*(side.take(stratified_take(side.labels, count, rng)) for side in (generated, real))))
+    return Baseline(values, count, again, deviations)
 
 
 def held_out_baseline(score: Score, metric: Metric, generated: FeatureSet, real: FeatureSet, held_out: FeatureSet,

@@ -146,7 +146,8 @@ def _baseline(kind: str, found: Baseline, metric: str) -> dict[str, Any]:
     """The columns of one kind of baseline score; without one its value is missing."""
     if metric not in found.values:
         return {f"floor_{kind}": math.nan}
-    return {f"floor_{kind}": found.values[metric], f"{kind}_n": found.n, f"at_{kind}": found.again.get(metric, math.nan)}
+    row = {f"floor_{kind}": found.values[metric], f"{kind}_n": found.n, f"at_{kind}": found.again.get(metric, math.nan)}
+    return row | ({"half_sd": found.deviations[metric]} if metric in found.deviations else {})
 
 
 def _few(metric: Metric, result: Result, sides: FeatureSets, scope: Scope, settings: Settings) -> dict[str, Any]:

@@ -28,6 +28,7 @@ COLUMN_KINDS: dict[str, str] = {
     "uncertainty": NUMBER,  # KID: sd over subsets (all) or jackknife standard error; IS: sd over splits
     "floor_half": NUMBER,  # the same score, real half against real half
     "half_n": COUNT,  # images in each of these halves
+    "half_sd": NUMBER,  # sd of the score over random halvings, where there are several
     "at_half": NUMBER,  # the score at that number, where it is another than its own and the metric depends on it
     "floor_test": NUMBER,  # the same score of held-out real images
     "test_n": COUNT,  # how many of them
@@ -39,7 +40,7 @@ COLUMN_KINDS: dict[str, str] = {
     "few": TEXT,  # which sides have fewer, in words
 }
 COLUMNS = tuple(COLUMN_KINDS)
-LATER = ("half_n", "at_half", "test_n", "at_test", "wanted", "few")  # tables of earlier versions lack them; empty there
+LATER = ("half_n", "half_sd", "at_half", "test_n", "at_test", "wanted", "few")  # earlier tables lack some; empty there
 REST_KINDS = {"protocols": dict, "extractor_weights": dict, "preset": str, "departures": list, "confusions": dict, "notes": list}
 _DTYPES = {TEXT: "str", NUMBER: "float64", COUNT: "Int64"}
 _EMPTY: dict[str, Any] = {TEXT: "", NUMBER: float("nan"), COUNT: None}
@@ -137,14 +138,13 @@ def read_cells(path: Path) -> pd.DataFrame:
 def typed(text: pd.DataFrame) -> pd.DataFrame:
     """A table of texts, as a CSV holds it, with the types of COLUMN_KINDS. Other columns are a `ValueError`.
 
-    A table from before LATER has none of them, and gets them empty.
+    A table of an earlier version lacks some of LATER, and gets them empty.
     """
     if not text.index.equals(pd.RangeIndex(len(text))):
         raise ValueError("its rows have more cells than its header")
-    if tuple(text.columns) == tuple(name for name in COLUMNS if name not in LATER):
-        text = text.assign(**dict.fromkeys(LATER, ""))[list(COLUMNS)]
-    if tuple(text.columns) != COLUMNS:
+    if tuple(text.columns) != tuple(name for name in COLUMNS if name in text.columns or name not in LATER):
         raise ValueError(f"its columns are {', '.join(map(str, text.columns))}")
+    text = text.assign(**{name: "" for name in LATER if name not in text.columns})[list(COLUMNS)]
     return pd.DataFrame({name: _parsed(text[name], kind) for name, kind in COLUMN_KINDS.items()})
 
 

@@ -17,7 +17,7 @@ from ltgen_bench.records.store import ENTRY_COLUMNS, LATER_COLUMNS, ORIGIN_COLUM
 COUNTS = [name for name, kind in UNKNOWN_TYPES.items() if kind == "Int64"]
 AMOUNTS = [name for name, kind in UNKNOWN_TYPES.items() if kind == "Float64"]
 WHOLE = ["class_label", "class_count", "n_real", "n_generated", "half_n", "test_n", "wanted", *COUNTS]
-NUMBERS = ["value", "uncertainty", "floor_half", "at_half", "floor_test", "at_test", "imbalance_factor"]
+NUMBERS = ["value", "uncertainty", "floor_half", "half_sd", "at_half", "floor_test", "at_test", "imbalance_factor"]
 RUN_KEY = ["run", "score_digest"]  # the columns that say of which run a row is: the folder, and which of its sets of scores
 RUN_COLUMNS = [*RUN_KEY, *(name for name in (*ENTRY_COLUMNS, *LATER_COLUMNS, *ORIGIN_COLUMNS) if name not in RUN_KEY)]
 

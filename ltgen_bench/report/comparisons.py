@@ -1,8 +1,11 @@
 """Verdicts of a table: the comparison behind one column, and the sentences and cells that tell it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
+from jaxtyping import Float64
 
 from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.report.baselines import REAL_HALVES, distance_from_best
@@ -46,9 +49,8 @@ def _comparison(block: Block, key: Key, scope: str) -> Comparison:
     values = part["compared"].to_numpy(dtype=np.float64)
     model = fit(wide, scale=scale_of(metric.compared_as, values, errors), direction="lower" if nearest else metric.direction,
                 external=frozenset(entry for entry, row in whole.first.items() if row.kind == "samples"))
-    real = part[REAL_HALVES.score].to_numpy(dtype=np.float64)
-    return compare(model, baseline=block.baseline or None, among=block.entries,
-                   error_of_real=_error_of_real(real, values, errors))
+    error, words = _error_of_real(part, errors)
+    return replace(compare(model, baseline=block.baseline or None, among=block.entries, error_of_real=error), error_words=words)
 
 
 def baseline_entry(block: Block, method: str) -> str | None:
@@ -59,16 +61,24 @@ def baseline_entry(block: Block, method: str) -> str | None:
     return str(own[0]) if len(own) == 1 else None
 
 
-def _error_of_real(real: np.ndarray, values: np.ndarray, errors: np.ndarray) -> float:
-    """Return the sampling error of the score of real images, in its unit; 0 where it is not known.
+def _error_of_real(part: pd.DataFrame, errors: Float64[np.ndarray, " n"]) -> tuple[float, str]:
+    """Return the sampling error of the score of real images in its unit, 0 where it is not known, and where it is from.
 
-    Scores have the sampling error of generated images with them. That of real ones is taken to be the same share of their
-    score, where the score is smaller for these (as of FID), and else the same.
+    It is the deviation between random halvings of the real images, where that was measured; it falls with the root of the number
+    of images. Else scores have the sampling `errors` of generated images with them. That of real ones is taken to be the same
+    share of their score, where the score is smaller for these (as of FID), and else the same.
     """
+    halves = part["half_sd"].to_numpy(np.float64) * np.sqrt(
+        np.minimum((part[REAL_HALVES.n] / part["n_generated"]).to_numpy(np.float64, na_value=np.nan), 1.0))
+    if np.isfinite(halves).any():
+        return float(np.nanmedian(halves)), "the deviation between random halvings of them"
+    real, values = part[REAL_HALVES.score].to_numpy(np.float64), part["compared"].to_numpy(np.float64)
     above = np.isfinite(real) & (np.abs(values) > 0)
     shares = np.minimum(np.abs(np.divide(real, values, out=np.ones_like(values), where=above)), 1.0)
     known = np.isfinite(errors)
-    return float(np.median((errors * shares)[known])) if known.any() else 0.0
+    if not known.any():
+        return 0.0, "not known"
+    return float(np.median((errors * shares)[known])), "estimated from that of generated ones"
 
 
 def best_entries(found: Comparison) -> tuple[str, ...]:
@@ -132,10 +142,10 @@ def conditions(found: Sequence[Comparison]) -> list[str]:
 
 
 def margin_text(metric: str, found: Comparison) -> list[str]:
-    """Return a sentence with the margin of equivalence of one score, none without verdicts."""
+    """Return a sentence with the margin of equivalence of one score and its origin, none without verdicts."""
     if not found.differences:
         return []
     margins = sorted({one.shown(one.margin) for one in found.differences})
     ends = [f"{100 * value:.1f} %" if found.model.scale.name == "log" else f"{value:.{facts(metric).decimals + 1}f}"
             for value in (margins[0], margins[-1])]
-    return [f"Margin of equivalence: {' to '.join(dict.fromkeys(ends))}."]
+    return [f"Margin of equivalence: {' to '.join(dict.fromkeys(ends))} (sampling error of real images: {found.error_words})."]

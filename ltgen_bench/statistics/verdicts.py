@@ -67,13 +67,17 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All differences of a family of entries: of all pairs, or from one `baseline`. Without verdicts `differences` is empty."""
+    """All differences of a family of entries: of all pairs, or from one `baseline`. Without verdicts `differences` is empty.
+
+    `error_words` say where the sampling error of real images in the margin is from.
+    """
 
     model: SeedModel
     entries: tuple[str, ...]
     differences: tuple[Difference, ...]
     baseline: str | None = None
     level: float = LEVEL
+    error_words: str = ""
 
     @cached_property
     def _of_pair(self) -> dict[tuple[str, str], Difference]:

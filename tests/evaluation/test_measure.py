@@ -235,8 +235,10 @@ def test_the_floors_are_the_score_of_real_images(tiny_dataset):
     row = rows_of(["fid"], sides, tiny_dataset)[0]
     assert row["floor_test"] == frechet_distance(sides.held_out.features, sides.real.features)
     assert row["floor_half"] < 0.2 * row["value"]
+    assert 0 < row["half_sd"] < row["floor_half"], "three halvings of the same images"
     accuracy = rows_of(["label_accuracy"], sides, tiny_dataset)[0]
     assert math.isnan(accuracy["floor_half"])
+    assert "half_sd" not in accuracy
     assert accuracy["floor_test"] > 0.9
 
 

@@ -88,6 +88,8 @@ class TestFloors:
         path = tmp_path / "scores.csv"
         Scores.from_rows(score_rows(), {}).save(path)
         whole = pd.read_csv(path, dtype=str, keep_default_na=False)
+        whole.drop(columns="half_sd").to_csv(path, index=False)
+        assert Scores.load(path).table["half_sd"].isna().all()
         whole.drop(columns=list(LATER)).to_csv(path, index=False)
         table = Scores.load(path).table
         assert table["half_n"].isna().all()
