@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ltgen_bench.cli.common import print_json, print_table
-from ltgen_bench.cli.many_runs import announce, carry_out_many, end, is_helper, jobs_options, seeds_of, shared_context
-from ltgen_bench.cli.options import FILE, names_of, runs_option, weights_files
-from ltgen_bench.cli.run_options import add_run_options, config_of, run_function
+from ltgen_bench.cli.many_runs import announce, carry_out_many, end, is_helper, jobs_options, shared_context
+from ltgen_bench.cli.options import FILE, names_of, runs_option, seeds_of, weights_files
+from ltgen_bench.cli.run_options import add_run_options, config_of, run_function, sample_seeds_of
 from ltgen_bench.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ LEFT_OUT = ("method", "seed")  # options of `run` that this command words otherw
 @click.option("--json", "as_json", is_flag=True, help="Print only records and failures, as JSON.")
 def grid(methods: str | None, seeds: str, axes: tuple[str, ...], method_file: Path | None, jobs: int, threads: int | None,
          dataset: str | None, recipe: Path | None, settings: tuple[str, ...], extractor_weights: tuple[str, ...],
-         data_root: Path, device: str | None, evaluate_every: int | None, runs: Path, dry_run: bool, as_json: bool,
-         **options: Any) -> None:
+         data_root: Path, device: str | None, evaluate_every: int | None, sample_seeds: str | None, runs: Path,
+         dry_run: bool, as_json: bool, **options: Any) -> None:
     """Run several methods and seeds, one after the other. Takes the options of `run`.
 
     Repeating the command continues where it stopped; finished runs are not repeated. Where a run fails, the others continue,
@@ -51,6 +51,7 @@ def grid(methods: str | None, seeds: str, axes: tuple[str, ...], method_file: Pa
         return config_of(name, dataset, recipe, None, (*settings, *more), {**options, "seed": None})
 
     configs = configs_of(methods, seeds, axes, method_file, configured)
+    drawn = sample_seeds_of(sample_seeds, (*settings, *axes))
     weights = weights_files(extractor_weights)
     for config in itertools.chain(*configs.values()):
         check_names(config)  # before torch is imported
@@ -60,7 +61,8 @@ def grid(methods: str | None, seeds: str, axes: tuple[str, ...], method_file: Pa
     from ltgen_bench.evaluation.evaluator import check_weights
     from ltgen_bench.experiments.grid import make_grid
 
-    cells = make_grid(configs, lambda data: load_dataset(data, data_root=data_root, progress=context.progress), runs, context)
+    cells = make_grid(configs, lambda data: load_dataset(data, data_root=data_root, progress=context.progress), runs, context,
+                      drawn)
     check_weights([plan.config.evaluate for cell in cells for plan in cell.plans], weights)
     if dry_run:
         _dry_run(cells)

@@ -16,9 +16,8 @@ import click
 
 from ltgen_bench import __version__
 from ltgen_bench.cli.common import device_words, resumable, terminal_context, unforeseen
-from ltgen_bench.cli.options import names_of, whole_number
 from ltgen_bench.cli.run_notes import planned_notes, recipe_note, warnings_of
-from ltgen_bench.core.errors import BenchError, Interrupted, MachineError, UserError
+from ltgen_bench.core.errors import BenchError, Interrupted, MachineError
 
 if TYPE_CHECKING:
     from ltgen_bench.experiments.grid import Cell
@@ -35,14 +34,6 @@ def jobs_options(command: Callable) -> Callable:
     command = click.option("--threads", type=number, metavar="N",
                            help="CPU threads of each run.  [default: torch's number, divided by --jobs]")(command)
     return click.option("--jobs", type=number, default=1, show_default=True, help="Runs at the same time.")(command)
-
-
-def seeds_of(text: str) -> list[int]:
-    """Return the seeds of `0,1,2`, each once. Raises `UserError` for anything else."""
-    parts = names_of(text) or []
-    if not parts or not all(0 <= whole_number(part) < 2**31 for part in parts):
-        raise UserError(f"--seeds {text:.40}: whole numbers from 0, with commas, as in --seeds 0,1,2")
-    return list(dict.fromkeys(map(int, parts)))
 
 
 def shared_context(device: str | None, jobs: int, threads: int | None, weights: Mapping[str, Path]) -> "RunContext":

@@ -136,6 +136,14 @@ def names_of(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
+def seeds_of(text: str, option: str = "--seeds") -> list[int]:
+    """Return the seeds of `0,1,2`, each once. Raises `UserError` for anything else."""
+    parts = names_of(text) or []
+    if not parts or not all(0 <= whole_number(part) < 2**31 for part in parts):
+        raise UserError(f"{option} {text:.40}: whole numbers from 0, with commas, as in {option} 0,1,2")
+    return list(dict.fromkeys(map(int, parts)))
+
+
 def weights_files(pairs: tuple[str, ...]) -> dict[str, Path]:
     """Return --extractor-weights as extractor -> file. Raises `UserError` for a missing file."""
     weights = {}

@@ -10,7 +10,7 @@ from ltgen_bench import __version__
 from ltgen_bench.cli.common import about, device_words, print_json, print_table, resumable, terminal_context
 from ltgen_bench.cli.options import runs_option, weights_files
 from ltgen_bench.cli.run_notes import planned_notes, recipe_note, show_notes, show_run, warnings_of
-from ltgen_bench.cli.run_options import config_of, run_function, run_options
+from ltgen_bench.cli.run_options import config_of, run_function, run_options, sample_seeds_of
 from ltgen_bench.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print only the record, as JSON.")
 def run(method: str | None, dataset: str | None, recipe: Path | None, settings: tuple[str, ...],
         extractor_weights: tuple[str, ...], method_file: Path | None, data_root: Path, device: str | None,
-        threads: int | None, evaluate_every: int | None, runs: Path, dry_run: bool, as_json: bool, **options: Any) -> None:
+        threads: int | None, evaluate_every: int | None, sample_seeds: str | None, runs: Path, dry_run: bool,
+        as_json: bool, **options: Any) -> None:
     """Train a method, sample from it, and score the images.
 
     Repeating a command continues it where it stopped; a finished run is shown.
@@ -38,7 +39,7 @@ def run(method: str | None, dataset: str | None, recipe: Path | None, settings: 
 
     config = config_of(method, dataset, recipe, method_file, settings, options)
     weights = weights_files(extractor_weights)
-    configs = resolved_runs(config)  # before torch is imported
+    configs = resolved_runs(config, sample_seeds_of(sample_seeds, settings))  # before torch is imported
     from ltgen_bench.runtime.distributed import init_process_group, local_device
 
     place = local_device(device)

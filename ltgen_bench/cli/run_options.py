@@ -15,6 +15,7 @@ from ltgen_bench.cli.options import (
     device_option,
     names_of,
     preset_option,
+    seeds_of,
     threads_option,
     weights_option,
 )
@@ -43,6 +44,7 @@ _OPTIONS = (
     click.option("--sampler", metavar="NAME", help="Sampler (ltgen-bench list samplers)."),
     click.option("--steps", type=int, metavar="N", help="Sampling steps: network evaluations per image."),
     click.option("--images-per-class", type=int, metavar="N", help="Generated images of each class."),
+    click.option("--sample-seeds", metavar="N,...", help="Sampling seeds: images are drawn and scored under each.  [default: 0]"),
     batch_option("Batch size of sampling and of feature extraction; auto: the fastest on this machine, found in some seconds. "
                   "Training has train.batch_size."),
     click.option("--network", metavar="PRESET", help="Size of the U-Net: ddpm, cpu (a tenth of the cost) or digits."),
@@ -102,6 +104,15 @@ def overrides_of(settings: tuple[str, ...], options: dict[str, Any]) -> dict[str
     given = {key: value for key, value in given.items() if value is not None}
     found = {**without_recipe_settings(preset), **_budget(options), **given, **dict(map(parse_setting, settings))}
     return {**found, **_preset_sampling(found)} if options["preset_sampling"] else found
+
+
+def sample_seeds_of(text: str | None, keys: Iterable[str]) -> list[int]:
+    """Return the seeds of --sample-seeds, none where it is not given; `UserError` where one of `keys` (KEY=VALUE) sets it too."""
+    if text is None:
+        return []
+    if any(key.partition("=")[0].strip() == "sample.seed" for key in keys):
+        raise UserError("--sample-seeds and sample.seed say the same thing; leave one out.")
+    return seeds_of(text, "--sample-seeds")
 
 
 def _preset_sampling(given: dict[str, Any]) -> dict[str, Any]:

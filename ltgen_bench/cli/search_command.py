@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ltgen_bench.experiments.search import Found, Search
     from ltgen_bench.report.table import Table
 
-LEFT_OUT = ("evaluate_every",)  # an option of `run` that a search has no use for
+LEFT_OUT = ("evaluate_every", "sample_seeds")  # options of `run` that a search has no use for
 
 
 @click.command(no_args_is_help=True)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from ltgen_bench.cli.common import Commands, listing, print_json, print_table, terminal_progress
-from ltgen_bench.cli.many_runs import announce, carry_out_many, end, is_helper, jobs_options, seeds_of, shared_context
+from ltgen_bench.cli.many_runs import announce, carry_out_many, end, is_helper, jobs_options, shared_context
 from ltgen_bench.cli.options import (
     FILE,
     FOLDER,
     device_option,
     names_of,
     runs_option,
+    seeds_of,
     weights_files,
     weights_option,
 )

@@ -25,7 +25,7 @@ WAIT_SECONDS = 5.0  # between two checks of cells that other commands are workin
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a grid: a plan for each of the evaluation settings of its preset, and the finished runs of these plans.
+    """One run of a grid: a plan for each sampling seed and evaluation settings of its preset, and the finished runs of these.
 
     `known`: all were finished before this command. `error`: why it cannot be carried out, or failed.
     """
@@ -49,8 +49,10 @@ class Cell:
 
 
 def make_grid(configs: Mapping[str, Sequence[RunConfig]], load: Callable[[DataConfig], LongTailDataset], runs: Path,
-              context: RunContext) -> tuple[Cell, ...]:
+              context: RunContext, sample_seeds: Sequence[int] = ()) -> tuple[Cell, ...]:
     """Plan a cell for each of `configs` (name -> one configuration per seed); `load` reads each data set once.
+
+    Each training is sampled from under every one of `sample_seeds`, or under the seed of its configuration.
 
     Budgets in FLOPs or seconds are converted to images here, one method after the other, before anything is trained. A cell
     that cannot run has an `error`. Raises `UserError` where none can run.
@@ -60,7 +62,8 @@ def make_grid(configs: Mapping[str, Sequence[RunConfig]], load: Callable[[DataCo
     if len(data) == 1:
         read(*data)  # its faults are reported once, and not for every cell
     plan = partial(make_plan, runs=runs, context=replace(context, progress=_Once(context.progress)))
-    cells = [_planned(name, config, read, plan) for name, seeds in configs.items() for config in seeds]
+    resolve = partial(resolved_runs, sample_seeds=sample_seeds)
+    cells = [_planned(name, config, resolve, read, plan) for name, seeds in configs.items() for config in seeds]
     if all(cell.error for cell in cells):
         raise UserError("none of these runs is possible", faults(cells))
     return tuple(cells)
@@ -98,11 +101,11 @@ def first(words: Sequence[str]) -> str:
     return words[0] + (f" and {len(words) - 1} more" if len(words) > 1 else "")
 
 
-def _planned(name: str, config: RunConfig, load: Callable[[DataConfig], LongTailDataset],
-             plan: Callable[[RunConfig, LongTailDataset], Plan]) -> Cell:
+def _planned(name: str, config: RunConfig, resolve: Callable[[RunConfig], list[RunConfig]],
+             load: Callable[[DataConfig], LongTailDataset], plan: Callable[[RunConfig, LongTailDataset], Plan]) -> Cell:
     try:
         dataset = load(config.data)
-        plans = [plan(one, dataset) for one in resolved_runs(config)]
+        plans = [plan(one, dataset) for one in resolve(config)]
     except UserError as error:
         return Cell(name, config.seed, error=str(error))
     return Cell(name, config.seed, tuple(plans))

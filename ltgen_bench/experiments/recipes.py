@@ -158,13 +158,15 @@ def check_names(config: RunConfig) -> None:
         METRICS.check(metric)
 
 
-def resolved_runs(config: RunConfig) -> list[RunConfig]:
-    """`config` once for each of the evaluation settings of its preset; `config` itself without a preset.
+def resolved_runs(config: RunConfig, sample_seeds: Sequence[int] = ()) -> list[RunConfig]:
+    """`config` once for each of `sample_seeds` and of the evaluation settings of its preset; `config` itself without either.
 
     Raises `UserError` for unknown names, before torch is imported or any data are read.
     """
     check_names(config)
-    return [config.model_copy(update={"evaluate": one}) for one in resolved(config.evaluate)]
+    samples = [config.sample.model_copy(update={"seed": seed}) for seed in sample_seeds] or [config.sample]
+    return [config.model_copy(update={"sample": sample, "evaluate": one})
+            for sample in samples for one in resolved(config.evaluate)]
 
 
 def resolved_run(config: RunConfig, why: str) -> RunConfig:

@@ -20,6 +20,7 @@ Key = tuple[str, str, str, str]  # metric, extractor, train_data, protocol
 
 FEW = "few@thirds"
 MEASUREMENT = ["metric", "extractor", "train_data", "protocol"]
+SCORE_OF = [*ENTRY, "seed", *MEASUREMENT, "scope", "class_label"]  # one score of one training
 # what the parts of a block have: the scores and whose they are; `Block.first` has what an entry is
 PART_COLUMNS = ["entry", "seed", *SCORE_COLUMNS, "class_count"]
 
@@ -32,6 +33,8 @@ class Block:
     a shorter one for a table that shows sampler, omega and budget in columns. `equal_in` are the values, in words, that all rows
     were asked to share. `references` are such rows of real images and trivial generators under the same protocols: shown, never
     ranked. A block of references alone has no rows.
+
+    A score under several sampling seeds of one training is their mean; `sampled` are then the rows of each, else it is empty.
 
     A planned comparison shows a part of the block `whole`, from which variances are estimated: some rows, some `metrics` (in this
     order), one `scope` (empty: all classes, and before them the few ones), differences from the row `baseline` (empty: of all
@@ -46,6 +49,7 @@ class Block:
     equal_in: tuple[str, ...] = ()
     described: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # protocol id -> what it stands for
     references: pd.DataFrame = field(default_factory=pd.DataFrame)
+    sampled: pd.DataFrame = field(default_factory=pd.DataFrame)
     whole: "Block | None" = None
     metrics: tuple[str, ...] = ()
     scope: str = ""
@@ -215,8 +219,10 @@ def _block(dataset: str, fingerprint: str, rows: pd.DataFrame, references: pd.Da
     kept, older = newest(rows)
     ids = tuple(sorted(set(rows["protocol"] if len(rows) else references["protocol"])))
     described = {one: protocols[one] for one in ids if one in protocols}
-    return Block(dataset, fingerprint, ids, name_entries(kept), older, equal_in, described,
-                 name_entries(newest(references)[0]))
+    named, references = name_entries(kept), name_entries(newest(references)[0])
+    averaged = over_sampling_seeds(named)
+    return Block(dataset, fingerprint, ids, averaged, older, equal_in, described, references,
+                 named if len(averaged) < len(named) else named.iloc[:0])
 
 
 def _by_protocols(rows: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
@@ -241,10 +247,20 @@ def _block_ids(part: pd.DataFrame) -> dict[Any, frozenset[str]]:
     return found
 
 
+def over_sampling_seeds(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return `rows` with the mean over sampling seeds of each score of a training; its uncertainty is that of the mean."""
+    if rows.empty or not rows.duplicated(SCORE_OF).any():
+        return rows
+    groups = rows.groupby(SCORE_OF, sort=False, dropna=False)
+    means = {name: groups[name].transform("mean") for name in ("value", "at_half", "at_test")}
+    errors = rows.assign(square=rows["uncertainty"] ** 2).groupby(SCORE_OF, sort=False, dropna=False)["square"]
+    means["uncertainty"] = (errors.transform("mean") / groups["seed"].transform("size")) ** 0.5
+    return rows.assign(**means).drop_duplicates(SCORE_OF).reset_index(drop=True)
+
+
 def newest(rows: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """One measurement of each score of each entry and seed: the one that finished last; and how many were left out."""
-    same = [*ENTRY, "seed", *MEASUREMENT, "scope", "class_label"]
-    kept = rows.sort_values("finished", kind="stable").drop_duplicates(same, keep="last")
+    """One measurement of each score of each entry, seed and sampling seed: the last one; and how many were left out."""
+    kept = rows.sort_values("finished", kind="stable").drop_duplicates([*SCORE_OF, "sample_seed"], keep="last")
     left_out = rows[~rows.index.isin(kept.index)]
     return kept, len(left_out[["run", "score_digest"]].drop_duplicates())
 

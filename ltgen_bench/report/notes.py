@@ -68,6 +68,8 @@ def verdict_notes(block: Block, *, best: bool = True) -> list[str]:
     most = max((len(block.seeds_of[entry]) for entry in block.entries), default=0)
     if most > 1:
         notes.append("± is the standard deviation over training seeds.")
+    if len(block.sampled):
+        notes.append("A score under several sampling seeds is their mean; a training seed counts once.")
     if len(block.entries) > 1:
         found = [one for key, scope in block.columns if (one := comparison(block, key, scope)).differences]
         if found:

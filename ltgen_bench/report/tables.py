@@ -48,6 +48,7 @@ from ltgen_bench.report.notes import (
 )
 from ltgen_bench.report.numbers import MISSING, facts, show
 from ltgen_bench.report.table import Cell, Head, Row, Table
+from ltgen_bench.report.variance_table import variance_table
 
 REAL_ALONE, IMAGES_ALONE = "real-lt", "synthetic"  # training sets of a downstream classifier
 
@@ -56,7 +57,7 @@ def section_tables(block: Block, before: Sequence[Block] = ()) -> list[Table]:
     """Every table of a block: few and all classes, verdicts, training sets, groups, classes. `before` are the blocks above it."""
     main = comparison_table(block)
     main = replace(main, notes=(*separate_table_note(block, before), *main.notes))
-    tables = [main, verdict_table(block), downstream_table(block)]
+    tables = [main, verdict_table(block), downstream_table(block), variance_table(block)]
     if block.scope:  # other groups and single classes are not asked for
         return [table for table in tables if table is not None]
     for rule in ("thirds", "count"):

@@ -77,7 +77,7 @@ class Report:
             table
             for section in self.sections
             for table in section.tables
-            if table.name in ("comparison", "verdicts", "downstream") or table.name.startswith("published")
+            if table.name in ("comparison", "verdicts", "downstream", "variance") or table.name.startswith("published")
         ]
         texts = [terminal(table, width, color) for table in shown]
         texts += papers_text(self.papers, self.named_only, self.out / "tables" / "papers", width, color)
@@ -186,7 +186,7 @@ def _write_section(
     tables += published_tables(block, published) if published is not None and block.entries else []
     files = write_tables(tables, out / "tables" / name)
     folder = out / "plots" / name
-    own = {digest for rows in (block.rows, block.references) if len(rows) for digest in rows["score_digest"]}
+    own = {digest for rows in (block.rows, block.references, block.sampled) if len(rows) for digest in rows["score_digest"]}
     part = [run for run in runs if run.record is not None and run.record.score_digest in own]
     shown = for_pictures(block)
     draw = partial(_methods_sheet, shown, part, folder / "samples.png")
