@@ -27,6 +27,7 @@ from ltgen_bench.report.pictures import Drawings, canvas, picture_names, picture
 
 Colors = dict[str, tuple[float, float, float]]
 
+TAIL_FIRST = GROUPS[::-1]
 HUES = 10  # colours that colour-blind readers tell apart
 CROWDED = 6  # entries; with more the numbers at bars are upright
 LABEL_WIDTH = 32  # letters in a line of an axis' label
@@ -70,7 +71,7 @@ def group_data(block: Block) -> pd.DataFrame:
     """
     frames = []
     for key in _group_keys(block):
-        for group in GROUPS:
+        for group in TAIL_FIRST:
             part = block.part(key, f"{group}@thirds").dropna(subset=["value"])
             own_n = comparable(part, REAL_HALVES, key[0])
             part = part.assign(baseline=own_n.fillna(measured_again(part, REAL_HALVES)[REAL_HALVES.score]))
@@ -87,14 +88,14 @@ def _group_keys(block: Block) -> list[Key]:
 
 
 def draw_groups(data: pd.DataFrame, ax: Axes, *, colors: Colors) -> Axes:
-    """Bars of one panel: groups along the axis, a colour an entry, the baseline score as a dashed line over each group.
+    """Bars of one panel: groups along the axis, the few classes first, a colour an entry; the baseline score as a dashed line.
 
     Where the baseline is of another number of images, a dot on each bar is the score at that number: it compares with the line.
     """
-    _bars(data, ax, "group", GROUPS, colors)
-    _dots(data, ax, "group", GROUPS, "at_n")
+    _bars(data, ax, "group", TAIL_FIRST, colors)
+    _dots(data, ax, "group", TAIL_FIRST, "at_n")
     for group, baseline in data.groupby("group")["baseline"].first().dropna().items():
-        place = GROUPS.index(str(group))
+        place = TAIL_FIRST.index(str(group))
         ax.hlines(baseline, place - 0.42, place + 0.42, colors=REAL, linestyles="--", linewidth=1.2)
     ax.set_title(str(data["panel"].iloc[0]).replace(" (", "\n(", 1), fontsize=9)
     return ax
@@ -208,7 +209,7 @@ def class_figure(block: Block, key: Key) -> Figure:
 
 @plain_style()
 def group_figure(block: Block) -> Figure:
-    """A panel a metric with bars for many, medium and few classes."""
+    """A panel a metric with bars for few, medium and many classes."""
     data = group_data(block)
     panels = list(dict.fromkeys(data["panel"]))
     columns = min(3, len(panels))

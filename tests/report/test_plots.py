@@ -100,7 +100,7 @@ def test_bars_stand_for_groups_and_keep_their_entrys_colour_in_every_panel(three
     assert heights == pytest.approx(panel.loc[panel["entry"] == "ddpm", "value"].tolist())
     grey = np.mean(to_rgb(bars["ddpm"].patches[0].get_facecolor()))
     assert grey == pytest.approx(np.mean(colors["ddpm"]), abs=0.12)
-    assert [text.get_text() for text in ax.get_xticklabels()] == ["many", "medium", "few"]
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["few", "medium", "many"]
     assert ax.get_title() == "FID ↓\n(inception)"
 
 
