@@ -18,7 +18,7 @@ from ltgen_bench.records.store import StoredRun, find_runs, protocols, rows
 from ltgen_bench.report.suite_results import STATES, SuiteResults
 from ltgen_bench.statistics.suite_cells import SuitePlan
 
-SCORES, SUITE_FILE = "scores.csv", "suite.json"  # of a folder with recorded results
+SCORES, SUITE_FILE = "rows.csv", "suite.json"  # of a folder with recorded results
 
 
 def collect(suite: Suite, cells: Sequence[SuiteCell], methods: Sequence[str], seeds: Sequence[int], runs: Path) -> SuiteResults:
