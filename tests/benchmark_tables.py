@@ -1,12 +1,16 @@
-"""Writes the generated tables of BENCHMARK.md anew from results/: python tests/benchmark_tables.py"""
+"""Writes the generated tables of BENCHMARK.md and the plots of scores anew from results/: python tests/benchmark_tables.py"""
 
+import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 
 from ltgen_bench.evaluation.protocol import REFERENCES
-from ltgen_bench.report.benchmark_page import write_results
+from ltgen_bench.report.benchmark_page import measured_blocks, write_results
 from ltgen_bench.report.numbers import facts, metric_order, show
+from ltgen_bench.report.pictures import save_drawings
+from ltgen_bench.report.plots import drawings, for_pictures
 
 ROOT = Path(__file__).parents[1]
 
@@ -62,6 +66,16 @@ def with_tables(text: str, results: Path) -> str:
     return text
 
 
+def draw_figures(results: Path) -> None:
+    """Draw the plots of scores that are there anew; those of images need run folders (`report --update-benchmark`)."""
+    for name, block in measured_blocks(results):
+        with TemporaryDirectory() as folder:
+            for path in save_drawings(drawings(for_pictures(block)), Path(folder), print).values():
+                if (target := results / "figures" / f"{name}-{path.name}").is_file():
+                    shutil.copyfile(path, target)
+
+
 if __name__ == "__main__":
+    draw_figures(ROOT / "results")
     page = write_results(ROOT / "BENCHMARK.md", ROOT / "results")
     page.write_text(with_tables(page.read_text(encoding="utf-8"), ROOT / "results"), encoding="utf-8")

@@ -14,11 +14,12 @@ from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.files import write_atomically, write_text
 from ltgen_bench.core.plain_text import printable
 from ltgen_bench.core.words import distinct_name, power
+from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.evaluation.scores import protocols_path
 from ltgen_bench.records.published import published
 from ltgen_bench.records.results_csv import measured_csv, read_measured
 from ltgen_bench.report.baselines import AT_N_NOTE
-from ltgen_bench.report.entries import blocks
+from ltgen_bench.report.entries import Block, blocks
 from ltgen_bench.report.numbers import MISSING
 from ltgen_bench.report.papers import papers_tables
 from ltgen_bench.report.table import Table
@@ -68,15 +69,20 @@ def _around_results(page: Path) -> tuple[str, str]:
     return text.split(BEGIN)[0], text.split(END)[1]
 
 
-def results_markdown(results: Path, figures: str) -> str:
-    """Tables, plots (linked in `figures`) and origin of every measured CSV in `results`, and papers' numbers on these data."""
+def measured_blocks(results: Path) -> list[tuple[str, Block]]:
+    """(name, rows that compare) of all measured CSVs in `results`."""
     measured = [protocols.with_name(protocols.name.replace(".protocols.json", ".csv"))
                 for protocols in sorted(results.glob("*.protocols.json"))]
     rows = pd.concat([read_measured(path) for path in measured], ignore_index=True)
     ids: dict[str, dict[str, Any]] = {}
     for path in measured:
         ids |= json.loads(protocols_path(path).read_text(encoding="utf-8"))
-    named = named_blocks(blocks(rows, (), ids))
+    return named_blocks(blocks(rows, (), ids))
+
+
+def results_markdown(results: Path, figures: str) -> str:
+    """Tables, plots (linked in `figures`) and origin of every measured CSV in `results`, and papers' numbers on these data."""
+    named = measured_blocks(results)
     parts: list[str] = []
     for name, block in named:
         parts += [markdown(table) for table in _shortened(section_tables(block))]
@@ -85,12 +91,14 @@ def results_markdown(results: Path, figures: str) -> str:
         parts += [f"![{file.stem.replace('-', ' ')}]({Path(figures, file.name).as_posix()})\n" for file in plots]
         parts.append(_origin(block.shown))
     known = published()
-    parts += [markdown(table) for table in papers_tables(known[known["dataset"].isin(rows["dataset"])])]
+    measured = {block.dataset for _, block in named}
+    parts += [markdown(table) for table in papers_tables(known[known["dataset"].isin(measured)])]
     return "\n".join(parts)
 
 
 def _shortened(tables: list[Table]) -> list[Table]:
-    """Return the tables of the page, without what another of them repeats and without rows and columns of ties alone.
+    """Return the tables of the page, without what another of them repeats, and of the verdicts the scores that are followed
+    along a training, without rows of open ones alone.
 
     Downstream scores are in a table of their own, scores of real images alone and at the n of a baseline in the CSVs; a note is
     printed once.
@@ -105,8 +113,8 @@ def _shortened(tables: list[Table]) -> list[Table]:
         if table.name == "comparison":
             table = table.take([at for at, head in enumerate(table.heads) if not head.key.startswith("downstream_accuracy")])
         if table.name == "verdicts":
-            columns = range(len(table.heads))
-            table = table.take([at for at in columns if not all(_is_tie(row.cells[at].text) for row in table.rows)])
+            metrics = [head.key.partition(":")[0] for head in table.heads]
+            table = table.take([at for at, name in enumerate(metrics) if name not in METRICS or "curve" in METRICS[name].plots])
             table = replace(table, rows=tuple(row for row in table.rows if not all(_is_tie(cell.text) for cell in row.cells[1:])))
         table = replace(table, notes=tuple(note for note in table.notes if note not in seen))
         seen |= set(table.notes)

@@ -9,13 +9,13 @@ from ltgen_bench.report.columns import csv_key, measurement_name, scope_words
 from ltgen_bench.report.entries import FEW, Block, Key, select
 from ltgen_bench.report.numbers import MISSING, facts
 from ltgen_bench.report.table import Cell, Head, Row, Table
-from ltgen_bench.statistics import Scale, scale_of
+from ltgen_bench.statistics import scale_of
 from ltgen_bench.statistics.variance_sources import variance_sources
 
 NOTE = (
     "Standard deviation of one score: from sampling seeds, between images of one training; from training seeds, what "
-    "trainings add to it. Estimated within each method and pooled, with degrees of freedom (df), on the scale of the "
-    "verdicts: in percent of the score where that is its logarithm. With few degrees of freedom the shares of the variance "
+    "trainings add to it. Estimated within each method and pooled, with degrees of freedom (df), in the unit of the score, or "
+    "in percent of scores that are compared by their logarithms. With few degrees of freedom the shares of the variance "
     "are rough. Error of the metric: the uncertainty of one measurement on its images, where the metric has one; it is a "
     "part of the above."
 )
@@ -43,14 +43,15 @@ def _row(block: Block, key: Key, scope: str) -> Row | None:
         return None
     metric = METRICS[key[0]]
     values = part["value"].to_numpy(dtype=np.float64)
-    errors = part["uncertainty"].to_numpy(dtype=np.float64) if metric.uncertainty_is_error else math.nan
-    scale = scale_of(metric.compared_as, values, errors)
+    errors = part["uncertainty"].to_numpy(dtype=np.float64) if metric.uncertainty_is_error else np.full(len(part), math.nan)
+    relative = scale_of(metric.compared_as, values).name == "log"
+    # not log odds, whose deviations have no unit, and none in the unit of the score where the shares of some methods are near 0
+    scale = scale_of("log" if relative else "linear", values, errors)
     found = variance_sources(part.assign(value=scale.transform(values)))
     if found is None:
         return None
-    middle = float(np.median(values))
     total = found.sampling + (found.training or 0.0)
-    texts = [_deviation(key[0], scale, middle, variance) for variance in (found.training, found.sampling, scale.error**2 or None)]
+    texts = [_deviation(key[0], relative, variance) for variance in (found.training, found.sampling, scale.error**2 or None)]
     shares = [f"{100 * variance / total:.0f} %" if variance is not None and found.training is not None and total > 0 else MISSING
               for variance in (found.training, found.sampling)]
     cells = (measurement_name(key), scope_words(scope).removesuffix(" classes").replace(" classes (", " ("), texts[0], shares[0],
@@ -59,10 +60,9 @@ def _row(block: Block, key: Key, scope: str) -> Row | None:
     return Row(tuple(map(Cell, cells)))
 
 
-def _deviation(metric: str, scale: Scale, middle: float, variance: float | None) -> str:
-    """The standard deviation in percent on the scale of logarithms, else in the unit of scores around `middle`."""
+def _deviation(metric: str, relative: bool, variance: float | None) -> str:
+    """The standard deviation in percent of the score, else in its unit."""
     if variance is None:
         return MISSING
-    if scale.name == "log":
-        return f"{100 * math.sqrt(variance):.1f} %"
-    return f"{math.sqrt(variance) / float(scale.slope(middle)):.{facts(metric).decimals + 1}f}"
+    deviation = math.sqrt(variance)
+    return f"{100 * deviation:.1f} %" if relative else f"{deviation:.{facts(metric).decimals + 1}f}"

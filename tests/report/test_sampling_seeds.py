@@ -58,6 +58,15 @@ def test_the_table_of_sources_has_shares_and_degrees_of_freedom(several):
     assert "variance" in [one.name for one in section_tables(block)]
 
 
+def test_deviations_of_shares_are_in_their_unit_though_one_method_is_near_0(single):
+    near = single["value"].where((single["metric"] != "recall") | (single["method"] != "ddpm"), 0.002)
+    made = [single.assign(sample_seed=seed, value=near + shift, score_digest=single["score_digest"] + str(seed))
+            for seed, shift in enumerate((-0.001, 0.0, 0.001))]
+    (block,) = blocks(pd.concat([one.astype({"sample_seed": "Int64"}) for one in made], ignore_index=True))
+    cells = {row.cells[-1].text.rpartition(":")[0]: row.cells[5].text for row in variance_table(block).rows}
+    assert float(cells["recall:classifier"]) == pytest.approx(0.001, abs=1e-4)
+
+
 def test_nothing_is_said_with_one_sampling_seed(single):
     (block,) = blocks(single)
     assert variance_table(block) is None
