@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -28,6 +29,10 @@ OTHER_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Sour
                "WenQuanYi Micro Hei", "Droid Sans Fallback", "Microsoft YaHei", "PingFang SC", "Hiragino Sans", "Yu Gothic",
                "Malgun Gothic", "Apple SD Gothic Neo", "Arial Unicode MS", "Noto Sans", "Noto Sans Devanagari", "Noto Sans Thai")
 LONGEST = 60  # letters of a name in a picture
+COLORS = ("black", "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7")  # of Okabe and Ito, without yellow
+LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1)))
+MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+SOFT = "0.55"  # the grey of leaders, notes and methods in the background
 
 
 @contextmanager
@@ -96,6 +101,45 @@ def canvas(width: float, height: float, rows: int = 1, columns: int = 1, *, shar
         ax.spines[["top", "right"]].set_visible(False)
         ax.tick_params(labelsize=8)
     return figure, axes
+
+
+def labels_at_right(ax: Axes, x: Sequence[float], y: Sequence[float], names: Sequence[str],
+                    styles: Sequence[tuple[str, str]] = ()) -> None:
+    """Names in a column right of the panel, each as near to the height of its point as they do not overlap, with a thin leader.
+
+    `styles` are markers and colours that stand before the names.
+    """
+    if not names:
+        return
+    ax.autoscale_view()
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high)
+    heights = (ax.transScale.transform([(1, at) for at in y])[:, 1] - ax.transScale.transform((1, low))[1]) / np.ptp(
+        ax.transScale.transform([(1, low), (1, high)])[:, 1])
+    order = np.argsort(heights)
+    for at, place in zip(order, _apart(heights[order], min(1 / max(len(names) - 1, 1), 0.062)), strict=True):
+        leader = {"arrowstyle": "-", "color": SOFT, "linewidth": 0.5, "relpos": (0, 0.5), "shrinkA": 9 if styles else 1}
+        ax.annotate(names[at], (x[at], y[at]), xytext=(1.07 if styles else 1.04, place), textcoords="axes fraction", fontsize=7.5,
+                    va="center", annotation_clip=False, arrowprops=leader | {"shrinkB": 4})
+        if styles:
+            marker, color = styles[at]
+            ax.plot(1.05, place, marker, color=color, markersize=4, transform=ax.transAxes, clip_on=False)
+
+
+def _apart(heights: np.ndarray, step: float) -> np.ndarray:
+    """Return the ascending `heights` moved as little as needed for distances of `step`, within [0, 1] where they fit."""
+    steps = step * np.arange(len(heights))
+    targets = heights - steps
+    # nearest non-decreasing sequence: means of blocks that would be out of order
+    blocks: list[list[float]] = []
+    for target in targets:
+        blocks.append([float(target), 1.0])
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            value, count = blocks.pop()
+            before, number = blocks[-1]
+            blocks[-1] = [(before * number + value * count) / (number + count), number + count]
+    fitted = np.concatenate([[value] * int(count) for value, count in blocks])
+    return np.asarray(np.clip(fitted, 0.0, max(1.0 - steps[-1], 0.0)) + steps)
 
 
 @plain_style()

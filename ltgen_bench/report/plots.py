@@ -8,28 +8,26 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
 import pandas as pd
 import seaborn as sns
-from jaxtyping import Float64
 from matplotlib.axes import Axes
-from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from ltgen_bench.data.groups import GROUPS
 from ltgen_bench.evaluation.metrics import METRICS
-from ltgen_bench.report.baselines import REAL_HALVES, comparable, measured_again
+from ltgen_bench.report.baselines import REAL_HALVES, comparable, distance_from_best, measured_again
 from ltgen_bench.report.columns import TRAINED_ON, distinguishing_id, measurement_name, name_in
 from ltgen_bench.report.entries import Block, Key, measurements
 from ltgen_bench.report.numbers import facts
-from ltgen_bench.report.pictures import Drawings, canvas, picture_names, picture_text, plain_style
+from ltgen_bench.report.pictures import Drawings, canvas, labels_at_right, picture_names, picture_text, plain_style
 
 Colors = dict[str, tuple[float, float, float]]
 
 TAIL_FIRST = GROUPS[::-1]
 HUES = 10  # colours that colour-blind readers tell apart
-CROWDED = 6  # entries; with more the numbers at bars are upright
+ROW = 0.21  # inches of a row; its markers, colours and lines differ in grey too
+ROW_STYLES = (("o", "#d55e00", "--"), ("s", "#56b4e9", "-."), ("^", "black", ":"))
 LABEL_WIDTH = 32  # letters in a line of an axis' label
 REAL = "0.35"  # the grey of scores of real images
 
@@ -66,8 +64,9 @@ def draw_classes(
 
 
 def group_data(block: Block) -> pd.DataFrame:
-    """Every measurement with groups: panel (its name), metric, entry, group, value (scaled, mean over seeds), baseline (score of
-    one half of the real images against the other), at_n (the value at the n of the baseline, NaN where it is the value's own).
+    """Every measurement with groups: panel (its name), metric, entry, group, value and sd (scaled, mean and standard deviation
+    over seeds), baseline (score of one half of the real images against the other), at_n (the value at the n of the baseline, NaN
+    where it is the value's own).
     """
     frames = []
     for key in _group_keys(block):
@@ -76,10 +75,11 @@ def group_data(block: Block) -> pd.DataFrame:
             own_n = comparable(part, REAL_HALVES, key[0])
             part = part.assign(baseline=own_n.fillna(measured_again(part, REAL_HALVES)[REAL_HALVES.score]))
             means = part.groupby("entry", sort=False).agg(
-                value=("value", "mean"), baseline=("baseline", "first"), at_n=(REAL_HALVES.score_at_n, "mean"))
+                value=("value", "mean"), sd=("value", "std"), baseline=("baseline", "first"),
+                at_n=(REAL_HALVES.score_at_n, "mean"))
             means = (means * facts(key[0]).scale).reset_index()
             frames.append(means.assign(panel=name_in(block, key), metric=key[0], group=group))
-    columns = ["panel", "metric", "entry", "group", "value", "baseline", "at_n"]
+    columns = ["panel", "metric", "entry", "group", "value", "sd", "baseline", "at_n"]
     return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
 
 
@@ -87,40 +87,39 @@ def _group_keys(block: Block) -> list[Key]:
     return [key for key in block.keys if "groups" in METRICS[key[0]].plots and key[2] != "real-lt"]
 
 
-def draw_groups(data: pd.DataFrame, ax: Axes, *, colors: Colors) -> Axes:
-    """Bars of one panel: groups along the axis, the few classes first, a colour an entry; the baseline score as a dashed line.
+def row_order(block: Block) -> list[str]:
+    """The entries of `group_data` from best to worst: the few classes in the first panel; entries without that score are last."""
+    keys = _group_keys(block)
+    part = block.part(keys[0], f"{TAIL_FIRST[0]}@thirds")
+    losses = distance_from_best(part, keys[0][0]).groupby(part["entry"], sort=False).mean().dropna().sort_values(kind="stable")
+    return list(dict.fromkeys([*losses.index, *block.entries]))
 
-    Where the baseline is of another number of images, a dot on each bar is the score at that number: it compares with the line.
+
+def draw_groups(data: pd.DataFrame, ax: Axes, *, entries: Sequence[str]) -> Axes:
+    """One panel, a row for each of `entries`: a marker a group with its spread, the baseline scores as vertical lines.
+
+    Where the baseline is of another number of images, a small ring is the score at that number: it compares with the line.
     """
-    _bars(data, ax, "group", TAIL_FIRST, colors)
-    _dots(data, ax, "group", TAIL_FIRST, "at_n")
-    for group, baseline in data.groupby("group")["baseline"].first().dropna().items():
-        place = TAIL_FIRST.index(str(group))
-        ax.hlines(baseline, place - 0.42, place + 0.42, colors=REAL, linestyles="--", linewidth=1.2)
+    _rows(data, ax, "group", TAIL_FIRST, entries)
+    for group, (_, color, line) in zip(TAIL_FIRST, ROW_STYLES, strict=True):
+        for baseline in data.loc[data["group"] == group, "baseline"].dropna().head(1):
+            ax.axvline(baseline, color=color, linestyle=line, linewidth=1, zorder=1)
     ax.set_title(str(data["panel"].iloc[0]).replace(" (", "\n(", 1), fontsize=9)
     return ax
 
 
-def _bars(data: pd.DataFrame, ax: Axes, column: str, order: Sequence[str], colors: Colors) -> None:
-    """Draw the mean `value` for each of `order` in `column`, a bar and a colour an entry."""
-    entries = list(dict.fromkeys(data["entry"]))
-    means = data.groupby(["entry", column])["value"].mean().unstack(column).reindex(columns=list(order))
-    for entry in entries:
-        ax.bar(_places(entries, entry, len(order)), means.loc[entry], 0.8 / len(entries), color=colors[entry], label=entry)
-    ax.set_xticks(range(len(order)), order)
-    ax.margins(x=0.02)
-
-
-def _dots(data: pd.DataFrame, ax: Axes, column: str, order: Sequence[str], values: str) -> None:
-    """Draw every one of the `values` as a dot on the bar that `_bars` drew for it."""
-    entries = list(dict.fromkeys(data["entry"]))
-    x = [_places(entries, entry, len(order))[order.index(name)] for entry, name in zip(data["entry"], data[column], strict=True)]
-    ax.scatter(x, data[values].astype("float64"), s=6, color="0.15", zorder=3)
-
-
-def _places(entries: Sequence[str], entry: str, groups: int) -> Float64[np.ndarray, " groups"]:
-    """The middles along the axis of the bars of `entry`, one in each group of bars."""
-    return np.arange(groups) - 0.4 + (entries.index(entry) + 0.5) * 0.8 / len(entries)
+def _rows(data: pd.DataFrame, ax: Axes, column: str, order: Sequence[str], entries: Sequence[str]) -> None:
+    """A row an entry, the first on top; a marker for each of `order` in `column`: `value`, a line of +- `sd`, a ring `at_n`."""
+    for at, (name, (marker, color, _)) in enumerate(zip(order, ROW_STYLES, strict=False)):
+        own = data[data[column] == name].set_index("entry")
+        own = own.reindex(index=list(entries), columns=["value", "sd", "at_n"]).astype("float64")
+        heights = [place + 0.2 * (at - (len(order) - 1) / 2) for place in range(len(entries))]
+        ax.errorbar(own["value"], heights, xerr=own["sd"].fillna(0.0), color=color, marker=marker, markersize=5, linestyle="none",
+                    elinewidth=1, label=name, zorder=4 - 0.1 * at)
+        ax.scatter(own["at_n"], heights, s=9, facecolors="none", edgecolors=color, linewidths=0.7)
+    ax.set_yticks(range(len(entries)), picture_names(entries, 28))
+    ax.set_ylim(len(entries) - 0.4, -0.6)
+    ax.xaxis.set_major_locator(MaxNLocator(5))
 
 
 def pair_data(block: Block, first: Key, second: Key) -> pd.DataFrame:
@@ -130,11 +129,15 @@ def pair_data(block: Block, first: Key, second: Key) -> pd.DataFrame:
     return pair[0].merge(pair[1], on=["entry", "seed"], how="inner").dropna().reset_index(drop=True)
 
 
-def draw_pair(data: pd.DataFrame, ax: Axes, *, colors: Colors, metrics: tuple[str, str], extractor: str) -> Axes:
-    """One dot a run, the first of `metrics` along the axis and the second upwards."""
-    sns.scatterplot(data, x=metrics[0], y=metrics[1], hue="entry", style="entry", palette=_used(colors, data), s=70, ax=ax)
+def draw_pair(data: pd.DataFrame, ax: Axes, *, metrics: tuple[str, str], extractor: str) -> Axes:
+    """The mean of each entry with lines of one standard deviation over seeds, the first of `metrics` along the axis."""
+    scores = data.groupby("entry", sort=False)[list(metrics)]
+    means, (right, up) = scores.mean(), (scores.std().fillna(0.0)[metric] for metric in metrics)
+    x, y = (means[metric] for metric in metrics)
+    ax.errorbar(x, y, xerr=right, yerr=up, color="#0072b2", ecolor="#8fbfdf", marker="o", markersize=5, linestyle="none")
     ax.set(xlabel=f"{facts(metrics[0]).heading} ({extractor})", ylabel=f"{facts(metrics[1]).heading} ({extractor})")
-    ax.margins(0.15)
+    ax.margins(0.08)
+    labels_at_right(ax, x.tolist(), y.tolist(), picture_names(means.index.tolist(), 28))
     return ax
 
 
@@ -145,21 +148,14 @@ def downstream_data(block: Block) -> pd.DataFrame:
     return data.reset_index(drop=True)
 
 
-def draw_downstream(data: pd.DataFrame, ax: Axes, *, colors: Colors) -> Axes:
-    """Bars of mean accuracy, a group a training set; with several seeds each run is a dot."""
+def draw_downstream(data: pd.DataFrame, ax: Axes) -> Axes:
+    """A row an entry, with a marker a training set: mean accuracy with its spread; the best by synthetic images is on top."""
+    scores = data.groupby(["entry", "train_data"], sort=False)["value"].agg(value="mean", sd="std").reset_index()
     order = [name for name in TRAINED_ON.values() if name in set(data["train_data"])]
-    _bars(data, ax, "train_data", order, colors)
-    dots = data["seed"].nunique() > 1
-    if dots:
-        _dots(data, ax, "train_data", order, "value")
-    crowded = data["entry"].nunique() > CROWDED
-    for bars in ax.containers:
-        assert isinstance(bars, BarContainer)
-        labels = ["" if np.isnan(bar.get_height()) else f"{bar.get_height():.3f}" for bar in bars]
-        ax.bar_label(bars, labels, fontsize=7, padding=7 if dots else 2, rotation=90 if crowded else 0)
-    ax.set(xlabel="classifier trained on", ylabel="accuracy on real test images", ylim=(0, 1.25 if crowded else 1.1))
-    if crowded:
-        ax.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
+    scores = scores.sort_values("value", ascending=False, kind="stable")
+    best = scores.loc[scores["train_data"] == TRAINED_ON["synthetic"], "entry"]
+    _rows(scores, ax, "train_data", order, list(dict.fromkeys([*best, *scores["entry"]])))
+    ax.set_xlabel("accuracy on real test images")
     return ax
 
 
@@ -209,39 +205,43 @@ def class_figure(block: Block, key: Key) -> Figure:
 
 @plain_style()
 def group_figure(block: Block) -> Figure:
-    """A panel a metric with bars for few, medium and many classes."""
-    data = group_data(block)
+    """A panel a metric, in which a method is a row with a marker for few, medium and many classes."""
+    data, entries = group_data(block), row_order(block)
     panels = list(dict.fromkeys(data["panel"]))
-    columns = min(3, len(panels))
+    columns = min(3 if len(panels) <= 9 else 4, len(panels))
     rows = -(-len(panels) // columns)
-    figure, axes = canvas(3.2 * columns + 0.4, 2.4 * rows + 0.9, rows, columns)
+    figure, axes = canvas(2.7 * columns + 1.4, (ROW * len(entries) + 0.9) * rows + 0.7, rows, columns, sharey=True)
     for panel, ax in zip(panels, axes, strict=False):
-        draw_groups(data[data["panel"] == panel], ax, colors=palette(block))
+        draw_groups(data[data["panel"] == panel], ax, entries=entries)
     for ax in axes[len(panels) :]:
         ax.remove()
     ids = [key[3] for key in block.keys if name_in(block, key) in panels]
-    note = "dashed: baseline score, one half of the real images against the other" if data["baseline"].notna().any() else ""
-    note += ", dots: the score of as many generated images" if data["at_n"].notna().any() else ""
+    note = _spread(block) + ", rows by the few classes in the first panel"
+    note += ", vertical: baseline score, one half of the real images against the other" if data["baseline"].notna().any() else ""
+    note += ", rings: the score of as many generated images" if data["at_n"].notna().any() else ""
     return finish(figure, axes[: len(panels)], block, ids, note)
 
 
 @plain_style()
 def pair_figure(block: Block, first: Key, second: Key) -> Figure:
-    """Two scores of every run against each other."""
-    figure, (ax,) = canvas(5.6, 4.2)
-    metrics = first[0], second[0]
-    draw_pair(pair_data(block, first, second), ax, colors=palette(block), metrics=metrics, extractor=first[1])
-    return finish(figure, [ax], block, [first[3], second[3]])
+    """Two scores of every method against each other."""
+    data = pair_data(block, first, second)
+    figure, (ax,) = canvas(6.4, max(4.2, ROW * data["entry"].nunique() + 0.9))
+    draw_pair(data, ax, metrics=(first[0], second[0]), extractor=first[1])
+    return finish(figure, [ax], block, [first[3], second[3]], _spread(block))
 
 
 @plain_style()
 def downstream_figure(block: Block) -> Figure:
     """Downstream accuracy for each training set."""
     data = downstream_data(block)
-    methods, bars = data["entry"].nunique(), data["entry"].nunique() * data["train_data"].nunique()
-    figure, (ax,) = canvas(max(5.6, 1.6 + (0.5 if methods <= CROWDED else 0.2) * bars), 4.0)
-    draw_downstream(data, ax, colors=palette(block))
-    return finish(figure, [ax], block, [key[3] for key in block.keys if key[2]])
+    figure, (ax,) = canvas(6.4, ROW * data["entry"].nunique() + 1.4)
+    draw_downstream(data, ax)
+    return finish(figure, [ax], block, [key[3] for key in block.keys if key[2]], _spread(block))
+
+
+def _spread(block: Block) -> str:
+    return "mean and standard deviation over seeds" if len(block.seeds) > 1 else "one seed"
 
 
 def footer(block: Block, ids: Sequence[str], note: str = "") -> str:
@@ -265,7 +265,8 @@ def finish(figure: Figure, axes: Sequence[Axes], block: Block, ids: Sequence[str
         ax.yaxis.label.set_fontsize(9)
     widest = max((len(label) for label in labels), default=1)
     fits = max(1, int(figure.get_figwidth() / (0.085 * widest + 0.55)))
-    figure.legend(handles, labels, loc="outside upper left", ncols=min(fits, len(labels)), frameon=False, fontsize=8)
+    if labels:
+        figure.legend(handles, labels, loc="outside upper left", ncols=min(fits, len(labels)), frameon=False, fontsize=8)
     text = textwrap.fill(footer(block, ids, note), int(figure.get_figwidth() * 19))
     figure.supxlabel(text, fontsize=6.5, color="0.4", x=0.01, ha="left")
     return figure

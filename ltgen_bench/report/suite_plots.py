@@ -19,7 +19,18 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from ltgen_bench.report.entries import each
-from ltgen_bench.report.pictures import canvas, picture_names, picture_text, plain_log_axis, plain_style
+from ltgen_bench.report.pictures import (
+    COLORS,
+    LINES,
+    MARKERS,
+    SOFT,
+    canvas,
+    labels_at_right,
+    picture_names,
+    picture_text,
+    plain_log_axis,
+    plain_style,
+)
 
 Panels = Mapping[str, pd.DataFrame]
 
@@ -27,10 +38,6 @@ NARROW = 5.5  # inches
 # marker, colour, filled: the markers differ in grey too
 VERDICTS = {"better": ("o", "#0072b2", True), "worse": ("s", "#d55e00", True), "equivalent": ("D", "0.25", True),
             "open": ("o", "0.45", False)}
-COLORS = ("black", "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7")  # of Okabe and Ito, without yellow
-LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1)))
-MARKERS = ("o", "s", "D", "^", "v", "P", "X")
-SOFT = "0.55"  # the grey of leaders, notes and methods in the background
 
 
 @plain_style()
@@ -122,7 +129,7 @@ def cost_figure(panels: Panels, *, label: str, cost_label: str, footer: str = ""
         span = 0.7 * max(float(np.ptp(known["quality"])), 0.02) if len(known) else 1.0
         low, high = ax.get_ylim()  # long intervals are cut, so that the methods do not lie over each other
         ax.set_ylim(max(low, known["quality"].min() - span), min(high, known["quality"].max() + span))
-        _labels_at_right(ax, known["cost"].tolist(), known["quality"].tolist(), picture_names(known["entry"].tolist(), 24))
+        labels_at_right(ax, known["cost"].tolist(), known["quality"].tolist(), picture_names(known["entry"].tolist(), 24))
         ax.set(xlabel=textwrap.fill(cost_label, 48), ylabel=textwrap.fill(label, 40))
         ax.set_title(picture_text(title), fontsize=9, loc="left")
         _say_missing(ax, sorted(set(data["entry"]) - set(known["entry"])))
@@ -228,7 +235,7 @@ def _lines(ax: Axes, lines: Mapping[str, pd.DataFrame]) -> None:
             ends[name] = (float(x.iloc[-1]), float(own["value"].iloc[-1]), MARKERS[place], COLORS[place])
     ax.set_xscale("log")
     x, y, markers, colors = zip(*ends.values(), strict=True) if ends else ((),) * 4
-    _labels_at_right(ax, x, y, list(ends), list(zip(markers, colors, strict=True)))
+    labels_at_right(ax, x, y, list(ends), list(zip(markers, colors, strict=True)))
     _say_missing(ax, [name for name in lines if name not in ends])
 
 
@@ -253,45 +260,6 @@ def _say_missing(ax: Axes, names: Sequence[str]) -> None:
     if names:
         text = textwrap.fill(f"not computed: {', '.join(picture_names(names, 24))}", 40)
         ax.text(0.02, 0.02, text, transform=ax.transAxes, fontsize=7, color=SOFT, va="bottom")
-
-
-def _labels_at_right(ax: Axes, x: Sequence[float], y: Sequence[float], names: Sequence[str],
-                     styles: Sequence[tuple[str, str]] = ()) -> None:
-    """Names in a column right of the panel, each as near to the height of its point as they do not overlap, with a thin leader.
-
-    `styles` are markers and colours that stand before the names.
-    """
-    if not names:
-        return
-    ax.autoscale_view()
-    low, high = ax.get_ylim()
-    ax.set_ylim(low, high)
-    heights = (ax.transScale.transform([(1, at) for at in y])[:, 1] - ax.transScale.transform((1, low))[1]) / np.ptp(
-        ax.transScale.transform([(1, low), (1, high)])[:, 1])
-    order = np.argsort(heights)
-    for at, place in zip(order, _apart(heights[order], min(1 / max(len(names) - 1, 1), 0.062)), strict=True):
-        leader = {"arrowstyle": "-", "color": SOFT, "linewidth": 0.5, "relpos": (0, 0.5), "shrinkA": 9 if styles else 1}
-        ax.annotate(names[at], (x[at], y[at]), xytext=(1.07 if styles else 1.04, place), textcoords="axes fraction", fontsize=7.5,
-                    va="center", annotation_clip=False, arrowprops=leader | {"shrinkB": 4})
-        if styles:
-            marker, color = styles[at]
-            ax.plot(1.05, place, marker, color=color, markersize=4, transform=ax.transAxes, clip_on=False)
-
-
-def _apart(heights: np.ndarray, step: float) -> np.ndarray:
-    """Return the ascending `heights` moved as little as needed for distances of `step`, within [0, 1] where they fit."""
-    steps = step * np.arange(len(heights))
-    targets = heights - steps
-    # nearest non-decreasing sequence: means of blocks that would be out of order
-    blocks: list[list[float]] = []
-    for target in targets:
-        blocks.append([float(target), 1.0])
-        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
-            value, count = blocks.pop()
-            before, number = blocks[-1]
-            blocks[-1] = [(before * number + value * count) / (number + count), number + count]
-    fitted = np.concatenate([[value] * int(count) for value, count in blocks])
-    return np.asarray(np.clip(fitted, 0.0, max(1.0 - steps[-1], 0.0)) + steps)
 
 
 def _finished(figure: Figure, footer: str) -> Figure:

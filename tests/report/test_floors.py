@@ -74,15 +74,15 @@ class TestFloors:
         assert "2.00 (33.00)" in line
         assert "671 for real halves" in " ".join(text.split())
 
-    def test_group_plots_have_a_dot_of_the_floors_n_on_each_bar(self, one_block):
+    def test_group_plots_have_a_ring_of_the_floors_n_in_each_row(self, one_block):
         data = plots.group_data(changed(one_block, "fid", half_n=100, at_half=40.0))
         assert set(data.loc[data["metric"] == "fid", "at_n"]) == {40.0}
         assert data.loc[data["metric"] == "recall", "at_n"].isna().all()
         _, (ax,) = plots.canvas(4.0, 3.0)
         panel = data[data["panel"] == "FID ↓ (classifier)"]
-        plots.draw_groups(panel, ax, colors=plots.palette(one_block))
+        plots.draw_groups(panel, ax, entries=one_block.entries)
         dots = np.concatenate([one.get_offsets() for one in ax.collections if len(one.get_offsets())])
-        assert 40.0 in dots[:, 1]
+        assert 40.0 in dots[:, 0]
 
     def test_a_table_of_an_earlier_version_is_read_without_the_columns(self, tmp_path):
         path = tmp_path / "scores.csv"

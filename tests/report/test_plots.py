@@ -1,9 +1,12 @@
 import json
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 from synthetic_runs import COUNTS, NAMES, make_samples, write_run
 
@@ -87,52 +90,119 @@ def test_group_data_are_scaled_and_have_their_baseline(three_block):
     assert not data["panel"].str.contains("real-lt").any()
 
 
-def test_bars_stand_for_groups_and_keep_their_entrys_colour_in_every_panel(three_seeds, tmp_path):
+def drawn(ax, name):
+    """The points of the markers labelled `name`: x by row."""
+    bars = next(bars for bars in ax.containers if bars.get_label() == name)
+    return bars.lines[0].get_xdata()
+
+
+def test_a_row_is_a_method_and_a_marker_a_group(three_seeds, tmp_path):
     write_run(tmp_path, "aaa", 0, inception=False)  # has no panel of Inception's
     for method in ("cbdm", "ddpm"):
         write_run(tmp_path, method, 0, inception=True)
     (block,) = blocks(rows(find_runs(tmp_path)))
-    data, colors = plots.group_data(block), plots.palette(block)
+    data, entries = plots.group_data(block), plots.row_order(block)
     panel = data[data["panel"] == "FID ↓ (inception)"]
-    ax = plots.draw_groups(panel, axes(), colors=colors)
-    bars = dict(zip(("cbdm", "ddpm"), ax.containers, strict=True))
-    heights = [patch.get_height() for patch in bars["ddpm"].patches]
-    assert heights == pytest.approx(panel.loc[panel["entry"] == "ddpm", "value"].tolist())
-    grey = np.mean(to_rgb(bars["ddpm"].patches[0].get_facecolor()))
-    assert grey == pytest.approx(np.mean(colors["ddpm"]), abs=0.12)
-    assert [text.get_text() for text in ax.get_xticklabels()] == ["few", "medium", "many"]
+    ax = plots.draw_groups(panel, axes(), entries=entries)
+    for group in ("few", "medium", "many"):
+        own = panel[panel["group"] == group].set_index("entry")["value"]
+        assert drawn(ax, group) == pytest.approx(own.reindex(entries).tolist(), nan_ok=True)
+        assert np.isnan(drawn(ax, group)[entries.index("aaa")])
+    assert [text.get_text() for text in ax.get_yticklabels()] == entries
     assert ax.get_title() == "FID ↓\n(inception)"
 
 
-def test_fid_against_recall_has_a_dot_a_run(three_block):
+def test_the_best_method_on_the_few_classes_is_on_top_of_all_panels(three_block):
+    data, order = plots.group_data(three_block), plots.row_order(three_block)
+    assert sorted(order) == sorted(three_block.entries)
+    few = data[(data["panel"] == data["panel"].iloc[0]) & (data["group"] == "few")].set_index("entry")["value"]
+    assert data["panel"].iloc[0].startswith("FID ↓")
+    assert few[order].is_monotonic_increasing
+    figure = plots.group_figure(three_block)
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == order
+    for ax in figure.axes:
+        assert drawn(ax, "few")[0] == data.set_index(["entry", "group"]).loc[(order[0], "few")].set_index("panel")["value"].get(
+            ax.get_title().replace("\n(", " ("))
+        assert ax.get_ylim()[0] > ax.get_ylim()[1]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["few", "medium", "many"]
+
+
+def test_lines_of_groups_are_the_spread_over_seeds_and_the_baselines(three_block):
+    data = plots.group_data(three_block)
+    panel = data[data["panel"] == "KID ↓ (classifier)"]
+    ax = plots.draw_groups(panel, axes(), entries=three_block.entries)
+    few = panel[panel["group"] == "few"].set_index("entry").loc[three_block.entries]
+    (spread,) = ax.containers[0].lines[2]
+    ends = np.array([segment[:, 0] for segment in spread.get_segments()])
+    assert np.allclose(np.diff(ends)[:, 0] / 2, few["sd"])
+    raw = three_block.part(key_of(three_block, "kid", scope="few@thirds"), "few@thirds")
+    assert few["sd"].tolist() == pytest.approx(raw.groupby("entry")["value"].std()[few.index].tolist())
+    lines = [line for line in ax.lines if len(set(line.get_xdata())) == 1 and len(line.get_xdata()) == 2]
+    assert lines[0].get_xdata()[0] == few["baseline"].iloc[0]
+    assert len({line.get_linestyle() for line in lines}) == len({line.get_color() for line in lines}) == 3
+
+
+def test_fid_against_recall_has_a_named_dot_a_method(three_block):
     keys = [key_of(three_block, metric, scope="all") for metric in ("fid", "recall")]
     data = plots.pair_data(three_block, *keys)
     assert list(data.columns) == ["entry", "seed", "fid", "recall"]
     assert len(data) == 9
-    ax = plots.draw_pair(data, axes(), colors=plots.palette(three_block), metrics=("fid", "recall"),
-                         extractor="classifier")
-    assert sum(len(dots.get_offsets()) for dots in ax.collections) == 9
+    ax = plots.draw_pair(data, axes(), metrics=("fid", "recall"), extractor="classifier")
+    means = data.groupby("entry", sort=False)[["fid", "recall"]].mean()
+    assert np.allclose(ax.lines[0].get_xydata(), means)
+    assert {text.get_text(): text.xy for text in ax.texts} == {name: tuple(row) for name, row in means.iterrows()}
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("FID ↓ (classifier)", "recall ↑ (classifier)")
     assert [key for key in measurements(three_block.rows) if key[:2] == ("recall", "inception")] == []
 
 
-def test_downstream_bars_are_means_and_labelled(three_block):
+def test_downstream_markers_are_means_a_row_a_method(three_block):
     data = plots.downstream_data(three_block)
     assert data["train_data"].unique().tolist() == ["real-lt", "synthetic", "both"]
-    ax = plots.draw_downstream(data, axes(), colors=plots.palette(three_block))
-    means = data.groupby(["entry", "train_data"])["value"].mean()
-    for entry, bars in zip(three_block.entries, ax.containers, strict=True):
-        for patch, name in zip(bars.patches, ("real-lt", "synthetic", "both"), strict=True):
-            assert patch.get_height() == pytest.approx(means[entry, name])
-    texts = {text.get_text() for text in ax.texts}
-    assert {f"{value:.3f}" for value in means} == texts
+    ax = plots.draw_downstream(data, axes())
+    means = data.groupby(["train_data", "entry"])["value"].mean()
+    entries = [text.get_text() for text in ax.get_yticklabels()]
+    assert sorted(entries) == sorted(three_block.entries)
+    for name in ("real-lt", "synthetic", "both"):
+        assert drawn(ax, name) == pytest.approx(means[name][entries].tolist())
+    assert means["synthetic"][entries].is_monotonic_decreasing
+
+
+@pytest.fixture(scope="module")
+def fifteen_block(three_block):
+    """Fifteen methods: those of `three_block` under five names each."""
+    copies = [three_block.rows.assign(entry=three_block.rows["entry"] + f"-method-{n}") for n in range(5)]
+    return replace(three_block, rows=pd.concat(copies, ignore_index=True))
+
+
+def shown_texts(figure):
+    """Every text that is drawn; of tick labels those within the limits of their axis."""
+    own = [*figure.texts, *(text for legend in figure.legends for text in legend.get_texts())]
+    for ax in figure.axes:
+        own += [ax.title, ax.xaxis.label, ax.yaxis.label, *ax.texts]
+        for axis in (ax.xaxis, ax.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            own += [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+    return [text for text in own if text.get_text() and text.get_visible()]
+
+
+def test_no_names_and_numbers_of_fifteen_methods_overlap(fifteen_block):
+    fid, recall = (key_of(fifteen_block, metric, scope="all") for metric in ("fid", "recall"))
+    for figure in (plots.group_figure(fifteen_block), plots.downstream_figure(fifteen_block),
+                   plots.pair_figure(fifteen_block, fid, recall)):
+        figure.draw_without_rendering()
+        texts = shown_texts(figure)
+        assert sum("-method-" in text.get_text() for text in texts) >= 15
+        boxes = [Text.get_window_extent(text).shrunk(0.9, 0.9) for text in texts]  # of names, without their leaders
+        for i, box in enumerate(boxes):
+            assert not any(box.overlaps(other) for other in boxes[i + 1 :])
 
 
 def test_every_plot_says_data_set_fingerprint_protocols_and_seeds(three_block):
     fid, recall = (key_of(three_block, metric, scope="all") for metric in ("fid", "recall"))
     figure = plots.pair_figure(three_block, fid, recall)
     text = " ".join(figure.get_supxlabel().split())
-    assert text == f"digits-lt · fingerprint 0123456789abcdef · protocols {fid[3]}, {recall[3]} · seeds 0, 1, 2"
+    assert text.startswith(f"digits-lt · fingerprint 0123456789abcdef · protocols {fid[3]}, {recall[3]} · seeds 0, 1, 2 · ")
     groups = " ".join(plots.group_figure(three_block).get_supxlabel().split())
     assert all(key[3] in groups for key in measurements(three_block.rows) if key[0] in ("fid", "coverage"))
     by_class = key_of(three_block, "recall")
