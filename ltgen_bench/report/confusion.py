@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 
 from ltgen_bench.records.store import StoredRun
 from ltgen_bench.report.entries import Block, each
+from ltgen_bench.report.framing import footer
 from ltgen_bench.report.pictures import Drawings, picture_names, plain_style
-from ltgen_bench.report.plots import footer
 from ltgen_bench.report.sheets import head_to_tail
 
 NAMED = 30  # classes; with more the ticks have no names

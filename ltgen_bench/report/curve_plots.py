@@ -16,9 +16,9 @@ from ltgen_bench.records.curve import load_curve
 from ltgen_bench.records.store import StoredRun
 from ltgen_bench.report.columns import TRAINED_ON, distinguishing_id, head, measurement_name
 from ltgen_bench.report.entries import MEASUREMENT, Block, Key, each, measurements, select
+from ltgen_bench.report.framing import Colors, finish, palette
 from ltgen_bench.report.numbers import facts, show
 from ltgen_bench.report.pictures import Drawings, canvas, plain_style
-from ltgen_bench.report.plots import Colors, finish, palette
 from ltgen_bench.report.table import Cell, Head, Row, Table
 
 OF_IMAGES = ("", "synthetic")  # training sets of downstream metrics: the generated images alone

@@ -91,10 +91,11 @@ def plain_log_axis(axis: Axis) -> None:
 
 
 @plain_style()
-def canvas(width: float, height: float, rows: int = 1, columns: int = 1, *, sharey: bool = False) -> tuple[Figure, list[Axes]]:
+def canvas(width: float, height: float, rows: int = 1, columns: int = 1, *, sharex: bool = False,
+           sharey: bool = False) -> tuple[Figure, list[Axes]]:
     """An empty figure of inches, and its panels row by row, in the style of all plots."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey).ravel().tolist()
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey).ravel().tolist()
     for ax in axes:
         ax.grid(axis="y", color="0.9", linewidth=0.8)
         ax.set_axisbelow(True)

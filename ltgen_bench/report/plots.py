@@ -3,64 +3,28 @@
 A metric says by `plots` and `plotted_against` which plots it appears in; one that is measured by class alone has a plot by class.
 """
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from ltgen_bench.data.groups import GROUPS
 from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.report.baselines import REAL_HALVES, comparable, distance_from_best, measured_again
-from ltgen_bench.report.columns import TRAINED_ON, distinguishing_id, measurement_name, name_in
+from ltgen_bench.report.class_plots import class_figure
+from ltgen_bench.report.columns import TRAINED_ON, distinguishing_id, name_in
 from ltgen_bench.report.entries import Block, Key, measurements
+from ltgen_bench.report.framing import finish
 from ltgen_bench.report.numbers import facts
 from ltgen_bench.report.pictures import Drawings, canvas, labels_at_right, picture_names, picture_text, plain_style
 
-Colors = dict[str, tuple[float, float, float]]
-
 TAIL_FIRST = GROUPS[::-1]
-HUES = 10  # colours that colour-blind readers tell apart
 ROW = 0.21  # inches of a row; its markers, colours and lines differ in grey too
 ROW_STYLES = (("o", "#d55e00", "--"), ("s", "#56b4e9", "-."), ("^", "black", ":"))
-LABEL_WIDTH = 32  # letters in a line of an axis' label
-REAL = "0.35"  # the grey of scores of real images
-
-
-def class_data(block: Block, key: Key) -> pd.DataFrame:
-    """One measurement by class: entry, class_name, class_count, value (mean over seeds), from head to tail."""
-    part = block.part(key, "class").dropna(subset=["value"])
-    columns = ["entry", "class_label", "class_name", "class_count"]
-    means = part.groupby(columns, sort=False)["value"].mean().reset_index()
-    means["entry"] = pd.Categorical(means["entry"], block.entries)
-    means = means.sort_values(["entry", "class_count", "class_label"], ascending=[True, False, True])
-    return means.astype({"entry": "str", "class_count": "int64"})[
-        ["entry", "class_name", "class_count", "value"]
-    ].reset_index(drop=True)
-
-
-def draw_classes(
-    data: pd.DataFrame, ax: Axes, *, colors: Colors, ylabel: str, reference: pd.DataFrame | None = None
-) -> Axes:
-    """A line an entry over the number of training images (logarithmic); `reference` is drawn dashed and grey."""
-    few = data["class_name"].nunique() <= 30
-    # each class is a dot, and the line goes through the mean of classes of one size
-    dashes = {name: "" if place < HUES else (3, 1.2) for place, name in enumerate(colors)}
-    sns.lineplot(data, x="class_count", y="value", hue="entry", style="entry", dashes=dashes, palette=_used(colors, data),
-                 errorbar=None, ax=ax)
-    sns.scatterplot(data, x="class_count", y="value", hue="entry", palette=_used(colors, data), s=28 if few else 10,
-                    alpha=0.9 if few else 0.5, linewidth=0, legend=False, ax=ax)
-    if reference is not None and len(reference):
-        mean = reference.groupby("class_count")["value"].mean()
-        ax.plot(mean.index, mean.to_numpy(), color=REAL, linestyle="--", linewidth=1.2, label="trained on real-lt")
-    ax.set(xscale="log", xlabel="training images of the class (tail to head)", ylabel=textwrap.fill(ylabel, LABEL_WIDTH))
-    _count_ticks(ax, data["class_count"].tolist())
-    return ax
 
 
 def group_data(block: Block) -> pd.DataFrame:
@@ -195,15 +159,6 @@ def _features(block: Block, key: Key, between: str = " ") -> str:
 
 
 @plain_style()
-def class_figure(block: Block, key: Key) -> Figure:
-    """One measurement by class against the training images of the class, one line a method."""
-    figure, (ax,) = canvas(6.4, 4.2)
-    reference = class_data(block, (key[0], key[1], "real-lt", key[3])) if key[2] else None
-    draw_classes(class_data(block, key), ax, colors=palette(block), ylabel=measurement_name(key), reference=reference)
-    return finish(figure, [ax], block, [key[3]])
-
-
-@plain_style()
 def group_figure(block: Block) -> Figure:
     """A panel a metric, in which a method is a row with a marker for few, medium and many classes."""
     data, entries = group_data(block), row_order(block)
@@ -242,60 +197,3 @@ def downstream_figure(block: Block) -> Figure:
 
 def _spread(block: Block) -> str:
     return "mean and standard deviation over seeds" if len(block.seeds) > 1 else "one seed"
-
-
-def footer(block: Block, ids: Sequence[str], note: str = "") -> str:
-    """The text below every plot: data set, preset, fingerprint, protocol ids, seeds, and `note`."""
-    parts = {"protocol": list(dict.fromkeys(ids)), "seed": [str(seed) for seed in block.seeds]}
-    words = [f"{name}{'s' if len(values) > 1 else ''} {', '.join(values)}" for name, values in parts.items() if values]
-    return " · ".join(filter(None, (block.title, f"fingerprint {block.fingerprint}", *words, note)))
-
-
-@plain_style()
-def finish(figure: Figure, axes: Sequence[Axes], block: Block, ids: Sequence[str], note: str = "") -> Figure:
-    """One legend above all panels, in rows that fit, and the footer below."""
-    named = {label: handle for ax in reversed(axes) for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    labels = [*(name for name in block.entries if name in named), *(name for name in named if name not in block.entries)]
-    handles = [named[label] for label in labels]
-    for ax in axes:
-        legend = ax.get_legend()
-        if legend is not None:
-            legend.remove()
-        ax.xaxis.label.set_fontsize(9)
-        ax.yaxis.label.set_fontsize(9)
-    widest = max((len(label) for label in labels), default=1)
-    fits = max(1, int(figure.get_figwidth() / (0.085 * widest + 0.55)))
-    if labels:
-        figure.legend(handles, labels, loc="outside upper left", ncols=min(fits, len(labels)), frameon=False, fontsize=8)
-    text = textwrap.fill(footer(block, ids, note), int(figure.get_figwidth() * 19))
-    figure.supxlabel(text, fontsize=6.5, color="0.4", x=0.01, ha="left")
-    return figure
-
-
-def palette(block: Block) -> Colors:
-    """A colour for each entry, the same in all plots of a block; more than twenty differ little."""
-    names = block.entries
-    if len(names) <= HUES:
-        colors = sns.color_palette("colorblind", len(names))
-    else:
-        pairs = sns.color_palette("tab20")  # each hue dark and light
-        colors = [*pairs[::2], *pairs[1::2]] if len(names) <= len(pairs) else sns.color_palette("husl", len(names))
-    return dict(zip(names, colors, strict=False))
-
-
-def _used(colors: Colors, data: pd.DataFrame) -> Colors:
-    """The colours of the entries in `data`: seaborn wants no others."""
-    return {name: colors[name] for name in dict.fromkeys(data["entry"])}
-
-
-def _count_ticks(ax: Axes, counts: list[int]) -> None:
-    """Plain numbers at the class sizes; of sizes that lie close together only some are named."""
-    kept: list[int] = []
-    for size in sorted(set(counts)):
-        if not kept or size / kept[-1] > 1.22:
-            kept.append(size)
-    ax.set_xticks(kept)
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.minorticks_off()
-    ax.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))

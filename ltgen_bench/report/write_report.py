@@ -22,12 +22,13 @@ from ltgen_bench.records.store import StoredRun, protocols, reported_runs, rows
 from ltgen_bench.report import confusion, curve_plots
 from ltgen_bench.report.curve_plots import curve_data
 from ltgen_bench.report.entries import Block, blocks, check_equal, each
+from ltgen_bench.report.framing import footer
 from ltgen_bench.report.latex_table import latex
 from ltgen_bench.report.page import page
 from ltgen_bench.report.papers import papers_tables, papers_text
 from ltgen_bench.report.pictures import Drawings, attempt, save_drawings
 from ltgen_bench.report.planned import Planned, faults, narrowed, refuse
-from ltgen_bench.report.plots import drawings, footer, for_pictures
+from ltgen_bench.report.plots import drawings, for_pictures
 from ltgen_bench.report.published_rows import base_name, published_tables
 from ltgen_bench.report.report_folder import INDEX, MANIFEST, begin, check_ours, end
 from ltgen_bench.report.sheets import methods_sheet

@@ -2,6 +2,7 @@
 
 import errno
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 from synthetic_runs import add_curve, write_run
 
 from ltgen_bench.core.errors import Interrupted, MachineError, UserError
-from ltgen_bench.report import pictures, plots, sheets
+from ltgen_bench.report import class_plots, pictures, plots, sheets
 from ltgen_bench.report.class_counts import class_count_plot
 from ltgen_bench.report.pictures import attempt, picture_names, picture_text, plain_style
 from ltgen_bench.report.write_report import report
@@ -59,13 +60,15 @@ def test_a_report_draws_everything_under_hostile_names(hostile, tmp_path, told):
         assert all(path.is_file() for path in section.plots.values())
 
 
-def test_a_name_with_an_underscore_in_front_stands_in_the_legend(hostile, block_of):
+def test_a_name_with_an_underscore_in_front_stands_in_the_picture(hostile, block_of):
     block = plots.for_pictures(block_of(hostile))
     key = next(key for key in block.keys if key[0] == "recall")
-    (legend,) = plots.class_figure(block, key).legends
-    texts = {text.get_text() for text in legend.get_texts()}
+    texts = {ax.get_title() for ax in class_plots.class_figure(block, key).axes}
     assert {" _leading", r"$\bm{\tau}$", "}{_^"} <= texts
     assert len(texts) == len(block.entries) == 8
+    few = replace(block, rows=block.rows[block.rows["entry"].isin(block.entries[:7])])
+    (legend,) = class_plots.class_figure(few, key).legends
+    assert [text.get_text() for text in legend.get_texts()] == few.entries
 
 
 def test_pictures_of_one_run_are_drawn_under_hostile_names(tmp_path):

@@ -12,7 +12,7 @@ from synthetic_runs import COUNTS, NAMES, make_samples, write_run
 
 from ltgen_bench.data.images import SampleSet
 from ltgen_bench.records.store import find_runs, rows
-from ltgen_bench.report import pictures, plots, sheets
+from ltgen_bench.report import class_plots, framing, pictures, plots, sheets
 from ltgen_bench.report.entries import blocks, measurements
 
 
@@ -25,7 +25,7 @@ def axes():
 
 
 def test_class_data_are_means_over_seeds_from_head_to_tail(three_block):
-    data = plots.class_data(three_block, key_of(three_block, "recall"))
+    data = class_plots.class_data(three_block, key_of(three_block, "recall"))
     assert list(data.columns) == ["entry", "class_name", "class_count", "value"]
     assert data["entry"].unique().tolist() == ["cbdm", "cfg", "ddpm"]
     cfg = data[data["entry"] == "cfg"]
@@ -38,9 +38,9 @@ def test_class_data_are_means_over_seeds_from_head_to_tail(three_block):
 
 
 def test_the_class_plot_has_a_line_an_entry_on_a_logarithmic_axis(three_block):
-    data = plots.class_data(three_block, key_of(three_block, "recall"))
-    colors = plots.palette(three_block)
-    ax = plots.draw_classes(data, axes(), colors=colors, ylabel="recall ↑")
+    data = class_plots.class_data(three_block, key_of(three_block, "recall"))
+    colors = framing.palette(three_block)
+    ax = class_plots.draw_classes(data, axes(), colors=colors, ylabel="recall ↑")
     drawn = [line for line in ax.lines if len(line.get_xdata())]
     assert len(drawn) == 3
     assert ax.get_xscale() == "log"
@@ -54,12 +54,27 @@ def test_the_class_plot_has_a_line_an_entry_on_a_logarithmic_axis(three_block):
     assert {"6", "131"} <= set(labels)
 
 
+def test_more_than_seven_methods_have_a_panel_each_with_the_others_pale(fifteen_block):
+    key = key_of(fifteen_block, "recall")
+    figure, data = class_plots.class_figure(fifteen_block, key), class_plots.class_data(fifteen_block, key)
+    assert sorted(ax.get_title() for ax in figure.axes) == sorted(fifteen_block.entries)
+    for ax in figure.axes:
+        *others, own = ax.lines
+        assert {line.get_color() for line in others} == {"0.85"}
+        assert len(others) == 14
+        expected = data[data["entry"] == ax.get_title()].sort_values("class_count")
+        assert np.allclose(own.get_ydata(), expected["value"])
+        assert ax.xaxis.get_tick_params()["labelbottom"] == (ax in figure.axes[-4:])
+    (legend,) = figure.legends
+    assert len(legend.get_texts()) == 2
+
+
 def test_class_sizes_that_lie_close_together_do_not_crowd_the_axis(tmp_path):
     counts = [500 - 4 * n for n in range(100)]
     write_run(tmp_path, "cbdm", 0, counts=counts, names=[f"c{n}" for n in range(100)], samples=False)
     (block,) = blocks(rows(find_runs(tmp_path)))
-    ax = plots.draw_classes(
-        plots.class_data(block, key_of(block, "recall")), axes(), colors=plots.palette(block), ylabel=""
+    ax = class_plots.draw_classes(
+        class_plots.class_data(block, key_of(block, "recall")), axes(), colors=framing.palette(block), ylabel=""
     )
     ticks = ax.get_xticks()
     assert len(ticks) < 12
@@ -67,10 +82,10 @@ def test_class_sizes_that_lie_close_together_do_not_crowd_the_axis(tmp_path):
 
 
 def test_the_downstream_plot_shows_the_real_training_set_as_a_dashed_line(three_block):
-    figure = plots.class_figure(three_block, key_of(three_block, "downstream_recall", "synthetic"))
+    figure = class_plots.class_figure(three_block, key_of(three_block, "downstream_recall", "synthetic"))
     (ax,) = figure.axes
-    dashed = [line for line in ax.lines if line.get_linestyle() == "--"]
-    assert [line.get_label() for line in dashed] == ["trained on real-lt"]
+    (real,) = [line for line in ax.lines if line.get_color() == class_plots.REAL]
+    assert (real.get_label(), real.get_linestyle()) == ("trained on real-lt", "--")
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["cbdm", "cfg", "ddpm", "trained on real-lt"]
 
@@ -189,7 +204,8 @@ def shown_texts(figure):
 def test_no_names_and_numbers_of_fifteen_methods_overlap(fifteen_block):
     fid, recall = (key_of(fifteen_block, metric, scope="all") for metric in ("fid", "recall"))
     for figure in (plots.group_figure(fifteen_block), plots.downstream_figure(fifteen_block),
-                   plots.pair_figure(fifteen_block, fid, recall)):
+                   plots.pair_figure(fifteen_block, fid, recall),
+                   class_plots.class_figure(fifteen_block, key_of(fifteen_block, "recall"))):
         figure.draw_without_rendering()
         texts = shown_texts(figure)
         assert sum("-method-" in text.get_text() for text in texts) >= 15
@@ -206,7 +222,7 @@ def test_every_plot_says_data_set_fingerprint_protocols_and_seeds(three_block):
     groups = " ".join(plots.group_figure(three_block).get_supxlabel().split())
     assert all(key[3] in groups for key in measurements(three_block.rows) if key[0] in ("fid", "coverage"))
     by_class = key_of(three_block, "recall")
-    assert f"protocol {by_class[3]}" in " ".join(plots.class_figure(three_block, by_class).get_supxlabel().split())
+    assert f"protocol {by_class[3]}" in " ".join(class_plots.class_figure(three_block, by_class).get_supxlabel().split())
     downstream = key_of(three_block, "downstream_accuracy", "synthetic", scope="all")
     assert f"protocol {downstream[3]}" in " ".join(plots.downstream_figure(three_block).get_supxlabel().split())
 
@@ -215,7 +231,7 @@ def test_nothing_is_cut_off_or_overlaps(three_block):
     for figure in (
         plots.group_figure(three_block),
         plots.downstream_figure(three_block),
-        plots.class_figure(three_block, key_of(three_block, "recall")),
+        class_plots.class_figure(three_block, key_of(three_block, "recall")),
     ):
         figure.draw_without_rendering()
         frame = figure.bbox

@@ -11,8 +11,8 @@ from synthetic_runs import FEW_METRICS, HALF, TEST, write_run
 
 from ltgen_bench.core.errors import UserError
 from ltgen_bench.core.files import shipped_folder
+from ltgen_bench.report.framing import footer
 from ltgen_bench.report.latex_table import latex
-from ltgen_bench.report.plots import footer
 from ltgen_bench.report.table_formats import comma_separated, markdown
 from ltgen_bench.report.write_report import report
 

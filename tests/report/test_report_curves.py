@@ -13,7 +13,7 @@ from ltgen_bench.core.errors import DamagedError, UserError
 from ltgen_bench.records.curve import load_curve, save_curve
 from ltgen_bench.records.store import find_runs
 from ltgen_bench.report.curve_plots import COLUMNS, curve_data, draw_curve, drawings
-from ltgen_bench.report.plots import palette
+from ltgen_bench.report.framing import palette
 from ltgen_bench.report.write_report import report
 
 METRICS = ("fid", "recall", "label_accuracy", "downstream_accuracy")  # those with a curve among their plots

@@ -8,8 +8,9 @@ from synthetic_runs import protocol_id, write_run
 
 from ltgen_bench.records.store import find_runs, protocols, rows
 from ltgen_bench.report.entries import blocks, measurements
+from ltgen_bench.report.framing import footer
 from ltgen_bench.report.latex_table import latex
-from ltgen_bench.report.plots import footer, group_data, pair_data
+from ltgen_bench.report.plots import group_data, pair_data
 from ltgen_bench.report.table_formats import comma_separated, markdown, terminal
 from ltgen_bench.report.tables import class_table, comparison_table, downstream_table, group_table, verdict_table
 
