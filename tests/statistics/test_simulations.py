@@ -47,7 +47,9 @@ def test_at_most_five_percent_have_a_false_verdict(cell):
     found = level(cell)
     assert max(found) <= at_most(0.05, repetitions_of(cell))
     if (cell.rest, cell.large, cell.steps) == ("normal", "equal", False):
-        assert min(found) >= 0.01, "intervals that contain the truth too often are too wide"
+        pairs, from_baseline = found
+        assert pairs >= 0.01, "intervals that contain the truth too often are too wide"
+        assert from_baseline >= 0.004  # wider, since the baseline's variance may be a large one
 
 
 @pytest.mark.slow
