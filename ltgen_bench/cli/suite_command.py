@@ -162,10 +162,11 @@ def suite_status(name: str, methods: str | None, seeds: str | None, method_file:
     context = shared_context("cpu", 1, None, {})
     from ltgen_bench.experiments.suite import other_runs, other_versions
     from ltgen_bench.experiments.suite_time import Times
+    from ltgen_bench.records.store import find_runs
 
     cells = _cells(chosen, runs, data_root, context)
     states = [one.state for one in cells]
-    others, left = list(dict.fromkeys(run.name for run in other_runs(cells, runs))), Times(cells).left()
+    others, left = list(dict.fromkeys(run.name for run in other_runs(cells, find_runs(runs)))), Times(cells).left()
     if as_json:
         found = chosen[0]
         print_json({

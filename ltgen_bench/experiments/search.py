@@ -29,7 +29,7 @@ from ltgen_bench.experiments.pipeline import Run, carry_out
 from ltgen_bench.experiments.plan import Plan, make_plan
 from ltgen_bench.experiments.workload import as_preset, workload, worth_training
 from ltgen_bench.runtime.context import RunContext
-from ltgen_bench.statistics.scale import ScaleName, scale_of
+from ltgen_bench.statistics.scale import scale_of
 from ltgen_bench.statistics.seed_model import fit
 from ltgen_bench.statistics.verdicts import compare
 
@@ -194,11 +194,11 @@ def _may_be_best(scores: Sequence[np.ndarray], name: str) -> tuple[int, ...]:
     """Return the candidates that are not worse than another one; `scores` has an array over seeds for each."""
     metric = METRICS[name]
     values = np.stack(scores, axis=1)
-    kind: ScaleName = {(0.0, math.inf): "log", (0.0, 1.0): "logit"}.get(metric.bounds, "linear")  # type: ignore[assignment]
     if metric.direction == "nearest":
-        values, kind = np.abs(values - (metric.target or 0.0)), "linear"
+        values = np.abs(values - (metric.target or 0.0))
     table = pd.DataFrame(values, columns=[str(place) for place in range(len(scores))])
-    model = fit(table, scale=scale_of(kind, values), direction="higher" if metric.direction == "higher" else "lower")
+    direction = "higher" if metric.direction == "higher" else "lower"
+    model = fit(table, scale=scale_of(metric.compared_as, values), direction=direction)
     return tuple(map(int, compare(model).best))
 
 

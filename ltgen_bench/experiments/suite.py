@@ -14,7 +14,7 @@ from ltgen_bench.data.dataset import LongTailDataset
 from ltgen_bench.experiments.grid import Cell, make_grid
 from ltgen_bench.experiments.recipes import SUITES
 from ltgen_bench.experiments.suite_file import Suite, differences
-from ltgen_bench.records.store import StoredRun, find_runs
+from ltgen_bench.records.store import StoredRun
 from ltgen_bench.runtime.context import RunContext
 
 State = Literal["done", "running", "failed", "missing", "impossible"]
@@ -58,15 +58,15 @@ def make_suite(suite: Suite, methods: Sequence[str], seeds: Sequence[int],
                  for seed in seeds for pair, name in names.items())
 
 
-def other_runs(cells: Sequence[SuiteCell], runs: Path) -> list[StoredRun]:
-    """Return the finished runs of the suite's methods and data sets under `runs` that are none of `cells`.
+def other_runs(cells: Sequence[SuiteCell], stored: Sequence[StoredRun]) -> list[StoredRun]:
+    """Return the finished runs of the suite's methods and data sets among `stored` that are none of `cells`.
 
     They were made with other settings, as by another version of the suite.
     """
     plans = [plan for one in cells for plan in one.cell.plans]
     own = {plan.score_digest for plan in plans}
     places = {(plan.dataset.name, plan.config.method.name) for plan in plans}
-    return [run for run in find_runs(runs) if run.record is not None and run.record.kind == "run"
+    return [run for run in stored if run.record is not None and run.record.kind == "run"
             and (run.record.dataset, run.record.method) in places and run.record.score_digest not in own]
 
 

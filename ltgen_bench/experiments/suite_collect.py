@@ -11,7 +11,7 @@ from ltgen_bench.core.errors import BenchError, UserError
 from ltgen_bench.core.files import read_checked_json, write_checked_json
 from ltgen_bench.core.words import some
 from ltgen_bench.evaluation.scores import protocols_path
-from ltgen_bench.experiments.suite import SuiteCell, other_versions
+from ltgen_bench.experiments.suite import SuiteCell, other_runs, other_versions
 from ltgen_bench.experiments.suite_file import Suite, differences
 from ltgen_bench.records.results_csv import measured_csv, read_measured
 from ltgen_bench.records.store import StoredRun, find_runs, protocols, rows
@@ -27,7 +27,8 @@ def collect(suite: Suite, cells: Sequence[SuiteCell], methods: Sequence[str], se
     Runs of the same data sets and methods with other digests are left out and named, and so are damaged ones. `cells` may be
     of more seeds. Raises `UserError` where only another version of the suite was run.
     """
-    stored = {run.record.score_digest: run for run in find_runs(runs) if run.record is not None}
+    every = find_runs(runs)
+    stored = {run.record.score_digest: run for run in every if run.record is not None}
     used: dict[str, StoredRun] = {}
     states, damaged = [], []
     for one in cells:
@@ -45,7 +46,7 @@ def collect(suite: Suite, cells: Sequence[SuiteCell], methods: Sequence[str], se
         states.append((one.task, one.method, one.cell.seed, state, why, digest))
     table = pd.DataFrame(states, columns=[*STATES, "score_digest"])
     left_out, versions = [*damaged], other_versions(suite, runs)
-    others = _others(cells, stored)
+    others = list(dict.fromkeys(run.name for run in other_runs(cells, every)))
     if others:
         left_out.append(f"left out, since they are of other settings: {some(others, 3)}")
         left_out += [f"{version}, was run there too, and differs: {'; '.join(words)}" for version, words in versions.items()]
@@ -54,15 +55,6 @@ def collect(suite: Suite, cells: Sequence[SuiteCell], methods: Sequence[str], se
                         "Versions are not mixed in one report.", left_out)
     found = rows(list(used.values()), runs)
     return _results(suite, table, found, protocols(list(used.values())), left_out)
-
-
-def _others(cells: Sequence[SuiteCell], stored: dict[str, StoredRun]) -> list[str]:
-    """Return the folders of the finished runs of the suite's methods and data sets that are none of `cells`."""
-    plans = [plan for one in cells for plan in one.cell.plans]
-    own = {plan.score_digest for plan in plans}
-    places = {(plan.dataset.name, plan.config.method.name) for plan in plans}
-    return list(dict.fromkeys(run.name for digest, run in stored.items() if run.record is not None and run.record.kind == "run"
-                              and (run.record.dataset, run.record.method) in places and digest not in own))
 
 
 def _results(suite: Suite, states: pd.DataFrame, found: pd.DataFrame, described: dict[str, dict[str, Any]],

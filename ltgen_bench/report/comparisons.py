@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 
+from ltgen_bench.core.words import counted
 from ltgen_bench.evaluation.metrics import METRICS
 from ltgen_bench.report.baselines import REAL_HALVES, distance_from_best
 from ltgen_bench.report.entries import Block, Key
@@ -131,9 +132,12 @@ def difference_text(metric: str, one: Difference | None) -> str:
         text = f"{numbers[0]:+.{decimals}f} [{numbers[1]:+.{decimals}f}, {numbers[2]:+.{decimals}f}]"
     if one.verdict != "open":
         return f"{text} {one.verdict}"
-    more = one.further_seeds
-    seeds = "over 1,000 more seeds" if more is None else f"{more} more seed{'s' if more > 1 else ''}"
-    return f"{text} open, {seeds}"
+    return f"{text} open, {seeds_text(one.further_seeds)}"
+
+
+def seeds_text(more: int | None) -> str:
+    """Return `4 more seeds`, for None `over 1,000 more seeds`."""
+    return "over 1,000 more seeds" if more is None else counted(more, "more seed")
 
 
 def conditions(found: Sequence[Comparison]) -> list[str]:

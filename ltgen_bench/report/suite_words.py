@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from ltgen_bench.core.words import counted, listed, some
+from ltgen_bench.report.comparisons import seeds_text
 from ltgen_bench.report.suite_measured import ALL, FEW, Measured, SuiteTables
 from ltgen_bench.report.suite_results import gaps
 from ltgen_bench.statistics import Comparison, Difference
@@ -113,7 +114,7 @@ def _open(every: Sequence[tuple[str, Difference]]) -> list[str]:
     if not rest:
         return []
     if len(rest) <= NAMED:
-        return [f"Open there: {listed([f'{own.a} in {task} ({_seeds(own.further_seeds)})' for task, own in rest])}."]
+        return [f"Open there: {listed([f'{own.a} in {task} ({seeds_text(own.further_seeds)})' for task, own in rest])}."]
     more = sorted((math.inf if own.further_seeds is None else own.further_seeds) for _, own in rest)
     half, most = more[(len(more) - 1) // 2], more[math.ceil(0.9 * len(more)) - 1]
     beyond = sum(math.isinf(number) for number in more)
@@ -123,12 +124,8 @@ def _open(every: Sequence[tuple[str, Difference]]) -> list[str]:
                 "seeds."]
     want = "wants" if beyond == 1 else "want"
     settle = "" if math.isinf(most) else f", {most:,.0f} nine in ten"
-    return [f"{number} differences there are open. If they are as large as measured, {_seeds(int(half))} would settle half of "
-            f"them{settle}{f'; {beyond} {want} more than 1,000' if beyond else ''}."]
-
-
-def _seeds(more: float | None) -> str:
-    return "over 1,000 more seeds" if more is None else counted(int(more), "more seed")
+    return [f"{number} differences there are open. If they are as large as measured, {seeds_text(int(half))} would settle half "
+            f"of them{settle}{f'; {beyond} {want} more than 1,000' if beyond else ''}."]
 
 
 def _dependence(one: Measured) -> list[str]:

@@ -70,8 +70,8 @@ def comparison_table(block: Block) -> Table:
     """Entries against metrics, over all classes and of some before that over the few ones: mean (± standard deviation over
     seeds), with baseline scores at the end.
 
-    Sampler, omega, budget and seeds have a column each where the entries differ in them, else a note. A value is marked
-    best only when a paired test over three or more seeds shows it.
+    Sampler, omega, budget and seeds have a column each where the entries differ in them, else a note. Marked values
+    may be the best (`comparisons.best_entries`).
     """
     heads, names, shared = entry_columns(block, show_differing=True)
     scores, same = _metric_heads(block)

@@ -44,14 +44,14 @@ def _row(block: Block, key: Key, scope: str) -> Row | None:
     metric = METRICS[key[0]]
     values = part["value"].to_numpy(dtype=np.float64)
     errors = part["uncertainty"].to_numpy(dtype=np.float64) if metric.uncertainty_is_error else np.full(len(part), math.nan)
-    relative = scale_of(metric.compared_as, values).name == "log"
     # not log odds, whose deviations have no unit, and none in the unit of the score where the shares of some methods are near 0
-    scale = scale_of("log" if relative else "linear", values, errors)
+    scale = scale_of("log" if metric.compared_as == "log" else "linear", values, errors)
     found = variance_sources(part.assign(value=scale.transform(values)))
     if found is None:
         return None
     total = found.sampling + (found.training or 0.0)
-    texts = [_deviation(key[0], relative, variance) for variance in (found.training, found.sampling, scale.error**2 or None)]
+    texts = [_deviation(key[0], scale.name == "log", variance)
+             for variance in (found.training, found.sampling, scale.error**2 or None)]
     shares = [f"{100 * variance / total:.0f} %" if variance is not None and found.training is not None and total > 0 else MISSING
               for variance in (found.training, found.sampling)]
     cells = (measurement_name(key), scope_words(scope).removesuffix(" classes").replace(" classes (", " ("), texts[0], shares[0],

@@ -18,8 +18,8 @@ def settled(difference: float, error: float, margin: float, *, df: float, critic
     """
     shift = difference / error
     proven = float(stats.nct.sf(critical, df, shift) + stats.nct.cdf(-critical, df, shift)) if shift < 30 else 1.0
-    room = margin / error - critical
-    inside = float(stats.norm.cdf(room - shift) - stats.norm.cdf(-room - shift)) if room > 0 else 0.0
+    within = margin / error - critical  # a smaller estimate is equivalent, in standard errors
+    inside = float(stats.norm.cdf(within - shift) - stats.norm.cdf(-within - shift)) if within > 0 else 0.0
     return max(proven, inside)
 
 

@@ -9,6 +9,7 @@ from ltgen_bench.experiments.suite import keep_suite, make_suite, other_runs, ot
 from ltgen_bench.experiments.suite_file import differences, find_suite, shipped_suites
 from ltgen_bench.experiments.suite_time import Times
 from ltgen_bench.records.run_folder import RunFolder
+from ltgen_bench.records.store import find_runs
 from ltgen_bench.runtime.context import RunContext
 
 TINY = """
@@ -177,8 +178,8 @@ class TestTheRuns:
         carry_out_grid([one.cell], RunContext())
         changed = cells_of(tiny(images=64), tmp_path)
         assert [cell.state[0] for cell in changed] == ["missing", "missing"]
-        assert [run.folder for run in other_runs(changed, tmp_path)] == [RunFolder(one.cell.plans[0].folder.path)]
-        assert other_runs([one], tmp_path) == []
+        assert [run.folder for run in other_runs(changed, find_runs(tmp_path))] == [RunFolder(one.cell.plans[0].folder.path)]
+        assert other_runs([one], find_runs(tmp_path)) == []
         keep_suite(tiny(), tmp_path)
         assert other_versions(tiny(), tmp_path) == {}
         assert other_versions(tiny(images=64), tmp_path) == {
